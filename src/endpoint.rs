@@ -1,0 +1,119 @@
+//! The contract between the copy engine and the places where content lives.
+//!
+//! An endpoint is *one repository* of a place: of a registry, a store, a layout on disk. A
+//! [`Source`] gives bytes that nobody has checked; a [`Sink`] takes only [`Verified`] bytes. The
+//! engine in `copy` is the only caller that moves content from one to the other, so that retry,
+//! resume, sharing and order are decided in one place.
+//!
+//! What an implementation owes is written at each method; `tests/it/conformance.rs` runs the same
+//! tests over all of them.
+
+mod error;
+mod place;
+mod verified;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+pub use error::{EndpointError, Fault};
+pub use place::Place;
+pub use verified::{Mismatch, Prefix, Verified};
+
+use crate::oci::{Descriptor, Graph, RepositoryName, Tag, Version};
+
+/// The result of everything that an endpoint does.
+pub type Result<T> = std::result::Result<T, EndpointError>;
+
+/// Bytes as they come from a place, in chunks of its choosing, checked by nobody.
+///
+/// Chunks and not `AsyncRead`: what the network delivers is passed on without a copy.
+pub type BlobReader = BoxStream<'static, Result<Bytes>>;
+
+/// How content came to be where it was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Placed {
+    /// Its bytes were moved.
+    Written,
+    /// It was there before.
+    AlreadyThere,
+    /// The registry took it over from another of its repositories.
+    Mounted,
+    /// The place had the bytes, and only a link was made.
+    Linked,
+}
+
+/// A repository that content can be read from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Where this is, for messages.
+    fn place(&self) -> &Place;
+
+    /// What a tag or digest stands for now, without moving its content.
+    ///
+    /// MUST fail with [`Fault::Missing`] exactly where the place says that there is no such
+    /// version; "could not ask" is another fault.
+    async fn resolve(&self, version: &Version) -> Result<Descriptor>;
+
+    /// The manifest that a tag or digest stands for: what it is, and its bytes.
+    ///
+    /// The descriptor's digest MUST be that of the bytes, and where `version` is a digest it MUST be
+    /// that one. MUST refuse more than [`crate::oci::MANIFEST_LIMIT`] bytes before reading them. A
+    /// registry MUST use one request.
+    async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)>;
+
+    /// The bytes of some content from `offset` on.
+    ///
+    /// MUST deliver exactly the content's bytes from that offset, or an error; a source that cannot
+    /// start there begins at 0 itself and discards. Nothing is promised about what the bytes hash to.
+    async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader>;
+}
+
+/// A repository that content can be written to.
+///
+/// The engine calls `published`; where that is false, for each blob `contains`, then `adopt`, then
+/// `put`; then the same for child manifests, children before their index; last `publish`. Calls for different
+/// contents come at the same time. One value stands for one image on its way into one repository.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Where this is, for messages, and to know which sinks share their content.
+    fn place(&self) -> &Place;
+
+    /// Whether the whole graph is there already and all of `tags` point to its root.
+    ///
+    /// May answer `false` when it cannot tell cheaply; MUST NOT answer `true` where a client could
+    /// not pull everything in the graph.
+    async fn published(&self, graph: &Graph, tags: &[Tag]) -> Result<bool>;
+
+    /// Whether the content can be pulled from this repository.
+    async fn contains(&self, content: &Descriptor) -> Result<bool>;
+
+    /// Takes content that the place holds outside this repository, without moving bytes:
+    /// `Linked` or `Mounted`, or `None` where it is not to be had that way.
+    ///
+    /// `from` is a repository of the same place that holds it, where the caller knows one.
+    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placed>> {
+        let _ = (content, from);
+        Ok(None)
+    }
+
+    /// What an interrupted `put` left of this content, so that only the rest has to come.
+    async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {
+        Ok(Prefix::none(content.digest.algorithm()))
+    }
+
+    /// Takes the content.
+    ///
+    /// If the body ends with an error, especially at its end, this MUST fail and MUST leave
+    /// nothing that a reader of the place could see; it MAY keep a private prefix. The body's prefix is
+    /// what [`Sink::prefix`] returned, or none.
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed>;
+
+    /// Takes the root manifest and points the tags to it, as the last act for an image.
+    ///
+    /// When this returns, everything put or adopted through this value MUST be durable and visible.
+    /// Before the tag moves, everything below it MUST be. Fails with [`Fault::Incomplete`] where the
+    /// place says that something the manifest names is missing. Without tags the image is
+    /// reachable by its digest.
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()>;
+}

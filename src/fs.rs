@@ -1,0 +1,66 @@
+//! What the standard library lacks for files that have to survive a crash.
+
+use std::io;
+use std::io::Write as _;
+use std::path::Path;
+
+use fs_err as fs;
+
+/// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
+/// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.
+pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!(".{name}.{}.tmp", std::process::id()));
+    let write = || {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        sync_directory(directory)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Makes everything durable that was written to the filesystem that holds `path`.
+///
+/// One call stands for an `fsync` of each file; since Linux 5.8 it reports write errors as that does.
+pub fn sync_filesystem(path: &Path) -> io::Result<()> {
+    let file = fs::File::open(path)?;
+    nix::unistd::syncfs(file).map_err(|error| with_path(path, &error.into()))
+}
+
+/// Bytes that an unprivileged process can still write to the filesystem that holds `path`.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(path).map_err(|error| with_path(path, &error.into()))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+/// An error of a bare system call, with the path that it was about.
+pub fn with_path(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_a_file_and_leaves_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_atomically(&path, b"1").unwrap();
+        write_atomically(&path, b"2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(free_space(folder.path()).unwrap() > 0);
+        sync_filesystem(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,21 @@
+//! Carries container images across an air gap.
+//!
+//! ```text
+//!  images-list ──pull──▶ store ──pack──▶ bundle ══ USB, DVD ══▶ unpack ──▶ registry root
+//!                                                           ╲─▶ push ────▶ any registry
+//!                                                            ╲▶ serve ───▶ pull from it at once
+//! ```
+//!
+//! The modules form layers, and a module may use only what stands to its left:
+//!
+//! ```text
+//! oci, secret, observe, fs < endpoint < store, registry < copy < bundle < pipeline < serve, cli
+//! ```
+//!
+//! `tests/it/architecture.rs` holds the code to it. `docs/architecture.md` walks one pull through them.
+
+pub mod endpoint;
+pub mod fs;
+pub mod observe;
+pub mod oci;
+pub mod secret;

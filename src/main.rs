@@ -1,0 +1,3 @@
+//! The `hod` command. Everything is in the library; see [`hod`].
+
+fn main() {}

@@ -1,0 +1,100 @@
+//! What happens during a run, for whoever shows it.
+//!
+//! The library reports events and never prints. `cli` draws them as bars, lines or JSON; tests
+//! record them. An observer is called from many tasks at once and must not block.
+
+use std::time::Duration;
+
+use crate::endpoint::Placed;
+use crate::oci::{Descriptor, Digest};
+
+/// Something that a user may want to see.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A step begins, such as `resolve` or `fetch`, and knows how much there is to do.
+    Step {
+        /// The name of the step, a verb.
+        name: &'static str,
+        /// Images that it will go through.
+        images: usize,
+        /// Bytes that it will move at the most.
+        bytes: u64,
+    },
+    /// Content begins to move.
+    Begun {
+        /// What.
+        content: &'a Descriptor,
+        /// Bytes of it that are there already.
+        offset: u64,
+    },
+    /// More bytes of some content have moved.
+    Moved {
+        /// Which content.
+        digest: &'a Digest,
+        /// How many more.
+        bytes: u64,
+    },
+    /// Content has to start over from an earlier point.
+    Rewound {
+        /// Which content.
+        digest: &'a Digest,
+        /// Bytes that count no longer.
+        bytes: u64,
+    },
+    /// Content is where it should be.
+    Settled {
+        /// What.
+        content: &'a Descriptor,
+        /// How it came there.
+        placed: Placed,
+    },
+    /// Content did not make it.
+    Dropped {
+        /// Which content.
+        digest: &'a Digest,
+    },
+    /// Something failed that will be tried again.
+    Retrying {
+        /// What was tried, in words.
+        what: &'a str,
+        /// Why it failed.
+        cause: &'a (dyn std::error::Error + 'static),
+        /// How long until the next try.
+        delay: Duration,
+    },
+    /// An image is done.
+    ImageDone {
+        /// Its name as the user knows it.
+        name: &'a str,
+        /// The digest of its root.
+        digest: &'a Digest,
+        /// Whether nothing had to be done.
+        unchanged: bool,
+        /// Bytes that moved for it.
+        bytes: u64,
+    },
+    /// An image failed.
+    ImageFailed {
+        /// Its name as the user knows it.
+        name: &'a str,
+        /// Why.
+        cause: &'a (dyn std::error::Error + 'static),
+    },
+    /// Something that the user should know and need not act on.
+    Notice(&'a str),
+}
+
+/// Receives events.
+pub trait Observer: Send + Sync {
+    /// Takes note of an event; must return at once.
+    fn on(&self, event: &Event<'_>);
+}
+
+/// An observer that shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn on(&self, _: &Event<'_>) {}
+}

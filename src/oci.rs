@@ -1,0 +1,23 @@
+//! The vocabulary of container images: digests, descriptors, manifests, platforms, names.
+//!
+//! Everything here is pure: no input or output, no runtime, no clock. What enters comes from
+//! lists, registries and bundles, so every parser in this folder must answer garbage with an
+//! error and never with a panic.
+
+mod descriptor;
+mod digest;
+mod graph;
+mod manifest;
+mod media_type;
+mod name;
+mod platform;
+mod reference;
+
+pub use descriptor::Descriptor;
+pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use graph::{Graph, Node};
+pub use manifest::{MANIFEST_LIMIT, Manifest, ManifestError, ManifestKind};
+pub use media_type::MediaType;
+pub use name::{NameError, RepositoryName, Tag};
+pub use platform::{AbsentPlatforms, Platform, PlatformError, Platforms};
+pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};

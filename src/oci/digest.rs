@@ -1,0 +1,281 @@
+//! Content digests, in the strict form that registries accept.
+//!
+//! A digest that exists is well formed: the algorithm is known, the hex is lower case and has
+//! the right length. It is `Copy` and holds no heap, since a run handles tens of thousands.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+/// The hash functions of the OCI image specification that registries implement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// SHA-256, the one that every registry computes.
+    Sha256,
+    /// SHA-384, allowed by the registries' digest grammar.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// All algorithms, in the order of their names.
+    pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// The name before the colon.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// The length of the hash in bytes; its hex form is twice as long.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// The algorithm of that name, if it is one of ours.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// The digest of some content: `sha256:` and 64 hex digits, or one of its longer siblings.
+///
+/// The grammar is go-digest's, which the registries use: lower-case hex of the exact length.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest {
+    algorithm: Algorithm,
+    /// The hash, followed by zeros where the algorithm's is shorter.
+    bytes: [u8; 64],
+}
+
+/// A text that is no digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DigestError {
+    /// There is no colon between algorithm and hex.
+    #[error("{0:?} is not a digest: expected sha256:<64 hex digits>")]
+    Shape(String),
+    /// The part before the colon is not an algorithm that registries accept.
+    #[error("{0:?} is not a digest algorithm that registries accept: use sha256, sha384 or sha512")]
+    Algorithm(String),
+    /// The part after the colon has the wrong length or a character that is no lower-case hex digit.
+    #[error("{text:?} is not a digest: {algorithm} needs exactly {expected} lower-case hex digits")]
+    Hex {
+        /// The text as given.
+        text: String,
+        /// The algorithm it named.
+        algorithm: &'static str,
+        /// How many digits that algorithm has.
+        expected: usize,
+    },
+}
+
+impl Digest {
+    /// The SHA-256 digest of some bytes.
+    pub fn sha256(content: &[u8]) -> Self {
+        Self::of(Algorithm::Sha256, content)
+    }
+
+    /// The digest of some bytes.
+    pub fn of(algorithm: Algorithm, content: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(content);
+        hasher.finish()
+    }
+
+    /// The hash function.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The hash as lower-case hex, without the algorithm.
+    pub fn hex(&self) -> String {
+        let mut hex = String::with_capacity(self.algorithm.size() * 2);
+        for byte in self.hash() {
+            for nibble in [byte >> 4, byte & 15] {
+                hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+        }
+        hex
+    }
+
+    /// The digest from an algorithm and its hex, as they stand in a path of a registry root.
+    pub fn from_parts(algorithm: Algorithm, hex: &str) -> Result<Self, DigestError> {
+        let error = || DigestError::Hex {
+            text: format!("{}:{hex}", algorithm.name()),
+            algorithm: algorithm.name(),
+            expected: algorithm.size() * 2,
+        };
+        if hex.len() != algorithm.size() * 2 {
+            return Err(error());
+        }
+        let mut bytes = [0; 64];
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            let nibble = |digit: &u8| match digit {
+                b'0'..=b'9' => Some(digit - b'0'),
+                b'a'..=b'f' => Some(digit - b'a' + 10),
+                _ => None,
+            };
+            let (Some(high), Some(low)) = (pair.first().and_then(nibble), pair.get(1).and_then(nibble)) else {
+                return Err(error());
+            };
+            *byte = high << 4 | low;
+        }
+        Ok(Self { algorithm, bytes })
+    }
+
+    /// The first twelve hex digits, enough for a person to tell digests apart.
+    pub fn short(&self) -> String {
+        let mut hex = self.hex();
+        hex.truncate(12);
+        hex
+    }
+
+    fn hash(&self) -> &[u8] {
+        self.bytes.get(..self.algorithm.size()).unwrap_or(&self.bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let (name, hex) = text.split_once(':').ok_or_else(|| DigestError::Shape(text.to_owned()))?;
+        let algorithm = Algorithm::from_name(name).ok_or_else(|| DigestError::Algorithm(name.to_owned()))?;
+        Self::from_parts(algorithm, hex)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A running hash of one of the algorithms.
+#[derive(Clone)]
+pub enum Hasher {
+    /// SHA-256, with the processor's own instructions where it has them.
+    Sha256(Sha256),
+    /// SHA-384.
+    Sha384(Sha384),
+    /// SHA-512.
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    /// A hash of nothing yet.
+    pub fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha384 => Self::Sha384(Sha384::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha384(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of everything added.
+    pub fn finish(self) -> Digest {
+        let mut bytes = [0; 64];
+        let mut copy = |hash: &[u8]| bytes.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+        let algorithm = match self {
+            Self::Sha256(hasher) => {
+                copy(&hasher.finalize());
+                Algorithm::Sha256
+            }
+            Self::Sha384(hasher) => {
+                copy(&hasher.finalize());
+                Algorithm::Sha384
+            }
+            Self::Sha512(hasher) => {
+                copy(&hasher.finalize());
+                Algorithm::Sha512
+            }
+        };
+        Digest { algorithm, bytes }
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_digest_of_nothing() {
+        let empty = Digest::sha256(b"");
+        assert_eq!(empty.to_string(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(empty.to_string().parse(), Ok(empty));
+        assert_eq!(empty.short(), "e3b0c44298fc");
+    }
+
+    #[test]
+    fn reads_every_algorithm_back() {
+        for algorithm in Algorithm::ALL {
+            let digest = Digest::of(algorithm, b"brick");
+            assert_eq!(digest.hex().len(), algorithm.size() * 2);
+            assert_eq!(digest.to_string().parse(), Ok(digest));
+        }
+    }
+
+    #[test]
+    fn refuses_what_registries_refuse() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for text in [
+            String::new(),
+            hex.to_owned(),
+            format!("sha256:{}", hex.to_uppercase()),
+            format!("sha256:{hex}\n"),
+            format!("sha256:{hex}00"),
+            format!("sha512:{hex}"),
+            format!("md5:{hex}"),
+            format!("SHA256:{hex}"),
+            "sha256:".to_owned(),
+            format!("sha256:é{}", hex.get(2..).unwrap()),
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! An image with everything that was chosen of it: the value that the pipeline hands on.
+//!
+//! A graph holds the manifests' own bytes and knows all digests below them. Who loads it decides
+//! what is in it (`copy::load` asks a source and a choice of platforms); who copies it copies
+//! exactly that.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use super::{Descriptor, Digest, Manifest, Platform};
+
+/// The root manifest of an image and all that is to be had with it.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// The manifest that the name points to.
+    pub root: Node,
+}
+
+/// A manifest with its chosen children.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// The bytes as they came, whose digest is the descriptor's.
+    pub bytes: Bytes,
+    /// The bytes, read.
+    pub manifest: Manifest,
+    /// The children that are part of this graph, in the order of the index.
+    pub children: Vec<Self>,
+    /// The children that are not: platforms that nobody asked for.
+    pub absent: Vec<Descriptor>,
+    /// What the config says, where it had to be read.
+    pub platform: Option<Platform>,
+}
+
+impl Node {
+    fn visit<'a>(&'a self, seen: &mut HashSet<Digest>, found: &mut Vec<&'a Self>) {
+        if seen.insert(self.descriptor.digest) {
+            self.children.iter().for_each(|child| child.visit(seen, found));
+            found.push(self);
+        }
+    }
+}
+
+impl Graph {
+    /// Every manifest once, children before the indexes that name them, the root last.
+    pub fn manifests(&self) -> Vec<&Node> {
+        let mut found = Vec::new();
+        self.root.visit(&mut HashSet::new(), &mut found);
+        found
+    }
+
+    /// Every config and layer once, in the order of first use; foreign layers are left out.
+    pub fn blobs(&self) -> Vec<&Descriptor> {
+        self.blobs_where(|blob| !blob.media_type.is_foreign_layer())
+    }
+
+    /// The layers whose bytes lie elsewhere and are not carried.
+    pub fn foreign(&self) -> Vec<&Descriptor> {
+        self.blobs_where(|blob| blob.media_type.is_foreign_layer())
+    }
+
+    fn blobs_where(&self, wanted: impl Fn(&Descriptor) -> bool) -> Vec<&Descriptor> {
+        let mut seen = HashSet::new();
+        let manifests = self.manifests();
+        let blobs = manifests.iter().flat_map(|node| node.manifest.blobs());
+        blobs.filter(|blob| wanted(blob) && seen.insert(blob.digest)).collect()
+    }
+
+    /// Bytes of all manifests and blobs, each counted once.
+    pub fn size(&self) -> u64 {
+        let manifests: u64 = self.manifests().iter().map(|node| node.descriptor.size).sum();
+        self.blobs().iter().map(|blob| blob.size).fold(manifests, u64::saturating_add)
+    }
+
+    /// The platforms that are in the graph, as index or config name them.
+    pub fn platforms(&self) -> Vec<Platform> {
+        let mut found: Vec<Platform> = Vec::new();
+        for node in self.manifests() {
+            let platform = node.descriptor.platform.as_ref().or(node.platform.as_ref());
+            if let Some(platform) = platform.filter(|platform| &*platform.os != "unknown" && !found.contains(platform))
+            {
+                found.push(platform.clone());
+            }
+        }
+        found
+    }
+
+    /// Whether children that the indexes name were left out.
+    pub fn is_sparse(&self) -> bool {
+        self.manifests().iter().any(|node| !node.absent.is_empty())
+    }
+}
