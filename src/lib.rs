@@ -19,3 +19,4 @@ pub mod fs;
 pub mod observe;
 pub mod oci;
 pub mod secret;
+pub mod store;
