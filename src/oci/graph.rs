@@ -32,6 +32,8 @@ pub struct Node {
     pub absent: Vec<Descriptor>,
     /// What the config says, where it had to be read.
     pub platform: Option<Platform>,
+    /// The bytes of the config, where they had to be read, so that nobody asks for them again.
+    pub config: Option<Bytes>,
 }
 
 impl Node {
@@ -66,6 +68,13 @@ impl Graph {
         let manifests = self.manifests();
         let blobs = manifests.iter().flat_map(|node| node.manifest.blobs());
         blobs.filter(|blob| wanted(blob) && seen.insert(blob.digest)).collect()
+    }
+
+    /// The bytes of a config that came with the graph.
+    pub fn config(&self, digest: &Digest) -> Option<Bytes> {
+        let manifests = self.manifests();
+        let mut named = manifests.iter().filter(|node| node.manifest.config().is_some_and(|it| it.digest == *digest));
+        named.find_map(|node| node.config.clone())
     }
 
     /// Bytes of all manifests and blobs, each counted once.

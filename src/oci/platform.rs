@@ -158,16 +158,17 @@ fn list(platforms: &[Platform]) -> String {
 }
 
 impl Platforms {
-    /// Whether a single image that says it is for `platform` is one of those wanted.
+    /// Whether a single image, which says it is for `platform`, is all that is wanted.
     pub fn accepts(&self, platform: &Platform) -> Result<(), AbsentPlatforms> {
         match self {
             Self::All => Ok(()),
             Self::Only(wanted) => {
                 let absent: Vec<_> = wanted.iter().filter(|wanted| wanted.rank(platform).is_none()).cloned().collect();
-                if absent.len() < wanted.len() {
-                    return Ok(());
+                if absent.is_empty() {
+                    Ok(())
+                } else {
+                    Err(AbsentPlatforms { absent, present: vec![platform.clone()] })
                 }
-                Err(AbsentPlatforms { absent, present: vec![platform.clone()] })
             }
         }
     }

@@ -1,0 +1,191 @@
+//! Following an image's manifests from its name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::Deserialize as _;
+use tokio::sync::OnceCell;
+
+use super::{CopyError, Engine, Side};
+use crate::endpoint::{EndpointError, Prefix, Source, Verified};
+use crate::oci::{Descriptor, Digest, Graph, Manifest, Node, Platform, Platforms, Version};
+
+/// How deep indexes may nest. Two is what tools write; registries have no limit.
+const DEPTH: usize = 8;
+/// The largest config that is read to learn an image's platform. Real ones have a few KiB.
+const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// What is wanted of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which manifest.
+    pub version: Version,
+    /// Which of its platforms.
+    pub platforms: Platforms,
+    /// Whether somebody asked for these platforms. Where nobody did, an image that is not an index
+    /// is taken as it is, whatever its platform.
+    pub asked: bool,
+}
+
+/// A manifest that is being asked for, or has been.
+type Answer = Arc<OnceCell<(Descriptor, Bytes)>>;
+
+/// Manifests of this run, so that each is asked for once however many images share it.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    manifests: Mutex<HashMap<Digest, Answer>>,
+}
+
+/// Where manifests come from: the source, and what is kept of it at hand.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    source: &'a dyn Source,
+    kept: Option<&'a dyn Source>,
+}
+
+impl Engine {
+    /// Loads an image's manifests and those of its children that are wanted.
+    ///
+    /// What `kept` has by digest is not asked for again. Where it knows the tag, the source is
+    /// asked what the tag stands for now before any manifest is moved: one request where nothing has
+    /// changed. Elsewhere it is one request for each manifest.
+    pub async fn load(
+        &self,
+        source: &dyn Source,
+        kept: Option<&dyn Source>,
+        wanted: &Wanted,
+    ) -> Result<Graph, CopyError> {
+        let from = From { source, kept };
+        let (descriptor, bytes) = self.root(from, &wanted.version).await?;
+        let mut root = self.node(from, descriptor, bytes, &wanted.platforms, DEPTH).await?;
+        if let (Platforms::Only(_), true) = (&wanted.platforms, wanted.asked) {
+            self.check_platform(source, &mut root, &wanted.platforms).await?;
+        }
+        Ok(Graph { root })
+    }
+
+    async fn root(&self, from: From<'_>, version: &Version) -> Result<(Descriptor, Bytes), CopyError> {
+        let known_tag = match (from.kept, version) {
+            (Some(kept), Version::Tag(_)) => kept.resolve(version).await.is_ok(),
+            _ => false,
+        };
+        let version = if known_tag {
+            let _permit = self.lookups.acquire(0).await;
+            let what = format!("{version} in {}", from.source.place());
+            let found = self.retry.run(&what, || from.source.resolve(version)).await;
+            Version::Digest(found.map_err(|error| unresolved(from.source, version, error))?.digest)
+        } else {
+            version.clone()
+        };
+        match &version {
+            Version::Digest(digest) => self.by_digest(from, digest).await,
+            Version::Tag(_) => self.ask(from.source, &version).await,
+        }
+    }
+
+    async fn by_digest(&self, from: From<'_>, digest: &Digest) -> Result<(Descriptor, Bytes), CopyError> {
+        let cell = {
+            let mut manifests = self.memory.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+            manifests.entry(*digest).or_default().clone()
+        };
+        let version = Version::Digest(*digest);
+        let fetch = || async {
+            if let Some(kept) = from.kept
+                && let Ok(found) = kept.manifest(&version).await
+            {
+                return Ok(found);
+            }
+            self.ask(from.source, &version).await
+        };
+        cell.get_or_try_init(fetch).await.cloned()
+    }
+
+    async fn ask(&self, source: &dyn Source, version: &Version) -> Result<(Descriptor, Bytes), CopyError> {
+        let _permit = self.lookups.acquire(0).await;
+        let what = format!("{version} in {}", source.place());
+        let found = self.retry.run(&what, || source.manifest(version)).await;
+        found.map_err(|error| unresolved(source, version, error))
+    }
+
+    /// Reads a manifest and loads the children that are wanted, side by side.
+    async fn node(
+        &self,
+        from: From<'_>,
+        mut descriptor: Descriptor,
+        bytes: Bytes,
+        platforms: &Platforms,
+        depth: usize,
+    ) -> Result<Node, CopyError> {
+        let place = from.source.place();
+        let unusable = |digest, source| CopyError::Manifest { digest, place: Box::new(place.clone()), source };
+        let manifest =
+            Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| unusable(descriptor.digest, source))?;
+        descriptor.media_type = manifest.media_type.clone();
+        descriptor.size = bytes.len() as u64;
+        let depth = depth.checked_sub(1).ok_or(CopyError::Nesting(descriptor.digest))?;
+        let chosen = platforms.choose(manifest.children())?;
+        let mut absent = manifest.children().to_vec();
+        let mut loading = Vec::with_capacity(chosen.len());
+        for position in chosen.into_iter().rev() {
+            loading.push(self.child(from, absent.remove(position), platforms, depth));
+        }
+        loading.reverse();
+        let children = futures_util::future::try_join_all(loading).await?;
+        Ok(Node { descriptor, bytes, manifest, children, absent, platform: None, config: None })
+    }
+
+    fn child<'a>(
+        &'a self,
+        from: From<'a>,
+        child: Descriptor,
+        platforms: &'a Platforms,
+        depth: usize,
+    ) -> futures_util::future::BoxFuture<'a, Result<Node, CopyError>> {
+        Box::pin(async move {
+            let (_, bytes) = self.by_digest(from, &child.digest).await?;
+            self.node(from, child, bytes, platforms, depth).await
+        })
+    }
+
+    /// Checks the platform of an image that is not an index, which only its config knows.
+    async fn check_platform(
+        &self,
+        source: &dyn Source,
+        root: &mut Node,
+        platforms: &Platforms,
+    ) -> Result<(), CopyError> {
+        let Some(config) = root.manifest.config() else { return Ok(()) };
+        if !config.media_type.is_image_config() || config.size > CONFIG_LIMIT {
+            return Ok(());
+        }
+        let bytes = {
+            let _permit = self.lookups.acquire(0).await;
+            let what = format!("config {} from {}", config.digest, source.place());
+            let read = self.retry.run(&what, || read_small(source, config)).await;
+            read.map_err(|error| CopyError::content(config, Side::Source, source.place(), error))?
+        };
+        if let Some(platform) = platform_of(&bytes) {
+            platforms.accepts(&platform)?;
+            root.platform = Some(platform);
+        }
+        root.config = Some(bytes);
+        Ok(())
+    }
+}
+
+/// The platform that an image's config names.
+fn platform_of(config: &[u8]) -> Option<Platform> {
+    let mut reader = serde_json::Deserializer::from_slice(config);
+    Platform::deserialize(&mut reader).ok().filter(|platform| !platform.architecture.is_empty())
+}
+
+/// Reads small content whole, verified.
+async fn read_small(source: &dyn Source, content: &Descriptor) -> Result<Bytes, EndpointError> {
+    let reader = source.open(content, 0).await?;
+    Verified::new(content, Prefix::none(content.digest.algorithm()), reader).collect().await
+}
+
+fn unresolved(source: &dyn Source, version: &Version, error: EndpointError) -> CopyError {
+    CopyError::Resolve { version: version.clone(), place: Box::new(source.place().clone()), source: error }
+}

@@ -1,0 +1,201 @@
+//! Copying one image: blobs, then child manifests, then the root with its tags.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::{CopyError, Engine, Side};
+use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source, Verified};
+use crate::observe::Event;
+use crate::oci::{Descriptor, Graph, Node, Tag};
+
+/// What copying an image took.
+#[derive(Debug, Clone, Default)]
+pub struct Copied {
+    /// Whether everything was there and the tags pointed to it.
+    pub unchanged: bool,
+    /// How many contents came to be there in which way, and their bytes.
+    pub placed: BTreeMap<Placed, (usize, u64)>,
+}
+
+impl Copied {
+    fn add(&mut self, content: &Descriptor, placed: Placed) {
+        let (count, bytes) = self.placed.entry(placed).or_default();
+        *count += 1;
+        *bytes = bytes.saturating_add(content.size);
+    }
+
+    /// Bytes of contents that came in this way.
+    pub fn bytes(&self, placed: Placed) -> u64 {
+        self.placed.get(&placed).map_or(0, |(_, bytes)| *bytes)
+    }
+}
+
+/// Whether the sink's word on what it has is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// It says so, so it has it.
+    Sink,
+    /// It said so and was wrong: manifests are sent again whatever it says.
+    Nobody,
+}
+
+impl Engine {
+    /// Copies a graph to a sink and points the tags to its root.
+    ///
+    /// Nothing of the image is visible under a tag before all of it is there. When this fails or
+    /// is dropped, what has been transferred so far is kept as far as the sink keeps it.
+    pub async fn copy(
+        &self,
+        source: Arc<dyn Source>,
+        sink: Arc<dyn Sink>,
+        graph: Arc<Graph>,
+        tags: &[Tag],
+    ) -> Result<Copied, CopyError> {
+        let refused = |source| CopyError::Publish { place: Box::new(sink.place().clone()), source };
+        let published = {
+            let _permit = self.lookup(&*sink).await;
+            let what = format!("asking {}", sink.place());
+            self.retry.run(&what, || sink.published(&graph, tags)).await.map_err(refused)?
+        };
+        if published {
+            for blob in graph.blobs() {
+                self.observer.on(&Event::Settled { content: blob, placed: Placed::AlreadyThere });
+            }
+            return Ok(Copied { unchanged: true, ..Copied::default() });
+        }
+        let mut copied = self.blobs(&source, &sink, &graph).await?;
+        match self.manifests(&*sink, &graph, tags, Trust::Sink, &mut copied).await {
+            // A registry may know the digest of a child manifest that an interrupted push never completed.
+            Err(error) if error.fault() == Some(Fault::Incomplete) && graph.manifests().len() > 1 => {
+                self.manifests(&*sink, &graph, tags, Trust::Nobody, &mut copied).await?;
+            }
+            result => result?,
+        }
+        Ok(copied)
+    }
+
+    async fn blobs(
+        &self,
+        source: &Arc<dyn Source>,
+        sink: &Arc<dyn Sink>,
+        graph: &Arc<Graph>,
+    ) -> Result<Copied, CopyError> {
+        let mut copied = Copied::default();
+        let mut tasks: JoinSet<Result<_, CopyError>> = JoinSet::new();
+        for blob in graph.blobs() {
+            let (engine, source, sink) = (self.clone(), source.clone(), sink.clone());
+            let (graph, blob) = (graph.clone(), blob.clone());
+            tasks.spawn(async move {
+                let placed = engine.blob(&source, &*sink, &graph, &blob).await?;
+                engine.observer.on(&Event::Settled { content: &blob, placed });
+                Ok((blob, placed))
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            let (blob, placed) = done.map_err(CopyError::Task)??;
+            copied.add(&blob, placed);
+        }
+        Ok(copied)
+    }
+
+    /// Brings one blob to the sink in the cheapest way: there, next door, or from the source.
+    async fn blob(
+        &self,
+        source: &Arc<dyn Source>,
+        sink: &dyn Sink,
+        graph: &Graph,
+        blob: &Descriptor,
+    ) -> Result<Placed, CopyError> {
+        let place = sink.place();
+        let failed = |error| CopyError::content(blob, Side::Destination, place, error);
+        let flight = self.flights.board(place.domain(), &blob.digest).await;
+        // A local sink has to hear of everything that its image needs; asking it costs nothing.
+        if place.is_remote() && flight.is_held_by(place.repository()) {
+            return Ok(Placed::AlreadyThere);
+        }
+        if let Some(placed) = self.without_bytes(sink, blob, flight.holder()).await.map_err(failed)? {
+            flight.landed(place.repository());
+            return Ok(placed);
+        }
+        let _permit = self.budget.acquire(blob.size).await;
+        let placed = match graph.config(&blob.digest) {
+            Some(bytes) => self.small(sink, blob, &bytes).await.map_err(failed)?,
+            None => self.transfer(source, sink, blob).await?,
+        };
+        flight.landed(place.repository());
+        Ok(placed)
+    }
+
+    /// Whether the sink has the blob, or can take it from another repository of its place.
+    async fn without_bytes(
+        &self,
+        sink: &dyn Sink,
+        blob: &Descriptor,
+        holder: Option<&crate::oci::RepositoryName>,
+    ) -> Result<Option<Placed>, EndpointError> {
+        let _permit = self.lookup(sink).await;
+        let what = format!("asking {} for {}", sink.place(), blob.digest);
+        self.retry
+            .run(&what, || async {
+                // Where a sibling is known to have it, asking to mount is cheaper than asking twice.
+                if holder.is_none() && sink.contains(blob).await? {
+                    return Ok(Some(Placed::AlreadyThere));
+                }
+                sink.adopt(blob, holder).await
+            })
+            .await
+    }
+
+    async fn manifests(
+        &self,
+        sink: &dyn Sink,
+        graph: &Graph,
+        tags: &[Tag],
+        trust: Trust,
+        copied: &mut Copied,
+    ) -> Result<(), CopyError> {
+        let _permit = self.lookup(sink).await;
+        let manifests = graph.manifests();
+        let Some((root, children)) = manifests.split_last() else { return Ok(()) };
+        for child in children {
+            let placed = self
+                .child_manifest(sink, child, trust)
+                .await
+                .map_err(|error| CopyError::content(&child.descriptor, Side::Destination, sink.place(), error))?;
+            copied.add(&child.descriptor, placed);
+        }
+        let what = format!("publishing in {}", sink.place());
+        let publish = || sink.publish(&root.descriptor, root.bytes.clone(), tags);
+        let published = self.retry.run(&what, publish).await;
+        published.map_err(|source| CopyError::Publish { place: Box::new(sink.place().clone()), source })?;
+        copied.add(&root.descriptor, Placed::Written);
+        Ok(())
+    }
+
+    async fn child_manifest(&self, sink: &dyn Sink, child: &Node, trust: Trust) -> Result<Placed, EndpointError> {
+        let what = format!("asking {} for {}", sink.place(), child.descriptor.digest);
+        let there = trust == Trust::Sink && self.retry.run(&what, || sink.contains(&child.descriptor)).await?;
+        if there {
+            return Ok(Placed::AlreadyThere);
+        }
+        self.small(sink, &child.descriptor, &child.bytes).await
+    }
+
+    /// Puts content whose bytes are at hand.
+    async fn small(
+        &self,
+        sink: &dyn Sink,
+        content: &Descriptor,
+        bytes: &bytes::Bytes,
+    ) -> Result<Placed, EndpointError> {
+        let what = format!("{} to {}", content.digest, sink.place());
+        self.retry.run(&what, || sink.put(content, Verified::bytes(content, bytes.clone()))).await
+    }
+
+    /// A place among the questions to registries; local sinks need none, since they queue by themselves.
+    async fn lookup(&self, sink: &dyn Sink) -> Option<super::budget::Permit> {
+        if sink.place().is_remote() { Some(self.lookups.acquire(0).await) } else { None }
+    }
+}
