@@ -19,5 +19,6 @@ pub mod endpoint;
 pub mod fs;
 pub mod observe;
 pub mod oci;
+pub mod pipeline;
 pub mod secret;
 pub mod store;

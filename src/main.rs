@@ -1,3 +1,7 @@
-//! The `hod` command. Everything is in the library; see [`hod`].
+//! The `hod` command. Everything is in the library; see [`hod::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hod::cli::run()
+}

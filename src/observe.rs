@@ -98,3 +98,21 @@ pub struct Silent;
 impl Observer for Silent {
     fn on(&self, _: &Event<'_>) {}
 }
+
+/// A request to stop, shared by everyone who works on one command.
+///
+/// Tasks are stopped by dropping them; threads look here between two pieces of work.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Stop {
+    /// Asks everyone to stop.
+    pub fn request(&self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether somebody has asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use serde::Deserialize as _;
 use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
@@ -165,19 +164,13 @@ impl Engine {
             let read = self.retry.run(&what, || read_small(source, config)).await;
             read.map_err(|error| CopyError::content(config, Side::Source, source.place(), error))?
         };
-        if let Some(platform) = platform_of(&bytes) {
+        if let Some(platform) = Platform::of_config(&bytes) {
             platforms.accepts(&platform)?;
             root.platform = Some(platform);
         }
         root.config = Some(bytes);
         Ok(())
     }
-}
-
-/// The platform that an image's config names.
-fn platform_of(config: &[u8]) -> Option<Platform> {
-    let mut reader = serde_json::Deserializer::from_slice(config);
-    Platform::deserialize(&mut reader).ok().filter(|platform| !platform.architecture.is_empty())
 }
 
 /// Reads small content whole, verified.

@@ -57,6 +57,12 @@ impl Platform {
         Self::new("linux", std::env::consts::ARCH, None)
     }
 
+    /// The platform that the config of a runnable image names (OCI image-spec, `config.md`).
+    pub fn of_config(config: &[u8]) -> Option<Self> {
+        let platform: Self = serde_json::from_slice(config).ok()?;
+        (!platform.os.is_empty() && !platform.architecture.is_empty()).then_some(platform)
+    }
+
     /// Whether this is the mark of an attestation, which is no platform.
     fn is_unknown(&self) -> bool {
         &*self.os == "unknown" && &*self.architecture == "unknown"
@@ -138,6 +144,32 @@ pub enum Platforms {
     All,
     /// These, each of which the image must have.
     Only(Vec<Platform>),
+}
+
+/// `all`, or platforms with commas between them.
+impl FromStr for Platforms {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let mut platforms = text.split(',').map(str::parse).collect::<Result<Vec<Platform>, _>>()?;
+        let mut seen = std::collections::HashSet::new();
+        platforms.retain(|platform| seen.insert(platform.clone()));
+        Ok(Self::Only(platforms))
+    }
+}
+
+impl fmt::Display for Platforms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Only(platforms) => {
+                f.write_str(&platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
 }
 
 /// Platforms that were asked for and that the image does not have.

@@ -1,0 +1,98 @@
+//! The command line: the only code that prints, reads the environment, or picks exit codes.
+//!
+//! [`run`] reads the arguments, starts the runtime, lets the command do its work, and turns what
+//! comes back into text and an exit code. Data goes to standard output, all else to standard error.
+
+mod args;
+mod commands;
+mod context;
+mod failure;
+mod progress;
+mod report;
+mod terminal;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use context::Context;
+use failure::{Failure, Kind};
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return terminal::usage(&error),
+    };
+    let context = Context::new(&cli.global);
+    let result = block_on(&context, cli);
+    context.close();
+    match result {
+        Ok(code) => code,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.print_failure(&failure);
+            failure.kind().exit_code()
+        }
+    }
+}
+
+/// Runs the command on a runtime of its own, until it is done, interrupted or out of time.
+fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(64)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
+    let timeout = cli.global.command_timeout;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(context, cli.command) => result,
+            () = interrupted() => Err(Failure::interrupted()),
+            () = elapsed(timeout) => Err(Failure::timed_out()),
+        }
+    });
+    // Work on threads that cannot be dropped is told to stop, and has a moment to clean up.
+    context.stop.request();
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Pull(args) => commands::pull::run(context, args).await,
+        Command::Pack(args) => commands::pack::run(context, args).await,
+        Command::Unpack(args) => commands::unpack::run(context, args).await,
+        Command::Push(args) => commands::push::run(context, args).await,
+        Command::Serve(args) => commands::serve::run(context, args).await,
+        Command::Verify(args) => commands::verify::run(context, args).await,
+        Command::Ls(args) => commands::ls::run(context, args).await,
+        Command::Completions(args) => commands::shell::completions(context, &args),
+        Command::Man(args) => commands::shell::man(context, &args),
+    }
+}
+
+/// Returns when the user or the system asks the process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::hangup()) => {}
+    }
+}
+
+async fn elapsed(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}

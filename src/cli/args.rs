@@ -1,0 +1,339 @@
+//! What can be typed: commands, flags, and the help that explains them.
+//!
+//! This file and its folder define; they decide nothing. What a combination means is worked out in
+//! `commands`. Every flag has an environment variable, and the flag wins.
+
+mod images;
+mod registry;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+pub(super) use images::ImageArgs;
+pub(super) use registry::{RegistryArgs, RetryArgs};
+
+/// Carries container images across an air gap.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hod",
+    version,
+    about = "Carries container images across an air gap",
+    long_about = "Carries container images across an air gap.\n\n\
+        hod pulls the images of a list into a store, which is a registry root that any CNCF registry serves as it is; \
+        packs the store into one file; and on the other side unpacks it into a registry root, pushes it into any \
+        registry, or serves it.",
+    after_help = "EXAMPLES:\n  \
+        hod pull -f images-list.txt --store store     fetch the images of a list\n  \
+        hod pack --store store -o release.tar         write them to one file\n  \
+        hod unpack release.tar --root /var/lib/registry\n  \
+        hod push release.tar docker://registry.site:5000\n  \
+        hod serve store                               a registry over the store\n\n\
+        EXIT STATUS:\n  \
+        0 done · 1 failed · 2 usage, or a list that does not parse · 3 some images failed, the rest are done ·\n  \
+        4 corruption · 5 something that the bundle builds on is not there · 130 interrupted, run it again to resume",
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(super) struct GlobalArgs {
+    /// Print one JSON document on standard output instead of text
+    #[arg(long, global = true, env = "HOD_JSON", hide_env = true, value_parser = flag())]
+    pub(super) json: bool,
+    /// Print errors and results only
+    #[arg(short, long, global = true, env = "HOD_QUIET", hide_env = true, value_parser = flag())]
+    pub(super) quiet: bool,
+    /// Say more about what is done; twice for details
+    #[arg(short, long, global = true, action = ArgAction::Count, env = "HOD_VERBOSE", hide_env = true)]
+    pub(super) verbose: u8,
+    /// Log what the library does, with requests and files; never shows secrets
+    #[arg(long, global = true, env = "HOD_DEBUG", hide_env = true, value_parser = flag())]
+    pub(super) debug: bool,
+    /// Draw no progress bars
+    #[arg(long, global = true, env = "HOD_NO_PROGRESS", hide_env = true, value_parser = flag())]
+    pub(super) no_progress: bool,
+    /// Blobs in motion at the same time
+    #[arg(short, long, global = true, value_name = "N", default_value_t = 8, env = "HOD_JOBS", hide_env = true,
+        value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: u16,
+    /// The file with registry credentials, in podman's or docker's format
+    #[arg(long, global = true, value_name = "FILE", env = "HOD_AUTHFILE", hide_env = true)]
+    pub(super) authfile: Option<PathBuf>,
+    /// End the command after this long, such as 90s, 10m or 2h
+    #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = duration)]
+    pub(super) command_timeout: Option<std::time::Duration>,
+}
+
+/// The commands, in the order of the job.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Fetch images from registries into a store
+    Pull(PullArgs),
+    /// Write a bundle of the images of a store
+    Pack(PackArgs),
+    /// Merge a bundle into a registry root
+    Unpack(UnpackArgs),
+    /// Push the images of a bundle or store into a registry
+    Push(PushArgs),
+    /// Serve a store as a registry
+    Serve(ServeArgs),
+    /// Check every byte and link of a store or bundle
+    Verify(VerifyArgs),
+    /// List the images of a store or bundle
+    Ls(LsArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one a command into a folder
+    Man(ManArgs),
+}
+
+/// `hod pull`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod pull -f images-list.txt --store store\n  \
+    hod pull alpine:3.20 quay.io/coreos/etcd:v3.5 --store store --platform linux/amd64,linux/arm64\n  \
+    hod pull -f images-list.txt --from mirror.example:5000 --store store --lock release.lock\n  \
+    hod pull -f images-list.txt --store store --failed again.txt || hod pull -f again.txt --store store")]
+pub(super) struct PullArgs {
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
+    /// The store: a registry root, made if it is not there
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(super) store: PathBuf,
+    /// Write the list with the digests that its names had
+    #[arg(long, value_name = "FILE", env = "HOD_LOCK", hide_env = true)]
+    pub(super) lock: Option<PathBuf>,
+    /// Write the lines that failed, as a list to try again
+    #[arg(long, value_name = "FILE", env = "HOD_FAILED", hide_env = true)]
+    pub(super) failed: Option<PathBuf>,
+    /// Stop at the first image that fails
+    #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = flag())]
+    pub(super) fail_fast: bool,
+    /// Go on when an image fails; this is the default
+    #[arg(long, conflicts_with = "fail_fast")]
+    pub(super) keep_going: bool,
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(super) retry: RetryArgs,
+}
+
+/// `hod pack`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod pack --store store -o release.tar\n  \
+    hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
+    hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
+pub(super) struct PackArgs {
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
+    /// The store to pack from
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(super) store: PathBuf,
+    /// The bundle: .tar as it is, .tar.zst compressed, - for standard output
+    #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
+    pub(super) output: PathBuf,
+}
+
+/// `hod unpack`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod unpack release.tar.zst --root /var/lib/registry\n  \
+    zstd -dc release.tar.zst | hod unpack - --root /var/lib/registry\n  \
+    hod unpack release.tar --root /var/lib/registry --on-existing-tag error")]
+pub(super) struct UnpackArgs {
+    /// The bundle, or - for standard input
+    #[arg(value_name = "BUNDLE")]
+    pub(super) bundle: PathBuf,
+    /// The registry root, which may be in use
+    #[arg(long, value_name = "DIR", env = "HOD_ROOT", hide_env = true)]
+    pub(super) root: PathBuf,
+    /// What to do with a tag that points elsewhere
+    #[arg(long, value_name = "WHAT", default_value = "overwrite", env = "HOD_ON_EXISTING_TAG", hide_env = true)]
+    pub(super) on_existing_tag: OnExistingTag,
+}
+
+/// What to do with a tag that exists and points to something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OnExistingTag {
+    /// Move it to the bundle's image.
+    Overwrite,
+    /// Leave it where it is.
+    Skip,
+    /// Refuse the bundle before anything is written.
+    Error,
+}
+
+/// `hod push`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod push release.tar docker://registry.site:5000\n  \
+    hod push store docker://harbor.site/project -f images-list.txt\n  \
+    ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin")]
+pub(super) struct PushArgs {
+    /// A bundle, - for one on standard input, or a store
+    #[arg(value_name = "SOURCE")]
+    pub(super) source: PathBuf,
+    /// The registry: docker://HOST[:PORT][/PREFIX]
+    #[arg(value_name = "DESTINATION")]
+    pub(super) destination: String,
+    /// A list (or lock) of the images to push; repeatable, - for standard input
+    #[arg(short, long, value_name = "FILE", env = "HOD_FILE", hide_env = true)]
+    pub(super) file: Vec<PathBuf>,
+    /// Only the images of this group of the list; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(super) group: Vec<String>,
+    /// How an index goes whose children are not all there
+    #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
+    pub(super) index: IndexArg,
+    /// Stop at the first image that fails
+    #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = flag())]
+    pub(super) fail_fast: bool,
+    #[command(flatten)]
+    pub(super) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(super) retry: RetryArgs,
+}
+
+/// How an index is pushed whose children are not all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum IndexArg {
+    /// As it is; where the registry refuses, its only child, or an index of those that are there
+    Auto,
+    /// As it is, or fail
+    Sparse,
+    /// Only if all of its children are there
+    Full,
+    /// A new index of the children that are there, with a new digest
+    Rewrite,
+    /// Its only child under the tag of the index
+    Child,
+}
+
+/// `hod serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod serve store\n  \
+    hod serve /var/lib/registry --listen 0.0.0.0:5000\n  \
+    hod serve store --listen 127.0.0.1:0          any free port, which is printed")]
+pub(super) struct ServeArgs {
+    /// The store: a registry root
+    #[arg(value_name = "STORE")]
+    pub(super) source: PathBuf,
+    /// Where to listen; repeatable
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", env = "HOD_LISTEN", hide_env = true)]
+    pub(super) listen: Vec<std::net::SocketAddr>,
+}
+
+/// `hod verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod verify store\n  \
+    hod verify release.tar.zst\n  \
+    hod verify /var/lib/registry --json | jq '.findings[].code'")]
+pub(super) struct VerifyArgs {
+    /// A store or registry root, a bundle, or - for a bundle on standard input
+    #[arg(value_name = "TARGET")]
+    pub(super) target: PathBuf,
+}
+
+/// `hod ls`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod ls store\n  \
+    hod ls release.tar --json | jq -r '.images[] | .name + \" \" + .digest'")]
+pub(super) struct LsArgs {
+    /// A store or registry root, a bundle, or - for a bundle on standard input
+    #[arg(value_name = "TARGET")]
+    pub(super) target: PathBuf,
+}
+
+/// `hod completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod completions bash > /etc/bash_completion.d/hod")]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `hod man`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod man | man -l -\n  hod man --output /usr/local/share/man/man1")]
+pub(super) struct ManArgs {
+    /// A folder for one page a command
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+}
+
+/// Reads a flag's environment variable: anything but nothing, 0, no, off and false sets it.
+fn flag() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
+}
+
+/// A time span: a number with `ms`, `s`, `m` or `h`, or several, as in Go (`1h30m`).
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let error = || format!("{text:?} is not a time span: write a number with ms, s, m or h, such as 90s or 1h30m");
+    let mut total = std::time::Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.').ok_or_else(error)?;
+        let (number, after) = rest.split_at(digits);
+        let units = after.find(|character: char| character.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(units);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(error()),
+        };
+        let number: f64 = number.parse().map_err(|_| error())?;
+        total += std::time::Duration::try_from_secs_f64(number * seconds).map_err(|_| error())?;
+        rest = after;
+    }
+    if total.is_zero() { Err(error()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("EXAMPLES"), "{} has no examples", command.get_name());
+        }
+    }
+
+    #[test]
+    fn time_spans_are_those_of_go() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        for bad in ["", "5", "s", "-1s", "1d", "1e99h", "0s"] {
+            assert!(duration(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Arguments that say which images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::oci::Platforms;
+use crate::pipeline::resolve::{DefaultRegistry, NameStyle};
+
+/// Which images, from arguments and lists.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Images")]
+pub(in crate::cli) struct ImageArgs {
+    /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) images: Vec<String>,
+    /// A list of images, one a line; repeatable, - for standard input
+    #[arg(short, long, value_name = "FILE", env = "HOD_FILE", hide_env = true)]
+    pub(in crate::cli) file: Vec<PathBuf>,
+    /// Only the images of this group (a ##NAME line) of the list; repeatable
+    #[arg(long, value_name = "NAME", env = "HOD_GROUP", hide_env = true)]
+    pub(in crate::cli) group: Vec<String>,
+    /// Where names without a registry host are looked up [default: docker.io]
+    #[arg(long, value_name = "REGISTRY", env = "HOD_FROM", hide_env = true)]
+    pub(in crate::cli) from: Option<DefaultRegistry>,
+    /// What images are called in the store
+    #[arg(long, value_name = "STYLE", default_value = "as-listed", env = "HOD_NAMES", hide_env = true)]
+    pub(in crate::cli) names: NameStyle,
+    /// Platforms to take of multi-platform images, as OS/ARCH[/VARIANT]; repeatable, or with commas
+    /// [default: linux on this machine's architecture]
+    #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true, conflicts_with = "all_platforms")]
+    pub(in crate::cli) platform: Vec<Platforms>,
+    /// Take all platforms
+    #[arg(long, env = "HOD_ALL_PLATFORMS", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) all_platforms: bool,
+}
+
+impl clap::ValueEnum for NameStyle {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::AsListed, Self::Library, Self::WithHost]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(match self {
+            Self::AsListed => clap::builder::PossibleValue::new("as-listed")
+                .help("as written, without the registry's host: alpine, coreos/etcd"),
+            Self::Library => clap::builder::PossibleValue::new("library")
+                .help("names of one part go below library/, as mirrors are asked for them"),
+            Self::WithHost => {
+                clap::builder::PossibleValue::new("with-host").help("with the registry's host: quay.io/coreos/etcd")
+            }
+        })
+    }
+}

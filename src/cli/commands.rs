@@ -1,0 +1,15 @@
+//! The commands: each turns its arguments into a call of the pipeline, and the result into text.
+
+pub(super) mod ls;
+pub(super) mod pack;
+pub(super) mod pull;
+pub(super) mod push;
+pub(super) mod serve;
+pub(super) mod shell;
+pub(super) mod unpack;
+pub(super) mod verify;
+
+mod input;
+mod registries;
+
+pub(super) use registries::registries;

@@ -1,0 +1,134 @@
+//! `hod pull`: list → resolve → fetch.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::input;
+use crate::cli::args::PullArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::endpoint::Placed;
+use crate::pipeline::fetch::{Receipt, fetch};
+use crate::pipeline::lock::{failed_text, lock_text};
+use crate::pipeline::resolve::{Failed, resolve};
+use crate::store::Store;
+
+pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
+    let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
+    let options = input::resolve_options(&args.images, args.fail_fast);
+    let registries = context.registries(&args.registry)?;
+    let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let engine = context.engine(&args.retry);
+
+    let listed = list.lines.len();
+    let resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
+    if let Some(file) = args.lock.as_deref().filter(|_| !resolution.images.is_empty()) {
+        write_file(file, &lock_text(&resolution.images))?;
+    }
+    let stopped = args.fail_fast && !resolution.failed.is_empty();
+    let receipt = if stopped {
+        Receipt { failed: resolution.failed, stopped_early: true, ..Receipt::default() }
+    } else {
+        fetch(&engine, &store, resolution, args.fail_fast).await.map_err(|error| Failure::of(Kind::Failed, error))?
+    };
+    if let Some(file) = &args.failed {
+        write_file(file, &failed_text(&receipt.failed))?;
+    }
+    context.close();
+    if context.is_text() {
+        context.summary(&summary(context, &receipt));
+    } else {
+        context.result(&document(context, &receipt), "")?;
+    }
+    end(context, &receipt, listed)
+}
+
+/// Writes a list beside the store.
+fn write_file(path: &std::path::Path, text: &str) -> Result<(), Failure> {
+    crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))
+}
+
+/// Says in the end which images failed and why, and picks the exit code.
+fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, Failure> {
+    if receipt.failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for Failed { line, error } in &receipt.failed {
+        context.print_error(&format!("{}: {}", line.origin, line.text), error);
+    }
+    let failed = receipt.failed.len();
+    let message = format!("{failed} of {} failed", report::count(listed, "image"));
+    let kind = if receipt.images.is_empty() || receipt.stopped_early { Kind::Failed } else { Kind::Partial };
+    let failure = Failure::new(kind, message);
+    Err(if receipt.stopped_early {
+        failure.hint("stopped at the first failure; without --fail-fast the other images are fetched")
+    } else {
+        failure.hint("the other images are done; run the same command again for those that failed")
+    })
+}
+
+fn summary(context: &Context, receipt: &Receipt) -> String {
+    let mut text = String::new();
+    let new = receipt.images.iter().filter(|image| !image.unchanged).count();
+    let _ = writeln!(
+        text,
+        "{} ({new} new or moved) · {} unique of {} in all, {} saved by sharing",
+        report::count(receipt.images.len(), "image"),
+        report::bytes(receipt.bytes_unique),
+        report::bytes(receipt.bytes_of_images),
+        report::bytes(receipt.bytes_of_images.saturating_sub(receipt.bytes_unique)),
+    );
+    let _ = writeln!(
+        text,
+        "{} fetched in {}",
+        report::bytes(receipt.bytes_written()),
+        report::time(context.begun.elapsed()),
+    );
+    text
+}
+
+fn document(context: &Context, receipt: &Receipt) -> serde_json::Value {
+    let images: Vec<_> = receipt
+        .images
+        .iter()
+        .map(|done| {
+            json!({
+                "name": done.image.name.to_string(),
+                "reference": done.image.line.reference.to_string(),
+                "source": done.image.source_name.to_string(),
+                "digest": done.image.graph.root.descriptor.digest,
+                "mediaType": done.image.graph.root.descriptor.media_type,
+                "platforms": done.image.graph.platforms().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "size": done.image.graph.size(),
+                "group": done.image.line.group,
+                "unchanged": done.unchanged,
+            })
+        })
+        .collect();
+    let failed: Vec<_> = receipt
+        .failed
+        .iter()
+        .map(|Failed { line, error }| {
+            let causes = crate::cli::failure::causes("", Some(error));
+            json!({ "reference": line.reference.to_string(), "origin": line.origin.to_string(), "causes": causes })
+        })
+        .collect();
+    let placed = |placed: Placed| {
+        let (count, bytes) = receipt.placed.get(&placed).copied().unwrap_or_default();
+        json!({ "count": count, "bytes": bytes })
+    };
+    json!({
+        "images": images,
+        "failed": failed,
+        "bytesOfImages": receipt.bytes_of_images,
+        "bytesUnique": receipt.bytes_unique,
+        "bytesFetched": receipt.bytes_written(),
+        "fetched": placed(Placed::Written),
+        "linked": placed(Placed::Linked),
+        "alreadyThere": placed(Placed::AlreadyThere),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    })
+}

@@ -1,0 +1,158 @@
+//! What every command has: how to speak, whom to tell of progress, and when to stop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::args::{GlobalArgs, RegistryArgs, RetryArgs};
+use super::failure::{self, Failure, Kind};
+use super::progress::{Bars, Lines};
+use super::terminal;
+use crate::copy::{Engine, Limits};
+use crate::observe::{Observer, Silent, Stop};
+use crate::registry::Registries;
+
+/// The surroundings of a command.
+pub(super) struct Context {
+    json: bool,
+    quiet: bool,
+    colour: bool,
+    jobs: usize,
+    authfile: Option<std::path::PathBuf>,
+    observer: Arc<dyn Observer>,
+    bars: Option<Arc<Bars>>,
+    /// When the command began.
+    pub(super) begun: Instant,
+    /// Tells work on other threads to end.
+    pub(super) stop: Stop,
+}
+
+impl Context {
+    /// The surroundings that the common flags ask for.
+    pub(super) fn new(args: &GlobalArgs) -> Self {
+        start_log(args);
+        let log = args.debug || args.verbose > 1;
+        let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !log;
+        let bars = drawn.then(|| Arc::new(Bars::new()));
+        let observer: Arc<dyn Observer> = match &bars {
+            Some(bars) => bars.clone(),
+            None if args.quiet => Arc::new(Silent),
+            None => Arc::new(Lines::new(args.verbose > 0)),
+        };
+        Self {
+            json: args.json,
+            quiet: args.quiet,
+            colour: terminal::has_colour(),
+            jobs: usize::from(args.jobs),
+            authfile: args.authfile.clone(),
+            observer,
+            bars,
+            begun: Instant::now(),
+            stop: Stop::default(),
+        }
+    }
+
+    /// Whom to tell.
+    pub(super) fn observer(&self) -> Arc<dyn Observer> {
+        self.observer.clone()
+    }
+
+    /// An engine for this command.
+    pub(super) fn engine(&self, retry: &RetryArgs) -> Engine {
+        Engine::new(Limits::for_jobs(self.jobs), retry.policy(), self.observer.clone())
+    }
+
+    /// The registries, as the flags say to talk to them.
+    pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
+        super::commands::registries(args, self.authfile.clone(), self.jobs)
+    }
+
+    /// Whether text goes to standard output, and not JSON.
+    pub(super) const fn is_text(&self) -> bool {
+        !self.json
+    }
+
+    /// Ends the drawing, so that what follows stands below it.
+    pub(super) fn close(&self) {
+        if let Some(bars) = &self.bars {
+            bars.close();
+        }
+    }
+
+    /// Prints the result of a command: JSON where that was asked for, else the text.
+    pub(super) fn result(&self, document: &impl Serialize, text: &str) -> Result<(), Failure> {
+        self.close();
+        let written = if self.json {
+            let mut json = serde_json::to_vec_pretty(document)
+                .map_err(|error| Failure::new(Kind::Failed, "cannot write JSON").because(error))?;
+            json.push(b'\n');
+            terminal::data(&json)
+        } else {
+            terminal::data(text.as_bytes())
+        };
+        written.map_err(Failure::output)
+    }
+
+    /// Says something on standard error, unless the user wants quiet.
+    pub(super) fn say(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
+        match &self.bars {
+            Some(bars) => bars.say(line),
+            None => terminal::say(line),
+        }
+    }
+
+    /// Says a summary where no JSON document says the same.
+    pub(super) fn summary(&self, text: &str) {
+        if !self.json {
+            text.lines().for_each(|line| self.say(line));
+        }
+    }
+
+    /// Prints why a command failed.
+    pub(super) fn print_failure(&self, failure: &Failure) {
+        let (red, bold, off) = if self.colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+        let mut lines = failure.lines().into_iter();
+        let first = lines.next().unwrap_or_default();
+        terminal::say(&format!("{red}error{off}: {}", terminal::printable(&first)));
+        for line in lines {
+            terminal::say(&format!("  caused by: {}", terminal::printable(&line)));
+        }
+        for hint in failure.hints() {
+            terminal::say(&format!("{bold}hint{off}: {hint}"));
+        }
+    }
+
+    /// Prints why one image failed, while the others go on.
+    pub(super) fn print_error(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
+        let message = format!("{what}: {error}");
+        self.say(&format!("error: {}", terminal::printable(&message)));
+        for cause in failure::causes(&message, error.source()) {
+            self.say(&format!("  caused by: {}", terminal::printable(&cause)));
+        }
+        if let Some(hint) = failure::hint(error) {
+            self.say(&format!("  hint: {hint}"));
+        }
+    }
+}
+
+/// Lets the library's log appear on standard error: warnings, or more with `-vv` and `--debug`.
+fn start_log(args: &GlobalArgs) {
+    let level = match (args.debug, args.verbose, args.quiet) {
+        (true, ..) => "hod=debug",
+        (_, 2.., _) => "hod=info",
+        (_, _, true) => "hod=error",
+        _ => "hod=warn",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal::has_colour())
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,199 @@
+//! What ends a command badly: a kind that decides the exit code, the cause, and what to do about it.
+//!
+//! Errors of the library are turned into failures here and nowhere else, so that the hints stand
+//! together and every command gives the same one for the same trouble.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use crate::copy::CopyError;
+use crate::endpoint::Fault;
+use crate::pipeline::resolve::ImageError;
+
+/// The kinds of bad ends, by exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something failed.
+    Failed,
+    /// What was typed, or a list, cannot be understood.
+    Usage,
+    /// Some images failed and the others are done.
+    Partial,
+    /// Bytes are not what they should be.
+    Corrupt,
+    /// Interrupted; the same command goes on where it stopped.
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code, as DESIGN and `--help` list them.
+    pub(super) fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Corrupt => 4,
+            Self::Interrupted => 130,
+        })
+    }
+}
+
+/// A bad end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    message: String,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    hints: Vec<String>,
+    /// Whether all that happened is that the reader of standard output went away.
+    output_closed: bool,
+}
+
+impl Failure {
+    /// A failure that is described by its message alone.
+    pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: None, hints: Vec::new(), output_closed: false }
+    }
+
+    /// A failure that is an error of the library.
+    pub(super) fn of(kind: Kind, error: impl Error + Send + Sync + 'static) -> Self {
+        let hints = hint(&error).into_iter().collect();
+        let message = error.to_string();
+        Self { kind, message, cause: Some(Box::new(error)), hints, output_closed: false }
+    }
+
+    /// Adds why.
+    pub(super) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.hints.extend(hint(&cause));
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// Adds what to do about it.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The user asked to stop.
+    pub(super) fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted")
+            .hint("run the same command again: it goes on where it stopped")
+    }
+
+    /// `--command-timeout` has passed.
+    pub(super) fn timed_out() -> Self {
+        Self::new(Kind::Failed, "the time given with --command-timeout is over")
+            .hint("run the same command again: it goes on where it stopped")
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Standard output could not be written; `head` and `less` may leave before the end.
+    pub(super) fn output(error: io::Error) -> Self {
+        let output_closed = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { output_closed, ..Self::new(Kind::Failed, "cannot write to standard output").because(error) }
+    }
+
+    /// Whether the reader of standard output has gone away, which is no failure of ours.
+    pub(super) const fn is_broken_pipe(&self) -> bool {
+        self.output_closed
+    }
+
+    /// The message, then each cause, without those that only repeat what was said.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.message.clone()];
+        let cause = self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static));
+        lines.extend(causes(&self.message, cause));
+        lines
+    }
+
+    pub(super) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+}
+
+fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error, |error| error.source())
+}
+
+/// What stands behind a message: each cause once, even where an error repeats its own.
+pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Vec<String> {
+    let mut said = message.to_owned();
+    let mut causes = Vec::new();
+    for error in chain(error) {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said.clone_from(&text);
+            causes.push(text);
+        }
+    }
+    causes
+}
+
+/// What a user can do about an error, where that is known.
+pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    chain(Some(error)).find_map(|error| {
+        if let Some(error) = error.downcast_ref::<ImageError>() {
+            return match error {
+                ImageError::Copy(error) => copy_hint(error),
+                _ => None,
+            };
+        }
+        if let Some(error) = error.downcast_ref::<CopyError>() {
+            return copy_hint(error);
+        }
+        let error = error.downcast_ref::<io::Error>()?;
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("make space there and run the same command again: what is done is kept".to_owned())
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Some("choose a folder on a filesystem that can be written".to_owned()),
+            io::ErrorKind::PermissionDenied => {
+                Some("run hod as a user who may write there, or choose another folder".to_owned())
+            }
+            _ => None,
+        }
+    })
+}
+
+fn copy_hint(error: &CopyError) -> Option<String> {
+    let text = match error {
+        CopyError::Platform(_) => "choose from these with --platform, or in the list with platform=…",
+        _ => match error.fault()? {
+            Fault::Denied => {
+                "check the credentials: hod reads --creds, --authfile, and the files that podman and docker log in to"
+            }
+            Fault::Missing => "check the name and the tag; names without a host are looked up in --from",
+            Fault::Unreachable | Fault::Busy(_) => "run the same command again: what was fetched is kept",
+            Fault::Corrupt => "the source gives bytes that are not what their digest says: it, or something on the way, is broken",
+            Fault::Full => "make space there and run the same command again: what is done is kept",
+            Fault::Rejected | Fault::Incomplete | Fault::Other => return None,
+        },
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = io::Error::other(io::Error::other("inner"));
+        let failure = Failure::of(Kind::Failed, error);
+        assert_eq!(failure.lines(), ["inner"]);
+        let failure = Failure::new(Kind::Failed, "outer").because(io::Error::other("inner"));
+        assert_eq!(failure.lines(), ["outer", "inner"]);
+    }
+
+    #[test]
+    fn only_a_closed_output_is_no_failure() {
+        let error = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(Failure::output(error()).is_broken_pipe());
+        assert!(!Failure::of(Kind::Failed, error()).is_broken_pipe());
+    }
+}

@@ -1,0 +1,162 @@
+//! Bars on a terminal: one for the whole, one for each blob in motion.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{image_line, retry_line};
+use crate::observe::{Event, Observer};
+use crate::oci::Digest;
+
+/// Times a second that bars are drawn.
+const RATE: u8 = 10;
+/// Blobs below this size come and go too fast to be read.
+const SMALLEST: u64 = 1024 * 1024;
+
+/// Draws bars on standard error.
+pub(in crate::cli) struct Bars {
+    all: MultiProgress,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    total: Option<ProgressBar>,
+    images: usize,
+    done: usize,
+    blobs: HashMap<Digest, ProgressBar>,
+}
+
+impl Bars {
+    pub(in crate::cli) fn new() -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(RATE));
+        Self { all, state: Mutex::default() }
+    }
+
+    /// Prints a line above the bars.
+    pub(in crate::cli) fn say(&self, line: &str) {
+        let _ = self.all.println(line);
+    }
+
+    /// Takes the bars away.
+    pub(in crate::cli) fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.blobs.drain().for_each(|(_, bar)| bar.finish_and_clear());
+        if let Some(total) = state.total.take() {
+            total.finish_and_clear();
+        }
+        let _ = self.all.clear();
+    }
+
+    fn start_step(&self, state: &mut State, name: &'static str, images: usize, bytes: u64) {
+        if let Some(old) = state.total.take() {
+            old.finish_and_clear();
+        }
+        (state.images, state.done) = (images, 0);
+        let (template, length) = if bytes > 0 {
+            (
+                "{prefix:>8} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}  {msg}  {eta} left",
+                bytes,
+            )
+        } else {
+            ("{prefix:>8} [{bar:24}] {msg}", images as u64)
+        };
+        let total = self.all.add(ProgressBar::new(length));
+        total.set_style(style(template));
+        total.set_prefix(name);
+        state.total = Some(total);
+        state.show_images();
+    }
+}
+
+impl State {
+    fn show_images(&self) {
+        if let Some(total) = self.total.as_ref().filter(|_| self.images > 0) {
+            total.set_message(format!("{} of {} images", self.done, self.images));
+        }
+    }
+
+    fn image_done(&mut self) {
+        self.done += 1;
+        self.show_images();
+    }
+}
+
+/// A style from one of our own templates; a template that does not parse shows plain numbers.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+impl Observer for Bars {
+    fn on(&self, event: &Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Step { name, images, bytes } => self.start_step(&mut state, name, *images, *bytes),
+            Event::Begun { content, offset } if content.size >= SMALLEST => {
+                let bar = self.all.insert_before_total(&state, content.size);
+                bar.set_style(style("         {prefix} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}"));
+                bar.set_prefix(content.digest.short());
+                bar.set_position(*offset);
+                bar.reset_eta();
+                state.blobs.insert(content.digest, bar);
+            }
+            Event::Moved { digest, bytes } => {
+                if let Some(bar) = state.blobs.get(digest) {
+                    bar.inc(*bytes);
+                }
+                if let Some(total) = &state.total {
+                    total.inc(*bytes);
+                }
+            }
+            Event::Rewound { digest, bytes } => {
+                for bar in state.blobs.get(digest).into_iter().chain(&state.total) {
+                    bar.set_position(bar.position().saturating_sub(*bytes));
+                }
+            }
+            Event::Settled { content, .. } => {
+                if let Some(bar) = state.blobs.remove(&content.digest) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Dropped { digest } => {
+                if let Some(bar) = state.blobs.remove(digest) {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::ImageDone { .. } | Event::ImageFailed { .. } => {
+                state.image_done();
+                if let Some(line) = image_line(event) {
+                    self.say(&line);
+                }
+            }
+            Event::Retrying { .. } => {
+                if let Some(line) = retry_line(event) {
+                    self.say(&line);
+                }
+            }
+            Event::Notice(text) => self.say(&format!("note: {text}")),
+            Event::Begun { .. } => {}
+        }
+    }
+}
+
+/// Adds a blob's bar above the one for the whole.
+trait InsertBeforeTotal {
+    fn insert_before_total(&self, state: &State, size: u64) -> ProgressBar;
+}
+
+impl InsertBeforeTotal for MultiProgress {
+    fn insert_before_total(&self, state: &State, size: u64) -> ProgressBar {
+        match &state.total {
+            Some(total) => self.insert_before(total, ProgressBar::new(size)),
+            None => self.add(ProgressBar::new(size)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Bars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bars")
+    }
+}

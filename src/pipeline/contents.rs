@@ -1,0 +1,264 @@
+//! What a store or bundle holds: its images, with everything of them that is there.
+//!
+//! `ls`, `pack`, `push` and `verify` all begin here, so that they agree on what an image is: each
+//! tag, and each manifest that neither a tag nor an index of its repository names.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use super::list::StoredName;
+use crate::oci::{
+    Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag,
+};
+
+/// A registry root, as far as one has to read it to know its images.
+pub trait Holdings {
+    /// What reading can fail with.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The repositories, sorted.
+    fn repositories(&self) -> Result<Vec<RepositoryName>, Self::Error>;
+    /// The tags of a repository and what they point to, sorted.
+    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Self::Error>;
+    /// The manifests of a repository, sorted.
+    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, Self::Error>;
+    /// The bytes of a manifest, where they are there.
+    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, Self::Error>;
+    /// The bytes of a config, where they are there.
+    fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, Self::Error>;
+}
+
+/// An image that is held.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Its repository and tag.
+    pub name: StoredName,
+    /// What there is of it.
+    pub graph: Graph,
+    /// The group of the list that it came with, where that is known.
+    pub group: Option<Box<str>>,
+    /// Where it came from, where that is known.
+    pub source: Option<Box<str>>,
+}
+
+impl Held {
+    /// The name as a person writes it: with the digest where there is no tag.
+    pub fn label(&self) -> String {
+        match &self.name.tag {
+            Some(_) => self.name.to_string(),
+            None => format!("{}@{}", self.name.repository, self.graph.root.descriptor.digest),
+        }
+    }
+}
+
+/// Why the contents cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentsError<E: std::error::Error + 'static> {
+    /// Reading failed.
+    #[error(transparent)]
+    Read(E),
+    /// The manifest that a name points to is not there.
+    #[error("{name} points to {digest}, which is not there")]
+    Absent {
+        /// The image.
+        name: String,
+        /// What is missing.
+        digest: Digest,
+    },
+    /// A manifest that is there cannot be used.
+    #[error("{name} has a manifest that cannot be used: {digest}")]
+    Manifest {
+        /// The image.
+        name: String,
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// A name that was asked for.
+    #[error("there is no image {0}")]
+    Unknown(String),
+}
+
+/// Reads graphs out of holdings, each manifest once.
+#[derive(Debug)]
+pub struct ContentsReader<'a, H> {
+    holdings: &'a H,
+    manifests: HashMap<Digest, (Bytes, Manifest)>,
+    platforms: HashMap<Digest, Option<Platform>>,
+}
+
+/// How deep indexes may nest; see the same limit where images are loaded from registries.
+const DEPTH: usize = 8;
+
+impl<'a, H: Holdings> ContentsReader<'a, H> {
+    /// Reads from these holdings.
+    pub fn new(holdings: &'a H) -> Self {
+        Self { holdings, manifests: HashMap::new(), platforms: HashMap::new() }
+    }
+
+    /// Every image, sorted by repository; in each, tags first, then what only a digest names.
+    pub fn images(&mut self) -> Result<Vec<Held>, ContentsError<H::Error>> {
+        let mut images = Vec::new();
+        for repository in self.holdings.repositories().map_err(ContentsError::Read)? {
+            let tags = self.holdings.tags(&repository).map_err(ContentsError::Read)?;
+            let revisions: BTreeSet<_> =
+                self.holdings.revisions(&repository).map_err(ContentsError::Read)?.into_iter().collect();
+            let mut named = HashSet::new();
+            for (tag, digest) in tags {
+                let name = StoredName { repository: repository.clone(), tag: Some(tag) };
+                let held = self.held(name, digest, &revisions)?;
+                named.extend(held.graph.manifests().iter().map(|node| node.descriptor.digest));
+                images.push(held);
+            }
+            let mut untagged = Vec::new();
+            for digest in revisions.iter().filter(|digest| !named.contains(*digest)) {
+                let name = StoredName { repository: repository.clone(), tag: None };
+                untagged.push(self.held(name, *digest, &revisions)?);
+            }
+            let children: HashSet<Digest> = untagged
+                .iter()
+                .flat_map(|held| held.graph.manifests().into_iter().rev().skip(1))
+                .map(|node| node.descriptor.digest)
+                .collect();
+            untagged.retain(|held| !children.contains(&held.graph.root.descriptor.digest));
+            images.extend(untagged);
+        }
+        Ok(images)
+    }
+
+    /// One image by name: by its tag, or by a digest of its repository.
+    pub fn image(
+        &mut self,
+        repository: &RepositoryName,
+        tag: Option<&Tag>,
+        digest: Option<&Digest>,
+    ) -> Result<Held, ContentsError<H::Error>> {
+        let revisions: BTreeSet<_> =
+            self.holdings.revisions(repository).map_err(ContentsError::Read)?.into_iter().collect();
+        let name = StoredName { repository: repository.clone(), tag: tag.cloned() };
+        let unknown = || match digest {
+            Some(digest) => ContentsError::Unknown(format!("{name}@{digest}")),
+            None => ContentsError::Unknown(name.to_string()),
+        };
+        let tagged = match tag {
+            Some(tag) => {
+                let tags = self.holdings.tags(repository).map_err(ContentsError::Read)?;
+                tags.into_iter().find(|(name, _)| name == tag).map(|(_, digest)| digest)
+            }
+            None => None,
+        };
+        let root = match (digest, tagged) {
+            (Some(digest), _) if revisions.contains(digest) => *digest,
+            (None, Some(digest)) => digest,
+            _ => return Err(unknown()),
+        };
+        // A tag that has moved on is not the name of the digest that was asked for.
+        let tag = tag.filter(|_| tagged == Some(root)).cloned();
+        self.held(StoredName { repository: repository.clone(), tag }, root, &revisions)
+    }
+
+    fn held(
+        &mut self,
+        name: StoredName,
+        root: Digest,
+        revisions: &BTreeSet<Digest>,
+    ) -> Result<Held, ContentsError<H::Error>> {
+        let text = name.to_string();
+        let descriptor = Descriptor::new(MediaType::Other("".into()), root, 0);
+        let Some(root) = self.node(&text, descriptor, revisions, DEPTH)? else {
+            return Err(ContentsError::Absent { name: text, digest: root });
+        };
+        Ok(Held { name, graph: Graph { root }, group: None, source: None })
+    }
+
+    /// The manifest and its children, or `None` where its bytes are not there.
+    fn node(
+        &mut self,
+        name: &str,
+        mut descriptor: Descriptor,
+        revisions: &BTreeSet<Digest>,
+        depth: usize,
+    ) -> Result<Option<Node>, ContentsError<H::Error>> {
+        let digest = descriptor.digest;
+        let Some((bytes, manifest)) = self.manifest(name, &descriptor)? else { return Ok(None) };
+        descriptor.media_type = manifest.media_type.clone();
+        descriptor.size = bytes.len() as u64;
+        let (mut children, mut absent) = (Vec::new(), Vec::new());
+        for child in manifest.children() {
+            let here = depth > 0 && child.digest != digest && revisions.contains(&child.digest);
+            let node = if here { self.node(name, child.clone(), revisions, depth - 1)? } else { None };
+            match node {
+                Some(node) => children.push(node),
+                None => absent.push(child.clone()),
+            }
+        }
+        let platform = if descriptor.platform.is_none() { self.platform(&manifest)? } else { None };
+        Ok(Some(Node { descriptor, bytes, manifest, children, absent, platform, config: None }))
+    }
+
+    fn manifest(
+        &mut self,
+        name: &str,
+        descriptor: &Descriptor,
+    ) -> Result<Option<(Bytes, Manifest)>, ContentsError<H::Error>> {
+        let digest = descriptor.digest;
+        if let Some(known) = self.manifests.get(&digest) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(bytes) = self.holdings.manifest(&digest).map_err(ContentsError::Read)? else { return Ok(None) };
+        let manifest = Manifest::parse(&descriptor.media_type, &bytes)
+            .map_err(|source| ContentsError::Manifest { name: name.to_owned(), digest, source })?;
+        self.manifests.insert(digest, (bytes.clone(), manifest.clone()));
+        Ok(Some((bytes, manifest)))
+    }
+
+    /// The platform that an image's config names, if it is that of a runnable image.
+    fn platform(&mut self, manifest: &Manifest) -> Result<Option<Platform>, ContentsError<H::Error>> {
+        let Some(config) = manifest.config().filter(|config| config.media_type.is_image_config()) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.platforms.get(&config.digest) {
+            return Ok(known.clone());
+        }
+        let bytes = self.holdings.config(config).map_err(ContentsError::Read)?;
+        let platform = bytes.and_then(|bytes| Platform::of_config(&bytes));
+        self.platforms.insert(config.digest, platform.clone());
+        Ok(platform)
+    }
+}
+
+/// Bytes of images, shared and not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Bytes of everything in the image.
+    pub total: u64,
+    /// Bytes that no other image uses.
+    pub unique: u64,
+}
+
+/// For each image its bytes and how many of them are its own, and the bytes of all together.
+pub fn sharing(images: &[Held]) -> (Vec<Sharing>, u64) {
+    let mut users: HashMap<Digest, (usize, u64)> = HashMap::new();
+    let contents = |held: &Held| {
+        let manifests = held.graph.manifests();
+        let manifests = manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size));
+        let blobs = held.graph.blobs().into_iter().map(|blob| (blob.digest, blob.size));
+        manifests.chain(blobs).collect::<HashMap<_, _>>()
+    };
+    for held in images {
+        for (digest, size) in contents(held) {
+            users.entry(digest).or_insert((0, size)).0 += 1;
+        }
+    }
+    let each = images.iter().map(|held| {
+        contents(held).into_iter().fold(Sharing::default(), |sum, (digest, size)| {
+            let alone = users.get(&digest).is_some_and(|(users, _)| *users == 1);
+            Sharing { total: sum.total + size, unique: sum.unique + if alone { size } else { 0 } }
+        })
+    });
+    (each.collect(), users.values().map(|(_, size)| size).sum())
+}

@@ -1,0 +1,176 @@
+//! From digests to a store: moves what is not there yet, and makes each image visible when whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use super::resolve::{Failed, ImageError, Resolution, Resolved};
+use crate::copy::Engine;
+use crate::endpoint::{Placed, Sink};
+use crate::observe::Event;
+use crate::oci::{Digest, Tag};
+use crate::store::{Store, StoreError};
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    /// The images that are done, in the order of the list.
+    pub images: Vec<ImageReceipt>,
+    /// Those that are not.
+    pub failed: Vec<Failed>,
+    /// Contents by how they came to be there, and their bytes.
+    pub placed: BTreeMap<Placed, (usize, u64)>,
+    /// Bytes of all images, each counted as if it were alone.
+    pub bytes_of_images: u64,
+    /// Bytes of the different contents among them.
+    pub bytes_unique: u64,
+    /// Whether the run was ended before all images were tried.
+    pub stopped_early: bool,
+}
+
+/// What became of one image.
+#[derive(Debug)]
+pub struct ImageReceipt {
+    /// The image.
+    pub image: Resolved,
+    /// Whether nothing had to be done.
+    pub unchanged: bool,
+}
+
+impl Receipt {
+    /// Bytes that were moved.
+    pub fn bytes_written(&self) -> u64 {
+        self.placed.get(&Placed::Written).map_or(0, |(_, bytes)| *bytes)
+    }
+}
+
+/// Why nothing could be fetched at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The free space cannot be known.
+    #[error("cannot tell how much space is free at {}", path.display())]
+    Space {
+        /// The store.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It would not fit.
+    #[error("the images need {needed} more bytes at {}, where {free} are free", path.display())]
+    Full {
+        /// The store.
+        path: PathBuf,
+        /// Bytes to come.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+}
+
+/// The contents of some images: sizes by digest, and what of it is missing in a store.
+#[derive(Debug, Default)]
+pub struct Need {
+    /// Bytes of all images, each counted as if it were alone.
+    pub bytes_of_images: u64,
+    /// Bytes of the different contents.
+    pub bytes_unique: u64,
+    /// Bytes of those that the store lacks.
+    pub bytes_missing: u64,
+    /// How many of the contents it lacks.
+    pub missing: usize,
+}
+
+impl Need {
+    /// Adds up what some images need that a store does not have.
+    pub fn of(images: &[Resolved], store: &Store) -> Result<Self, StoreError> {
+        let mut sizes: HashMap<Digest, u64> = HashMap::new();
+        let mut need = Self::default();
+        for image in images {
+            need.bytes_of_images = need.bytes_of_images.saturating_add(image.graph.size());
+            let blobs = image.graph.blobs().into_iter().map(|blob| (blob.digest, blob.size));
+            let manifests = image.graph.manifests();
+            sizes.extend(blobs.chain(manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size))));
+        }
+        for (digest, size) in sizes {
+            need.bytes_unique = need.bytes_unique.saturating_add(size);
+            if !store.has(&digest, size)? {
+                need.bytes_missing = need.bytes_missing.saturating_add(size);
+                need.missing += 1;
+            }
+        }
+        Ok(need)
+    }
+}
+
+/// Fetches everything that was resolved into the store.
+///
+/// Images come to be visible one by one, as each is whole. One that fails does not keep the others
+/// from being fetched, unless `fail_fast`.
+pub async fn fetch(
+    engine: &Engine,
+    store: &Store,
+    resolution: Resolution,
+    fail_fast: bool,
+) -> Result<Receipt, FetchError> {
+    let Resolution { images, failed } = resolution;
+    let need = Need::of(&images, store)?;
+    let root = store.root().to_owned();
+    let free = crate::fs::free_space(&root).map_err(|source| FetchError::Space { path: root.clone(), source })?;
+    if need.bytes_missing > free {
+        return Err(FetchError::Full { path: root, needed: need.bytes_missing, free });
+    }
+    engine.observer().on(&Event::Step { name: "fetch", images: images.len(), bytes: need.bytes_missing });
+    let mut receipt = Receipt {
+        failed,
+        bytes_of_images: need.bytes_of_images,
+        bytes_unique: need.bytes_unique,
+        ..Receipt::default()
+    };
+    let mut running = futures_util::stream::iter(images)
+        .map(|image| async {
+            let sink: Arc<dyn Sink> = Arc::new(store.repository(&image.name.repository));
+            let tags: Vec<Tag> = image.name.tag.clone().into_iter().collect();
+            let result = engine.copy(image.source.clone(), sink, image.graph.clone(), &tags).await;
+            (image, result)
+        })
+        .buffer_unordered(engine.limits().images);
+    while let Some((image, result)) = running.next().await {
+        let name = image.name.to_string();
+        match result {
+            Ok(copied) => {
+                let (digest, bytes) = (image.graph.root.descriptor.digest, copied.bytes(Placed::Written));
+                let unchanged = copied.unchanged;
+                engine.observer().on(&Event::ImageDone { name: &name, digest: &digest, unchanged, bytes });
+                for (placed, (count, bytes)) in copied.placed {
+                    let sum = receipt.placed.entry(placed).or_default();
+                    *sum = (sum.0 + count, sum.1.saturating_add(bytes));
+                }
+                receipt.images.push(ImageReceipt { image, unchanged });
+            }
+            Err(error) => {
+                let error = ImageError::Copy(error);
+                engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
+                receipt.failed.push(Failed { line: image.line, error });
+                if fail_fast {
+                    receipt.stopped_early = true;
+                    break;
+                }
+            }
+        }
+    }
+    drop(running);
+    receipt.images.sort_by(|a, b| a.image.line.origin.cmp(&b.image.line.origin));
+    receipt.failed.sort_by(|a, b| a.line.origin.cmp(&b.line.origin));
+    let store = store.clone();
+    // What failed images left is kept for the next run.
+    let finished = tokio::task::spawn_blocking(move || store.finish()).await;
+    finished.unwrap_or(Ok(()))?;
+    Ok(receipt)
+}

@@ -1,0 +1,287 @@
+//! From names to digests: asks the registries what each line of a list stands for now.
+//!
+//! Afterwards every image is a graph with known sizes, and nothing but manifests has moved.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use super::list::{ImageList, Line, StoredName};
+use crate::copy::{CopyError, Engine, Wanted};
+use crate::endpoint::Source;
+use crate::observe::Event;
+use crate::oci::{DOCKER_IO, Digest, Graph, NameError, Platforms, Reference, RepositoryName};
+use crate::registry::Registries;
+use crate::store::Store;
+
+/// How a listed name becomes a name in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NameStyle {
+    /// Without the registry's host, else as written: `alpine`, `coreos/etcd`.
+    #[default]
+    AsListed,
+    /// Names of one part go below `library/`, as mirrors of Docker Hub are asked for them.
+    Library,
+    /// With the registry's host in front: `quay.io/coreos/etcd`.
+    WithHost,
+}
+
+/// Where names without a host are looked up: a registry, and perhaps a path there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultRegistry {
+    host: Box<str>,
+    prefix: Option<RepositoryName>,
+}
+
+/// How a list is resolved.
+#[derive(Debug, Clone)]
+pub struct ResolveOptions {
+    /// For names without a host.
+    pub from: DefaultRegistry,
+    /// For lines without platforms of their own.
+    pub platforms: Platforms,
+    /// Whether the user asked for these platforms.
+    pub platforms_asked: bool,
+    /// For lines without a name of their own.
+    pub names: NameStyle,
+    /// Whether the first failure ends it all.
+    pub fail_fast: bool,
+}
+
+/// An image that is known now.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The line that asked for it.
+    pub line: Line,
+    /// The name that means the same everywhere: with host, and with the digest it had.
+    pub source_name: Reference,
+    /// Where it goes in the store.
+    pub name: StoredName,
+    /// Which of its platforms were chosen.
+    pub platforms: Platforms,
+    /// Where its content comes from.
+    pub source: Arc<dyn Source>,
+    /// What there is to copy.
+    pub graph: Arc<Graph>,
+}
+
+/// A line that came to nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// The line.
+    pub line: Line,
+    /// Why.
+    pub error: ImageError,
+}
+
+/// Why an image came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// It has no valid name in the store or at the registry.
+    #[error("the image has no valid name")]
+    Name(#[from] NameError),
+    /// Another line has taken its name for something else.
+    #[error(
+        "{name} is taken by {other} ({other_reference}), which is a different image: give one of them another name with as=…"
+    )]
+    Collision {
+        /// The name in the store.
+        name: StoredName,
+        /// Where the other line stands.
+        other: String,
+        /// The other image.
+        other_reference: String,
+    },
+    /// It could not be looked up or copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+}
+
+/// What became of a list.
+#[derive(Default)]
+pub struct Resolution {
+    /// The images that are known, in the order of the list.
+    pub images: Vec<Resolved>,
+    /// The lines that came to nothing, in that order too.
+    pub failed: Vec<Failed>,
+}
+
+impl FromStr for DefaultRegistry {
+    type Err = crate::oci::ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.strip_prefix("docker://").unwrap_or(text).trim_end_matches('/');
+        // A host is recognised by what follows it; a name that nobody uses serves as that.
+        let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
+        let bad = || crate::oci::ReferenceError::Host(host.to_owned());
+        if host.is_empty() || !host.contains(['.', ':']) && host != "localhost" {
+            return Err(bad());
+        }
+        let probe: Reference = format!("{host}/x").parse()?;
+        let host = probe.host.ok_or_else(bad)?;
+        Ok(Self { host, prefix: prefix.map(str::parse).transpose()? })
+    }
+}
+
+impl Default for DefaultRegistry {
+    fn default() -> Self {
+        Self { host: DOCKER_IO.into(), prefix: None }
+    }
+}
+
+impl fmt::Display for DefaultRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.prefix.as_ref().map_or(Ok(()), |prefix| write!(f, "/{prefix}"))
+    }
+}
+
+impl DefaultRegistry {
+    /// The reference with its registry and everything else filled in.
+    fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
+        let mut qualified = match &self.prefix {
+            Some(prefix) if reference.host.is_none() => {
+                Reference { name: reference.name.below(prefix)?, ..reference.clone() }
+            }
+            _ => reference.clone(),
+        };
+        qualified = qualified.qualified(&self.host)?;
+        Ok(qualified)
+    }
+}
+
+impl NameStyle {
+    /// The name in the store of an image that has none of its own.
+    fn apply(self, reference: &Reference, qualified: &Reference) -> Result<StoredName, NameError> {
+        let name = reference.name.as_str();
+        let repository = match self {
+            Self::AsListed => reference.name.clone(),
+            Self::Library if !name.contains('/') => format!("library/{name}").parse()?,
+            Self::Library => reference.name.clone(),
+            Self::WithHost => {
+                let host = qualified.host.as_deref().unwrap_or(DOCKER_IO).to_ascii_lowercase();
+                format!("{}/{}", host.replace(['[', ']'], "").replace(':', "-"), qualified.name).parse()?
+            }
+        };
+        Ok(StoredName { repository, tag: reference.stored_tag() })
+    }
+}
+
+/// Resolves every line, many at a time. What the store has already is not asked for again.
+pub async fn resolve(
+    engine: &Engine,
+    registries: &Registries,
+    store: Option<&Store>,
+    list: ImageList,
+    options: &ResolveOptions,
+) -> Resolution {
+    engine.observer().on(&Event::Step { name: "resolve", images: list.lines.len(), bytes: 0 });
+    let lookups = engine.limits().images;
+    let mut running = futures_util::stream::iter(list.lines)
+        .map(|line| async {
+            let result = resolve_line(engine, registries, store, &line, options).await;
+            (line, result)
+        })
+        .buffered(lookups);
+    let mut resolution = Resolution::default();
+    let mut taken = HashMap::new();
+    while let Some((line, result)) = running.next().await {
+        let result = result.and_then(|image| claim(&mut taken, image));
+        match result {
+            Ok(image) => resolution.images.push(image),
+            Err(error) => {
+                engine.observer().on(&Event::ImageFailed { name: &line.text, cause: &error });
+                resolution.failed.push(Failed { line, error });
+                if options.fail_fast {
+                    break;
+                }
+            }
+        }
+    }
+    resolution
+}
+
+/// Names in the store that are spoken for, with the root and the line that has them.
+type Taken = HashMap<StoredName, (Digest, Line)>;
+
+/// Lets the image have its name, unless that means something else already.
+fn claim(taken: &mut Taken, image: Resolved) -> Result<Resolved, ImageError> {
+    let digest = image.graph.root.descriptor.digest;
+    match taken.get(&image.name) {
+        Some((other, line)) if *other != digest && image.name.tag.is_some() => Err(ImageError::Collision {
+            name: image.name.clone(),
+            other: line.origin.to_string(),
+            other_reference: line.reference.to_string(),
+        }),
+        Some(_) => Ok(image),
+        None => {
+            taken.insert(image.name.clone(), (digest, image.line.clone()));
+            Ok(image)
+        }
+    }
+}
+
+async fn resolve_line(
+    engine: &Engine,
+    registries: &Registries,
+    store: Option<&Store>,
+    line: &Line,
+    options: &ResolveOptions,
+) -> Result<Resolved, ImageError> {
+    let qualified = options.from.qualify(&line.reference)?;
+    let name = match &line.name {
+        Some(name) => name.clone(),
+        None => options.names.apply(&line.reference, &qualified)?,
+    };
+    let host = qualified.host.as_deref().unwrap_or(DOCKER_IO);
+    let source: Arc<dyn Source> = Arc::new(registries.repository(host, &qualified.name));
+    let kept = store.map(|store| store.repository(&name.repository));
+    // The tag is the store's only if the image is kept under the tag that the registry is asked for.
+    let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
+    let asked = line.platforms.is_some() || options.platforms_asked;
+    let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
+    let kept = kept.as_ref().map(|kept| kept as &dyn Source);
+    let graph = engine.load(&*source, kept, &wanted).await?;
+    let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
+    Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph) })
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved").field("source", &self.source_name).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_store() {
+        let name = |text: &str, style: NameStyle| {
+            let reference: Reference = text.parse().unwrap();
+            let qualified = DefaultRegistry::default().qualify(&reference).unwrap();
+            style.apply(&reference, &qualified).unwrap().to_string()
+        };
+        assert_eq!(name("alpine:3.14", NameStyle::AsListed), "alpine:3.14");
+        assert_eq!(name("quay.io/coreos/etcd:v3.5", NameStyle::AsListed), "coreos/etcd:v3.5");
+        assert_eq!(name("alpine", NameStyle::Library), "library/alpine:latest");
+        assert_eq!(name("alpine", NameStyle::WithHost), "docker.io/library/alpine:latest");
+        assert_eq!(name("host:5000/a/b:1", NameStyle::WithHost), "host-5000/a/b:1");
+    }
+
+    #[test]
+    fn the_default_registry_may_have_a_path() {
+        let from: DefaultRegistry = "mirror.example:5000/hub".parse().unwrap();
+        let qualified = |text: &str| from.qualify(&text.parse().unwrap()).unwrap().to_string();
+        assert_eq!(qualified("alpine:3"), "mirror.example:5000/hub/alpine:3");
+        assert_eq!(qualified("quay.io/a/b:1"), "quay.io/a/b:1");
+        assert_eq!(DefaultRegistry::default().qualify(&"alpine".parse().unwrap()).unwrap().to_string(), "docker.io/library/alpine:latest");
+        assert!("".parse::<DefaultRegistry>().is_err());
+        assert!("registry".parse::<DefaultRegistry>().is_err());
+    }
+}
