@@ -1,5 +1,112 @@
 //! The store: a registry root, `docker/registry/v2`, that hod writes and any CNCF registry serves.
+//!
+//! Content reaches its place only complete, verified and durable, and links follow the content that
+//! they name, tags last. A root may be shared with other hod processes and with a running registry;
+//! hod's own files are in `.hod`, outside what the registry sees.
+//!
+//! ```text
+//! ingest ──▶ .hod/partial ──▶ complete ──▶ commit: sync, blobs and links, sync, tags, sync
+//! ```
 
+mod commit;
+mod error;
+mod ingest;
 pub mod layout;
+mod read;
+mod repository;
+mod root;
+mod staging;
+mod walk;
 
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use fs_err as fs;
+
+pub use commit::Committed;
+pub use error::StoreError;
+pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
+pub use repository::Repository;
+pub use walk::{Found, FoundKind, Walk};
+
+use crate::oci::RepositoryName;
+use commit::Rounds;
+use root::Root;
+use staging::Staging;
+
+/// The result of everything that a store does.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A registry root on disk. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: Root,
+    writing: Option<Writing>,
+}
+
+/// What only a store that was opened for writing has.
+struct Writing {
+    staging: Staging,
+    rounds: Rounds,
+}
+
+impl Store {
+    /// Opens an existing root for reading. Writes nothing, so the filesystem may be read-only.
+    pub fn open(root: &Path) -> Result<Self> {
+        match root::absent(fs::metadata(root.join(layout::REGISTRY)))? {
+            Some(metadata) if metadata.is_dir() => Ok(Self::new(Root::new(root)?, None)),
+            _ => Err(StoreError::NoRoot(root.to_owned())),
+        }
+    }
+
+    /// Opens a root for writing, and makes it where it is missing.
+    ///
+    /// What other processes have left unfinished is kept to be resumed.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another process is alone with the root to delete from it.
+    pub fn create(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root)?;
+        let root = Root::new(root)?;
+        let staging = Staging::join(&root)?;
+        Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
+    }
+
+    fn new(root: Root, writing: Option<Writing>) -> Self {
+        Self { inner: Arc::new(Inner { root, writing }) }
+    }
+
+    /// The folder that holds `docker/registry/v2`.
+    pub fn root(&self) -> &Path {
+        self.inner.root.path()
+    }
+
+    /// A repository of this store, which need not exist yet, for one image to be read or written.
+    pub fn repository(&self, name: &RepositoryName) -> Repository {
+        Repository::new(self.clone(), name.clone())
+    }
+
+    fn tree(&self) -> &Root {
+        &self.inner.root
+    }
+
+    fn writing(&self) -> Result<&Writing> {
+        self.inner.writing.as_ref().ok_or_else(|| StoreError::ReadOnly(self.root().to_owned()))
+    }
+
+    fn staging(&self) -> Result<&Staging> {
+        Ok(&self.writing()?.staging)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("root", &self.root()).finish_non_exhaustive()
+    }
+}

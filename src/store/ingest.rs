@@ -1,0 +1,296 @@
+//! How content comes in: a partial file that grows until it is complete, and survives a crash.
+//!
+//! A blob of [`LARGE`] bytes or more is made durable and put in its place by the thread that
+//! completes it, so that the disk works while others still receive. Smaller ones wait for the sync
+//! of the next commit, which they share.
+
+use std::io;
+use std::io::{IoSlice, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fs_err as fs;
+
+use super::root::absent;
+use super::{Entry, Result, Store, StoreError};
+use crate::endpoint::Prefix;
+use crate::oci::{Digest, Hasher};
+
+/// Blobs from this size on are synced one by one.
+const LARGE: u64 = 1024 * 1024;
+/// How long to wait before looking again whether another process is done.
+pub(super) const POLL: Duration = Duration::from_millis(50);
+/// How much of a kept prefix is read at once.
+const READ: usize = 256 * 1024;
+
+/// What became of the wish to write some content.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The store has it: nothing is to be written.
+    There,
+    /// Another process, or another thread of this one, is writing it.
+    Busy,
+    /// The caller is the one to write it.
+    Begun(Ingest),
+}
+
+/// Content on its way into a store, for one writer alone.
+///
+/// Dropping it keeps what was written, for [`Ingest::prefix`] to find the next time.
+#[derive(Debug)]
+pub struct Ingest {
+    store: Store,
+    digest: Digest,
+    size: u64,
+    path: PathBuf,
+    file: fs::File,
+    length: u64,
+    /// Whether the partial file is no longer this value's business.
+    done: bool,
+}
+
+/// An ingest that has let go of its lock, and knows what it had.
+#[derive(Debug)]
+pub(super) struct Parked {
+    ingest: Ingest,
+}
+
+impl Store {
+    /// Whether the content is in its place, or complete and waiting for its commit.
+    ///
+    /// The size alone is compared: content comes to its place only after its hash was checked.
+    pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let waits = |staging: &super::Staging| staging.size(digest) == Some(size);
+        if self.inner.writing.as_ref().is_some_and(|writing| waits(&writing.staging)) {
+            return Ok(true);
+        }
+        Ok(self.size(digest)? == Some(size))
+    }
+
+    /// Begins to write some content, or to continue where an earlier run was interrupted.
+    pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Attempt> {
+        let staging = self.staging()?;
+        let path = staging.partial(digest);
+        loop {
+            if self.has(digest, size)? {
+                return Ok(Attempt::There);
+            }
+            let mut ingest = Ingest::open(self, digest, size, path.clone(), false)?;
+            if !ingest.lock()? {
+                return Ok(Attempt::Busy);
+            }
+            if !ingest.is_at_its_path()? {
+                continue;
+            }
+            if self.has(digest, size)? || ingest.measure()? > size {
+                ingest.remove()?;
+                continue;
+            }
+            ingest.done = false;
+            return Ok(Attempt::Begun(ingest));
+        }
+    }
+
+    /// Begins to write some content as [`Store::try_ingest`] does, and waits while another writes it;
+    /// `None` where the store has it.
+    pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>> {
+        loop {
+            match self.try_ingest(digest, size)? {
+                Attempt::There => return Ok(None),
+                Attempt::Begun(ingest) => return Ok(Some(ingest)),
+                Attempt::Busy => thread::sleep(POLL),
+            }
+        }
+    }
+}
+
+impl Ingest {
+    fn open(store: &Store, digest: &Digest, size: u64, path: PathBuf, new: bool) -> Result<Self> {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).append(true).create(true).create_new(new);
+        options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
+        let file = fs::OpenOptions::from_options(options)
+            .open(&path)
+            .map_err(|error| StoreError::write(&path, size, error))?;
+        store.tree().give(&path)?;
+        // Until it is locked the file is nobody's.
+        Ok(Self { store: store.clone(), digest: *digest, size, path, file, length: 0, done: true })
+    }
+
+    /// Takes the lock if it is free.
+    fn lock(&self) -> Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+            Err(std::fs::TryLockError::Error(error)) => Err(crate::fs::with_path(&self.path, &error).into()),
+        }
+    }
+
+    fn measure(&mut self) -> Result<u64> {
+        self.length = self.file.metadata()?.len();
+        Ok(self.length)
+    }
+
+    /// Whether the path still leads to this file, which whoever finished it may have renamed.
+    fn is_at_its_path(&self) -> Result<bool> {
+        let own = self.file.metadata()?;
+        let found = absent(fs::symlink_metadata(&self.path))?;
+        Ok(found.is_some_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        self.done = true;
+        Ok(fs::remove_file(&self.path)?)
+    }
+
+    /// Where the bytes go for the time being.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes are there.
+    pub const fn written(&self) -> u64 {
+        self.length
+    }
+
+    /// Hashes what is there from an earlier attempt, for the caller to continue after it.
+    ///
+    /// Complete content with another digest is thrown away.
+    pub fn prefix(&mut self) -> Result<Prefix> {
+        let mut hasher = Hasher::new(self.digest.algorithm());
+        if self.length == 0 {
+            return Ok(Prefix::new(0, hasher));
+        }
+        let mut file = fs::File::open(&self.path)?;
+        let mut buffer = vec![0; READ];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                count => hasher.update(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+        if self.length == self.size && hasher.clone().finish() != self.digest {
+            self.restart()?;
+            return Ok(Prefix::none(self.digest.algorithm()));
+        }
+        Ok(Prefix::new(self.length, hasher))
+    }
+
+    /// Throws away what is there and starts with an empty file.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.length == 0 {
+            return Ok(());
+        }
+        self.remove()?;
+        // A new file: a partial file never shrinks, or others could not trust what they hashed of it.
+        let mut fresh = match Self::open(&self.store, &self.digest, self.size, self.path.clone(), true) {
+            Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::Overtaken(self.digest));
+            }
+            result => result?,
+        };
+        if !fresh.lock()? {
+            return Err(StoreError::Overtaken(self.digest));
+        }
+        fresh.done = false;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Appends bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_slices(&mut [IoSlice::new(bytes)])
+    }
+
+    /// Appends chunks, without gathering them first.
+    pub(super) fn write_chunks(&mut self, chunks: &[Bytes]) -> Result<()> {
+        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        self.write_slices(&mut slices)
+    }
+
+    fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let failed = |error| {
+                let path = self.store.root().join(Entry::Data(self.digest).to_string());
+                StoreError::write(&path, self.size.saturating_sub(self.length), error)
+            };
+            match self.file.write_vectored(slices) {
+                Ok(0) => return Err(failed(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.length += count as u64;
+                    IoSlice::advance_slices(&mut slices, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the content as complete. The caller MUST have checked its digest.
+    ///
+    /// From here on [`Store::has`] knows it; [`Store::commit`] makes it durable for good.
+    pub fn commit(mut self) -> Result<()> {
+        if self.length != self.size {
+            return Err(StoreError::Size { path: self.path.clone(), found: self.length, expected: self.size });
+        }
+        let staging = self.store.staging()?;
+        if self.size < LARGE {
+            staging.add(&self.digest, self.size)?;
+        } else {
+            self.file.sync_data()?;
+            self.store.tree().place(&self.path, &Entry::Data(self.digest).to_string())?;
+            staging.touch();
+        }
+        self.done = true;
+        Ok(())
+    }
+
+    /// Throws away what is there.
+    pub fn discard(mut self) -> Result<()> {
+        self.remove()
+    }
+
+    /// Lets others write while the caller is looking for the rest of the bytes.
+    pub(super) fn park(mut self) -> Result<Parked> {
+        self.file.unlock()?;
+        self.done = true;
+        Ok(Parked { ingest: self })
+    }
+}
+
+impl Parked {
+    /// Takes up where [`Ingest::park`] left off.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`] where the file is no longer what it was.
+    pub(super) fn resume(&mut self) -> Result<bool> {
+        if !self.ingest.lock()? {
+            return Ok(false);
+        }
+        let length = self.ingest.length;
+        if self.ingest.is_at_its_path()? && self.ingest.measure()? == length {
+            self.ingest.done = false;
+            return Ok(true);
+        }
+        Err(StoreError::Overtaken(self.ingest.digest))
+    }
+
+    /// The ingest, after [`Parked::resume`] said that it has its lock again.
+    pub(super) fn into_ingest(self) -> Ingest {
+        self.ingest
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        // An empty file would be nothing to resume.
+        if !self.done && self.length == 0 {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Looking into a root.
+//!
+//! Lists are sorted. What does not belong into a root is passed over here, and so are symbolic links
+//! in listings; [`Store::walk`](super::Store::walk) shows them. A link that holds no digest is an
+//! error, since a registry would fail on it as well.
+
+use std::io;
+use std::io::Read as _;
+
+use bytes::Bytes;
+use fs_err as fs;
+
+use super::layout::REPOSITORIES;
+use super::root::absent;
+use super::{Entry, Result, Store, StoreError};
+use crate::oci::{Algorithm, Digest, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
+
+/// More than any digest has as text.
+const LINK_LIMIT: u64 = 256;
+
+impl Store {
+    /// The repositories, however deep their names.
+    pub fn repositories(&self) -> Result<Vec<RepositoryName>> {
+        let mut found = Vec::new();
+        let mut folders = self.folders(REPOSITORIES)?;
+        while let Some(name) = folders.pop() {
+            let Ok(repository) = name.parse::<RepositoryName>() else { continue };
+            let below = self.folders(&format!("{REPOSITORIES}/{name}"))?;
+            if below.iter().any(|folder| matches!(folder.as_str(), "_layers" | "_manifests")) {
+                found.push(repository);
+            }
+            folders.extend(below.iter().map(|folder| format!("{name}/{folder}")));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The tags of a repository that point to something; none where there is no such repository.
+    pub fn tags(&self, name: &RepositoryName) -> Result<Vec<Tag>> {
+        let mut found = Vec::new();
+        for folder in self.folders(&Entry::Tags(name.clone()).to_string())? {
+            let Ok(tag) = folder.parse::<Tag>() else { continue };
+            if self.is_file(&Entry::TagCurrent(name.clone(), tag.clone()))? {
+                found.push(tag);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a tag points to.
+    pub fn tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
+        self.link(&Entry::TagCurrent(name.clone(), tag.clone()))
+    }
+
+    /// The manifests of a repository, children too.
+    pub fn revisions(&self, name: &RepositoryName) -> Result<Vec<Digest>> {
+        self.linked(&Entry::Revisions(name.clone()), |digest| Entry::Revision(name.clone(), digest))
+    }
+
+    /// The configs and layers of a repository.
+    pub fn layers(&self, name: &RepositoryName) -> Result<Vec<Digest>> {
+        self.linked(&Entry::Layers(name.clone()), |digest| Entry::Layer(name.clone(), digest))
+    }
+
+    /// Whether a repository has a manifest.
+    pub fn has_revision(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        Ok(self.link(&Entry::Revision(name.clone(), *digest))? == Some(*digest))
+    }
+
+    /// Whether a repository has a config or layer.
+    pub fn has_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        Ok(self.link(&Entry::Layer(name.clone(), *digest))? == Some(*digest))
+    }
+
+    /// The length of some content in its place, in bytes.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let found = self.tree().look(&Entry::Data(*digest).to_string())?;
+        Ok(found.filter(|(_, metadata)| metadata.is_file()).map(|(_, metadata)| metadata.len()))
+    }
+
+    /// Opens some content for reading; what waits for its commit is found as well.
+    pub fn open_blob(&self, digest: &Digest) -> Result<fs::File> {
+        if let Some(writing) = self.inner.writing.as_ref().filter(|writing| writing.staging.size(digest).is_some())
+            && let Some(file) = absent(fs::File::open(writing.staging.staged(digest)))?
+        {
+            return Ok(file);
+        }
+        match self.tree().look(&Entry::Data(*digest).to_string())? {
+            Some((path, metadata)) if metadata.is_file() => Ok(fs::File::open(path)?),
+            Some((path, _)) => Err(StoreError::Kind { path, wanted: "file" }),
+            None => Err(StoreError::Absent { root: self.root().to_owned(), digest: *digest }),
+        }
+    }
+
+    /// The bytes of a manifest, whose digest is checked.
+    pub fn read_manifest(&self, digest: &Digest) -> Result<Bytes> {
+        let file = self.open_blob(digest)?;
+        let path = file.path().to_owned();
+        let size = file.metadata()?.len();
+        if size > MANIFEST_LIMIT {
+            return Err(StoreError::Manifest { digest: *digest, source: ManifestError::Large(size) });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        file.take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
+        match Digest::of(digest.algorithm(), &bytes) {
+            found if found == *digest => Ok(bytes.into()),
+            found => Err(StoreError::Corrupt { path, found }),
+        }
+    }
+
+    /// What a link file holds.
+    pub(super) fn link(&self, entry: &Entry) -> Result<Option<Digest>> {
+        let Some((path, metadata)) = self.tree().look(&entry.to_string())? else { return Ok(None) };
+        if !metadata.is_file() {
+            return Err(StoreError::Kind { path, wanted: "file" });
+        }
+        let Some(file) = absent(fs::File::open(&path))? else { return Ok(None) };
+        let mut text = Vec::new();
+        file.take(LINK_LIMIT).read_to_end(&mut text)?;
+        let digest = String::from_utf8_lossy(&text).parse().map_err(|source| StoreError::Link { path, source })?;
+        Ok(Some(digest))
+    }
+
+    fn is_file(&self, entry: &Entry) -> Result<bool> {
+        Ok(self.tree().look(&entry.to_string())?.is_some_and(|(_, metadata)| metadata.is_file()))
+    }
+
+    /// The digests that have a link of their own below a folder.
+    fn linked(&self, folder: &Entry, entry: impl Fn(Digest) -> Entry) -> Result<Vec<Digest>> {
+        let mut found = Vec::new();
+        for algorithm in Algorithm::ALL {
+            for hex in self.folders(&format!("{folder}/{}", algorithm.name()))? {
+                let Ok(digest) = Digest::from_parts(algorithm, &hex) else { continue };
+                if self.link(&entry(digest))? == Some(digest) {
+                    found.push(digest);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The names of the folders in a folder, sorted; none where it does not exist.
+    fn folders(&self, relative: &str) -> Result<Vec<String>> {
+        let Some((path, _)) = self.tree().look(relative)? else { return Ok(Vec::new()) };
+        let Some(entries) = absent(fs::read_dir(path))? else { return Ok(Vec::new()) };
+        let folder = |entry: io::Result<fs::DirEntry>| -> io::Result<Option<String>> {
+            let entry = entry?;
+            Ok(if entry.file_type()?.is_dir() { entry.file_name().into_string().ok() } else { None })
+        };
+        let mut names = entries.filter_map(|entry| folder(entry).transpose()).collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+}

@@ -1,0 +1,161 @@
+//! The one place that touches paths of a root: looks them up, makes folders, renames files in.
+//!
+//! No path that is used here passes through a symbolic link that leads out of the root, and what
+//! is made belongs to whom the root belongs.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::StoreError;
+
+/// A root on disk.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// As the user named it.
+    path: PathBuf,
+    /// Without symbolic links.
+    real: PathBuf,
+    /// Who gets new files, where that is not this process's own user anyway.
+    owner: Option<(u32, u32)>,
+}
+
+impl Root {
+    /// The root at `path`, which exists.
+    pub(super) fn new(path: &Path) -> Result<Self, StoreError> {
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_dir() {
+            return Err(StoreError::Kind { path: path.to_owned(), wanted: "folder" });
+        }
+        let owner = (metadata.uid(), metadata.gid());
+        let owner = (nix::unistd::geteuid().is_root() && owner != (0, 0)).then_some(owner);
+        Ok(Self { path: path.to_owned(), real: fs::canonicalize(path)?, owner })
+    }
+
+    /// The root as the user named it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is at a path below the root, if anything. Symbolic links are followed within the root.
+    pub(super) fn look(&self, relative: &str) -> Result<Option<(PathBuf, Metadata)>, StoreError> {
+        let mut path = self.path.clone();
+        let mut metadata = None;
+        for component in relative.split('/') {
+            path.push(component);
+            metadata = self.look_at(&path)?;
+            if metadata.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(metadata.map(|metadata| (path, metadata)))
+    }
+
+    fn look_at(&self, path: &Path) -> Result<Option<Metadata>, StoreError> {
+        let metadata = absent(fs::symlink_metadata(path))?;
+        if !metadata.as_ref().is_some_and(Metadata::is_symlink) {
+            return Ok(metadata);
+        }
+        let Some(target) = absent(fs::canonicalize(path))? else { return Ok(None) };
+        if !target.starts_with(&self.real) {
+            return Err(StoreError::Outside { path: path.to_owned(), target });
+        }
+        Ok(absent(fs::metadata(path))?)
+    }
+
+    /// Makes a folder and those above it, where they are missing; says whether it made any.
+    pub(super) fn folder(&self, relative: &str) -> Result<bool, StoreError> {
+        let mut path = self.path.clone();
+        let mut made = false;
+        for component in relative.split('/') {
+            path.push(component);
+            if self.is_folder(&path)? {
+                continue;
+            }
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    self.give(&path)?;
+                    made = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !self.is_folder(&path)? {
+                        return Err(StoreError::Kind { path, wanted: "folder" });
+                    }
+                }
+                Err(error) => return Err(StoreError::write(&path, 0, error)),
+            }
+        }
+        Ok(made)
+    }
+
+    fn is_folder(&self, path: &Path) -> Result<bool, StoreError> {
+        match self.look_at(path)? {
+            Some(metadata) if metadata.is_dir() => Ok(true),
+            Some(_) => Err(StoreError::Kind { path: path.to_owned(), wanted: "folder" }),
+            None => Ok(false),
+        }
+    }
+
+    /// Renames a finished file to its place below the root, over whatever file was there.
+    pub(super) fn place(&self, from: &Path, relative: &str) -> Result<(), StoreError> {
+        if let Some((folder, _)) = relative.rsplit_once('/') {
+            self.folder(folder)?;
+        }
+        Ok(fs::rename(from, self.path.join(relative))?)
+    }
+
+    /// Hands a new file or folder to the root's owner.
+    pub(super) fn give(&self, path: &Path) -> Result<(), StoreError> {
+        if let Some((user, group)) = self.owner {
+            fs_err::os::unix::fs::lchown(path, Some(user), Some(group))?;
+        }
+        Ok(())
+    }
+}
+
+/// `None` for what does not exist.
+pub(super) fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbolic_links_stay_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        for path in [&inside, &outside, &inside.join("real")] {
+            fs::create_dir(path).unwrap();
+        }
+        fs_err::os::unix::fs::symlink(&outside, inside.join("out")).unwrap();
+        fs_err::os::unix::fs::symlink("real", inside.join("in")).unwrap();
+        fs_err::os::unix::fs::symlink("nowhere", inside.join("broken")).unwrap();
+        let root = Root::new(&inside).unwrap();
+
+        assert!(root.folder("in/a/b").unwrap());
+        assert!(!root.folder("real/a/b").unwrap());
+        assert!(matches!(root.folder("out/a"), Err(StoreError::Outside { .. })));
+        assert!(matches!(root.look("out"), Err(StoreError::Outside { .. })));
+        assert!(root.look("broken").unwrap().is_none());
+        assert!(matches!(root.folder("broken"), Err(StoreError::Kind { .. } | StoreError::Io(_))));
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let root = Root::new(folder.path()).unwrap();
+        assert!(matches!(root.folder("file/a"), Err(StoreError::Kind { .. })));
+        assert!(root.look("file/a").unwrap().is_none());
+    }
+}

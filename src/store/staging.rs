@@ -1,0 +1,225 @@
+//! hod's own folder in a root: who works on it, and what is not yet in its place.
+//!
+//! ```text
+//! .hod/
+//! ├── lock                        held shared by all that write
+//! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
+//! └── staged/<number>/            of one process, locked while it lives
+//!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
+//!     └── link-<number>           links likewise
+//! ```
+//!
+//! A partial file only ever grows or is removed, so who has hashed its first bytes and finds the
+//! same file with the same length knows all of it. What a process leaves behind when it dies
+//! becomes partial content again, to be hashed before anyone trusts it.
+
+use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::io;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fs_err as fs;
+
+use super::StoreError;
+use super::layout::{BLOBS, REPOSITORIES};
+use super::root::Root;
+use crate::oci::{Algorithm, Digest};
+
+/// Content on its way.
+const PARTIAL: &str = ".hod/partial";
+/// What waits for its place.
+const STAGED: &str = ".hod/staged";
+
+/// What a process that writes holds of a root.
+#[derive(Debug)]
+pub(super) struct Staging {
+    folder: PathBuf,
+    partial: PathBuf,
+    /// The file whose filesystem is synced; kept open so that no write error goes unreported.
+    anchor: fs::File,
+    /// Held for their locks.
+    _locks: [fs::File; 2],
+    links: AtomicU64,
+    blobs: Mutex<BTreeMap<Digest, u64>>,
+    /// Whether names have changed since the last sync.
+    unsynced: AtomicBool,
+}
+
+impl Staging {
+    /// Joins those that write to a root, and picks up what dead processes have left.
+    pub(super) fn join(root: &Root) -> Result<Self, StoreError> {
+        for folder in [BLOBS, REPOSITORIES, PARTIAL, STAGED] {
+            root.folder(folder)?;
+        }
+        let own = root.path().join(".hod");
+        let path = own.join("lock");
+        let lock = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        root.give(&path)?;
+        match lock.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(root.path().to_owned())),
+            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(&path, &error).into()),
+        }
+        for folder in [BLOBS, REPOSITORIES] {
+            one_filesystem(&own, &root.path().join(folder))?;
+        }
+        let (staged, partial) = (root.path().join(STAGED), root.path().join(PARTIAL));
+        let queue = fs::File::open(&staged)?;
+        queue.lock()?;
+        retire_dead(&staged, &partial)?;
+        let (folder, held) = open_own(root, &staged)?;
+        Ok(Self {
+            folder,
+            partial,
+            anchor: fs::File::open(&own)?,
+            _locks: [lock, held],
+            links: AtomicU64::new(0),
+            blobs: Mutex::default(),
+            unsynced: AtomicBool::new(false),
+        })
+    }
+
+    /// Where content grows.
+    pub(super) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.partial.join(file_name(digest))
+    }
+
+    /// Where complete content waits.
+    pub(super) fn staged(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(file_name(digest))
+    }
+
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, u64>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The length of content that waits.
+    pub(super) fn size(&self, digest: &Digest) -> Option<u64> {
+        self.blobs().get(digest).copied()
+    }
+
+    /// Everything that waits.
+    pub(super) fn waiting(&self) -> Vec<Digest> {
+        self.blobs().keys().copied().collect()
+    }
+
+    /// Takes complete content from its partial file.
+    pub(super) fn add(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        fs::rename(self.partial(digest), self.staged(digest))?;
+        self.blobs().insert(*digest, size);
+        Ok(())
+    }
+
+    /// Content waits no longer, because it is in its place.
+    pub(super) fn remove(&self, digest: &Digest) {
+        self.blobs().remove(digest);
+    }
+
+    /// Throws away what waits, because the system could not say that it is on the disk.
+    pub(super) fn distrust(&self, digests: &[Digest]) {
+        for digest in digests {
+            self.remove(digest);
+            let _ = fs::remove_file(self.staged(digest));
+        }
+    }
+
+    /// Writes a link file that waits for its place.
+    pub(super) fn link(&self, root: &Root, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let path = self.folder.join(format!("link-{}", self.links.fetch_add(1, Ordering::Relaxed)));
+        let text = digest.to_string();
+        let write = |error| StoreError::write(&path, text.len() as u64, error);
+        let mut file = fs::File::create_new(&path).map_err(write)?;
+        file.write_all(text.as_bytes()).map_err(write)?;
+        root.give(&path)?;
+        Ok(path)
+    }
+
+    /// Notes that names have changed, so that the next sync is not skipped.
+    pub(super) fn touch(&self) {
+        self.unsynced.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether names have changed since the last sync.
+    pub(super) fn is_touched(&self) -> bool {
+        self.unsynced.load(Ordering::SeqCst)
+    }
+
+    /// Makes everything durable that this process has written to the root so far.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.unsynced.store(false, Ordering::SeqCst);
+        nix::unistd::syncfs(&self.anchor).map_err(|error| {
+            self.touch();
+            crate::fs::with_path(self.anchor.path(), &error.into()).into()
+        })
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = retire(&self.folder, &self.partial);
+    }
+}
+
+/// `sha256-<hex>`, the name of a file for content.
+fn file_name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+fn is_content(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(algorithm, hex)| {
+        Algorithm::from_name(algorithm).is_some_and(|algorithm| Digest::from_parts(algorithm, hex).is_ok())
+    })
+}
+
+fn one_filesystem(first: &Path, second: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::MetadataExt as _;
+    if fs::metadata(first)?.dev() == fs::metadata(second)?.dev() {
+        return Ok(());
+    }
+    Err(StoreError::Filesystems { first: first.to_owned(), second: second.to_owned() })
+}
+
+/// Makes this process's own folder and locks it; the caller holds the lock of the folder above.
+fn open_own(root: &Root, staged: &Path) -> Result<(PathBuf, fs::File), StoreError> {
+    let mut number = 0_u64;
+    let folder = loop {
+        let folder = staged.join(number.to_string());
+        match fs::create_dir(&folder) {
+            Ok(()) => break folder,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(StoreError::write(&folder, 0, error)),
+        }
+    };
+    root.give(&folder)?;
+    let held = fs::File::open(&folder)?;
+    held.lock()?;
+    Ok((folder, held))
+}
+
+/// Cleans up after processes that died. What cannot be removed stays: it is in nobody's way.
+fn retire_dead(staged: &Path, partial: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(staged)? {
+        let path = entry?.path();
+        let Ok(folder) = fs::File::open(&path) else { continue };
+        if folder.try_lock().is_ok() {
+            let _ = retire(&path, partial);
+        }
+    }
+    Ok(())
+}
+
+/// Removes the folder of a process; complete content becomes partial content, to be resumed.
+fn retire(folder: &Path, partial: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_content) {
+            // A link and not a rename: it must not replace a file that somebody writes to.
+            let _ = fs::hard_link(entry.path(), partial.join(entry.file_name()));
+        }
+        fs::remove_file(entry.path())?;
+    }
+    fs::remove_dir(folder)
+}

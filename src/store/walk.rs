@@ -1,0 +1,82 @@
+//! Everything below `docker/registry/v2`, for those who judge it.
+
+use std::path::{Path, PathBuf};
+
+use super::layout::REGISTRY;
+use super::{Entry, Result, Store};
+
+/// What kind of thing is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, which the walk does not follow.
+    SymbolicLink,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// Something in a root.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where, below the root.
+    pub path: PathBuf,
+    /// What that path stands for; `None` for what does not belong in a root, and for the folders
+    /// on the way to what does.
+    pub entry: Option<Entry>,
+    /// What is there.
+    pub kind: FoundKind,
+    /// The length in bytes of a file.
+    pub size: u64,
+}
+
+/// An iterator over a root, folders before what is in them, by name.
+#[derive(Debug)]
+pub struct Walk {
+    root: PathBuf,
+    entries: walkdir::IntoIter,
+}
+
+impl Store {
+    /// Walks over every file and folder below `docker/registry/v2`, without judging any.
+    pub fn walk(&self) -> Walk {
+        let root = self.root().to_owned();
+        let entries = walkdir::WalkDir::new(root.join(REGISTRY)).min_depth(1).sort_by_file_name().into_iter();
+        Walk { root, entries }
+    }
+}
+
+impl Walk {
+    fn found(&self, entry: &walkdir::DirEntry) -> std::result::Result<Found, walkdir::Error> {
+        let path = entry.path().strip_prefix(&self.root).unwrap_or_else(|_| entry.path()).to_owned();
+        let file_type = entry.file_type();
+        let kind = if file_type.is_file() {
+            FoundKind::File
+        } else if file_type.is_dir() {
+            FoundKind::Folder
+        } else if file_type.is_symlink() {
+            FoundKind::SymbolicLink
+        } else {
+            FoundKind::Other
+        };
+        let size = if kind == FoundKind::File { entry.metadata()?.len() } else { 0 };
+        Ok(Found { entry: path.to_str().and_then(Entry::parse), path, kind, size })
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Found>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.entries.next()?;
+        let path = next.as_ref().map_or_else(walkdir::Error::path, |entry| Some(entry.path()));
+        let path = path.map_or_else(|| self.root.clone(), Path::to_owned);
+        let found = next.and_then(|entry| self.found(&entry));
+        Some(found.map_err(|error| {
+            let error = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
+            crate::fs::with_path(&path, &error).into()
+        }))
+    }
+}
