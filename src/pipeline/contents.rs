@@ -11,6 +11,7 @@ use super::list::StoredName;
 use crate::oci::{
     Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag,
 };
+use crate::store::{Store, StoreError};
 
 /// A registry root, as far as one has to read it to know its images.
 pub trait Holdings {
@@ -83,6 +84,40 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     Unknown(String),
 }
 
+impl Holdings for Store {
+    type Error = StoreError;
+
+    fn repositories(&self) -> Result<Vec<RepositoryName>, StoreError> {
+        Self::repositories(self)
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, StoreError> {
+        let mut tags = Vec::new();
+        for tag in Self::tags(self, repository)? {
+            // A registry may delete a tag while it is being looked at.
+            if let Some(digest) = self.tag(repository, &tag)? {
+                tags.push((tag, digest));
+            }
+        }
+        Ok(tags)
+    }
+
+    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, StoreError> {
+        Self::revisions(self, repository)
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+        match self.size(digest)? {
+            Some(_) => self.read_manifest(digest).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, StoreError> {
+        self.manifest(&config.digest)
+    }
+}
+
 /// Reads graphs out of holdings, each manifest once.
 #[derive(Debug)]
 pub struct ContentsReader<'a, H> {
@@ -130,35 +165,27 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         Ok(images)
     }
 
-    /// One image by name: by its tag, or by a digest of its repository.
-    pub fn image(
-        &mut self,
-        repository: &RepositoryName,
-        tag: Option<&Tag>,
-        digest: Option<&Digest>,
-    ) -> Result<Held, ContentsError<H::Error>> {
+    /// One image by name: the digest where one is given, which must be a manifest of the repository,
+    /// else what the tag points to.
+    ///
+    /// With both, the image is called by the tag, wherever that points now: so a lock gives what it says.
+    pub fn image(&mut self, name: &StoredName, digest: Option<&Digest>) -> Result<Held, ContentsError<H::Error>> {
+        let repository = &name.repository;
         let revisions: BTreeSet<_> =
             self.holdings.revisions(repository).map_err(ContentsError::Read)?.into_iter().collect();
-        let name = StoredName { repository: repository.clone(), tag: tag.cloned() };
-        let unknown = || match digest {
-            Some(digest) => ContentsError::Unknown(format!("{name}@{digest}")),
-            None => ContentsError::Unknown(name.to_string()),
-        };
-        let tagged = match tag {
-            Some(tag) => {
+        let root = match (digest, &name.tag) {
+            (Some(digest), _) => revisions.get(digest).copied(),
+            (None, Some(tag)) => {
                 let tags = self.holdings.tags(repository).map_err(ContentsError::Read)?;
                 tags.into_iter().find(|(name, _)| name == tag).map(|(_, digest)| digest)
             }
-            None => None,
+            (None, None) => None,
         };
-        let root = match (digest, tagged) {
-            (Some(digest), _) if revisions.contains(digest) => *digest,
-            (None, Some(digest)) => digest,
-            _ => return Err(unknown()),
+        let Some(root) = root else {
+            let digest = digest.map_or_else(String::new, |digest| format!("@{digest}"));
+            return Err(ContentsError::Unknown(format!("{name}{digest}")));
         };
-        // A tag that has moved on is not the name of the digest that was asked for.
-        let tag = tag.filter(|_| tagged == Some(root)).cloned();
-        self.held(StoredName { repository: repository.clone(), tag }, root, &revisions)
+        self.held(name.clone(), root, &revisions)
     }
 
     fn held(

@@ -142,7 +142,7 @@ impl fmt::Display for DefaultRegistry {
 
 impl DefaultRegistry {
     /// The reference with its registry and everything else filled in.
-    fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
+    pub(super) fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
         let mut qualified = match &self.prefix {
             Some(prefix) if reference.host.is_none() => {
                 Reference { name: reference.name.below(prefix)?, ..reference.clone() }
@@ -156,7 +156,7 @@ impl DefaultRegistry {
 
 impl NameStyle {
     /// The name in the store of an image that has none of its own.
-    fn apply(self, reference: &Reference, qualified: &Reference) -> Result<StoredName, NameError> {
+    pub(super) fn apply(self, reference: &Reference, qualified: &Reference) -> Result<StoredName, NameError> {
         let name = reference.name.as_str();
         let repository = match self {
             Self::AsListed => reference.name.clone(),

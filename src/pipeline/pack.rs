@@ -1,0 +1,168 @@
+//! From a store to a bundle: reads every blob once, checks it, and writes it once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{Read, Write};
+
+use super::contents::Held;
+use crate::bundle::{BundleError, Compression, Content, Contents, Header, HeaderError, Image, Writer, Written};
+use crate::observe::{Event, Observer, Stop};
+use crate::oci::{Digest, RepositoryName};
+use crate::store::{Links, Store, StoreError, TagLink};
+
+/// Why a bundle could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// Two images with the same name, of which a bundle can have one.
+    #[error("{name} stands for two different images: {one} and {other}")]
+    Collision {
+        /// The name.
+        name: String,
+        /// The root of one.
+        one: Digest,
+        /// The root of the other.
+        other: Digest,
+    },
+    /// What was chosen makes no bundle.
+    #[error("the images cannot be described in a bundle")]
+    Header(#[from] HeaderError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A blob that the images need.
+    #[error("cannot pack {digest}, which {} needs", images.join(", "))]
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// The images that need it.
+        images: Vec<String>,
+        /// Why.
+        #[source]
+        source: BundleError,
+    },
+    /// Writing.
+    #[error(transparent)]
+    Write(BundleError),
+    /// Asked to stop.
+    #[error("stopped before the bundle was complete")]
+    Stopped,
+}
+
+/// The header of a bundle of these images, in their order. `mtime` is in seconds since 1970.
+pub fn header(images: &[Held], mtime: u64) -> Result<Header, PackError> {
+    let mut contents = Contents { mtime, ..Contents::default() };
+    let mut repositories: BTreeMap<&RepositoryName, Links> = BTreeMap::new();
+    let (mut first, mut layers) = (Vec::new(), Vec::new());
+    for held in images {
+        let links = repositories
+            .entry(&held.name.repository)
+            .or_insert_with_key(|name| Links::none((*name).clone()));
+        add_links(links, held)?;
+        let manifests = held.graph.manifests();
+        first.extend(manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size)));
+        let configs: HashSet<Digest> =
+            manifests.iter().filter_map(|node| node.manifest.config()).map(|config| config.digest).collect();
+        for blob in held.graph.blobs() {
+            let list = if configs.contains(&blob.digest) { &mut first } else { &mut layers };
+            list.push((blob.digest, blob.size));
+        }
+        contents.images.push(image(held));
+    }
+    let mut seen = HashSet::new();
+    let blobs = first.into_iter().chain(layers).filter(|(digest, _)| seen.insert(*digest));
+    contents.blobs = blobs.map(|(digest, size)| Content { digest, size }).collect();
+    contents.repositories = repositories.into_values().map(without_repeats).collect();
+    Ok(Header::new(contents)?)
+}
+
+fn add_links(links: &mut Links, held: &Held) -> Result<(), PackError> {
+    let root = held.graph.root.descriptor.digest;
+    if let Some(tag) = &held.name.tag {
+        match links.tags.iter().find(|link| link.name == *tag) {
+            None => links.tags.push(TagLink { name: tag.clone(), digest: root }),
+            Some(link) if link.digest == root => {}
+            Some(link) => {
+                return Err(PackError::Collision { name: held.name.to_string(), one: link.digest, other: root });
+            }
+        }
+    }
+    links.layers.extend(held.graph.blobs().iter().map(|blob| blob.digest));
+    links.revisions.extend(held.graph.manifests().iter().map(|node| node.descriptor.digest));
+    Ok(())
+}
+
+/// The links with each digest where it stands first.
+fn without_repeats(mut links: Links) -> Links {
+    for list in [&mut links.layers, &mut links.revisions] {
+        let mut seen = HashSet::new();
+        list.retain(|digest| seen.insert(*digest));
+    }
+    links
+}
+
+fn image(held: &Held) -> Image {
+    let root = &held.graph.root.descriptor;
+    Image {
+        name: held.name.repository.clone(),
+        tag: held.name.tag.clone(),
+        digest: root.digest,
+        media_type: root.media_type.clone(),
+        size: Some(held.graph.size()),
+        platforms: held.graph.platforms(),
+        group: held.group.clone(),
+        source: held.source.clone(),
+    }
+}
+
+/// Writes the bundle that a header describes, from the blobs of a store.
+pub fn pack<W: Write>(
+    store: &Store,
+    images: &[Held],
+    header: &Header,
+    out: W,
+    compression: Compression,
+    watch: (&dyn Observer, &Stop),
+) -> Result<(W, Written), PackError> {
+    let (observer, stop) = watch;
+    let bytes = header.blobs().iter().map(|blob| blob.size).sum();
+    observer.on(&Event::Step { name: "pack", images: header.images().len(), bytes });
+    let mut writer = Writer::new(out, header, None, compression).map_err(PackError::Write)?;
+    while let Some(blob) = writer.next_blob() {
+        let file = store.open_blob(&blob.digest)?;
+        let mut content = Watched { inner: file, digest: blob.digest, observer, stop };
+        writer.blob(&blob.digest, &mut content).map_err(|source| match source {
+            _ if stop.is_requested() => PackError::Stopped,
+            BundleError::Write(_) => PackError::Write(source),
+            source => PackError::Blob { digest: blob.digest, images: users(images, &blob.digest), source },
+        })?;
+    }
+    writer.finish().map_err(PackError::Write)
+}
+
+/// The images that need some content.
+fn users(images: &[Held], digest: &Digest) -> Vec<String> {
+    let needs = |held: &&Held| {
+        held.graph.blobs().iter().any(|blob| blob.digest == *digest)
+            || held.graph.manifests().iter().any(|node| node.descriptor.digest == *digest)
+    };
+    images.iter().filter(needs).map(Held::label).collect()
+}
+
+/// A reader that reports how far it is, and ends when it is asked to.
+struct Watched<'a, R> {
+    inner: R,
+    digest: Digest,
+    observer: &'a dyn Observer,
+    stop: &'a Stop,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.is_requested() {
+            return Err(std::io::Error::other("stopped"));
+        }
+        let count = self.inner.read(bytes)?;
+        self.observer.on(&Event::Moved { digest: &self.digest, bytes: count as u64 });
+        Ok(count)
+    }
+}

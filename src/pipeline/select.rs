@@ -1,0 +1,102 @@
+//! Which images of a store or bundle a list means, and how much of each.
+
+use super::contents::{ContentsError, ContentsReader, Held, Holdings};
+use super::list::{ImageList, Line};
+use super::resolve::ResolveOptions;
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, NameError, Node, Platforms};
+
+/// A line for which there is no image, or not enough of one.
+#[derive(Debug)]
+pub struct Unmatched<E: std::error::Error + 'static> {
+    /// The line.
+    pub line: Line,
+    /// Why.
+    pub error: SelectError<E>,
+}
+
+/// Why a line cannot be served from what is held.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError<E: std::error::Error + 'static> {
+    /// It has no valid name.
+    #[error("the image has no valid name")]
+    Name(#[from] NameError),
+    /// It is not there, or cannot be read.
+    #[error(transparent)]
+    Contents(#[from] ContentsError<E>),
+    /// The index does not have a platform.
+    #[error("cannot take the platforms that were asked for")]
+    Platform(#[from] AbsentPlatforms),
+    /// The index has the platform, and what it is was not pulled.
+    #[error("{child} ({platform}) of the image is not there")]
+    NotPulled {
+        /// The child manifest.
+        child: Digest,
+        /// Its platform.
+        platform: String,
+    },
+}
+
+/// Finds the image of every line. All lines that have none are reported together.
+pub fn select<H: Holdings>(
+    holdings: &H,
+    list: ImageList,
+    options: &ResolveOptions,
+) -> Result<Vec<Held>, Vec<Unmatched<H::Error>>> {
+    let mut reader = ContentsReader::new(holdings);
+    let (mut images, mut unmatched) = (Vec::new(), Vec::new());
+    for line in list.lines {
+        match find(&mut reader, &line, options) {
+            Ok(held) => images.push(held),
+            Err(error) => unmatched.push(Unmatched { line, error }),
+        }
+    }
+    if unmatched.is_empty() { Ok(images) } else { Err(unmatched) }
+}
+
+fn find<H: Holdings>(
+    reader: &mut ContentsReader<'_, H>,
+    line: &Line,
+    options: &ResolveOptions,
+) -> Result<Held, SelectError<H::Error>> {
+    let qualified = options.from.qualify(&line.reference)?;
+    let name = match &line.name {
+        Some(name) => name.clone(),
+        None => options.names.apply(&line.reference, &qualified)?,
+    };
+    let mut held = reader.image(&name, line.reference.digest.as_ref())?;
+    let wanted = match (&line.platforms, options.platforms_asked) {
+        (Some(platforms), _) => Some(platforms),
+        (None, true) => Some(&options.platforms),
+        (None, false) => None,
+    };
+    if let Some(platforms) = wanted {
+        held.graph = Graph { root: narrowed(held.graph.root, platforms)? };
+    }
+    held.group.clone_from(&line.group);
+    held.source = Some(qualified.to_string().into());
+    Ok(held)
+}
+
+/// The same manifest with only those children that were asked for, all of which must be there.
+fn narrowed<E: std::error::Error + 'static>(mut node: Node, platforms: &Platforms) -> Result<Node, SelectError<E>> {
+    if node.manifest.children().is_empty() {
+        return Ok(node);
+    }
+    let chosen: Vec<Descriptor> = platforms
+        .choose(node.manifest.children())?
+        .into_iter()
+        .filter_map(|position| node.manifest.children().get(position).cloned())
+        .collect();
+    let mut held = std::mem::take(&mut node.children);
+    for wanted in chosen {
+        let position = held.iter().position(|child| child.descriptor.digest == wanted.digest);
+        let Some(position) = position else {
+            let platform = wanted.platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string());
+            return Err(SelectError::NotPulled { child: wanted.digest, platform });
+        };
+        node.children.push(narrowed(held.remove(position), platforms)?);
+    }
+    node.absent.extend(held.into_iter().map(|child| child.descriptor));
+    Ok(node)
+}

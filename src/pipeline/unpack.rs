@@ -1,0 +1,235 @@
+//! From a bundle to a registry root, in one pass: blobs are checked as they are written, links follow
+//! when the whole bundle has been read.
+//!
+//! The root may be in use. Until the last byte of the bundle has been found right nothing of it is
+//! visible; afterwards all of it is.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::bundle::{BundleError, BundleReader, Content, Header};
+use crate::endpoint::Placed;
+use crate::observe::{Event, Observer, Stop};
+use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag};
+use crate::store::{Links, Store, StoreError};
+
+/// Bytes moved at a time.
+const CHUNK: usize = 512 * 1024;
+
+/// What to do with tags of the root that point to something else than the bundle's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExistingTags {
+    /// Move them.
+    Overwrite,
+    /// Leave them.
+    Skip,
+    /// Refuse the bundle.
+    Refuse,
+}
+
+/// What became of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagChange {
+    /// There was none of that name.
+    New,
+    /// It pointed to the same image.
+    Same,
+    /// It pointed to another, and does no longer.
+    Moved,
+    /// It points to another, and still does.
+    Skipped,
+}
+
+/// What unpacking did.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// The header of the bundle.
+    pub header: std::sync::Arc<Header>,
+    /// Every tag of the bundle.
+    pub tags: Vec<(RepositoryName, Tag, Digest, TagChange)>,
+    /// Blobs that were written, and their bytes.
+    pub written: (usize, u64),
+    /// Blobs that were there, and their bytes.
+    pub there: (usize, u64),
+}
+
+/// Why a bundle could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The root.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bundle builds on content that is not there.
+    #[error("the bundle builds on {} contents that are not in {}", missing.len(), root.display())]
+    Required {
+        /// The root.
+        root: PathBuf,
+        /// What is missing.
+        missing: Vec<Content>,
+    },
+    /// It would not fit.
+    #[error("the bundle needs {needed} more bytes at {}, where {free} are free", root.display())]
+    Full {
+        /// The root.
+        root: PathBuf,
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The free space cannot be known.
+    #[error("cannot tell how much space is free")]
+    Space(#[source] std::io::Error),
+    /// Tags that point to something else, which the user wants to keep.
+    #[error("{} of the bundle point to other images in {}", super::count(tags.len(), "tag"), root.display())]
+    Tags {
+        /// The root.
+        root: PathBuf,
+        /// The tags, as `name:tag`.
+        tags: Vec<String>,
+    },
+    /// Asked to stop.
+    #[error("stopped before the bundle was unpacked")]
+    Stopped,
+}
+
+/// Unpacks a bundle into a root.
+///
+/// Before the first write it is known that everything the bundle requires is there, that it fits,
+/// and that its tags are welcome.
+pub fn unpack(
+    input: impl Read,
+    store: &Store,
+    existing: ExistingTags,
+    observer: &dyn Observer,
+    stop: &Stop,
+) -> Result<Unpacked, UnpackError> {
+    let mut reader = BundleReader::new(input)?;
+    let header = reader.header().clone();
+    check_required(&header, store)?;
+    let tags = compare_tags(&header, store)?;
+    if existing == ExistingTags::Refuse {
+        refuse_moves(&tags, store)?;
+    }
+    check_space(&header, store)?;
+    let all = header.blobs().iter().map(|blob| blob.size).sum();
+    observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
+    let (mut written, mut there) = ((0, 0), (0, 0));
+    let mut buffer = vec![0; CHUNK];
+    while let Some(mut body) = reader.next_blob()? {
+        let (digest, size) = (*body.digest(), body.size());
+        let Some(mut ingest) = store.ingest(&digest, size)? else {
+            there = (there.0 + 1, there.1 + size);
+            observer.on(&Event::Moved { digest: &digest, bytes: size });
+            continue;
+        };
+        let content = Descriptor::new(MediaType::Other("".into()), digest, size);
+        observer.on(&Event::Begun { content: &content, offset: 0 });
+        // What an interrupted run has left is not compared but written again: it is at hand.
+        ingest.restart()?;
+        loop {
+            let count = match body.read_checked(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => {
+                    ingest.discard()?;
+                    return Err(error.into());
+                }
+            };
+            ingest.write(buffer.get(..count).unwrap_or_default())?;
+            observer.on(&Event::Moved { digest: &digest, bytes: count as u64 });
+            if stop.is_requested() {
+                return Err(UnpackError::Stopped);
+            }
+        }
+        ingest.commit()?;
+        written = (written.0 + 1, written.1 + size);
+        observer.on(&Event::Settled { content: &content, placed: Placed::Written });
+    }
+    let header = reader.finish()?;
+    let skipped = |name: &RepositoryName, tag: &Tag| {
+        existing == ExistingTags::Skip
+            && tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Moved)
+    };
+    let links: Vec<Links> = header
+        .repositories()
+        .iter()
+        .cloned()
+        .map(|mut links| {
+            links.tags.retain(|tag| !skipped(&links.name, &tag.name));
+            links
+        })
+        .collect();
+    store.commit(&links)?;
+    let tags = tags.into_iter().map(|(name, tag, digest, change)| {
+        let change = if skip_applies(existing, change) { TagChange::Skipped } else { change };
+        (name, tag, digest, change)
+    });
+    Ok(Unpacked { tags: tags.collect(), header, written, there })
+}
+
+fn skip_applies(existing: ExistingTags, change: TagChange) -> bool {
+    existing == ExistingTags::Skip && change == TagChange::Moved
+}
+
+type Tags = Vec<(RepositoryName, Tag, Digest, TagChange)>;
+
+/// What the bundle's tags would change in the root.
+fn compare_tags(header: &Header, store: &Store) -> Result<Tags, StoreError> {
+    let mut tags = Vec::new();
+    for links in header.repositories() {
+        for tag in &links.tags {
+            let change = match store.tag(&links.name, &tag.name) {
+                Ok(None) => TagChange::New,
+                Ok(Some(digest)) if digest == tag.digest => TagChange::Same,
+                Ok(Some(_)) | Err(StoreError::Link { .. }) => TagChange::Moved,
+                Err(error) => return Err(error),
+            };
+            tags.push((links.name.clone(), tag.name.clone(), tag.digest, change));
+        }
+    }
+    Ok(tags)
+}
+
+fn refuse_moves(tags: &Tags, store: &Store) -> Result<(), UnpackError> {
+    let moved: Vec<String> = tags
+        .iter()
+        .filter(|(.., change)| *change == TagChange::Moved)
+        .map(|(name, tag, ..)| format!("{name}:{tag}"))
+        .collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    Err(UnpackError::Tags { root: store.root().to_owned(), tags: moved })
+}
+
+fn check_required(header: &Header, store: &Store) -> Result<(), UnpackError> {
+    let mut missing = Vec::new();
+    for content in header.requires() {
+        if !store.has(&content.digest, content.size)? {
+            missing.push(*content);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(UnpackError::Required { root: store.root().to_owned(), missing })
+}
+
+fn check_space(header: &Header, store: &Store) -> Result<(), UnpackError> {
+    let mut needed = 0_u64;
+    for blob in header.blobs() {
+        if !store.has(&blob.digest, blob.size)? {
+            needed = needed.saturating_add(blob.size);
+        }
+    }
+    let free = crate::fs::free_space(store.root()).map_err(UnpackError::Space)?;
+    if needed <= free {
+        return Ok(());
+    }
+    Err(UnpackError::Full { root: store.root().to_owned(), needed, free })
+}
