@@ -1,0 +1,3 @@
+//! What integration tests are made of.
+
+pub mod docker_registry;
