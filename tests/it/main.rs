@@ -1,1 +1,12 @@
-//! Integration tests.
+//! Integration tests, one file a subject, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
+#![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
+
+mod support;
