@@ -41,6 +41,8 @@ pub struct Held {
     pub group: Option<Box<str>>,
     /// Where it came from, where that is known.
     pub source: Option<Box<str>>,
+    /// Whether it was asked for by digest, which then must not change.
+    pub pinned: bool,
 }
 
 impl Held {
@@ -199,7 +201,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         let Some(root) = self.node(&text, descriptor, revisions, DEPTH)? else {
             return Err(ContentsError::Absent { name: text, digest: root });
         };
-        Ok(Held { name, graph: Graph { root }, group: None, source: None })
+        Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false })
     }
 
     /// The manifest and its children, or `None` where its bytes are not there.

@@ -73,6 +73,7 @@ fn find<H: Holdings>(
     if let Some(platforms) = wanted {
         held.graph = Graph { root: narrowed(held.graph.root, platforms)? };
     }
+    held.pinned = line.reference.digest.is_some();
     held.group.clone_from(&line.group);
     held.source = Some(qualified.to_string().into());
     Ok(held)

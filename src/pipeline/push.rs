@@ -1,0 +1,287 @@
+//! From a store or bundle to a registry: blobs first, then manifests, tags last, each image on its own.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use super::contents::Held;
+use super::index_policy::{FormError, IndexPolicy, only_child, rewritten};
+use crate::copy::{Copied, CopyError, Engine};
+use crate::endpoint::{Fault, Placed, Sink, Source};
+use crate::observe::Event;
+use crate::oci::{Digest, Graph, NameError, Reference, ReferenceError, RepositoryName, Tag};
+use crate::registry::Registries;
+
+/// Where images are pushed: a registry, and perhaps a path there below which their names go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The registry.
+    pub host: Box<str>,
+    /// The path.
+    pub prefix: Option<RepositoryName>,
+}
+
+/// A text that is no destination.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DestinationError {
+    /// The transport is missing or another.
+    #[error("{0:?} is not a registry: write docker://HOST[:PORT][/PREFIX]")]
+    Scheme(String),
+    /// The host or path is not valid.
+    #[error("{text:?} is not a registry")]
+    Reference {
+        /// What was written.
+        text: String,
+        /// Why not.
+        #[source]
+        source: ReferenceError,
+    },
+    /// A tag or digest, where only a place for many images can be.
+    #[error("{0:?} names one image: images keep their own names and tags, below a registry or a path there")]
+    Image(String),
+}
+
+impl FromStr for Destination {
+    type Err = DestinationError;
+
+    fn from_str(text: &str) -> Result<Self, DestinationError> {
+        let rest = text.strip_prefix("docker://").ok_or_else(|| DestinationError::Scheme(text.to_owned()))?;
+        let rest = rest.trim_end_matches('/');
+        let (host, prefix) = rest.split_once('/').map_or((rest, None), |(host, prefix)| (host, Some(prefix)));
+        let bad = |source| DestinationError::Reference { text: text.to_owned(), source };
+        let looks_like_host = host.contains(['.', ':']) || host == "localhost";
+        if !looks_like_host {
+            return Err(bad(ReferenceError::Host(host.to_owned())));
+        }
+        let probe: Reference = format!("{host}/{}", prefix.unwrap_or("x")).parse().map_err(bad)?;
+        if probe.tag.is_some() || probe.digest.is_some() {
+            return Err(DestinationError::Image(text.to_owned()));
+        }
+        Ok(Self { host: host.into(), prefix: prefix.map(|_| probe.name) })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.prefix.as_ref().map_or(Ok(()), |prefix| write!(f, "/{prefix}"))
+    }
+}
+
+impl Destination {
+    /// What a repository is called there.
+    pub fn repository(&self, name: &RepositoryName) -> Result<RepositoryName, NameError> {
+        self.prefix.as_ref().map_or_else(|| Ok(name.clone()), |prefix| name.below(prefix))
+    }
+}
+
+/// An image on its way to a registry.
+#[derive(Clone)]
+pub struct Outbound {
+    /// The image.
+    pub held: Held,
+    /// Where its content is read.
+    pub source: Arc<dyn Source>,
+}
+
+/// Why an image was not pushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// Its name is not valid there.
+    #[error("the image has no valid name at the destination")]
+    Name(#[from] NameError),
+    /// Copying failed.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// `--index full`, and it is not.
+    #[error("the index names {0} more manifests that are not here")]
+    NotFull(usize),
+    /// The index has no form that could be pushed instead.
+    #[error("the registry cannot take the index as it is")]
+    Form(#[from] FormError),
+    /// The registry refuses the index, and its digest is the name that somebody will ask for.
+    #[error(
+        "the registry wants every child of the index, and {0} is named by its digest, which would change: push it with --index rewrite or --index child, or pull it with --all-platforms"
+    )]
+    Pinned(Digest),
+}
+
+/// What became of one image.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Its name in the source.
+    pub label: String,
+    /// Its name at the destination.
+    pub destination: String,
+    /// The digest it had.
+    pub digest: Digest,
+    /// The digest it has there, where it had to change.
+    pub changed_to: Option<Digest>,
+    /// What copying it took.
+    pub copied: Copied,
+}
+
+/// What a push did.
+#[derive(Debug, Default)]
+pub struct PushReceipt {
+    /// The images that are there now.
+    pub images: Vec<Pushed>,
+    /// Those that are not, by name.
+    pub failed: Vec<(String, PushError)>,
+    /// Whether it ended before all images were tried.
+    pub stopped_early: bool,
+}
+
+/// How to push.
+#[derive(Debug, Clone)]
+pub struct PushOptions {
+    /// Where to.
+    pub destination: Destination,
+    /// What to do with indexes that are not whole.
+    pub index: IndexPolicy,
+    /// Whether the first failure ends it all.
+    pub fail_fast: bool,
+}
+
+/// Pushes images, many at a time. One that fails does not keep the others from being pushed.
+pub async fn push(
+    engine: &Engine,
+    registries: &Registries,
+    images: Vec<Outbound>,
+    options: &PushOptions,
+) -> PushReceipt {
+    let bytes = unique_bytes(&images);
+    engine.observer().on(&Event::Step { name: "push", images: images.len(), bytes });
+    let mut receipt = PushReceipt::default();
+    let mut running = futures_util::stream::iter(images.into_iter().enumerate())
+        .map(|(position, image)| async move {
+            let label = image.held.label();
+            (position, label, push_one(engine, registries, image, options).await)
+        })
+        .buffer_unordered(engine.limits().images);
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    while let Some((position, label, result)) = running.next().await {
+        match result {
+            Ok(pushed) => {
+                let (digest, unchanged) = (pushed.changed_to.unwrap_or(pushed.digest), pushed.copied.unchanged);
+                let bytes = pushed.copied.bytes(Placed::Written);
+                engine.observer().on(&Event::ImageDone { name: &label, digest: &digest, unchanged, bytes });
+                done.push((position, pushed));
+            }
+            Err(error) => {
+                engine.observer().on(&Event::ImageFailed { name: &label, cause: &error });
+                failed.push((position, label, error));
+                if options.fail_fast {
+                    receipt.stopped_early = true;
+                    break;
+                }
+            }
+        }
+    }
+    done.sort_by_key(|(position, _)| *position);
+    failed.sort_by_key(|(position, ..)| *position);
+    receipt.images = done.into_iter().map(|(_, pushed)| pushed).collect();
+    receipt.failed = failed.into_iter().map(|(_, label, error)| (label, error)).collect();
+    receipt
+}
+
+/// Bytes of the different blobs, which are what moves at the most.
+fn unique_bytes(images: &[Outbound]) -> u64 {
+    let mut seen = std::collections::HashSet::new();
+    let blobs = images.iter().flat_map(|image| image.held.graph.blobs());
+    blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size).sum()
+}
+
+async fn push_one(
+    engine: &Engine,
+    registries: &Registries,
+    image: Outbound,
+    options: &PushOptions,
+) -> Result<Pushed, PushError> {
+    let Outbound { held, source } = image;
+    let repository = options.destination.repository(&held.name.repository)?;
+    let sink: Arc<dyn Sink> = Arc::new(registries.repository(&options.destination.host, &repository));
+    let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
+    let copy = async |graph: Graph| engine.copy(source.clone(), sink.clone(), Arc::new(graph), &tags).await;
+    let digest = held.graph.root.descriptor.digest;
+    let missing: usize = held.graph.manifests().iter().map(|node| node.absent.len()).sum();
+    let (graph, copied) = match options.index {
+        _ if missing == 0 => {
+            let copied = copy(held.graph.clone()).await?;
+            (held.graph.clone(), copied)
+        }
+        IndexPolicy::Full => return Err(PushError::NotFull(missing)),
+        IndexPolicy::Sparse => (held.graph.clone(), copy(held.graph.clone()).await?),
+        IndexPolicy::Rewrite => other_form(rewritten(&held.graph)?, &copy).await?,
+        IndexPolicy::Child => other_form(only_child(&held.graph)?, &copy).await?,
+        IndexPolicy::Auto => match copy(held.graph.clone()).await {
+            Ok(copied) => (held.graph.clone(), copied),
+            Err(error) if !refuses_index(&error) => return Err(error.into()),
+            Err(_) if held.pinned || tags.is_empty() => return Err(PushError::Pinned(digest)),
+            Err(_) => {
+                let graph = match only_child(&held.graph) {
+                    Err(FormError::Several(_)) => rewritten(&held.graph)?,
+                    other => other?,
+                };
+                other_form(graph, &copy).await?
+            }
+        },
+    };
+    let new = graph.root.descriptor.digest;
+    Ok(Pushed {
+        label: held.label(),
+        destination: destination_name(options, &repository, held.name.tag.as_ref(), &new),
+        digest,
+        changed_to: (new != digest).then_some(new),
+        copied,
+    })
+}
+
+async fn other_form(
+    graph: Graph,
+    copy: &impl AsyncFn(Graph) -> Result<Copied, CopyError>,
+) -> Result<(Graph, Copied), PushError> {
+    let copied = copy(graph.clone()).await?;
+    Ok((graph, copied))
+}
+
+/// Whether a registry says that it wants the children that an index names.
+fn refuses_index(error: &CopyError) -> bool {
+    matches!(error, CopyError::Publish { .. }) && matches!(error.fault(), Some(Fault::Incomplete | Fault::Rejected))
+}
+
+fn destination_name(options: &PushOptions, name: &RepositoryName, tag: Option<&Tag>, digest: &Digest) -> String {
+    match tag {
+        Some(tag) => format!("{}/{name}:{tag}", options.destination.host),
+        None => format!("{}/{name}@{digest}", options.destination.host),
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("name", &self.held.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations() {
+        let parse = |text: &str| text.parse::<Destination>();
+        let to = parse("docker://registry.site:5000/team/apps/").unwrap();
+        assert_eq!(to.to_string(), "registry.site:5000/team/apps");
+        assert_eq!(to.repository(&"a/b".parse().unwrap()).unwrap().as_str(), "team/apps/a/b");
+        assert_eq!(parse("docker://127.0.0.1:5000").unwrap().prefix, None);
+        assert!(matches!(parse("registry:5000"), Err(DestinationError::Scheme(_))));
+        assert!(matches!(parse("docker://registry.site/x:1"), Err(DestinationError::Image(_))));
+        for bad in ["docker://", "docker://registry", "docker://host:port", "docker://h.io/UPPER"] {
+            assert!(parse(bad).is_err(), "{bad} was accepted");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The built `hod`, run as a user would run it: own home, no variables, no terminal.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use tempfile::TempDir;
+
+/// A run of `hod` that is being prepared.
+#[derive(Debug)]
+pub struct Hod {
+    arguments: Vec<std::ffi::OsString>,
+    variables: Vec<(String, std::ffi::OsString)>,
+    folder: Option<std::path::PathBuf>,
+    input: Vec<u8>,
+    home: TempDir,
+}
+
+/// What a run has left.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output, which may be a bundle.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// `hod` with these arguments.
+pub fn hod<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Hod {
+    Hod {
+        arguments: arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect(),
+        variables: Vec::new(),
+        folder: None,
+        input: Vec::new(),
+        home: tempfile::tempdir().unwrap(),
+    }
+}
+
+impl Hod {
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Runs in this folder.
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Gives these bytes on standard input.
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = bytes.into();
+        self
+    }
+
+    /// The run's home, empty at first: for configuration and credentials.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn command(&self, wrapper: &[&OsStr]) -> Command {
+        let mut words = wrapper.iter().copied().chain([OsStr::new(env!("CARGO_BIN_EXE_hod"))]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(&self.arguments).env_clear().env("HOME", self.home());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.folder.as_deref().unwrap_or_else(|| self.home()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the run and returns at once.
+    pub fn spawn(self) -> Running {
+        let command = self.command(&[]);
+        self.start(command)
+    }
+
+    fn start(self, mut command: Command) -> Running {
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut stdin = process.stdin.take().unwrap();
+        let input = self.input;
+        // A run that ends early reads no more; that is for its exit code to judge.
+        std::thread::spawn(move || stdin.write_all(&input));
+        let mut stdout = process.stdout.take().unwrap();
+        let mut stderr = process.stderr.take().unwrap();
+        Running {
+            description: format!("{command:?}"),
+            stdout: Some(std::thread::spawn(move || read_all(&mut stdout))),
+            stderr: Some(std::thread::spawn(move || read_all(&mut stderr))),
+            process,
+            _home: self.home,
+        }
+    }
+
+    /// Runs to the end.
+    pub fn run(self) -> Output {
+        self.spawn().wait()
+    }
+
+    /// Runs to the end, which must be a good one.
+    #[track_caller]
+    pub fn ok(self) -> Output {
+        self.code(0)
+    }
+
+    /// Runs to the end, which must come with this exit code.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Output {
+        let running = self.spawn();
+        let description = running.description.clone();
+        let output = running.wait();
+        assert_eq!(output.code, Some(code), "{description}\nstdout: {}\nstderr: {}", output.text(), output.stderr);
+        output
+    }
+
+    /// Runs to the end and tells the most memory that it held, in bytes (GNU time's `%M`).
+    pub fn measured(self) -> (Output, u64) {
+        let report = self.home().join("peak-memory");
+        let words = ["/usr/bin/time", "--quiet", "--format=%M", "--output"].map(OsStr::new);
+        let command = self.command(&[words.as_slice(), &[report.as_os_str()]].concat());
+        let mut running = self.start(command);
+        let output = running.collect();
+        let kilobytes: u64 = fs::read_to_string(&report).unwrap().trim().parse().unwrap();
+        (output, kilobytes * 1024)
+    }
+}
+
+impl Output {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
+    }
+}
+
+/// A run that goes on. It is killed when the value is dropped.
+#[derive(Debug)]
+pub struct Running {
+    process: Child,
+    description: String,
+    stdout: Option<std::thread::JoinHandle<Vec<u8>>>,
+    stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
+    _home: TempDir,
+}
+
+impl Running {
+    /// Ends the run at once, as a power cut would (SIGKILL), unless it has ended already.
+    pub fn kill(mut self) -> Output {
+        self.process.kill().unwrap();
+        self.collect()
+    }
+
+    /// Asks the run to stop, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success(), "{} has ended already", self.description);
+    }
+
+    /// Waits until something is the case that this run brings about; stops the test where the run ends without it.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(120);
+        while !is_so() {
+            if self.process.try_wait().unwrap().is_some() && !is_so() {
+                let output = self.collect();
+                panic!("{} ended before {what}: {:?} {}", self.description, output.code, output.stderr);
+            }
+            assert!(Instant::now() < end, "{}: {what} does not come", self.description);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Output {
+        self.collect()
+    }
+
+    fn collect(&mut self) -> Output {
+        let status = self.process.wait().unwrap();
+        Output {
+            code: status.code(),
+            stdout: self.stdout.take().unwrap().join().unwrap(),
+            stderr: String::from_utf8_lossy(&self.stderr.take().unwrap().join().unwrap()).into_owned(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn read_all(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_the_binary_and_measures_it() {
+        let (output, memory) = hod(["--version"]).measured();
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        assert!((100_000..1_000_000_000).contains(&memory), "{memory} bytes");
+        assert_eq!(hod(["--version"]).ok().text(), output.text());
+    }
+}
