@@ -9,4 +9,5 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
+mod serve;
 mod support;
