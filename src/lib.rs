@@ -21,4 +21,5 @@ pub mod observe;
 pub mod oci;
 pub mod pipeline;
 pub mod secret;
+pub mod serve;
 pub mod store;

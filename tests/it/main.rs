@@ -12,4 +12,5 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
 mod store;
+mod serve;
 mod support;

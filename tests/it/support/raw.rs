@@ -11,6 +11,7 @@ pub struct Request {
     path: String,
     headers: String,
     body: Vec<u8>,
+    patience: Option<Duration>,
 }
 
 /// What came back.
@@ -50,7 +51,13 @@ impl Request {
 
     /// Any method.
     pub fn new(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), headers: String::new(), body: Vec::new() }
+        Self {
+            method,
+            path: path.to_owned(),
+            headers: String::new(),
+            body: Vec::new(),
+            patience: Some(Duration::from_millis(500)),
+        }
     }
 
     /// Adds a header.
@@ -65,10 +72,16 @@ impl Request {
         self
     }
 
+    /// Waits for the end however long nothing comes.
+    pub fn patient(mut self) -> Self {
+        self.patience = None;
+        self
+    }
+
     /// Sends it to `host:port` and reads until the end, or until nothing comes for half a second.
     pub fn send(&self, host: &str) -> Response {
         let mut stream = TcpStream::connect(host).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        stream.set_read_timeout(self.patience).unwrap();
         let length = if self.body.is_empty() && matches!(self.method, "GET" | "HEAD") {
             String::new()
         } else {

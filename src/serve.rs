@@ -1,0 +1,34 @@
+//! A registry over HTTP: the OCI distribution API for whatever holds repositories.
+//!
+//! ```text
+//!  connection ──▶ server ──▶ service ──▶ route ──▶ pull, list ──▶ Repositories
+//!                    │          │                     │
+//!               time-outs,   access log          body: bytes are hashed while they are sent
+//!               limits, end
+//! ```
+//!
+//! What is served are the stored bytes, whatever a client says it accepts: a manifest in another
+//! form would have another digest. Only what a repository links is to be had from it. A whole blob is
+//! hashed on its way out, and one with wrong bytes never ends well: the connection breaks
+//! before its last chunk.
+//!
+//! Sources: OCI distribution-spec 1.1, and the CNCF registry where real clients depend on it.
+
+mod access;
+mod answer;
+mod body;
+mod error;
+mod list;
+mod pull;
+mod range;
+mod repositories;
+mod route;
+mod server;
+mod service;
+mod stall;
+mod store;
+
+pub use access::{Access, AccessLog, Traced};
+pub use error::ServeError;
+pub use repositories::Repositories;
+pub use server::{Options, Server, Stopped};

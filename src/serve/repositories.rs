@@ -1,0 +1,36 @@
+//! What a server serves from: the one contract between HTTP and storage.
+
+use std::io::Read;
+
+use bytes::Bytes;
+
+use crate::endpoint::Result;
+use crate::oci::{Digest, RepositoryName, Tag};
+
+/// Repositories that can be read.
+///
+/// Every method may block on a disk; the server calls them on threads made for that. `None` means
+/// that there is no such thing; an error means that it could not be found out. Content that no
+/// link of a repository names MUST NOT be found in it.
+pub trait Repositories: Send + Sync {
+    /// The names of all repositories, in any order.
+    fn names(&self) -> Result<Vec<RepositoryName>>;
+
+    /// The tags of a repository, in any order.
+    fn tags(&self, name: &RepositoryName) -> Result<Option<Vec<Tag>>>;
+
+    /// What a tag points to.
+    fn tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>>;
+
+    /// The bytes of a manifest that the repository has. MUST NOT read more than
+    /// [`crate::oci::MANIFEST_LIMIT`] bytes. The server checks them against the digest.
+    fn manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Bytes>>;
+
+    /// The length in bytes of a config or layer that the repository has.
+    fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>>;
+
+    /// The bytes of a config or layer from `offset` on, which is not past its end. Asked only for
+    /// what [`Repositories::blob`] has found; [`Fault::Missing`](crate::endpoint::Fault::Missing)
+    /// where it has gone since.
+    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Box<dyn Read + Send>>;
+}

@@ -1,0 +1,216 @@
+//! Listening, connections, and their end.
+//!
+//! Each connection is a task of its own with bounded buffers. A stop closes the listeners, lets
+//! what is being answered end, and after a while cuts off what has not.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::access::{AccessLog, Traced};
+use super::error::ServeError;
+use super::repositories::Repositories;
+use super::service::Service;
+use super::stall::Stalling;
+
+/// The most bytes of a request's head; a token of a large identity provider has its place in it.
+const HEAD_LIMIT: usize = 32 * 1024;
+/// The most bytes that a connection buffers for reading and, beside one piece of a body, for writing.
+const BUFFER_LIMIT: usize = 64 * 1024;
+/// How long to wait when the system has no file left for a connection.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Connections at the same time; more have to wait. Each takes a socket, and a file while it
+    /// sends a blob.
+    pub connections: usize,
+    /// How long a connection may be quiet before and between requests, and how long a request's head may take.
+    pub idle: Duration,
+    /// How long a client may take nothing of an answer.
+    pub stall: Duration,
+    /// How long answers may go on after a stop.
+    pub drain: Duration,
+    /// Where answers are recorded.
+    pub log: Arc<dyn AccessLog>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 5000))],
+            // Both files of each stay below 1024, which is what most systems let a process have.
+            connections: 400,
+            idle: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+            log: Arc::new(Traced),
+        }
+    }
+}
+
+/// A registry that listens.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    shared: Shared,
+    drain: Duration,
+}
+
+/// How a server came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were cut off because they took too long to end.
+    pub cut: usize,
+}
+
+/// What all connections have in common.
+#[derive(Clone)]
+struct Shared {
+    service: Service,
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+    idle: Duration,
+    stall: Duration,
+    /// No more requests.
+    stop: CancellationToken,
+    /// No more bytes.
+    cut: CancellationToken,
+}
+
+impl Server {
+    /// Listens on every address, or fails. Nothing is answered until [`Server::run`].
+    pub async fn bind(repositories: Arc<dyn Repositories>, options: Options) -> Result<Self, ServeError> {
+        if options.listen.is_empty() {
+            return Err(ServeError::NoAddress);
+        }
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for address in options.listen {
+            let failed = |source: io::Error| ServeError::Bind { address, source };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        let shared = Shared {
+            service: Service::new(repositories, options.log),
+            places: Arc::new(Semaphore::new(options.connections.clamp(1, Semaphore::MAX_PERMITS))),
+            tasks: TaskTracker::new(),
+            idle: options.idle,
+            stall: options.stall,
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        };
+        Ok(Self { listeners, addresses, shared, drain: options.drain })
+    }
+
+    /// Where it listens, with the ports that were chosen.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Answers until `shutdown` is done, and then until the answers under way have ended.
+    ///
+    /// A caller that drops this future cuts everything off.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+        let Self { listeners, shared, drain, .. } = self;
+        let _stopped = shared.stop.clone().drop_guard();
+        let _cut = shared.cut.clone().drop_guard();
+        for listener in listeners {
+            shared.tasks.spawn(accept(listener, shared.clone()));
+        }
+        shutdown.await;
+        shared.stop.cancel();
+        shared.tasks.close();
+        if timeout(drain, shared.tasks.wait()).await.is_ok() {
+            return Stopped { cut: 0 };
+        }
+        let cut = shared.tasks.len();
+        shared.cut.cancel();
+        shared.tasks.wait().await;
+        Stopped { cut }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Takes connections from one listener until the stop.
+async fn accept(listener: TcpListener, shared: Shared) {
+    let stop = shared.stop.clone();
+    let connections = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
+                    let connection = converse(stream, peer, shared.clone());
+                    shared.tasks.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                // Most often a client that went away before it was let in; where files have run
+                // out, some of the connections have to end first.
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = connections => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Answers the requests of one connection.
+async fn converse(stream: TcpStream, peer: SocketAddr, shared: Shared) {
+    // Answers are written in one go, so waiting for more to send only costs time.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "cannot set TCP_NODELAY");
+    }
+    let Shared { service, idle, stall, stop, cut, .. } = shared;
+    let answer = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        .max_header_size(HEAD_LIMIT)
+        .max_buf_size(BUFFER_LIMIT)
+        .serve_connection(TokioIo::new(Stalling::new(stream, stall)), answer);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                result = connection.as_mut() => result,
+                () = cut.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended early");
+    }
+}
