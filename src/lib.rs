@@ -14,12 +14,15 @@
 //!
 //! `tests/it/architecture.rs` holds the code to it. `docs/architecture.md` walks one pull through them.
 
+pub mod bundle;
+pub mod cli;
 pub mod copy;
 pub mod endpoint;
 pub mod fs;
 pub mod observe;
 pub mod oci;
 pub mod pipeline;
+pub mod registry;
 pub mod secret;
 pub mod serve;
 pub mod store;

@@ -11,7 +11,20 @@
 pub mod contents;
 pub mod fetch;
 pub mod finding;
+pub mod index_policy;
 pub mod list;
+pub mod listing;
 pub mod lock;
+pub mod pack;
+pub mod push;
+pub mod push_stream;
 pub mod resolve;
+pub mod select;
+pub mod unpack;
 pub mod verify;
+pub mod verify_bundle;
+
+/// `1 tag`, `2 tags`: a number with its noun, for messages.
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

@@ -88,7 +88,7 @@ impl Engine {
             let (engine, source, sink) = (self.clone(), source.clone(), sink.clone());
             let (graph, blob) = (graph.clone(), blob.clone());
             tasks.spawn(async move {
-                let placed = engine.blob(&source, &*sink, &graph, &blob).await?;
+                let placed = engine.blob(&source, &*sink, Some(&graph), &blob).await?;
                 engine.observer.on(&Event::Settled { content: &blob, placed });
                 Ok((blob, placed))
             });
@@ -100,12 +100,24 @@ impl Engine {
         Ok(copied)
     }
 
+    /// Brings one blob to a sink, ahead of the images that will need it.
+    pub async fn place(
+        &self,
+        source: &Arc<dyn Source>,
+        sink: &dyn Sink,
+        blob: &Descriptor,
+    ) -> Result<Placed, CopyError> {
+        let placed = self.blob(source, sink, None, blob).await?;
+        self.observer.on(&Event::Settled { content: blob, placed });
+        Ok(placed)
+    }
+
     /// Brings one blob to the sink in the cheapest way: there, next door, or from the source.
     async fn blob(
         &self,
         source: &Arc<dyn Source>,
         sink: &dyn Sink,
-        graph: &Graph,
+        graph: Option<&Graph>,
         blob: &Descriptor,
     ) -> Result<Placed, CopyError> {
         let place = sink.place();
@@ -120,7 +132,7 @@ impl Engine {
             return Ok(placed);
         }
         let _permit = self.budget.acquire(blob.size).await;
-        let placed = match graph.config(&blob.digest) {
+        let placed = match graph.and_then(|graph| graph.config(&blob.digest)) {
             Some(bytes) => self.small(sink, blob, &bytes).await.map_err(failed)?,
             None => self.transfer(source, sink, blob).await?,
         };
