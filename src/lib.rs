@@ -20,6 +20,7 @@ pub mod fs;
 pub mod observe;
 pub mod oci;
 pub mod pipeline;
+pub mod registry;
 pub mod secret;
 pub mod serve;
 pub mod store;
