@@ -1,0 +1,226 @@
+//! Registries: a client of the OCI distribution API.
+//!
+//! ```text
+//! Registries ──▶ Host (one for each name) ──▶ Repository: a Source and a Sink
+//!                 ├── connection: address, TLS, clients        host, tls
+//!                 ├── auth: challenge, tokens, credentials     auth, challenge, token, credentials
+//!                 └── requests: redirects, time limits         client, response, transfer
+//! ```
+//!
+//! One [`Registries`] serves a whole run, so that connections, tokens and what was learned about hosts are
+//! shared. It retries nothing: an error says by its [`Fault`](crate::endpoint::Fault) whether that is worth it,
+//! and the copy engine decides.
+
+mod answer;
+mod auth;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod host;
+mod listing;
+mod repository;
+mod response;
+mod sink;
+mod subject;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod token;
+mod transfer;
+mod upload;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use answer::{Answer, Reason};
+pub use credentials::{CredentialSources, Credentials, CredentialsError};
+pub use error::{Cause, Refusal, RegistryError};
+pub use repository::Repository;
+pub use subject::Subject;
+pub use tls::TrustError;
+
+use credentials::Keyring;
+use host::Host;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::OnceCell;
+
+use crate::oci::RepositoryName;
+use crate::secret::Secret;
+
+/// How registries are to be dealt with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where credentials come from.
+    pub credentials: CredentialSources,
+    /// A token that every registry gets as it is, instead of credentials.
+    pub registry_token: Option<Secret>,
+    /// The directory with certificates for every registry, in place of `certs_d`.
+    pub cert_dir: Option<PathBuf>,
+    /// Directories that have a directory with certificates for each registry; the first that has one counts.
+    pub certs_d: Vec<PathBuf>,
+    /// A file with the CA certificates to trust, in place of the system's.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// Directories of such files.
+    pub ssl_cert_dirs: Vec<PathBuf>,
+    /// `false`: take any certificate, and plain HTTP where there is no HTTPS. `true`: neither, not even from this
+    /// machine. Not set: plain HTTP from this machine alone.
+    pub tls_verify: Option<bool>,
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// How many idle connections to a host are kept.
+    pub connections: usize,
+    /// How long it may take to connect.
+    pub connect_timeout: Duration,
+    /// How long nothing may move on a connection.
+    pub stall_timeout: Duration,
+}
+
+impl Settings {
+    /// The settings that an environment asks for; `variable` reads it.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let value = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let path = |name: &str| value(name).map(PathBuf::from);
+        let home = path("HOME").map(|home| home.join(".config"));
+        let user = path("XDG_CONFIG_HOME").or(home).map(|directory| directory.join("containers/certs.d"));
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        let split = |list: OsString| std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect();
+        Self {
+            credentials: CredentialSources::from_environment(&variable),
+            certs_d: user.into_iter().chain(system).collect(),
+            ssl_cert_file: path("SSL_CERT_FILE"),
+            ssl_cert_dirs: value("SSL_CERT_DIR").map(split).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What an empty environment asks for: nobody's credentials, the system's certificates.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            credentials: CredentialSources::default(),
+            registry_token: None,
+            cert_dir: None,
+            certs_d: Vec::new(),
+            ssl_cert_file: None,
+            ssl_cert_dirs: Vec::new(),
+            tls_verify: None,
+            user_agent: concat!("hod/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connections: 32,
+            connect_timeout: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// All registries, dealt with under the same settings. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    shared: Arc<Shared>,
+    hosts: Arc<Mutex<HashMap<Box<str>, Arc<Host>>>>,
+}
+
+/// What all hosts share.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    keyring: Keyring,
+    requests: AtomicU64,
+    roots: OnceCell<Arc<Vec<CertificateDer<'static>>>>,
+}
+
+impl Registries {
+    /// Registries under these settings. Nothing is read or asked yet.
+    pub fn new(settings: Settings) -> Self {
+        let keyring = Keyring::new(settings.credentials.clone());
+        let shared = Shared { settings, keyring, requests: AtomicU64::new(0), roots: OnceCell::new() };
+        Self { shared: Arc::new(shared), hosts: Arc::default() }
+    }
+
+    /// A repository of the registry `host`, such as `library/alpine` of `docker.io`.
+    pub fn repository(&self, host: &str, name: &RepositoryName) -> Repository {
+        Repository::new(self.host(host), name)
+    }
+
+    /// How many requests have been sent, those to token servers and after redirects included.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    fn host(&self, name: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Host::new(name, self.shared.clone()));
+        hosts.entry(name.into()).or_insert_with(new).clone()
+    }
+}
+
+impl Shared {
+    /// The CA certificates that hold for all hosts, read when the first connection is made.
+    async fn roots(&self) -> Result<Arc<Vec<CertificateDer<'static>>>, RegistryError> {
+        let read = || async {
+            let (file, directories) = (self.settings.ssl_cert_file.clone(), self.settings.ssl_cert_dirs.clone());
+            let task = tokio::task::spawn_blocking(move || tls::system_roots(file.as_deref(), &directories));
+            let roots = task.await.map_err(|error| TrustError::Read(std::io::Error::other(error)))??;
+            Ok::<_, RegistryError>(Arc::new(roots))
+        };
+        self.roots.get_or_try_init(read).await.cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(environment: &[(&str, &str)]) -> Settings {
+        let variables: HashMap<String, OsString> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+        Settings::from_environment(|name| variables.get(name).cloned())
+    }
+
+    fn shown(paths: &[PathBuf]) -> Vec<&str> {
+        paths.iter().map(|path| path.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_environment_names_files() {
+        let plain = settings(&[("HOME", "/home/me"), ("XDG_RUNTIME_DIR", "/run/user/7"), ("SSL_CERT_FILE", "")]);
+        assert_eq!(
+            shown(&plain.credentials.files),
+            [
+                "/run/user/7/containers/auth.json",
+                "/home/me/.config/containers/auth.json",
+                "/home/me/.docker/config.json",
+                "/home/me/.dockercfg"
+            ]
+        );
+        assert_eq!(
+            shown(&plain.certs_d),
+            ["/home/me/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d"]
+        );
+        assert_eq!((plain.ssl_cert_file, plain.credentials.authfile), (None, None));
+        let rich = settings(&[
+            ("XDG_CONFIG_HOME", "/c"),
+            ("DOCKER_CONFIG", "/d"),
+            ("REGISTRY_AUTH_FILE", "/a"),
+            ("SSL_CERT_FILE", "/f"),
+            ("SSL_CERT_DIR", "/x::/y"),
+        ]);
+        assert!(shown(&rich.credentials.files).ends_with(&["/c/containers/auth.json", "/d/config.json"]));
+        assert_eq!(rich.credentials.authfile, Some(PathBuf::from("/a")));
+        assert_eq!(rich.ssl_cert_file, Some(PathBuf::from("/f")));
+        assert_eq!(shown(&rich.ssl_cert_dirs), ["/x", "/y"]);
+    }
+
+    #[test]
+    fn a_host_is_made_once() {
+        let registries = Registries::new(Settings::default());
+        let clone = registries.clone();
+        assert!(Arc::ptr_eq(&registries.host("r.example"), &clone.host("r.example")));
+        assert!(!Arc::ptr_eq(&registries.host("r.example"), &clone.host("s.example")));
+    }
+}

@@ -1,0 +1,119 @@
+//! What a registry answers to a request without credentials: `WWW-Authenticate` (RFC 9110, section 11).
+//!
+//! Two schemes exist among registries: `Basic`, and `Bearer` with the parameters of
+//! distribution's token specification (`realm`, `service`, `scope`).
+
+use http_auth::{ChallengeParser, ChallengeRef};
+use url::Url;
+
+/// How a registry wants to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Challenge {
+    /// With a user name and a password.
+    Basic,
+    /// With a token that another server hands out.
+    Bearer(Bearer),
+}
+
+/// Where tokens are to be had, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bearer {
+    /// The token server.
+    pub(super) realm: Url,
+    /// The registry's name at the token server.
+    pub(super) service: Option<String>,
+    /// What the refused request would have needed.
+    pub(super) scopes: Vec<String>,
+}
+
+impl Challenge {
+    /// The challenge to answer among those that `headers` hold: a token where that is offered.
+    ///
+    /// `None` where there is none that this client understands. A realm may be relative to `base`.
+    pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>, base: &Url) -> Option<Self> {
+        let mut basic = None;
+        for header in headers {
+            for challenge in ChallengeParser::new(header).map_while(Result::ok) {
+                if challenge.scheme.eq_ignore_ascii_case("bearer") {
+                    if let Some(bearer) = Bearer::read(&challenge, base) {
+                        return Some(Self::Bearer(bearer));
+                    }
+                } else if challenge.scheme.eq_ignore_ascii_case("basic") {
+                    basic = Some(Self::Basic);
+                }
+            }
+        }
+        basic
+    }
+}
+
+impl Bearer {
+    fn read(challenge: &ChallengeRef<'_>, base: &Url) -> Option<Self> {
+        let parameter = |name: &str| {
+            let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        let realm = base.join(&parameter("realm")?).ok()?;
+        let scopes = parameter("scope").unwrap_or_default();
+        Some(Self {
+            realm,
+            service: parameter("service").filter(|service| !service.is_empty()),
+            scopes: scopes.split_ascii_whitespace().map(str::to_owned).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(headers: &[&str]) -> Option<Challenge> {
+        let base = Url::parse("https://registry.example/").unwrap();
+        Challenge::parse(headers.iter().copied(), &base)
+    }
+
+    fn bearer(headers: &[&str]) -> Bearer {
+        match parse(headers) {
+            Some(Challenge::Bearer(bearer)) => bearer,
+            other => panic!("{headers:?} was read as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_what_registries_send() {
+        let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull",error="invalid_token""#;
+        assert_eq!(
+            bearer(&[hub]),
+            Bearer {
+                realm: Url::parse("https://auth.docker.io/token").unwrap(),
+                service: Some("registry.docker.io".to_owned()),
+                scopes: vec!["repository:library/alpine:pull".to_owned()],
+            }
+        );
+        let two = bearer(&[r#"bearer Realm="/token", scope="repository:a:pull,push repository:b:pull""#]);
+        assert_eq!((two.realm.as_str(), two.scopes.len()), ("https://registry.example/token", 2));
+        assert_eq!(parse(&[r#"Basic realm="Registry Realm""#]), Some(Challenge::Basic));
+    }
+
+    #[test]
+    fn a_token_is_preferred() {
+        let token = r#"Bearer realm="https://t.example/""#;
+        assert_eq!(bearer(&["Basic realm=x", token]).scopes, Vec::<String>::new());
+        assert_eq!(bearer(&[&format!("{token}, Basic realm=\"x\"")]).realm.host_str(), Some("t.example"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_challenge() {
+        for header in ["", "Negotiate", "Bearer", r#"Bearer service="x""#, "Bearer realm=\"", "\u{1}"] {
+            assert_eq!(parse(&[header]), None, "{header:?}");
+        }
+        assert_eq!(parse(&["Negotiate, Basic realm=x"]), Some(Challenge::Basic));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,80}|(Bearer|Basic|realm|scope|[=\", \\\\a-z:/]){0,20}") {
+            let _ = parse(&[&text]);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! As whom to appear at a registry: flags, credential files, credential helpers.
+//!
+//! The files are those of Docker and of the containers tools; who has logged in with either needs to do
+//! nothing more. In each file a helper for the host comes first, then the helper for all hosts, then
+//! the entries, of which the one with the longest match wins. The first file that has an answer wins.
+
+mod file;
+mod helper;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use file::AuthFile;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::oci::{DOCKER_IO, RepositoryName};
+use crate::secret::Secret;
+
+/// What proves who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user name and a password.
+    Password {
+        /// The user.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A long-lived token, with which a token server hands out short-lived ones.
+    IdentityToken(Secret),
+    /// A token that the registry takes as it is.
+    RegistryToken(Secret),
+}
+
+impl Credentials {
+    /// Reads `user:password`, split at the first colon.
+    pub fn from_flag(text: &str) -> Self {
+        let (username, password) = text.split_once(':').unwrap_or((text, ""));
+        Self::Password { username: username.to_owned(), password: Secret::new(password) }
+    }
+}
+
+/// Credentials that cannot be read. No message shows a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// A file that cannot be read.
+    #[error("cannot read credentials")]
+    Read(#[source] io::Error),
+    /// A file that is not what it should be. The parser's own words could quote a secret.
+    #[error("{path} is not a valid credential file: line {line}, column {column}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The column.
+        column: usize,
+    },
+    /// An entry whose `auth` is not base64 of `user:password`.
+    #[error("{path}: the entry {key:?} has no valid \"auth\": expected base64 of user:password")]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The entry's key.
+        key: String,
+    },
+    /// A helper with a name that is none.
+    #[error("{path} names {name:?} as credential helper, which cannot be the name of one")]
+    HelperName {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A helper that is named and not installed.
+    #[error("{path} wants the credential helper docker-credential-{name}, which is not in PATH")]
+    HelperAbsent {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A helper that cannot be run.
+    #[error("cannot run {helper}")]
+    HelperStart {
+        /// The program.
+        helper: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A helper that failed, or whose answer makes no sense.
+    #[error("{helper} has no credentials for {server}: {problem}")]
+    Helper {
+        /// The program.
+        helper: PathBuf,
+        /// What it was asked for.
+        server: String,
+        /// What went wrong.
+        problem: String,
+    },
+}
+
+/// Credentials and where they came from, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) credentials: Credentials,
+    pub(super) origin: Box<str>,
+}
+
+/// Where to look for credentials.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialSources {
+    /// Credentials for every host, given on the command line.
+    pub given: Option<Credentials>,
+    /// Appear as nobody, whatever the files hold.
+    pub anonymous: bool,
+    /// The one file to read, which must exist (`--authfile`, `REGISTRY_AUTH_FILE`).
+    pub authfile: Option<PathBuf>,
+    /// The files to read where no one file is given, best first; they may be absent.
+    pub files: Vec<PathBuf>,
+    /// The directories in which helpers are installed, as in `PATH`.
+    pub search_path: OsString,
+}
+
+impl CredentialSources {
+    /// The sources that an environment names; `variable` reads it.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = path("HOME");
+        let below_home = |rest: &str| home.as_ref().map(|home| home.join(rest));
+        let runtime = path("XDG_RUNTIME_DIR").map_or_else(
+            || PathBuf::from(format!("/run/containers/{}/auth.json", nix::unistd::Uid::effective())),
+            |directory| directory.join("containers/auth.json"),
+        );
+        let config = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+        let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+        let files = [
+            Some(runtime),
+            config.map(|directory| directory.join("containers/auth.json")),
+            docker.map(|directory| directory.join("config.json")),
+            below_home(".dockercfg"),
+        ];
+        Self {
+            given: None,
+            anonymous: false,
+            authfile: path("REGISTRY_AUTH_FILE"),
+            files: files.into_iter().flatten().collect(),
+            search_path: variable("PATH").unwrap_or_default(),
+        }
+    }
+}
+
+/// Answers who to be at a host. Files are read once, helpers are asked once for each server.
+pub(super) struct Keyring {
+    sources: CredentialSources,
+    files: OnceCell<Vec<AuthFile>>,
+    /// What helpers have said, by helper and server. The lock is held while one runs, so that none is asked twice.
+    helped: Mutex<HashMap<(String, String), Option<Credentials>>>,
+}
+
+impl Keyring {
+    pub(super) fn new(sources: CredentialSources) -> Self {
+        Self { sources, files: OnceCell::new(), helped: Mutex::default() }
+    }
+
+    /// The credentials for a repository of a host, or for the host as a whole.
+    pub(super) async fn find(
+        &self,
+        host: &str,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Option<Login>, CredentialsError> {
+        if let Some(credentials) = &self.sources.given {
+            let credentials = credentials.clone();
+            return Ok(Some(Login { credentials, origin: "the command line".into() }));
+        }
+        if self.sources.anonymous {
+            return Ok(None);
+        }
+        for file in self.files().await? {
+            if let Some(login) = self.find_in(file, host, repository).await? {
+                return Ok(Some(login));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn files(&self) -> Result<&[AuthFile], CredentialsError> {
+        let read = || async {
+            let (one, many) = (self.sources.authfile.clone(), self.sources.files.clone());
+            let task = tokio::task::spawn_blocking(move || match one {
+                Some(path) => AuthFile::read(&path).map(|file| vec![file]),
+                None => many.iter().filter_map(|path| optional(path)).collect(),
+            });
+            task.await.unwrap_or_else(|error| Err(CredentialsError::Read(io::Error::other(error))))
+        };
+        self.files.get_or_try_init(read).await.map(Vec::as_slice)
+    }
+
+    async fn find_in(
+        &self,
+        file: &AuthFile,
+        host: &str,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Option<Login>, CredentialsError> {
+        if let Some(name) = file.helper_for(host) {
+            return self.ask(file, name, host, true).await;
+        }
+        if let Some(name) = file.store()
+            && let Some(login) = self.ask(file, name, host, false).await?
+        {
+            return Ok(Some(login));
+        }
+        file.entry_for(host, repository)
+    }
+
+    /// Asks a helper. One that is meant for all hosts may be absent: files are carried from machine to machine.
+    async fn ask(
+        &self,
+        file: &AuthFile,
+        name: &str,
+        host: &str,
+        required: bool,
+    ) -> Result<Option<Login>, CredentialsError> {
+        if !helper::is_name(name) {
+            return Err(CredentialsError::HelperName { path: file.path().to_owned(), name: name.to_owned() });
+        }
+        let Some(program) = helper::locate(name, &self.sources.search_path) else {
+            let absent = CredentialsError::HelperAbsent { path: file.path().to_owned(), name: name.to_owned() };
+            return if required { Err(absent) } else { Ok(None) };
+        };
+        for server in servers(&host) {
+            let mut helped = self.helped.lock().await;
+            let key = (name.to_owned(), (*server).to_owned());
+            let answer = if let Some(answer) = helped.get(&key) {
+                answer.clone()
+            } else {
+                let answer = helper::get(&program, server).await?;
+                helped.insert(key, answer.clone());
+                answer
+            };
+            if let Some(credentials) = answer {
+                let origin = format!("docker-credential-{name}").into();
+                return Ok(Some(Login { credentials, origin }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+/// A file that need not be there, or that somebody else may own.
+fn optional(path: &Path) -> Option<Result<AuthFile, CredentialsError>> {
+    match AuthFile::read(path) {
+        Err(CredentialsError::Read(error))
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            None
+        }
+        other => Some(other),
+    }
+}
+
+/// The names under which helpers know a host. Docker Hub has an old one.
+fn servers<'a>(host: &'a &'a str) -> &'a [&'a str] {
+    match *host {
+        DOCKER_IO => &["https://index.docker.io/v1/", DOCKER_IO],
+        _ => std::slice::from_ref(host),
+    }
+}
+
+/// The host that a name of a host stands for.
+fn normal_host(host: &str) -> &str {
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_IO,
+        host => host,
+    }
+}

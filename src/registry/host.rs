@@ -1,0 +1,273 @@
+//! One registry host: its name, its address, and the connections to it.
+//!
+//! Plain HTTP is for loopback hosts and for those whose user turned verification off; all others are
+//! asked by HTTPS and nothing else. The client certificate is shown to the registry itself alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+use rustls_pki_types::CertificateDer;
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::Shared;
+use super::auth::Auth;
+use super::client::Request;
+use super::error::{Cause, RegistryError};
+use super::subject::Subject;
+use super::tls::{Extra, TrustError};
+use crate::oci::DOCKER_IO;
+
+/// Where Docker Hub's API is.
+const DOCKER_HUB: &str = "registry-1.docker.io";
+/// How long idle connections are kept.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// A registry host, shared by all of its repositories.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The name by which people know it, such as `docker.io`.
+    pub(super) name: Box<str>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) auth: Auth,
+    connection: OnceCell<Connection>,
+}
+
+/// How a host is reached.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Scheme, host and port, with an empty path.
+    pub(super) base: Url,
+    clients: Clients,
+    /// Whether unencrypted connections may be made to any host on this registry's behalf.
+    insecure: bool,
+    /// Whether there is nothing against which a certificate could be checked.
+    pub(super) without_roots: bool,
+}
+
+/// HTTP clients for the registry and for servers that it sends us to.
+#[derive(Debug, Clone)]
+struct Clients {
+    /// For the registry itself.
+    own: Client,
+    /// For other hosts: without the client certificate.
+    other: Client,
+    /// For loopback hosts: without the client certificate, and never through a proxy.
+    local: Client,
+}
+
+impl Host {
+    pub(super) fn new(name: &str, shared: Arc<Shared>) -> Self {
+        Self { name: name.into(), shared, auth: Auth::default(), connection: OnceCell::new() }
+    }
+
+    /// The way to the host, found out once.
+    pub(super) async fn connection(&self) -> Result<&Connection, RegistryError> {
+        self.connection.get_or_try_init(|| self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Connection, RegistryError> {
+        let base = base_url(&self.name, "https")?;
+        let roots = self.shared.roots().await?;
+        let shared = self.shared.clone();
+        let name = self.name.clone();
+        let local = is_loopback(&base);
+        let task = tokio::task::spawn_blocking(move || Clients::build(&name, &shared, &roots, local));
+        let (clients, without_roots) = match task.await {
+            Ok(built) => built?,
+            Err(error) => return Err(TrustError::Read(std::io::Error::other(error)).into()),
+        };
+        let verify = self.shared.settings.tls_verify;
+        let connection = Connection { base, clients, insecure: verify == Some(false), without_roots };
+        let may_be_plain = verify == Some(false) || (verify.is_none() && local);
+        if may_be_plain { self.probe(connection).await } else { Ok(connection) }
+    }
+
+    /// Tries HTTPS, then plain HTTP. A server whose certificate is bad does speak HTTPS.
+    async fn probe(&self, encrypted: Connection) -> Result<Connection, RegistryError> {
+        let ping = |connection: &Connection| {
+            Request::new(Method::GET, connection.url("/v2/"), Subject::Api(self.name.clone()))
+        };
+        let first = match self.execute(&encrypted, &mut ping(&encrypted), None).await {
+            Ok(_) => return Ok(encrypted),
+            Err(error @ RegistryError::Certificate { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        let plain = Connection { base: base_url(&self.name, "http")?, ..encrypted };
+        match self.execute(&plain, &mut ping(&plain), None).await {
+            Ok(_) => Ok(plain),
+            Err(_) => Err(first),
+        }
+    }
+}
+
+impl Connection {
+    /// The URL of a path, which has to consist of characters that URLs take as they are.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// Whether a URL is at the registry itself.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// The client that may talk to a URL.
+    pub(super) fn client(&self, url: &Url) -> &Client {
+        if self.is_own(url) {
+            &self.clients.own
+        } else if is_loopback(url) {
+            &self.clients.local
+        } else {
+            &self.clients.other
+        }
+    }
+
+    /// Why a URL that the registry names must not be used, if it must not.
+    pub(super) fn objection(&self, from: &Url, to: &Url) -> Option<&'static str> {
+        match (from.scheme(), to.scheme()) {
+            ("https", "http") => Some("which is not encrypted"),
+            (_, "http") if !self.insecure && !self.is_own(to) && !is_loopback(to) => Some("which is not encrypted"),
+            (_, "http" | "https") if to.has_host() => None,
+            _ => Some("which is no HTTP address"),
+        }
+    }
+
+    /// Takes a URL that the registry gives for itself.
+    ///
+    /// One behind a proxy that ends TLS often believes that it is reached by plain HTTP.
+    pub(super) fn at_registry(&self, mut url: Url) -> Url {
+        if url.scheme() == "http" && self.base.scheme() == "https" && url.host() == self.base.host() {
+            let _ = url.set_scheme("https");
+            let _ = url.set_port(self.base.port());
+        }
+        url
+    }
+}
+
+impl Clients {
+    fn build(
+        host: &str,
+        shared: &Shared,
+        system: &[CertificateDer<'static>],
+        local: bool,
+    ) -> Result<(Self, bool), RegistryError> {
+        let settings = &shared.settings;
+        let extra = match &settings.cert_dir {
+            Some(directory) => Extra::read(directory)?,
+            None => Extra::of_host(host, &settings.certs_d)?,
+        };
+        let verify = settings.tls_verify != Some(false);
+        let anonymous = extra.config(system, verify, false)?;
+        let identified = extra.config(system, verify, true)?;
+        let client = |config: rustls::ClientConfig, direct: bool| {
+            let builder = Client::builder()
+                .tls_backend_preconfigured(config)
+                .user_agent(&settings.user_agent)
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(settings.connect_timeout)
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(settings.connections)
+                .tcp_nodelay(true);
+            let builder = if direct { builder.no_proxy() } else { builder };
+            builder.build().map_err(|error| RegistryError::Client { host: host.into(), source: Cause::of(&error) })
+        };
+        let local_client = client(anonymous.clone(), true)?;
+        let own = match (extra.has_identity(), local) {
+            (false, true) => local_client.clone(),
+            (_, direct) => client(identified, direct)?,
+        };
+        let clients = Self { own, other: client(anonymous, false)?, local: local_client };
+        Ok((clients, verify && extra.is_without_roots(system)))
+    }
+}
+
+/// The address of a registry.
+fn base_url(name: &str, scheme: &str) -> Result<Url, RegistryError> {
+    let error = || RegistryError::Host(name.into());
+    let host = if name == DOCKER_IO { DOCKER_HUB } else { name };
+    let strange = |letter: char| letter.is_whitespace() || letter.is_control() || "/\\?#@%".contains(letter);
+    if host.is_empty() || host.contains(strange) {
+        return Err(error());
+    }
+    let url = Url::parse(&format!("{scheme}://{host}/")).map_err(|_| error())?;
+    if url.has_host() { Ok(url) } else { Err(error()) }
+}
+
+/// Whether a URL is at this machine itself, where nobody can listen in.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(name: &str) -> String {
+        base_url(name, "https").map_or_else(|error| error.to_string(), String::from)
+    }
+
+    #[test]
+    fn names_become_addresses() {
+        assert_eq!(base("docker.io"), "https://registry-1.docker.io/");
+        assert_eq!(base("quay.io"), "https://quay.io/");
+        assert_eq!(base("r.example:5000"), "https://r.example:5000/");
+        assert_eq!(base("[::1]:5000"), "https://[::1]:5000/");
+        for name in ["", "a/b", "a b", "me@host", "host:port", "host:99999", "..\\x", "a?b", "a#b"] {
+            assert!(base(name).contains("is not the host of a registry"), "{name:?}: {}", base(name));
+        }
+    }
+
+    #[test]
+    fn knows_loopback_hosts() {
+        let local = |name: &str| is_loopback(&base_url(name, "https").unwrap());
+        for name in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "LOCALHOST"] {
+            assert!(local(name), "{name}");
+        }
+        for name in ["localhost.example", "128.0.0.1", "[::2]", "mylocalhost", "127.0.0.1.example"] {
+            assert!(!local(name), "{name}");
+        }
+    }
+
+    fn connection(base: &str, insecure: bool) -> Connection {
+        let config = Extra::default().config(&[], true, false).unwrap();
+        let client = Client::builder().tls_backend_preconfigured(config).build().unwrap();
+        let clients = Clients { own: client.clone(), other: client.clone(), local: client };
+        Connection { base: Url::parse(base).unwrap(), clients, insecure, without_roots: false }
+    }
+
+    #[test]
+    fn encryption_is_never_lost_on_the_way() {
+        let objects = |base: &str, insecure: bool, to: &str| {
+            let from = Url::parse(base).unwrap();
+            connection(base, insecure).objection(&from, &Url::parse(to).unwrap()).is_some()
+        };
+        assert!(!objects("https://r.example/", false, "https://s3.example/x"));
+        assert!(objects("https://r.example/", false, "http://s3.example/x"));
+        assert!(objects("https://r.example/", true, "http://s3.example/x"));
+        assert!(objects("https://r.example/", false, "http://127.0.0.1/x"));
+        assert!(objects("http://127.0.0.1:5000/", false, "http://s3.example/x"));
+        assert!(!objects("http://127.0.0.1:5000/", false, "http://127.0.0.1:9000/x"));
+        assert!(!objects("http://r.example/", true, "http://s3.example/x"));
+        assert!(objects("https://r.example/", true, "file:///etc/passwd"));
+    }
+
+    #[test]
+    fn a_registry_behind_a_proxy_is_understood() {
+        let at = |base: &str, url: &str| connection(base, false).at_registry(Url::parse(url).unwrap()).to_string();
+        assert_eq!(at("https://r.example/", "http://r.example/v2/x"), "https://r.example/v2/x");
+        assert_eq!(at("https://r.example:8443/", "http://r.example:80/v2/x"), "https://r.example:8443/v2/x");
+        assert_eq!(at("https://r.example/", "http://other.example/x"), "http://other.example/x");
+        assert_eq!(at("http://127.0.0.1/", "http://127.0.0.1/x"), "http://127.0.0.1/x");
+    }
+}

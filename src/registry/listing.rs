@@ -1,0 +1,150 @@
+//! Lists that a registry gives in pages: tags and repositories (OCI distribution-spec, "Content Discovery").
+
+use std::str::FromStr;
+
+use reqwest::header::LINK;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::Registries;
+use super::auth::Access;
+use super::client::Request;
+use super::error::RegistryError;
+use super::host::Host;
+use super::response::Response;
+use super::subject::Subject;
+use crate::endpoint::Place;
+use crate::oci::{RepositoryName, Tag};
+
+/// The largest page that is read.
+const PAGE_LIMIT: usize = 32 * 1024 * 1024;
+/// How many pages are read, against registries that never come to an end.
+const PAGES: usize = 100_000;
+
+#[derive(Deserialize)]
+struct Page {
+    tags: Option<Vec<String>>,
+    repositories: Option<Vec<String>>,
+}
+
+impl Registries {
+    /// Asks whether the registry speaks the API and takes the credentials.
+    pub async fn ping(&self, host: &str) -> Result<(), RegistryError> {
+        let host = self.host(host);
+        let url = host.connection().await?.url("/v2/");
+        let request = Request::new(Method::GET, url, Subject::Api(host.name.clone()));
+        host.send(request).await?.accept(&[StatusCode::OK]).await?.drain().await;
+        Ok(())
+    }
+
+    /// All tags of a repository, in the registry's order. What is no valid tag is left out.
+    pub async fn tags(&self, host: &str, name: &RepositoryName) -> Result<Vec<Tag>, RegistryError> {
+        let host = self.host(host);
+        let url = host.connection().await?.url(&format!("/v2/{name}/tags/list"));
+        let subject = Subject::Tags(Place::registry(&host.name, name));
+        host.list(Request::new(Method::GET, url, subject).access(Access::pull(name)), |page| page.tags).await
+    }
+
+    /// All repositories of a registry, in its order. What is no valid name is left out.
+    pub async fn catalog(&self, host: &str) -> Result<Vec<RepositoryName>, RegistryError> {
+        let host = self.host(host);
+        let url = host.connection().await?.url("/v2/_catalog");
+        let subject = Subject::Catalog(host.name.clone());
+        let request = Request::new(Method::GET, url, subject).access(Access::catalog());
+        host.list(request, |page| page.repositories).await
+    }
+}
+
+impl Host {
+    /// Reads a list page by page.
+    async fn list<T: FromStr>(
+        &self,
+        first: Request,
+        names: impl Fn(Page) -> Option<Vec<String>>,
+    ) -> Result<Vec<T>, RegistryError> {
+        let connection = self.connection().await?;
+        let (mut url, subject, access) = (first.url, first.subject, first.access);
+        let mut found = Vec::new();
+        for _ in 0..PAGES {
+            let request = Request::new(Method::GET, url.clone(), subject.clone()).access(access.clone());
+            let response = self.send(request).await?.accept(&[StatusCode::OK]).await?;
+            let next = next_page(&response, &url).map(|next| connection.at_registry(next));
+            let error = response.protocol_error("with something that is no list");
+            let page = response.bytes(PAGE_LIMIT).await?.and_then(|body| serde_json::from_slice(&body).ok());
+            let listed = names(page.ok_or(error)?).unwrap_or_default();
+            found.extend(listed.iter().filter_map(|name| name.parse().ok()));
+            match next {
+                Some(next) if next != url && connection.is_own(&next) => url = next,
+                _ => break,
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The page that a `Link` header with `rel="next"` points to (RFC 8288).
+fn next_page(response: &Response, url: &Url) -> Option<Url> {
+    let links = response.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
+    url.join(links.flat_map(targets).next()?).ok()
+}
+
+/// The targets of the links in a header that lead to a next page.
+fn targets(header: &str) -> impl Iterator<Item = &str> {
+    header.split('<').filter_map(|link| {
+        let (target, parameters) = link.split_once('>')?;
+        let next = |parameter: &str| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            name.trim().eq_ignore_ascii_case("rel")
+                && value.trim().trim_end_matches(',').trim().trim_matches('"').eq_ignore_ascii_case("next")
+        };
+        parameters.split(';').any(next).then_some(target)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::super::testing::{Server, reply};
+    use super::*;
+
+    fn next(header: &str) -> Option<&str> {
+        targets(header).next()
+    }
+
+    #[test]
+    fn finds_the_next_page() {
+        assert_eq!(next(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#), Some("/v2/a/tags/list?last=b&n=2"));
+        assert_eq!(next("<https://r.example/x>;title=a;rel=next"), Some("https://r.example/x"));
+        assert_eq!(next(r#"</a>; rel="prev", </b,c>; rel="next", </d>; rel="last""#), Some("/b,c"));
+        for header in ["", "</a>", r#"</a>; rel="prev""#, "/a; rel=next", "<<<>>>", "</a; rel=next"] {
+            assert_eq!(next(header), None, "{header:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_are_read_to_the_end() {
+        let server = Server::start(|seen| match seen.target.as_str() {
+            "/v2/a/tags/list" => {
+                reply(200, &[("link", "</v2/a/tags/list?last=y>; rel=\"next\"")], r#"{"tags":["x","y"]}"#)
+            }
+            "/v2/a/tags/list?last=y" => reply(200, &[("link", "<?last=y>; rel=next")], r#"{"tags":["z","not a tag"]}"#),
+            "/v2/empty/tags/list" => reply(200, &[], r#"{"name":"empty","tags":null}"#),
+            "/v2/_catalog" => reply(200, &[], r#"{"repositories":["b","a/c"]}"#),
+            _ => reply(200, &[], "<html>"),
+        })
+        .await;
+        let registries = Registries::new(Settings::default());
+        let tags = async |name: &str| {
+            let tags = registries.tags(&server.host(), &name.parse().unwrap()).await;
+            tags.map(|tags| tags.iter().map(Tag::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(tags("a").await.unwrap(), "x y z");
+        assert_eq!(tags("empty").await.unwrap(), "");
+        let error = tags("other").await.unwrap_err().to_string();
+        assert!(error.ends_with("answered with something that is no list"), "{error}");
+        let names = registries.catalog(&server.host()).await.unwrap();
+        assert_eq!(names.iter().map(RepositoryName::as_str).collect::<Vec<_>>(), ["b", "a/c"]);
+        registries.ping(&server.host()).await.unwrap();
+    }
+}
