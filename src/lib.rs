@@ -14,6 +14,7 @@
 //!
 //! `tests/it/architecture.rs` holds the code to it. `docs/architecture.md` walks one pull through them.
 
+pub mod bundle;
 pub mod copy;
 pub mod endpoint;
 pub mod fs;
