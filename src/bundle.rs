@@ -1,0 +1,43 @@
+//! The bundle: a registry root as one tar stream, with a header that authenticates the rest.
+//!
+//! `docs/bundle-format.md` is the specification. Three things must stay true:
+//!
+//! * The header decides every other byte of the tar stream. What is to be written, and what a reader
+//!   accepts, is computed from it by [`Header::members`] and nowhere else.
+//! * A reader never hands out the last bytes of a blob before its digest was found right.
+//! * Memory does not grow with the size of the blobs, only with the length of the header.
+//!
+//! Everything is synchronous: one thread reads or writes a bundle, and only compression has
+//! threads of its own. Content comes in as [`std::io::Read`] and goes out the same way, so this module knows
+//! no store and no registry.
+
+mod compress;
+mod error;
+mod expand;
+mod frame;
+mod header;
+mod kind;
+mod members;
+mod open;
+mod reader;
+mod rules;
+mod seek_table;
+mod tape;
+mod ustar;
+mod writer;
+
+pub use error::{BundleError, HeaderError};
+pub use header::{Blob, Content, Contents, FORMAT, HEADER_LIMIT, Header, Image, VERSION};
+pub use kind::Kind;
+pub use members::{Holds, Member};
+pub use open::{OpenBlob, OpenBundle, RandomAccess};
+pub use reader::{BlobBody, BundleReader};
+pub use tape::SIGNATURE_LIMIT;
+pub use writer::{Compression, Writer, Written};
+
+/// The member that holds the header.
+pub const HEADER_NAME: &str = "hod/bundle.json";
+/// The member that holds the header's signature, where there is one.
+pub const SIGNATURE_NAME: &str = "hod/bundle.json.minisig";
+
+type Result<T, E = BundleError> = std::result::Result<T, E>;

@@ -1,0 +1,121 @@
+//! The tar stream of a compressed bundle, frame by frame, with nothing taken on trust.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use zstd::bulk::Decompressor;
+
+use super::frame::{self, FrameError};
+use super::seek_table::{self, FrameLengths};
+use super::{BundleError, Result};
+
+/// A reader that expands frames. It ends only after a table that describes exactly what came before it,
+/// and the end of the input.
+pub(super) struct Expanded<R> {
+    input: Counted<R>,
+    decompressor: Decompressor<'static>,
+    frame: Vec<u8>,
+    content: Vec<u8>,
+    position: usize,
+    frames: Vec<FrameLengths>,
+    ended: bool,
+}
+
+struct Counted<R> {
+    input: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(bytes)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: Read> Expanded<R> {
+    pub(super) fn new(input: R) -> io::Result<Self> {
+        Ok(Self {
+            input: Counted { input, count: 0 },
+            decompressor: Decompressor::new()?,
+            frame: Vec::new(),
+            content: Vec::new(),
+            position: 0,
+            frames: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// Expands the next frame, or reads the table.
+    fn advance(&mut self) -> Result<()> {
+        let start = self.input.count;
+        self.content.clear();
+        self.position = 0;
+        let mut magic = [0; 4];
+        let result = match self.input.read_exact(&mut magic) {
+            Err(error) => Err(error.into()),
+            Ok(()) if magic == frame::MAGIC => self.expand(),
+            Ok(()) if magic == seek_table::MAGIC => return self.finish(start),
+            Ok(()) => Err(FrameError::Damaged("no frame begins here".to_owned())),
+        };
+        result.map_err(|error| self.failure(error, start))
+    }
+
+    fn expand(&mut self) -> Result<(), FrameError> {
+        let length = frame::read(&mut self.input, &mut self.frame)?;
+        frame::expand(&mut self.decompressor, &self.frame, length, &mut self.content)?;
+        self.frames.extend(FrameLengths::of(&self.frame, &self.content));
+        Ok(())
+    }
+
+    /// Reads the table and the end of the input.
+    fn finish(&mut self, start: u64) -> Result<()> {
+        let expected = seek_table::encode(&self.frames).unwrap_or_default();
+        let mut found = seek_table::MAGIC.to_vec();
+        let length = expected.len() as u64;
+        let rest = length.saturating_sub(found.len() as u64);
+        let read = self.input.by_ref().take(rest).read_to_end(&mut found);
+        read.map_err(|error| self.failure(FrameError::Read(error), start))?;
+        if !expected.starts_with(&found) {
+            return Err(BundleError::SeekTable("its entries are not the frames before it"));
+        }
+        if found.len() < expected.len() {
+            return Err(self.failure(FrameError::Truncated, start));
+        }
+        let mut one = Vec::new();
+        let read = self.input.by_ref().take(1).read_to_end(&mut one);
+        if read.map_err(|error| self.failure(FrameError::Read(error), start))? > 0 {
+            return Err(BundleError::Trailing { offset: self.input.count - 1 });
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    fn failure(&self, error: FrameError, start: u64) -> BundleError {
+        match error {
+            FrameError::Truncated => BundleError::Truncated { offset: self.input.count, member: String::new() },
+            FrameError::Foreign => BundleError::ForeignCompression,
+            FrameError::Damaged(problem) => BundleError::Zstd { offset: start, problem },
+            FrameError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl<R: Read> Read for Expanded<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.content.len() && !self.ended {
+            self.advance()?;
+        }
+        let mut rest = self.content.get(self.position..).unwrap_or_default();
+        let count = rest.read(bytes)?;
+        self.position += count;
+        Ok(count)
+    }
+}
+
+impl<R> fmt::Debug for Expanded<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expanded").field("frames", &self.frames.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,284 @@
+//! The header: what is in a bundle, where, and what it belongs to.
+//!
+//! A header that exists is consistent (see `rules`), and its bytes are the only ones that read as
+//! it: [`Header::parse`] refuses any other spelling of the same values. So its SHA-256 names the bundle.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::members::data_head_length;
+use super::ustar::{TIME_LIMIT, padded};
+use super::{HeaderError, rules};
+use crate::oci::{Digest, MediaType, Platform, RepositoryName, Tag};
+use crate::store::Links;
+
+/// The name of the format.
+pub const FORMAT: &str = "hod-bundle";
+/// The version of the format that is written and read.
+pub const VERSION: u64 = 1;
+/// The longest header that a reader takes, in bytes.
+pub const HEADER_LIMIT: u64 = 256 * 1024 * 1024;
+/// The one encoding of blobs: the bytes as they are.
+const VERBATIM: &str = "verbatim";
+
+/// An image of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Image {
+    /// The repository in the bundle.
+    pub name: RepositoryName,
+    /// The tag; an image without one is reachable by its digest only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// The digest of the root manifest.
+    pub digest: Digest,
+    /// The media type of the root manifest.
+    pub media_type: MediaType,
+    /// Bytes of its manifests, configs and layers, each counted once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The platforms that are in the bundle.
+    pub platforms: Vec<Platform>,
+    /// The group of the list that the image was in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Box<str>>,
+    /// Where the image came from, as a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Box<str>>,
+}
+
+/// Content by digest and length: what a bundle holds, or what it requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// The digest.
+    pub digest: Digest,
+    /// The length in bytes.
+    pub size: u64,
+}
+
+/// A blob of a bundle, and where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob {
+    /// The digest.
+    pub digest: Digest,
+    /// The length in bytes.
+    pub size: u64,
+    /// Position of its first byte, from the start of the data area.
+    pub offset: u64,
+}
+
+/// What a header is made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The time of all members, in seconds since 1970.
+    pub mtime: u64,
+    /// The images, in the order of the list.
+    pub images: Vec<Image>,
+    /// The blobs in the order in which they are written: manifests and configs, then layers in the order of
+    /// first use.
+    pub blobs: Vec<Content>,
+    /// Content that the repositories refer to and that the bundle does not hold.
+    pub requires: Vec<Content>,
+    /// The links of all repositories.
+    pub repositories: Vec<Links>,
+}
+
+/// A header of a bundle.
+#[derive(Debug, Clone)]
+pub struct Header {
+    mtime: u64,
+    images: Vec<Image>,
+    blobs: Vec<Blob>,
+    requires: Vec<Content>,
+    repositories: Vec<Links>,
+    positions: HashMap<Digest, usize>,
+    json: Vec<u8>,
+    id: Digest,
+}
+
+/// The header as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: String,
+    version: u64,
+    mtime: u64,
+    images: Vec<Image>,
+    blobs: Vec<ReadBlob>,
+    requires: Vec<Content>,
+    repositories: Vec<Links>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadBlob {
+    digest: Digest,
+    size: u64,
+    offset: u64,
+    encoding: String,
+}
+
+/// Just enough to tell a newer header from a damaged one.
+#[derive(Deserialize)]
+struct Preface {
+    format: String,
+    version: u64,
+}
+
+impl Header {
+    /// The header of a bundle with these contents. Repositories and tags are put in the order of their names.
+    pub fn new(mut contents: Contents) -> Result<Self, HeaderError> {
+        contents.repositories.sort_by(|one, other| one.name.cmp(&other.name));
+        contents.repositories.iter_mut().for_each(|links| links.tags.sort());
+        let mut offset = 0_u64;
+        let mut place = |content: &Content| {
+            let start = offset.checked_add(data_head_length(&content.digest))?;
+            offset = start.checked_add(padded(content.size)).filter(|end| i64::try_from(*end).is_ok())?;
+            Some(Blob { digest: content.digest, size: content.size, offset: start })
+        };
+        let blobs: Option<Vec<Blob>> = contents.blobs.iter().map(&mut place).collect();
+        let Contents { mtime, images, requires, repositories, .. } = contents;
+        Self::build(mtime, images, blobs.ok_or(HeaderError::Overflow)?, requires, repositories)
+    }
+
+    /// Reads a header. The bytes must be exactly those that [`Header::to_json`] gives.
+    pub fn parse(json: &[u8]) -> Result<Self, HeaderError> {
+        let length = json.len() as u64;
+        if length > HEADER_LIMIT {
+            return Err(HeaderError::Large(length));
+        }
+        let document = serde_json::from_slice(json);
+        let preface = match &document {
+            Ok(Document { format, version, .. }) => Preface { format: format.clone(), version: *version },
+            Err(_) => serde_json::from_slice(json).map_err(HeaderError::Json)?,
+        };
+        match (preface.format.as_str(), preface.version) {
+            (FORMAT, VERSION) => {}
+            (FORMAT, version) => return Err(HeaderError::Newer(version)),
+            (format, _) => return Err(HeaderError::Format(format.to_owned())),
+        }
+        let header = Self::from_document(document.map_err(HeaderError::Json)?)?;
+        if header.json == json { Ok(header) } else { Err(HeaderError::Form) }
+    }
+
+    fn from_document(document: Document) -> Result<Self, HeaderError> {
+        let mut offset = 0_u64;
+        let mut blobs = Vec::with_capacity(document.blobs.len());
+        for ReadBlob { digest, size, offset: stated, encoding } in document.blobs {
+            if encoding != VERBATIM {
+                return Err(HeaderError::Encoding { digest, encoding });
+            }
+            let expected = offset.checked_add(data_head_length(&digest)).ok_or(HeaderError::Overflow)?;
+            if stated != expected {
+                return Err(HeaderError::Offset { digest, stated, expected });
+            }
+            offset = expected.checked_add(padded(size)).ok_or(HeaderError::Overflow)?;
+            blobs.push(Blob { digest, size, offset: stated });
+        }
+        if i64::try_from(offset).is_err() {
+            return Err(HeaderError::Overflow);
+        }
+        Self::build(document.mtime, document.images, blobs, document.requires, document.repositories)
+    }
+
+    fn build(
+        mtime: u64,
+        images: Vec<Image>,
+        blobs: Vec<Blob>,
+        requires: Vec<Content>,
+        repositories: Vec<Links>,
+    ) -> Result<Self, HeaderError> {
+        if mtime > TIME_LIMIT {
+            return Err(HeaderError::Time(mtime));
+        }
+        let positions = rules::positions(&blobs)?;
+        rules::check(&positions, &requires, &repositories)?;
+        rules::check_images(&images, &repositories)?;
+        let mut header =
+            Self { mtime, images, blobs, requires, repositories, positions, json: Vec::new(), id: Digest::sha256(b"") };
+        header.json = header.encode().map_err(HeaderError::Json)?;
+        let length = header.json.len() as u64;
+        if length > HEADER_LIMIT {
+            return Err(HeaderError::Large(length));
+        }
+        header.id = Digest::sha256(&header.json);
+        Ok(header)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            format: &'a str,
+            version: u64,
+            mtime: u64,
+            images: &'a [Image],
+            blobs: Vec<WrittenBlob<'a>>,
+            requires: &'a [Content],
+            repositories: &'a [Links],
+        }
+        #[derive(Serialize)]
+        struct WrittenBlob<'a> {
+            digest: Digest,
+            size: u64,
+            offset: u64,
+            encoding: &'a str,
+        }
+        let blob = |Blob { digest, size, offset }: &Blob| WrittenBlob {
+            digest: *digest,
+            size: *size,
+            offset: *offset,
+            encoding: VERBATIM,
+        };
+        serde_json::to_vec(&Written {
+            format: FORMAT,
+            version: VERSION,
+            mtime: self.mtime,
+            images: &self.images,
+            blobs: self.blobs.iter().map(blob).collect(),
+            requires: &self.requires,
+            repositories: &self.repositories,
+        })
+    }
+
+    /// The bytes of the member `hod/bundle.json`.
+    pub fn to_json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// The SHA-256 of the header's bytes, which names the bundle.
+    pub const fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// The time of all members, in seconds since 1970.
+    pub const fn mtime(&self) -> u64 {
+        self.mtime
+    }
+
+    /// The images.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The blobs, in the order in which they lie in the bundle.
+    pub fn blobs(&self) -> &[Blob] {
+        &self.blobs
+    }
+
+    /// The blob with this digest, if the bundle holds it.
+    pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
+        self.blobs.get(*self.positions.get(digest)?)
+    }
+
+    /// What the bundle leaves out and its target must have.
+    pub fn requires(&self) -> &[Content] {
+        &self.requires
+    }
+
+    /// The links of all repositories, in the order of their names.
+    pub fn repositories(&self) -> &[Links] {
+        &self.repositories
+    }
+}

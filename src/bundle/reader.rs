@@ -1,0 +1,209 @@
+//! Reads a bundle from its beginning to its end, in one pass, believing nothing.
+
+use std::fmt;
+use std::io::{self, BufReader, Cursor, Read};
+use std::sync::Arc;
+
+use super::expand::Expanded;
+use super::members::{Holds, Member};
+use super::tape::Tape;
+use super::ustar::END;
+use super::{BundleError, Header, Result, frame};
+use crate::endpoint::Mismatch;
+use crate::oci::{Digest, Hasher};
+
+/// How much is read from the input at a time.
+const BUFFER: usize = 128 * 1024;
+/// Zeros that may follow an uncompressed bundle, as some tapes and data diodes add them.
+pub(super) const FILL_LIMIT: u64 = 1024 * 1024;
+
+/// The input from its first byte on: those that were looked at, then the others.
+type Whole<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+enum Input<R> {
+    Plain(BufReader<Whole<R>>),
+    Zstd(Box<Expanded<BufReader<Whole<R>>>>),
+}
+
+impl<R: Read> Read for Input<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(input) => input.read(bytes),
+            Self::Zstd(input) => input.read(bytes),
+        }
+    }
+}
+
+/// A bundle that is being read.
+///
+/// After [`BundleReader::next_blob`] has given every blob, [`BundleReader::finish`] MUST be called before any
+/// link is made: only then is it known that the bundle is whole.
+pub struct BundleReader<R> {
+    tape: Tape<Input<R>>,
+    header: Arc<Header>,
+    signature: Option<Vec<u8>>,
+    /// The member whose content is being read.
+    current: Option<Member>,
+    /// Bytes of that content that have not been read.
+    left: u64,
+    next: usize,
+}
+
+impl<R: Read> BundleReader<R> {
+    /// Reads the header of a bundle, compressed or not, and its signature.
+    pub fn new(mut input: R) -> Result<Self> {
+        let mut magic = Vec::new();
+        input.by_ref().take(frame::MAGIC.len() as u64).read_to_end(&mut magic)?;
+        let is_zstd = magic == frame::MAGIC;
+        let input = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(input));
+        let input = if is_zstd { Input::Zstd(Box::new(Expanded::new(input)?)) } else { Input::Plain(input) };
+        let mut tape = Tape::new(input);
+        let (header, signature) = tape.preamble()?;
+        Ok(Self { tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
+    }
+
+    /// The header.
+    pub const fn header(&self) -> &Arc<Header> {
+        &self.header
+    }
+
+    /// The bytes of the signature over the header's bytes, which nobody has checked.
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
+    }
+
+    /// The next blob, in the order of the header. What is left of the one before is passed over unchecked.
+    pub fn next_blob(&mut self) -> Result<Option<BlobBody<'_, R>>> {
+        self.pass_over()?;
+        let Some(member) = self.header.blob_member(self.next) else { return Ok(None) };
+        let Some(blob) = self.header.blobs().get(self.next).copied() else { return Ok(None) };
+        self.tape.expect_head(&member.head(self.header.mtime()), &|| member.entry.to_string())?;
+        self.left = blob.size;
+        self.next += 1;
+        self.current = Some(member);
+        let state = State::Running(Box::new(Hasher::new(blob.digest.algorithm())));
+        Ok(Some(BlobBody { reader: self, digest: blob.digest, size: blob.size, state }))
+    }
+
+    /// Reads the rest of the current blob and what fills its last block.
+    fn pass_over(&mut self) -> Result<()> {
+        let mut bytes = Vec::new();
+        while self.left > 0 {
+            bytes.resize(BUFFER, 0);
+            self.read_current(&mut bytes)?;
+        }
+        if let Some(member) = self.current.take() {
+            self.tape.expect_padding(member.size, &|| member.entry.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn read_current(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let name = || self.current.as_ref().map(|member| member.entry.to_string()).unwrap_or_default();
+        let count = self.tape.read(bytes.get_mut(..limit).unwrap_or_default(), &name)?;
+        self.left -= count as u64;
+        Ok(count)
+    }
+
+    /// Reads the rest and checks it all: blobs that have not been asked for, every folder and link, and the end.
+    pub fn finish(mut self) -> Result<Arc<Header>> {
+        let mut bytes = vec![0; BUFFER];
+        while let Some(mut body) = self.next_blob()? {
+            while body.read_checked(&mut bytes)? > 0 {}
+        }
+        let Self { mut tape, header, .. } = self;
+        for member in header.link_members() {
+            let text = match member.holds {
+                Holds::Link(digest) => digest.to_string(),
+                Holds::Blob(_) | Holds::Folder => String::new(),
+            };
+            tape.expect_member(&member, text.as_bytes(), header.mtime())?;
+        }
+        tape.expect_head(&END, &|| "the end of the archive".to_owned())?;
+        tape.expect_end(FILL_LIMIT)?;
+        Ok(header)
+    }
+}
+
+impl<R> fmt::Debug for BundleReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BundleReader").field("id", &self.header.id()).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a blob in a bundle that is being read.
+///
+/// They are hashed on the way, and the last of them are handed out only once the digest is right: a
+/// reader that has got them all needs no further check.
+pub struct BlobBody<'a, R> {
+    reader: &'a mut BundleReader<R>,
+    digest: Digest,
+    size: u64,
+    state: State,
+}
+
+enum State {
+    Running(Box<Hasher>),
+    Verified,
+    /// The failure was reported; there is nothing more to be had.
+    Failed,
+}
+
+impl<R: Read> BlobBody<'_, R> {
+    /// The digest of the blob.
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The length of the blob in bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads bytes as [`Read::read`] does, with an error of this module.
+    pub fn read_checked(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        let result = self.step(bytes);
+        if result.is_err() {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    fn step(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        let hasher = match &mut self.state {
+            State::Running(hasher) => hasher,
+            State::Verified => return Ok(0),
+            State::Failed => return Err(BundleError::Read(io::Error::other("an earlier read of the blob failed"))),
+        };
+        let count = match self.reader.left {
+            0 => 0,
+            _ if bytes.is_empty() => return Ok(0),
+            _ => self.reader.read_current(bytes)?,
+        };
+        hasher.update(bytes.get(..count).unwrap_or_default());
+        if self.reader.left == 0 {
+            let found = hasher.clone().finish();
+            if found != self.digest {
+                return Err(Mismatch::Digest { expected: self.digest, found }.into());
+            }
+            self.state = State::Verified;
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Read> Read for BlobBody<'_, R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_checked(bytes)?)
+    }
+}
+
+impl<R> fmt::Debug for BlobBody<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobBody")
+            .field("digest", &self.digest)
+            .field("left", &self.reader.left)
+            .finish_non_exhaustive()
+    }
+}

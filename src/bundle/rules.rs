@@ -1,0 +1,132 @@
+//! What must hold between the parts of a header.
+//!
+//! Every link leads to content that the bundle holds or says it requires, nothing is carried that no
+//! link leads to, and nothing appears twice. A root made from such a header is one that a registry
+//! serves and whose garbage collection deletes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use super::{Blob, Content, HeaderError, Image};
+use crate::oci::{Digest, RepositoryName};
+use crate::store::Links;
+
+type Result<T, E = HeaderError> = std::result::Result<T, E>;
+
+/// Texts of a header are shown to people; longer ones are not meant for them.
+const TEXT_LIMIT: usize = 4096;
+
+/// Where each blob stands in the list.
+pub(super) fn positions(blobs: &[Blob]) -> Result<HashMap<Digest, usize>> {
+    let mut positions = HashMap::with_capacity(blobs.len());
+    for (index, blob) in blobs.iter().enumerate() {
+        if positions.insert(blob.digest, index).is_some() {
+            return Err(duplicate("blob", &blob.digest));
+        }
+    }
+    Ok(positions)
+}
+
+/// Checks the links of all repositories against what is there.
+pub(super) fn check(held: &HashMap<Digest, usize>, requires: &[Content], repositories: &[Links]) -> Result<()> {
+    let elsewhere = unique("required blob", requires.iter().map(|content| content.digest))?;
+    if let Some(digest) = elsewhere.iter().find(|digest| held.contains_key(*digest)) {
+        return Err(duplicate("blob", digest));
+    }
+    in_order("repository", repositories.iter().map(|links| &links.name))?;
+    let mut used = HashSet::with_capacity(held.len() + elsewhere.len());
+    for links in repositories {
+        unique("layer link", links.layers.iter().copied())?;
+        let revisions = unique("revision link", links.revisions.iter().copied())?;
+        in_order("tag", links.tags.iter().map(|tag| &tag.name))?;
+        for digest in links.layers.iter().chain(&links.revisions) {
+            if !held.contains_key(digest) && !elsewhere.contains(digest) {
+                return Err(HeaderError::Absent { repository: links.name.clone(), digest: *digest });
+            }
+            used.insert(*digest);
+        }
+        if let Some(tag) = links.tags.iter().find(|tag| !revisions.contains(&tag.digest)) {
+            return Err(HeaderError::Image {
+                name: format!("{}:{}", links.name, tag.name),
+                digest: tag.digest,
+                problem: "the repository has no such manifest",
+            });
+        }
+    }
+    let mut all = held.keys().chain(&elsewhere);
+    all.find(|digest| !used.contains(*digest)).map_or(Ok(()), |digest| Err(HeaderError::Unused(*digest)))
+}
+
+/// Checks that images are what the repositories have.
+pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<()> {
+    let repositories: HashMap<&RepositoryName, (HashSet<&Digest>, &Links)> =
+        repositories.iter().map(|links| (&links.name, (links.revisions.iter().collect(), links))).collect();
+    let mut seen = HashSet::with_capacity(images.len());
+    for image in images {
+        let name = match &image.tag {
+            Some(tag) => format!("{}:{tag}", image.name),
+            None => image.name.to_string(),
+        };
+        let problem = |problem| HeaderError::Image { name: name.clone(), digest: image.digest, problem };
+        let Some((revisions, links)) = repositories.get(&image.name) else {
+            return Err(problem("the bundle has no such repository"));
+        };
+        if !revisions.contains(&image.digest) {
+            return Err(problem("the repository has no such manifest"));
+        }
+        if !image.media_type.is_manifest() {
+            return Err(problem("its media type is not that of a manifest"));
+        }
+        if let Some(tag) = &image.tag {
+            let linked = links.tags.binary_search_by(|link| link.name.cmp(tag)).ok();
+            if linked.and_then(|index| links.tags.get(index)).is_none_or(|link| link.digest != image.digest) {
+                return Err(problem("the tag in the repository does not"));
+            }
+        }
+        if !seen.insert((&image.name, &image.tag, &image.digest)) {
+            return Err(duplicate("image", &name));
+        }
+        check_texts(image)?;
+    }
+    Ok(())
+}
+
+fn check_texts(image: &Image) -> Result<()> {
+    let platforms = image.platforms.iter().flat_map(|platform| {
+        let optional = platform.variant.iter().chain(&platform.os_version).chain(&platform.os_features);
+        [&platform.os, &platform.architecture].into_iter().chain(optional).map(|text| ("platform", &**text))
+    });
+    let group = image.group.iter().map(|text| ("group", &**text));
+    let source = image.source.iter().map(|text| ("source", &**text));
+    for (what, text) in group.chain(source).chain(platforms) {
+        if text.len() > TEXT_LIMIT || text.chars().any(char::is_control) {
+            return Err(HeaderError::Text { what, text: text.chars().take(64).collect() });
+        }
+    }
+    Ok(())
+}
+
+fn unique<T: Hash + Eq + ToString + Copy>(what: &'static str, items: impl Iterator<Item = T>) -> Result<HashSet<T>> {
+    let mut seen = HashSet::with_capacity(items.size_hint().0);
+    for item in items {
+        if !seen.insert(item) {
+            return Err(duplicate(what, &item));
+        }
+    }
+    Ok(seen)
+}
+
+fn in_order<'a, T: Ord + ToString + 'a>(what: &'static str, items: impl Iterator<Item = &'a T>) -> Result<()> {
+    let mut last = None;
+    for item in items {
+        if last.is_some_and(|last| last >= item) {
+            return Err(duplicate(what, item));
+        }
+        last = Some(item);
+    }
+    Ok(())
+}
+
+fn duplicate(what: &'static str, name: &impl ToString) -> HeaderError {
+    HeaderError::Duplicate { what, name: name.to_string() }
+}

@@ -1,0 +1,219 @@
+//! A tar stream that is read once, from its beginning, and compared with what it should be.
+
+use std::io::{self, Read};
+
+use super::members::{Member, header_head, signature_head};
+use super::ustar::{self, BLOCK, padded};
+use super::{BundleError, HEADER_LIMIT, HEADER_NAME, Header, HeaderError, Kind, Result, SIGNATURE_NAME};
+
+/// The longest signature that a reader takes, in bytes.
+pub const SIGNATURE_LIMIT: u64 = 64 * 1024;
+/// How much memory a length that nobody has checked may claim at a time.
+const CHUNK: u64 = 1024 * 1024;
+
+/// A tar stream and the position in it.
+#[derive(Debug)]
+pub(super) struct Tape<S> {
+    stream: S,
+    position: u64,
+    /// A block that was read too early.
+    unread: Option<[u8; BLOCK]>,
+}
+
+impl<S: Read> Tape<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self { stream, position: 0, unread: None }
+    }
+
+    /// Reads some bytes, none only at the end. `member` is what they belong to.
+    fn read_some(&mut self, bytes: &mut [u8], member: &str) -> Result<usize> {
+        loop {
+            match self.stream.read(bytes) {
+                Ok(count) => {
+                    self.position += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(BundleError::from(error).within(member)),
+            }
+        }
+    }
+
+    /// Reads at least one byte.
+    pub(super) fn read(&mut self, bytes: &mut [u8], member: &dyn Fn() -> String) -> Result<usize> {
+        match self.read_some(bytes, "") {
+            Ok(0) => Err(BundleError::Truncated { offset: self.position, member: member() }),
+            Ok(count) => Ok(count),
+            Err(error) => Err(error.within(&member())),
+        }
+    }
+
+    /// Reads as many bytes as there is room for.
+    fn fill(&mut self, mut bytes: &mut [u8], member: &dyn Fn() -> String) -> Result<()> {
+        while !bytes.is_empty() {
+            let count = self.read(bytes, member)?;
+            bytes = bytes.split_at_mut(count).1;
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, member: &dyn Fn() -> String) -> Result<[u8; BLOCK]> {
+        if let Some(block) = self.unread.take() {
+            return Ok(block);
+        }
+        let mut block = [0; BLOCK];
+        self.fill(&mut block, member)?;
+        Ok(block)
+    }
+
+    /// Reads a tar header that must be this one.
+    pub(super) fn expect_head(&mut self, head: &[u8], member: &dyn Fn() -> String) -> Result<()> {
+        for expected in head.chunks(BLOCK) {
+            let found = self.block(member)?;
+            if found != expected {
+                return Err(self.unexpected(expected, &found, member()));
+            }
+        }
+        Ok(())
+    }
+
+    fn unexpected(&self, expected: &[u8], found: &[u8], member: String) -> BundleError {
+        let mut description = ustar::describe(found);
+        if description == ustar::describe(expected) {
+            description.push_str(" with another owner, mode or time");
+        }
+        BundleError::Member { offset: self.position - BLOCK as u64, expected: member, found: description }
+    }
+
+    /// Reads a content that must be this one, with what fills its last block.
+    pub(super) fn expect_content(&mut self, content: &[u8], member: &dyn Fn() -> String) -> Result<()> {
+        let offset = self.position;
+        let mut found = vec![0; content.len()];
+        self.fill(&mut found, member)?;
+        if found != content {
+            return Err(BundleError::Bytes { offset, member: member() });
+        }
+        self.expect_padding(content.len() as u64, member)
+    }
+
+    /// Reads the zeros after a content of that size.
+    pub(super) fn expect_padding(&mut self, size: u64, member: &dyn Fn() -> String) -> Result<()> {
+        let offset = self.position;
+        let mut padding = [0; BLOCK];
+        let length = usize::try_from(padded(size) - size).unwrap_or_default();
+        let padding = padding.get_mut(..length).unwrap_or_default();
+        self.fill(padding, member)?;
+        if padding.iter().all(|byte| *byte == 0) {
+            Ok(())
+        } else {
+            Err(BundleError::Bytes { offset, member: member() })
+        }
+    }
+
+    /// Reads folders and links after the last blob.
+    pub(super) fn expect_member(&mut self, member: &Member, content: &[u8], mtime: u64) -> Result<()> {
+        let name = || member.entry.to_string();
+        self.expect_head(&member.head(mtime), &name)?;
+        self.expect_content(content, &name)
+    }
+
+    /// Reads to the end, where at most so many bytes may follow, all of them zero.
+    pub(super) fn expect_end(&mut self, zeros: u64) -> Result<()> {
+        let start = self.position;
+        let mut bytes = [0; 4096];
+        loop {
+            let offset = self.position;
+            let count = self.read_some(&mut bytes, "the end")?;
+            let found = bytes.get(..count).unwrap_or_default();
+            if count == 0 {
+                return Ok(());
+            }
+            if self.position - start > zeros || found.iter().any(|byte| *byte != 0) {
+                return Err(BundleError::Trailing { offset });
+            }
+        }
+    }
+
+    /// Reads the header and its signature.
+    pub(super) fn preamble(&mut self) -> Result<(Header, Option<Vec<u8>>)> {
+        let name = || HEADER_NAME.to_owned();
+        let block = self.first_block()?;
+        let size = ustar::size(&block).unwrap_or(u64::MAX);
+        if size > HEADER_LIMIT {
+            return Err(HeaderError::Large(size).into());
+        }
+        let mtime = ustar::mtime(&block).unwrap_or_default();
+        let head = header_head(size, mtime);
+        if head != block {
+            return Err(self.unexpected(&head, &block, name()));
+        }
+        let json = self.content(size, &name)?;
+        let header = Header::parse(&json)?;
+        if header.mtime() != mtime {
+            return Err(HeaderError::Time(header.mtime()).into());
+        }
+        self.expect_padding(size, &name)?;
+        let first = || {
+            header
+                .members()
+                .next()
+                .map_or_else(|| "the end of the archive".to_owned(), |member| member.entry.to_string())
+        };
+        let signature = self.signature(mtime, &first)?;
+        Ok((header, signature))
+    }
+
+    /// The block that tells whether this is a bundle at all.
+    fn first_block(&mut self) -> Result<[u8; BLOCK]> {
+        let mut block = [0; BLOCK];
+        let mut length = 0;
+        while length < BLOCK {
+            let count = self.read_some(block.get_mut(length..).unwrap_or_default(), HEADER_NAME)?;
+            if count == 0 {
+                break;
+            }
+            length += count;
+        }
+        let first = block.get(..length).unwrap_or_default();
+        if length == BLOCK && ustar::path(first) == HEADER_NAME {
+            return Ok(block);
+        }
+        let begun = first.get(..HEADER_NAME.len()).unwrap_or(first);
+        if length > 0 && length < BLOCK && HEADER_NAME.as_bytes().starts_with(begun) {
+            return Err(BundleError::Truncated { offset: self.position, member: HEADER_NAME.to_owned() });
+        }
+        Err(BundleError::NotABundle(Kind::of(first)))
+    }
+
+    /// Reads the signature, if it is next, and not the member that `first` names.
+    fn signature(&mut self, mtime: u64, first: &dyn Fn() -> String) -> Result<Option<Vec<u8>>> {
+        let block = self.block(first)?;
+        if ustar::path(&block) != SIGNATURE_NAME {
+            self.unread = Some(block);
+            return Ok(None);
+        }
+        let name = || SIGNATURE_NAME.to_owned();
+        let size = ustar::size(&block).unwrap_or(u64::MAX);
+        let head = signature_head(size, mtime);
+        if size > SIGNATURE_LIMIT || head != block {
+            return Err(self.unexpected(&head, &block, name()));
+        }
+        let signature = self.content(size, &name)?;
+        self.expect_padding(size, &name)?;
+        Ok(Some(signature))
+    }
+
+    /// Reads a content whose length is within bounds, but may be a lie.
+    fn content(&mut self, size: u64, member: &dyn Fn() -> String) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut left = size;
+        while left > 0 {
+            let now = left.min(CHUNK);
+            let start = content.len();
+            content.resize(start + usize::try_from(now).unwrap_or_default(), 0);
+            self.fill(content.get_mut(start..).unwrap_or_default(), member)?;
+            left -= now;
+        }
+        Ok(content)
+    }
+}

@@ -1,0 +1,65 @@
+//! Bundles of the first version of the format, byte for byte. They must be readable for ever.
+
+use fs_err as fs;
+use hod::bundle::{BundleReader, Compression, Contents};
+
+use super::sample::{Sample, read};
+
+const SIGNATURE: &[u8] = b"untrusted comment: not a real signature\n";
+
+fn sample() -> Sample {
+    let mut sample = Sample::small();
+    sample.contents = Contents { mtime: 1_700_000_000, ..sample.contents };
+    sample.contents.images[0].group = Some("base".into());
+    sample
+}
+
+fn path(name: &str) -> String {
+    format!("{}/fixtures/bundles/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    fs::read(path(name)).unwrap()
+}
+
+fn files() -> [(&'static str, Vec<u8>); 4] {
+    let write = |signature, form| sample().write_signed(signature, form).0;
+    [
+        ("v1.json", sample().header().to_json().to_vec()),
+        ("v1.tar", write(None, Compression::None)),
+        ("v1-signed.tar", write(Some(SIGNATURE), Compression::None)),
+        ("v1.tar.zst", write(None, Compression::Zstd { threads: 1 })),
+    ]
+}
+
+#[test]
+#[ignore = "writes the fixtures: for a new version of the format only"]
+fn write_the_fixtures() {
+    for (name, bytes) in files() {
+        fs::write(path(name), bytes).unwrap();
+    }
+}
+
+#[test]
+fn the_bytes_of_version_1() {
+    for (name, bytes) in files() {
+        assert!(golden(name) == bytes, "{name} has changed");
+    }
+    assert_eq!(
+        sample().header().id().to_string(),
+        "sha256:a1fde7e972e05157630d4fde88ea797dbcc413bb930cb0070c8fc12a52a01952"
+    );
+}
+
+#[test]
+fn version_1_is_readable() {
+    for name in ["v1.tar", "v1-signed.tar", "v1.tar.zst"] {
+        let bundle = golden(name);
+        let (blobs, result) = read(&bundle);
+        result.unwrap();
+        assert_eq!(blobs.len(), 5);
+        let reader = BundleReader::new(bundle.as_slice()).unwrap();
+        assert_eq!(reader.header().to_json(), golden("v1.json"));
+        assert_eq!(reader.signature(), name.contains("signed").then_some(SIGNATURE));
+    }
+}

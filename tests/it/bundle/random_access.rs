@@ -1,0 +1,138 @@
+//! Single blobs of a bundle at rest.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use fs_err as fs;
+use hod::bundle::{BundleError, Compression, Kind, OpenBundle};
+use hod::oci::Digest;
+use proptest::prelude::*;
+
+use super::sample::{FORMS, Sample};
+
+fn stored(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn open(bytes: &[u8]) -> Result<OpenBundle, BundleError> {
+    let (_folder, path) = stored(bytes);
+    OpenBundle::open(&path)
+}
+
+#[test]
+fn every_blob_alone_and_every_part_of_it() {
+    let sample = Sample::large();
+    for form in FORMS {
+        for signature in [None, Some(&b"signature"[..])] {
+            let bundle = open(&sample.write_signed(signature, form).0).unwrap();
+            assert_eq!(bundle.signature(), signature);
+            assert_eq!(bundle.header().id(), sample.header().id());
+            for (digest, bytes) in sample.bytes.iter().rev() {
+                let mut blob = bundle.blob(digest).unwrap();
+                let mut found = Vec::new();
+                blob.read_to_end(&mut found).unwrap();
+                assert!(found == *bytes);
+                let half = bytes.len() / 2;
+                found.clear();
+                blob.seek(SeekFrom::Start(half as u64)).unwrap();
+                blob.read_to_end(&mut found).unwrap();
+                assert!(found == bytes[half..]);
+                assert_eq!(
+                    blob.seek(SeekFrom::End(-i64::try_from(half).unwrap())).unwrap(),
+                    (bytes.len() - half) as u64
+                );
+            }
+            assert!(bundle.blob(&Digest::sha256(b"no such")).is_none());
+        }
+    }
+}
+
+#[test]
+fn nothing_else_is_read() {
+    let sample = Sample::large();
+    let header = sample.header();
+    let small = header.blobs()[1];
+    let tar = sample.write(Compression::None);
+    let bundle = open(&tar).unwrap();
+    assert_eq!(bundle.bytes_read(), 4 + header.data_area(None) + 512);
+    let before = bundle.bytes_read();
+    std::io::copy(&mut bundle.blob(&small.digest).unwrap(), &mut std::io::sink()).unwrap();
+    assert_eq!(bundle.bytes_read() - before, small.size);
+
+    let zstd = sample.write(Compression::Zstd { threads: 1 });
+    let bundle = open(&zstd).unwrap();
+    assert!(bundle.bytes_read() < 1 << 20, "{}", bundle.bytes_read());
+    for blob in header.blobs() {
+        let before = bundle.bytes_read();
+        std::io::copy(&mut bundle.blob(&blob.digest).unwrap(), &mut std::io::sink()).unwrap();
+        let read = bundle.bytes_read() - before;
+        // The frames that it touches, and no more: its own, and what shares the first and the last.
+        assert!(read <= blob.size + (2 << 20), "{} for {}", read, blob.size);
+    }
+}
+
+#[test]
+fn a_cut_file_is_noticed_without_reading_it() {
+    let sample = Sample::large();
+    let header = sample.header();
+    let tar = sample.write(Compression::None);
+    for end in [tar.len() - 1, tar.len() - 1024, tar.len() / 2] {
+        let BundleError::Truncated { offset, member } = open(&tar[..end]).unwrap_err() else { panic!("{end}") };
+        assert_eq!(offset, end as u64);
+        assert!(!member.is_empty());
+    }
+    assert!(
+        matches!(open(&[&tar[..], b"x"].concat()).unwrap_err(), BundleError::Trailing { offset } if offset == header.tar_size(None))
+    );
+    open(&[&tar[..], &[0; 9216]].concat()).unwrap();
+    let zstd = sample.write(Compression::Zstd { threads: 1 });
+    for end in [5, 100, zstd.len() / 2, zstd.len() - 1] {
+        assert!(matches!(open(&zstd[..end]).unwrap_err(), BundleError::SeekTable(_)));
+    }
+    assert!(matches!(open(b"").unwrap_err(), BundleError::NotABundle(Kind::Empty)));
+    assert!(matches!(OpenBundle::open("no/such".as_ref()).unwrap_err(), BundleError::Read(_)));
+}
+
+#[test]
+fn a_table_that_lies_is_refused() {
+    let bundle = Sample::large().write(Compression::Zstd { threads: 1 });
+    let footer = bundle.len() - 9;
+    let count = u32::from_le_bytes(bundle[footer..footer + 4].try_into().unwrap()) as usize;
+    let table = footer - count * 8 - 8;
+    for position in table..bundle.len() {
+        let mut bundle = bundle.clone();
+        bundle[position] ^= 1;
+        let error = open(&bundle).unwrap_err();
+        let expected = matches!(error, BundleError::SeekTable(_) | BundleError::Size { .. } | BundleError::Zstd { .. });
+        assert!(expected, "{position}: {error:?}");
+    }
+    // Lengths moved from one frame to the next add up, and are still wrong.
+    let mut shifted = bundle.clone();
+    shifted[table + 8] = shifted[table + 8].wrapping_add(1);
+    shifted[table + 16] = shifted[table + 16].wrapping_sub(1);
+    if shifted[table + 8] != 0 && shifted[table + 16] != 255 {
+        assert!(open(&shifted).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn changes_anywhere_never_panic(position in any::<prop::sample::Index>(), bit in 0..8_u8, zstd in any::<bool>()) {
+        thread_local!(static BUNDLES: [Vec<u8>; 2] = FORMS.map(|form| Sample::small().write(form)));
+        let mut bytes = BUNDLES.with(|bundles| bundles[usize::from(zstd)].clone());
+        let position = position.index(bytes.len());
+        bytes[position] ^= 1 << bit;
+        if let Ok(bundle) = open(&bytes) {
+            for blob in bundle.header().blobs() {
+                let mut found = Vec::new();
+                if bundle.blob(&blob.digest).unwrap().read_to_end(&mut found).is_ok() {
+                    prop_assert_eq!(found.len() as u64, blob.size);
+                }
+            }
+        }
+    }
+}
