@@ -22,6 +22,7 @@ mod open;
 mod reader;
 mod rules;
 mod seek_table;
+mod source;
 mod tape;
 mod ustar;
 mod writer;
@@ -32,6 +33,7 @@ pub use kind::Kind;
 pub use members::{Holds, Member};
 pub use open::{OpenBlob, OpenBundle, RandomAccess};
 pub use reader::{BlobBody, BundleReader};
+pub use source::BundleSource;
 pub use tape::SIGNATURE_LIMIT;
 pub use writer::{Compression, Writer, Written};
 

@@ -35,9 +35,8 @@ pub struct Image {
     pub digest: Digest,
     /// The media type of the root manifest.
     pub media_type: MediaType,
-    /// Bytes of its manifests, configs and layers, each counted once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
+    /// Everything it consists of, each once: positions in `blobs` and, counted on from there, in `requires`.
+    pub contents: Vec<usize>,
     /// The platforms that are in the bundle.
     pub platforms: Vec<Platform>,
     /// The group of the list that the image was in.
@@ -46,6 +45,16 @@ pub struct Image {
     /// Where the image came from, as a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Box<str>>,
+}
+
+impl Image {
+    /// The image as a person writes it: with the digest where it has no tag.
+    pub fn label(&self) -> String {
+        match &self.tag {
+            Some(tag) => format!("{}:{tag}", self.name),
+            None => format!("{}@{}", self.name, self.digest),
+        }
+    }
 }
 
 /// Content by digest and length: what a bundle holds, or what it requires.
@@ -198,6 +207,7 @@ impl Header {
         rules::check_images(&images, &repositories)?;
         let mut header =
             Self { mtime, images, blobs, requires, repositories, positions, json: Vec::new(), id: Digest::sha256(b"") };
+        header.images.iter().try_for_each(|image| header.check_contents(image))?;
         header.json = header.encode().map_err(HeaderError::Json)?;
         let length = header.json.len() as u64;
         if length > HEADER_LIMIT {
@@ -205,6 +215,21 @@ impl Header {
         }
         header.id = Digest::sha256(&header.json);
         Ok(header)
+    }
+
+    /// Checks that an image's contents are there, once each, its root among them.
+    fn check_contents(&self, image: &Image) -> Result<(), HeaderError> {
+        let problem = |problem| HeaderError::Image { name: image.label(), digest: image.digest, problem };
+        let mut seen = std::collections::HashSet::with_capacity(image.contents.len());
+        let mut has_root = false;
+        for position in &image.contents {
+            let content = self.content(*position).ok_or_else(|| problem("one of its contents is not in the header"))?;
+            has_root |= content.digest == image.digest;
+            if !seen.insert(position) {
+                return Err(problem("one of its contents is listed twice"));
+            }
+        }
+        if has_root { Ok(()) } else { Err(problem("its contents do not include that manifest")) }
     }
 
     fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
@@ -270,6 +295,19 @@ impl Header {
     /// The blob with this digest, if the bundle holds it.
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
         self.blobs.get(*self.positions.get(digest)?)
+    }
+
+    /// What an image consists of, in the order of its list.
+    pub fn contents_of<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = Content> + 'a {
+        image.contents.iter().filter_map(|position| self.content(*position))
+    }
+
+    /// A blob, or where the position is beyond them, something required.
+    fn content(&self, position: usize) -> Option<Content> {
+        match self.blobs.get(position) {
+            Some(blob) => Some(Content { digest: blob.digest, size: blob.size }),
+            None => self.requires.get(position.checked_sub(self.blobs.len())?).copied(),
+        }
     }
 
     /// What the bundle leaves out and its target must have.

@@ -63,10 +63,7 @@ pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<(
         repositories.iter().map(|links| (&links.name, (links.revisions.iter().collect(), links))).collect();
     let mut seen = HashSet::with_capacity(images.len());
     for image in images {
-        let name = match &image.tag {
-            Some(tag) => format!("{}:{tag}", image.name),
-            None => image.name.to_string(),
-        };
+        let name = image.label();
         let problem = |problem| HeaderError::Image { name: name.clone(), digest: image.digest, problem };
         let Some((revisions, links)) = repositories.get(&image.name) else {
             return Err(problem("the bundle has no such repository"));

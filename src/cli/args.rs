@@ -47,6 +47,7 @@ pub(super) struct Cli {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Common options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(super) struct GlobalArgs {
     /// Print one JSON document on standard output instead of text
     #[arg(long, global = true, env = "HOD_JSON", hide_env = true, value_parser = flag())]
@@ -185,15 +186,11 @@ pub(super) struct PushArgs {
     /// A bundle, - for one on standard input, or a store
     #[arg(value_name = "SOURCE")]
     pub(super) source: PathBuf,
-    /// The registry: docker://HOST[:PORT][/PREFIX]
+    /// The registry, as `docker://HOST[:PORT][/PREFIX]`
     #[arg(value_name = "DESTINATION")]
     pub(super) destination: String,
-    /// A list (or lock) of the images to push; repeatable, - for standard input
-    #[arg(short, long, value_name = "FILE", env = "HOD_FILE", hide_env = true)]
-    pub(super) file: Vec<PathBuf>,
-    /// Only the images of this group of the list; repeatable
-    #[arg(long, value_name = "NAME")]
-    pub(super) group: Vec<String>,
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
     /// How an index goes whose children are not all there
     #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
     pub(super) index: IndexArg,

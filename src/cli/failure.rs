@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Partial,
     /// Bytes are not what they should be.
     Corrupt,
+    /// A bundle builds on content that its target does not have; nothing was written.
+    Required,
     /// Interrupted; the same command goes on where it stopped.
     Interrupted,
 }
@@ -34,6 +36,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Partial => 3,
             Self::Corrupt => 4,
+            Self::Required => 5,
             Self::Interrupted => 130,
         })
     }
@@ -78,8 +81,7 @@ impl Failure {
 
     /// The user asked to stop.
     pub(super) fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, "interrupted")
-            .hint("run the same command again: it goes on where it stopped")
+        Self::new(Kind::Interrupted, "interrupted").hint("run the same command again: it goes on where it stopped")
     }
 
     /// `--command-timeout` has passed.
@@ -117,7 +119,7 @@ impl Failure {
 }
 
 fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(error, |error| error.source())
+    std::iter::successors(error, |&error| error.source())
 }
 
 /// What stands behind a message: each cause once, even where an error repeats its own.
@@ -169,7 +171,9 @@ fn copy_hint(error: &CopyError) -> Option<String> {
             }
             Fault::Missing => "check the name and the tag; names without a host are looked up in --from",
             Fault::Unreachable | Fault::Busy(_) => "run the same command again: what was fetched is kept",
-            Fault::Corrupt => "the source gives bytes that are not what their digest says: it, or something on the way, is broken",
+            Fault::Corrupt => {
+                "the source gives bytes that are not what their digest says: it, or something on the way, is broken"
+            }
             Fault::Full => "make space there and run the same command again: what is done is kept",
             Fault::Rejected | Fault::Incomplete | Fault::Other => return None,
         },

@@ -13,12 +13,13 @@ use crate::observe::Event;
 fn image_line(event: &Event<'_>) -> Option<String> {
     match event {
         Event::ImageDone { name, digest, unchanged: true, .. } => Some(format!("= {name}  {digest}  unchanged")),
-        Event::ImageDone { name, digest, bytes, .. } => Some(format!("+ {name}  {digest}  {} new", report::bytes(*bytes))),
+        Event::ImageDone { name, digest, bytes, .. } => {
+            Some(format!("+ {name}  {digest}  {} new", report::bytes(*bytes)))
+        }
         Event::ImageFailed { name, cause } => {
-            let message = terminal::printable(&cause.to_string());
+            let message = cause.to_string();
             let causes = failure::causes(&message, cause.source());
-            let tail: String = causes.iter().map(|cause| format!(": {}", terminal::printable(cause))).collect();
-            Some(format!("! {name}  {message}{tail}"))
+            Some(format!("! {name}  {}", terminal::printable(&[vec![message], causes].concat().join(": "))))
         }
         _ => None,
     }

@@ -8,9 +8,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 
 use super::list::StoredName;
-use crate::oci::{
-    Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag,
-};
+use crate::bundle::OpenBundle;
+use crate::endpoint::EndpointError;
+use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag};
 use crate::store::{Store, StoreError};
 
 /// A registry root, as far as one has to read it to know its images.
@@ -84,6 +84,33 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     /// A name that was asked for.
     #[error("there is no image {0}")]
     Unknown(String),
+}
+
+impl Holdings for OpenBundle {
+    type Error = EndpointError;
+
+    fn repositories(&self) -> Result<Vec<RepositoryName>, EndpointError> {
+        Ok(self.header().repositories().iter().map(|links| links.name.clone()).collect())
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, EndpointError> {
+        let links = self.header().repositories().iter().find(|links| links.name == *repository);
+        let tags = links.map(|links| links.tags.iter().map(|tag| (tag.name.clone(), tag.digest)).collect());
+        Ok(tags.unwrap_or_default())
+    }
+
+    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, EndpointError> {
+        let links = self.header().repositories().iter().find(|links| links.name == *repository);
+        Ok(links.map(|links| links.revisions.clone()).unwrap_or_default())
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, EndpointError> {
+        self.small(digest)
+    }
+
+    fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, EndpointError> {
+        self.small(&config.digest)
+    }
 }
 
 impl Holdings for Store {
@@ -239,8 +266,11 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
             return Ok(Some(known.clone()));
         }
         let Some(bytes) = self.holdings.manifest(&digest).map_err(ContentsError::Read)? else { return Ok(None) };
-        let manifest = Manifest::parse(&descriptor.media_type, &bytes)
-            .map_err(|source| ContentsError::Manifest { name: name.to_owned(), digest, source })?;
+        let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| ContentsError::Manifest {
+            name: name.to_owned(),
+            digest,
+            source,
+        })?;
         self.manifests.insert(digest, (bytes.clone(), manifest.clone()));
         Ok(Some((bytes, manifest)))
     }
@@ -258,36 +288,4 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         self.platforms.insert(config.digest, platform.clone());
         Ok(platform)
     }
-}
-
-/// Bytes of images, shared and not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sharing {
-    /// Bytes of everything in the image.
-    pub total: u64,
-    /// Bytes that no other image uses.
-    pub unique: u64,
-}
-
-/// For each image its bytes and how many of them are its own, and the bytes of all together.
-pub fn sharing(images: &[Held]) -> (Vec<Sharing>, u64) {
-    let mut users: HashMap<Digest, (usize, u64)> = HashMap::new();
-    let contents = |held: &Held| {
-        let manifests = held.graph.manifests();
-        let manifests = manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size));
-        let blobs = held.graph.blobs().into_iter().map(|blob| (blob.digest, blob.size));
-        manifests.chain(blobs).collect::<HashMap<_, _>>()
-    };
-    for held in images {
-        for (digest, size) in contents(held) {
-            users.entry(digest).or_insert((0, size)).0 += 1;
-        }
-    }
-    let each = images.iter().map(|held| {
-        contents(held).into_iter().fold(Sharing::default(), |sum, (digest, size)| {
-            let alone = users.get(&digest).is_some_and(|(users, _)| *users == 1);
-            Sharing { total: sum.total + size, unique: sum.unique + if alone { size } else { 0 } }
-        })
-    });
-    (each.collect(), users.values().map(|(_, size)| size).sum())
 }

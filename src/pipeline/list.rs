@@ -83,7 +83,9 @@ pub enum LineError {
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// A word after the image that is no option.
-    #[error("{0:?} is not an option: after the image, only platform=… and as=… may follow, and comments begin with '#'")]
+    #[error(
+        "{0:?} is not an option: after the image, only platform=… and as=… may follow, and comments begin with '#'"
+    )]
     Word(String),
     /// An option given twice.
     #[error("the option {0}= stands twice")]
@@ -290,9 +292,11 @@ mod tests {
 
     #[test]
     fn takes_what_people_write() {
-        let list = read("\u{feff}##base\r\nalpine:3.14\r\n\r\n  # note\r\n\tnginx # latest\n##\nquay.io/a/b:1#x").unwrap_err();
+        let list =
+            read("\u{feff}##base\r\nalpine:3.14\r\n\r\n  # note\r\n\tnginx # latest\n##\nquay.io/a/b:1#x").unwrap_err();
         assert!(matches!(&list, ListError::Lines(bad) if bad.len() == 1 && bad[0].0.line == 7), "{list:?}");
-        let list = read("\u{feff}##base\r\nalpine:3.14\r\n\r\n  # note\r\n\tnginx # latest\n##\nquay.io/a/b:1").unwrap();
+        let list =
+            read("\u{feff}##base\r\nalpine:3.14\r\n\r\n  # note\r\n\tnginx # latest\n##\nquay.io/a/b:1").unwrap();
         assert_eq!(names(&list), ["alpine:3.14", "nginx", "quay.io/a/b:1"]);
         let groups: Vec<_> = list.lines.iter().map(|line| line.group.as_deref()).collect();
         assert_eq!(groups, [Some("base"), Some("base"), None]);
@@ -339,7 +343,8 @@ mod tests {
 
     #[test]
     fn the_list_of_a_real_distribution() {
-        let text = "##k8s-images\nkubesphere/kube-apiserver:v1.20.6\nkubesphere/pause:3.1\n##example-images\nbusybox:1.31.1\n";
+        let text =
+            "##k8s-images\nkubesphere/kube-apiserver:v1.20.6\nkubesphere/pause:3.1\n##example-images\nbusybox:1.31.1\n";
         assert_eq!(read(text).unwrap().lines.len(), 3);
     }
 

@@ -1,6 +1,6 @@
 //! From a store to a bundle: reads every blob once, checks it, and writes it once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 
 use super::contents::Held;
@@ -54,9 +54,7 @@ pub fn header(images: &[Held], mtime: u64) -> Result<Header, PackError> {
     let mut repositories: BTreeMap<&RepositoryName, Links> = BTreeMap::new();
     let (mut first, mut layers) = (Vec::new(), Vec::new());
     for held in images {
-        let links = repositories
-            .entry(&held.name.repository)
-            .or_insert_with_key(|name| Links::none((*name).clone()));
+        let links = repositories.entry(&held.name.repository).or_insert_with_key(|name| Links::none((*name).clone()));
         add_links(links, held)?;
         let manifests = held.graph.manifests();
         first.extend(manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size)));
@@ -66,11 +64,17 @@ pub fn header(images: &[Held], mtime: u64) -> Result<Header, PackError> {
             let list = if configs.contains(&blob.digest) { &mut first } else { &mut layers };
             list.push((blob.digest, blob.size));
         }
-        contents.images.push(image(held));
+    }
+    let mut positions = HashMap::new();
+    for (digest, size) in first.into_iter().chain(layers) {
+        positions.entry(digest).or_insert_with(|| {
+            contents.blobs.push(Content { digest, size });
+            contents.blobs.len() - 1
+        });
     }
     let mut seen = HashSet::new();
-    let blobs = first.into_iter().chain(layers).filter(|(digest, _)| seen.insert(*digest));
-    contents.blobs = blobs.map(|(digest, size)| Content { digest, size }).collect();
+    let images = images.iter().filter(|held| seen.insert((&held.name, held.graph.root.descriptor.digest)));
+    contents.images = images.map(|held| image(held, &positions)).collect();
     contents.repositories = repositories.into_values().map(without_repeats).collect();
     Ok(Header::new(contents)?)
 }
@@ -100,14 +104,17 @@ fn without_repeats(mut links: Links) -> Links {
     links
 }
 
-fn image(held: &Held) -> Image {
+fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
     let root = &held.graph.root.descriptor;
+    let manifests = held.graph.manifests();
+    let manifests = manifests.iter().map(|node| node.descriptor.digest);
+    let contents = manifests.chain(held.graph.blobs().into_iter().map(|blob| blob.digest));
     Image {
         name: held.name.repository.clone(),
         tag: held.name.tag.clone(),
         digest: root.digest,
         media_type: root.media_type.clone(),
-        size: Some(held.graph.size()),
+        contents: contents.filter_map(|digest| positions.get(&digest).copied()).collect(),
         platforms: held.graph.platforms(),
         group: held.group.clone(),
         source: held.source.clone(),

@@ -98,7 +98,8 @@ pub async fn push_stream(
     let (sender, mut pieces) = mpsc::channel(1);
     let stop = stop.clone();
     let reader = tokio::task::spawn_blocking(move || read(input, &sender, &stop));
-    let mut state = State { engine, registries, options, header: None, manifests: HashMap::new(), homes: Arc::default() };
+    let mut state =
+        State { engine, registries, options, header: None, manifests: HashMap::new(), homes: Arc::default() };
     let mut result = Ok(false);
     while let Some(piece) = pieces.recv().await {
         result = state.take(piece).await;
@@ -226,9 +227,7 @@ impl State<'_> {
         let holdings = InMemory { header, manifests: self.manifests };
         let images: Vec<Held> = match wanted {
             Some((list, options)) => select(&holdings, list, &options).map_err(StreamError::Unmatched)?,
-            None => {
-                ContentsReader::new(&holdings).images().map_err(|error| StreamError::Contents(Box::new(error)))?
-            }
+            None => ContentsReader::new(&holdings).images().map_err(|error| StreamError::Contents(Box::new(error)))?,
         };
         let source: Arc<dyn Source> =
             Arc::new(ReadBack { place: Place::local("the bundle on standard input", None), homes: self.homes });
@@ -252,9 +251,7 @@ impl Holdings for InMemory {
 
     fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, NeverFails> {
         let links = self.header.repositories().iter().find(|links| links.name == *repository);
-        Ok(links.map_or_else(Vec::new, |links| {
-            links.tags.iter().map(|tag| (tag.name.clone(), tag.digest)).collect()
-        }))
+        Ok(links.map_or_else(Vec::new, |links| links.tags.iter().map(|tag| (tag.name.clone(), tag.digest)).collect()))
     }
 
     fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, NeverFails> {
@@ -337,4 +334,3 @@ impl Source for ReadBack {
         home.ok_or_else(gone)?.open(content, offset).await
     }
 }
-

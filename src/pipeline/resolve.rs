@@ -102,7 +102,7 @@ pub enum ImageError {
 }
 
 /// What became of a list.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Resolution {
     /// The images that are known, in the order of the list.
     pub images: Vec<Resolved>,
@@ -159,9 +159,8 @@ impl NameStyle {
     pub(super) fn apply(self, reference: &Reference, qualified: &Reference) -> Result<StoredName, NameError> {
         let name = reference.name.as_str();
         let repository = match self {
-            Self::AsListed => reference.name.clone(),
             Self::Library if !name.contains('/') => format!("library/{name}").parse()?,
-            Self::Library => reference.name.clone(),
+            Self::Library | Self::AsListed => reference.name.clone(),
             Self::WithHost => {
                 let host = qualified.host.as_deref().unwrap_or(DOCKER_IO).to_ascii_lowercase();
                 format!("{}/{}", host.replace(['[', ']'], "").replace(':', "-"), qualified.name).parse()?
@@ -280,7 +279,10 @@ mod tests {
         let qualified = |text: &str| from.qualify(&text.parse().unwrap()).unwrap().to_string();
         assert_eq!(qualified("alpine:3"), "mirror.example:5000/hub/alpine:3");
         assert_eq!(qualified("quay.io/a/b:1"), "quay.io/a/b:1");
-        assert_eq!(DefaultRegistry::default().qualify(&"alpine".parse().unwrap()).unwrap().to_string(), "docker.io/library/alpine:latest");
+        assert_eq!(
+            DefaultRegistry::default().qualify(&"alpine".parse().unwrap()).unwrap().to_string(),
+            "docker.io/library/alpine:latest"
+        );
         assert!("".parse::<DefaultRegistry>().is_err());
         assert!("registry".parse::<DefaultRegistry>().is_err());
     }

@@ -165,7 +165,8 @@ impl Seen {
 
     /// Remembers a tag's folder, so that one without a link is noticed.
     fn note_tag_folder(&mut self, rest: &str, is_file: bool) {
-        let Some((name, tag)) = rest.strip_prefix("repositories/").and_then(|rest| rest.split_once("/_manifests/tags/"))
+        let Some((name, tag)) =
+            rest.strip_prefix("repositories/").and_then(|rest| rest.split_once("/_manifests/tags/"))
         else {
             return;
         };
@@ -363,7 +364,8 @@ impl Judge<'_> {
             let mut blobs = manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()).peekable();
             let was_here = blobs.peek().is_some() && blobs.all(|blob| self.repository.layers.contains(&blob.digest));
             if was_here {
-                let detail = format!("the index {index} names it and all it needs is there, but its revision link is not");
+                let detail =
+                    format!("the index {index} names it and all it needs is there, but its revision link is not");
                 self.find(Code::ChildRevisionMissing, &Entry::Revision(self.name.clone(), child), detail);
             }
         }

@@ -104,21 +104,12 @@ fn broken(error: BundleError) -> Result<Finding, BundleError> {
     Ok(Finding::new(code, path, detail))
 }
 
-/// For each content the repositories that need it, by the names of their images.
+/// For each content the images that consist of it.
 fn users(header: &Header) -> HashMap<Digest, Vec<String>> {
     let mut users: HashMap<Digest, Vec<String>> = HashMap::new();
-    for links in header.repositories() {
-        let names: Vec<String> = header
-            .images()
-            .iter()
-            .filter(|image| image.name == links.name)
-            .map(|image| match &image.tag {
-                Some(tag) => format!("{}:{tag}", image.name),
-                None => format!("{}@{}", image.name, image.digest),
-            })
-            .collect();
-        for digest in links.layers.iter().chain(&links.revisions) {
-            users.entry(*digest).or_default().extend(names.iter().cloned());
+    for image in header.images() {
+        for content in header.contents_of(image) {
+            users.entry(content.digest).or_default().push(image.label());
         }
     }
     users

@@ -12,6 +12,6 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
 mod bundle;
-mod store;
 mod serve;
+mod store;
 mod support;

@@ -12,8 +12,14 @@ use crate::copy::RetryPolicy;
 #[command(next_help_heading = "Registry options")]
 pub(in crate::cli) struct RegistryArgs {
     /// User and password for the registry; in scripts rather use --authfile, which no process list shows
-    #[arg(long, value_name = "USER[:PASSWORD]", env = "HOD_CREDS", hide_env = true, hide_env_values = true,
-        conflicts_with = "no_creds")]
+    #[arg(
+        long,
+        value_name = "USER[:PASSWORD]",
+        env = "HOD_CREDS",
+        hide_env = true,
+        hide_env_values = true,
+        conflicts_with = "no_creds"
+    )]
     pub(in crate::cli) creds: Option<String>,
     /// Use no credentials at all
     #[arg(long, env = "HOD_NO_CREDS", hide_env = true, value_parser = super::flag())]

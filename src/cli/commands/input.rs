@@ -3,13 +3,16 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::bundle::BundleError;
 use crate::cli::args::ImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::terminal;
+use crate::cli::{report, terminal};
 use crate::oci::{Platform, Platforms};
+use crate::pipeline::contents::{ContentsReader, Held, Holdings};
 use crate::pipeline::list::{ImageList, ListError, ListReader};
 use crate::pipeline::resolve::ResolveOptions;
+use crate::pipeline::select::{Unmatched, select};
 use crate::store::Store;
 
 /// The largest list that is read. The longest in use have a few thousand lines.
@@ -25,9 +28,9 @@ pub(super) fn image_list(
     let mut reader = ListReader::new();
     for file in files {
         let name = file.to_string_lossy();
-        let content = read_list(file)
+        let bytes = read_list(file)
             .map_err(|error| Failure::new(Kind::Usage, format!("cannot read the list {name}")).because(error))?;
-        reader.file(&name, &content);
+        reader.file(&name, &bytes);
     }
     for (position, image) in images.iter().enumerate() {
         reader.argument(position + 1, image);
@@ -60,6 +63,67 @@ fn list_failure(context: &Context, error: ListError) -> Failure {
         context.print_error(&format!("{origin}: {text}"), problem);
     }
     Failure::of(Kind::Usage, error).hint("nothing was looked up; mend these lines and run the same command again")
+}
+
+/// The images that arguments and lists name, or `None` where they name none: then all are meant.
+pub(super) fn wanted(context: &Context, args: &ImageArgs) -> Result<Option<ImageList>, Failure> {
+    if args.file.is_empty() && args.images.is_empty() {
+        if args.group.is_empty() {
+            return Ok(None);
+        }
+        return Err(Failure::new(Kind::Usage, "--group chooses from a list: give one with --file"));
+    }
+    image_list(context, &args.file, &args.images, &args.group).map(Some)
+}
+
+/// The images of a store or bundle that were asked for, or all of them.
+pub(super) async fn chosen<H>(context: &Context, holdings: &H, args: &ImageArgs) -> Result<Vec<Held>, Failure>
+where
+    H: Holdings + Clone + Send + 'static,
+{
+    let wanted = wanted(context, args)?;
+    let (holdings, options) = (holdings.clone(), resolve_options(args, false));
+    let found = blocking(move || {
+        Ok(match wanted {
+            Some(list) => select(&holdings, list, &options),
+            None => Ok(ContentsReader::new(&holdings).images().map_err(|error| Failure::of(Kind::Failed, error))?),
+        })
+    })
+    .await?;
+    found.map_err(|missing| unmatched(context, &missing))
+}
+
+/// Says which lines of a list have no image, and why.
+pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines: &[Unmatched<E>]) -> Failure {
+    for Unmatched { line, error } in lines {
+        context.print_error(&format!("{}: {}", line.origin, line.text), error);
+    }
+    let message = format!("{} of the list cannot be taken", report::count(lines.len(), "image"));
+    Failure::new(Kind::Failed, message).hint("nothing was written; see what is there with hod ls, and pull what is not")
+}
+
+/// A failure of a bundle, with its name and the exit code for its kind.
+pub(super) fn bundle_failure(path: &Path, error: BundleError) -> Failure {
+    let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
+    let kind = match &error {
+        BundleError::Read(_) | BundleError::Write(_) | BundleError::NotABundle(_) | BundleError::ForeignCompression => {
+            Kind::Failed
+        }
+        _ => Kind::Corrupt,
+    };
+    let failure = Failure::new(kind, format!("cannot use the bundle {name}")).because(error);
+    if kind == Kind::Corrupt {
+        return failure.hint("the bundle was damaged on its way: copy it again, and check it there with hod verify");
+    }
+    failure
+}
+
+/// Runs work that blocks on a thread for such work.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or_else(|error| Err(Failure::new(Kind::Failed, "a thread of hod ended unexpectedly").because(error)))
 }
 
 /// How the images of a command are to be resolved.

@@ -27,16 +27,7 @@ pub(in crate::cli) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     };
     fs_err::create_dir_all(folder).map_err(failed)?;
-    let mut hod = Cli::command();
-    hod.build();
-    let commands: Vec<_> = hod.get_subcommands().cloned().collect();
-    let pages = std::iter::once(("hod".to_owned(), hod.clone()))
-        .chain(commands.into_iter().map(|command| (format!("hod-{}", command.get_name()), command)));
-    for (name, command) in pages {
-        let page = render(command.name(name.clone())).map_err(failed)?;
-        let path = folder.join(format!("{name}.1"));
-        fs_err::write(&path, page).map_err(failed)?;
-        context.say(&path.to_string_lossy());
-    }
+    clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
+    context.say(&format!("wrote the pages to {}", folder.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -17,12 +17,15 @@ pub(in crate::cli) async fn run(context: &Context, args: VerifyArgs) -> Result<E
         Target::Store(store) => {
             verify::verify_store(&store, &*observer, &stop).map_err(|error| Failure::of(Kind::Failed, error))
         }
-        Target::Bundle(path) => verify_bundle::verify_file(&path, &*observer, &stop)
-            .map_err(|error| Failure::of(Kind::Failed, error)),
-        Target::Stream => verify_bundle::verify_stream(std::io::stdin(), &*observer, &stop)
-            .map_err(|error| Failure::of(Kind::Failed, error)),
+        Target::Bundle(path) => {
+            let file = fs_err::File::open(&path).map_err(|error| Failure::of(Kind::Failed, error))?;
+            let found = verify_bundle::verify_bundle(file, &*observer, &stop);
+            found.map_err(|error| input::bundle_failure(&path, error))
+        }
+        Target::Stream => verify_bundle::verify_bundle(std::io::stdin(), &*observer, &stop)
+            .map_err(|error| input::bundle_failure("-".as_ref(), error)),
     };
-    let found = super::input::blocking(work).await?;
+    let found = input::blocking(work).await?;
     context.result(&found, &text(&found))?;
     context.summary(&format!(
         "{} with {} hashed, {} and {} followed in {}",

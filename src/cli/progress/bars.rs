@@ -55,10 +55,7 @@ impl Bars {
         }
         (state.images, state.done) = (images, 0);
         let (template, length) = if bytes > 0 {
-            (
-                "{prefix:>8} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}  {msg}  {eta} left",
-                bytes,
-            )
+            ("{prefix:>8} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}  {msg}  {eta} left", bytes)
         } else {
             ("{prefix:>8} [{bar:24}] {msg}", images as u64)
         };
@@ -95,7 +92,9 @@ impl Observer for Bars {
             Event::Step { name, images, bytes } => self.start_step(&mut state, name, *images, *bytes),
             Event::Begun { content, offset } if content.size >= SMALLEST => {
                 let bar = self.all.insert_before_total(&state, content.size);
-                bar.set_style(style("         {prefix} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}"));
+                bar.set_style(style(
+                    "         {prefix} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}",
+                ));
                 bar.set_prefix(content.digest.short());
                 bar.set_position(*offset);
                 bar.reset_eta();

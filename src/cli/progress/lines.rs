@@ -40,13 +40,18 @@ impl Observer for Lines {
         let line = match event {
             Event::Step { name, images, bytes } => {
                 (state.step, state.images, state.done, state.total, state.moved) = (name, *images, 0, *bytes, 0);
-                (*bytes > 0).then(|| format!("{name}: {}, {} to move", report::count(*images, "image"), report::bytes(*bytes)))
+                (*bytes > 0)
+                    .then(|| format!("{name}: {}, {} to move", report::count(*images, "image"), report::bytes(*bytes)))
             }
             Event::Moved { bytes, .. } => {
                 state.moved += bytes;
                 (state.last.elapsed() > SIGN_OF_LIFE).then(|| {
                     let (step, images, done) = (state.step, state.images, state.done);
-                    format!("{step}: {done} of {images} images, {} of {}", report::bytes(state.moved), report::bytes(state.total))
+                    format!(
+                        "{step}: {done} of {images} images, {} of {}",
+                        report::bytes(state.moved),
+                        report::bytes(state.total)
+                    )
                 })
             }
             Event::Rewound { bytes, .. } => {

@@ -44,12 +44,14 @@ impl Sample {
         let name: RepositoryName = name.parse().unwrap();
         let root = *revisions.last().unwrap();
         let tag = |tag: &&str| -> Tag { tag.parse().unwrap() };
+        let position = |digest: &Digest| self.contents.blobs.iter().position(|blob| blob.digest == *digest);
+        let contents: Vec<usize> = revisions.iter().chain(layers).filter_map(position).collect();
         self.contents.images.extend(tags.iter().map(|text| Image {
             name: name.clone(),
             tag: Some(tag(text)),
             digest: root,
             media_type: MediaType::OciManifest,
-            size: Some(7),
+            contents: contents.clone(),
             platforms: vec!["linux/amd64".parse().unwrap()],
             group: None,
             source: Some(format!("docker.io/{name}:{text}").into()),

@@ -1,0 +1,107 @@
+//! One repository of a bundle at rest as a source for the copy engine.
+
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::task;
+
+use super::{OpenBlob, OpenBundle};
+use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source};
+use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Version};
+
+/// Bytes read at a time.
+const CHUNK: usize = 512 * 1024;
+
+/// A repository of a bundle.
+#[derive(Debug)]
+pub struct BundleSource {
+    bundle: OpenBundle,
+    name: RepositoryName,
+    place: Place,
+}
+
+impl OpenBundle {
+    /// A repository of this bundle. `label` is what the bundle is called in messages.
+    pub fn source(&self, label: &str, name: &RepositoryName) -> BundleSource {
+        BundleSource { bundle: self.clone(), name: name.clone(), place: Place::local(label, Some(name)) }
+    }
+
+    /// The bytes of a manifest or another small blob, checked against its digest; `None` where the bundle does
+    /// not hold it.
+    pub fn small(&self, digest: &Digest) -> Result<Option<Bytes>> {
+        let Some(mut blob) = self.blob(digest) else { return Ok(None) };
+        if blob.size() > MANIFEST_LIMIT {
+            let problem = format!("{digest} has {} bytes, too many for a manifest", blob.size());
+            return Err(EndpointError::new(Fault::Rejected, problem));
+        }
+        let mut bytes = Vec::new();
+        blob.read_to_end(&mut bytes).map_err(EndpointError::io)?;
+        let found = Digest::of(digest.algorithm(), &bytes);
+        if found != *digest {
+            let mismatch = crate::endpoint::Mismatch::Digest { expected: *digest, found };
+            return Err(EndpointError::new(Fault::Corrupt, mismatch));
+        }
+        Ok(Some(bytes.into()))
+    }
+}
+
+impl BundleSource {
+    fn find(&self, version: &Version) -> Result<Digest> {
+        let links = self.bundle.header().repositories().iter().find(|links| links.name == self.name);
+        let found = links.and_then(|links| match version {
+            Version::Tag(tag) => links.tags.iter().find(|link| link.name == *tag).map(|link| link.digest),
+            Version::Digest(digest) => links.revisions.contains(digest).then_some(*digest),
+        });
+        found.ok_or_else(|| EndpointError::new(Fault::Missing, format!("there is no {version} of {}", self.place)))
+    }
+}
+
+#[async_trait]
+impl Source for BundleSource {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
+        Ok(self.manifest(version).await?.0)
+    }
+
+    async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
+        let digest = self.find(version)?;
+        let bundle = self.bundle.clone();
+        let read = blocking(move || bundle.small(&digest)).await?;
+        let bytes = read.ok_or_else(|| EndpointError::new(Fault::Missing, format!("{digest} is not in the bundle")))?;
+        let manifest = Manifest::parse(&MediaType::Other("".into()), &bytes)
+            .map_err(|error| EndpointError::new(Fault::Rejected, error))?;
+        Ok((Descriptor::new(manifest.media_type, digest, bytes.len() as u64), bytes))
+    }
+
+    async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
+        let missing = || EndpointError::new(Fault::Missing, format!("{} is not in the bundle", content.digest));
+        let mut blob = self.bundle.blob(&content.digest).ok_or_else(missing)?;
+        blob.seek(SeekFrom::Start(offset)).map_err(EndpointError::io)?;
+        let chunks = futures_util::stream::unfold(Some(blob), |blob| async {
+            let mut blob = blob?;
+            match blocking(move || read(&mut blob).map(|bytes| (blob, bytes)).map_err(EndpointError::io)).await {
+                Ok((_, bytes)) if bytes.is_empty() => None,
+                Ok((blob, bytes)) => Some((Ok(bytes), Some(blob))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(chunks.boxed())
+    }
+}
+
+/// The next bytes of a blob; none at its end.
+fn read(blob: &mut OpenBlob) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(CHUNK);
+    blob.by_ref().take(CHUNK as u64).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// Runs file work where it may take its time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    task::spawn_blocking(work).await.map_err(|stopped| EndpointError::new(Fault::Other, stopped))?
+}

@@ -1,0 +1,66 @@
+//! `hod ls`: the images of a store or bundle, with what they share.
+
+use std::process::ExitCode;
+
+use super::input::{self, Target};
+use crate::bundle::{BundleReader, OpenBundle};
+use crate::cli::args::LsArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report::{self, Align};
+use crate::cli::terminal;
+use crate::pipeline::contents::ContentsReader;
+use crate::pipeline::listing::Listing;
+
+pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitCode, Failure> {
+    let target = input::target(&args.target)?;
+    let listing = input::blocking(move || match target {
+        Target::Store(store) => {
+            let images = ContentsReader::new(&store).images();
+            let images = images.map_err(|error| Failure::of(Kind::Failed, error))?;
+            Ok(Listing::of_images(&images))
+        }
+        Target::Bundle(path) => {
+            let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
+            Ok(Listing::of_header(bundle.header()))
+        }
+        Target::Stream => {
+            let reader = BundleReader::new(std::io::stdin());
+            let reader = reader.map_err(|error| input::bundle_failure("-".as_ref(), error))?;
+            Ok(Listing::of_header(reader.header()))
+        }
+    })
+    .await?;
+    context.result(&listing, &text(&listing))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(listing: &Listing) -> String {
+    let head = [
+        ("IMAGE", Align::Left),
+        ("DIGEST", Align::Left),
+        ("PLATFORMS", Align::Left),
+        ("SIZE", Align::Right),
+        ("ONLY HERE", Align::Right),
+    ];
+    let rows: Vec<Vec<String>> = listing
+        .images
+        .iter()
+        .map(|image| {
+            vec![
+                image.name.clone(),
+                image.digest.short(),
+                terminal::printable(&image.platforms.join(",")),
+                report::bytes(image.size),
+                report::bytes(image.unique),
+            ]
+        })
+        .collect();
+    format!(
+        "{}\n{}, {} in all, {} without what they share\n",
+        report::table(&head, &rows),
+        report::count(listing.images.len(), "image"),
+        report::bytes(listing.bytes_of_images),
+        report::bytes(listing.bytes_unique),
+    )
+}

@@ -1,0 +1,140 @@
+//! `hod pack`: a store, or a list's share of it, into one file.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::input;
+use crate::bundle::{Compression, Header, Written};
+use crate::cli::args::PackArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::observe::{Observer, Stop};
+use crate::pipeline::contents::Held;
+use crate::pipeline::pack::{self, PackError};
+use crate::store::Store;
+
+pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<ExitCode, Failure> {
+    let store = input::store(&args.store)?;
+    let images = input::chosen(context, &store, &args.images).await?;
+    if images.is_empty() {
+        return Err(Failure::new(Kind::Failed, format!("{} has no images to pack", args.store.display())));
+    }
+    let header = pack::header(&images, source_date_epoch()?).map_err(failure)?;
+    let count = images.len();
+    let job = Job {
+        store,
+        images,
+        header: header.clone(),
+        compression: compression(&args.output)?,
+        output: args.output.clone(),
+        observer: context.observer(),
+        stop: context.stop.clone(),
+    };
+    let written = input::blocking(move || job.run()).await?;
+    let document = json!({
+        "bundle": written.id,
+        "file": args.output,
+        "bytes": written.bytes,
+        "images": count,
+        "blobs": header.blobs().len(),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    });
+    if args.output == Path::new("-") || context.is_text() {
+        context.summary(&format!(
+            "{} with {} in {}: {} in {}",
+            report::count(count, "image"),
+            report::count(header.blobs().len(), "blob"),
+            args.output.display(),
+            report::bytes(written.bytes),
+            report::time(context.begun.elapsed()),
+        ));
+    } else {
+        context.result(&document, "")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The time of all members: `SOURCE_DATE_EPOCH` or 0 (reproducible-builds.org).
+fn source_date_epoch() -> Result<u64, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
+            Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is {text:?}, which is no number of seconds"))
+        }),
+        _ => Ok(0),
+    }
+}
+
+fn compression(output: &Path) -> Result<Compression, Failure> {
+    let name = output.to_string_lossy();
+    if name == "-" || name.ends_with(".tar") {
+        Ok(Compression::None)
+    } else if name.ends_with(".tar.zst") || name.ends_with(".tzst") {
+        Ok(Compression::Zstd { threads: std::thread::available_parallelism().map_or(1, usize::from) })
+    } else {
+        Err(Failure::new(Kind::Usage, format!("{name} says nothing of its format"))
+            .hint("name the bundle *.tar, or *.tar.zst to compress it"))
+    }
+}
+
+fn failure(error: PackError) -> Failure {
+    let kind = match &error {
+        PackError::Blob { .. } => Kind::Corrupt,
+        PackError::Stopped => return Failure::interrupted(),
+        _ => Kind::Failed,
+    };
+    let failure = Failure::of(kind, error);
+    if kind == Kind::Corrupt {
+        return failure.hint("nothing was written; check the store with hod verify, and pull what is damaged again");
+    }
+    failure
+}
+
+/// What the thread that writes needs.
+struct Job {
+    store: Store,
+    images: Vec<Held>,
+    header: Header,
+    compression: Compression,
+    output: PathBuf,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+}
+
+impl Job {
+    fn run(self) -> Result<Written, Failure> {
+        if self.output == Path::new("-") {
+            let (mut out, written) = self.write(std::io::stdout().lock())?;
+            out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
+            return Ok(written);
+        }
+        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = self.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
+        let written = self.write_file(&partial, folder);
+        if written.is_err() {
+            let _ = fs_err::remove_file(&partial);
+        }
+        written
+    }
+
+    /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.
+    fn write_file(&self, partial: &Path, folder: &Path) -> Result<Written, Failure> {
+        let failed = |error| Failure::of(Kind::Failed, error);
+        let file = fs_err::File::create(partial).map_err(failed)?;
+        let (file, written) = self.write(file)?;
+        file.sync_all().map_err(failed)?;
+        fs_err::rename(partial, &self.output).map_err(failed)?;
+        crate::fs::sync_directory(folder).map_err(failed)?;
+        Ok(written)
+    }
+
+    fn write<W: Write>(&self, out: W) -> Result<(W, Written), Failure> {
+        let watch = (&*self.observer, &self.stop);
+        pack::pack(&self.store, &self.images, &self.header, out, self.compression, watch).map_err(failure)
+    }
+}

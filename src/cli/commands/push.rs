@@ -1,0 +1,143 @@
+//! `hod push`: the images of a store or bundle into a registry.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::input::{self, Target};
+use crate::bundle::OpenBundle;
+use crate::cli::args::{IndexArg, PushArgs};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::copy::Engine;
+use crate::endpoint::{Placed, Source};
+use crate::pipeline::contents::Held;
+use crate::pipeline::index_policy::IndexPolicy;
+use crate::pipeline::push::{Destination, Outbound, PushOptions, PushReceipt, push};
+use crate::pipeline::push_stream::{StreamError, push_stream};
+use crate::registry::Registries;
+
+pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
+    let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast };
+    let registries = context.registries(&args.registry)?;
+    let engine = context.engine(&args.retry);
+    let receipt = match input::target(&args.source)? {
+        Target::Stream => stream(context, &args, &engine, &registries, &options).await?,
+        target => {
+            let images = outbound(context, &args, target).await?;
+            push(&engine, &registries, images, &options).await
+        }
+    };
+    report_push(context, &receipt)?;
+    end(context, &receipt)
+}
+
+const fn policy(arg: IndexArg) -> IndexPolicy {
+    match arg {
+        IndexArg::Auto => IndexPolicy::Auto,
+        IndexArg::Sparse => IndexPolicy::Sparse,
+        IndexArg::Full => IndexPolicy::Full,
+        IndexArg::Rewrite => IndexPolicy::Rewrite,
+        IndexArg::Child => IndexPolicy::Child,
+    }
+}
+
+/// The images to push, with where each is read from.
+async fn outbound(context: &Context, args: &PushArgs, target: Target) -> Result<Vec<Outbound>, Failure> {
+    match target {
+        Target::Store(store) => {
+            let images = input::chosen(context, &store, &args.images).await?;
+            let source = |held: &Held| -> Arc<dyn Source> { Arc::new(store.repository(&held.name.repository)) };
+            Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
+        }
+        Target::Bundle(path) => {
+            let label = path.display().to_string();
+            let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
+            let images = input::chosen(context, &bundle, &args.images).await?;
+            let source = |held: &Held| -> Arc<dyn Source> { Arc::new(bundle.source(&label, &held.name.repository)) };
+            Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
+        }
+        Target::Stream => Ok(Vec::new()),
+    }
+}
+
+async fn stream(
+    context: &Context,
+    args: &PushArgs,
+    engine: &Engine,
+    registries: &Registries,
+    options: &PushOptions,
+) -> Result<PushReceipt, Failure> {
+    let wanted = input::wanted(context, &args.images)?;
+    let wanted = wanted.map(|list| (list, input::resolve_options(&args.images, false)));
+    let pushed = push_stream(engine, registries, std::io::stdin(), wanted, options, &context.stop).await;
+    pushed.map_err(|error| match error {
+        StreamError::Bundle(error) => input::bundle_failure("-".as_ref(), error),
+        StreamError::Stopped => Failure::interrupted(),
+        StreamError::Unmatched(unmatched) => input::unmatched(context, &unmatched),
+        error => Failure::of(Kind::Failed, error),
+    })
+}
+
+fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> {
+    context.close();
+    let sum = |placed| receipt.images.iter().map(|image| image.copied.bytes(placed)).sum::<u64>();
+    let changed = receipt.images.iter().filter_map(|image| image.changed_to.map(|new| (image, new)));
+    for (image, new) in changed.clone() {
+        context.say(&format!("note: {} has a new digest at the registry: {} → {new}", image.label, image.digest));
+    }
+    if context.is_text() {
+        let unchanged = receipt.images.iter().filter(|image| image.copied.unchanged).count();
+        context.summary(&format!(
+            "{} pushed, {unchanged} unchanged · {} sent, {} mounted, in {}",
+            report::count(receipt.images.len() - unchanged, "image"),
+            report::bytes(sum(Placed::Written)),
+            report::bytes(sum(Placed::Mounted)),
+            report::time(context.begun.elapsed()),
+        ));
+        return Ok(());
+    }
+    let images: Vec<_> = receipt
+        .images
+        .iter()
+        .map(|image| {
+            json!({
+                "name": image.label,
+                "destination": image.destination,
+                "digest": image.digest,
+                "pushedDigest": image.changed_to.unwrap_or(image.digest),
+                "unchanged": image.copied.unchanged,
+            })
+        })
+        .collect();
+    let failed: Vec<_> = receipt
+        .failed
+        .iter()
+        .map(|(name, error)| json!({ "name": name, "causes": crate::cli::failure::causes("", Some(error)) }))
+        .collect();
+    let document = json!({
+        "images": images,
+        "failed": failed,
+        "bytesSent": sum(Placed::Written),
+        "bytesMounted": sum(Placed::Mounted),
+        "bytesAlreadyThere": sum(Placed::AlreadyThere),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    });
+    context.result(&document, "")
+}
+
+fn end(context: &Context, receipt: &PushReceipt) -> Result<ExitCode, Failure> {
+    if receipt.failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, error) in &receipt.failed {
+        context.print_error(name, error);
+    }
+    let all = receipt.images.len() + receipt.failed.len();
+    let message = format!("{} of {} not pushed", receipt.failed.len(), report::count(all, "image"));
+    let kind = if receipt.images.is_empty() || receipt.stopped_early { Kind::Failed } else { Kind::Partial };
+    Err(Failure::new(kind, message))
+}

@@ -1,0 +1,97 @@
+//! `hod unpack`: a bundle into a registry root.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::input;
+use crate::cli::args::{OnExistingTag, UnpackArgs};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::pipeline::unpack::{ExistingTags, TagChange, UnpackError, Unpacked, unpack};
+use crate::store::Store;
+
+pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
+    let input: Box<dyn Read + Send> = if args.bundle == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(fs_err::File::open(&args.bundle).map_err(|error| Failure::of(Kind::Failed, error))?)
+    };
+    let store = Store::create(&args.root).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let existing = match args.on_existing_tag {
+        OnExistingTag::Overwrite => ExistingTags::Overwrite,
+        OnExistingTag::Skip => ExistingTags::Skip,
+        OnExistingTag::Error => ExistingTags::Refuse,
+    };
+    let (observer, stop, bundle) = (context.observer(), context.stop.clone(), args.bundle.clone());
+    let done = input::blocking(move || {
+        unpack(input, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
+    })
+    .await?;
+    context.result(&document(context, &done), &lines(&done))?;
+    context.summary(&format!(
+        "{} unpacked to {}: {} new ({}), {} there before ({}), in {}",
+        report::count(done.header.images().len(), "image"),
+        args.root.display(),
+        report::count(done.written.0, "blob"),
+        report::bytes(done.written.1),
+        report::count(done.there.0, "blob"),
+        report::bytes(done.there.1),
+        report::time(context.begun.elapsed()),
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+const fn word(change: TagChange) -> &'static str {
+    match change {
+        TagChange::New => "new",
+        TagChange::Same => "unchanged",
+        TagChange::Moved => "moved",
+        TagChange::Skipped => "skipped",
+    }
+}
+
+/// One line a tag, and one an image that has none.
+fn lines(done: &Unpacked) -> String {
+    let tags =
+        done.tags.iter().map(|(name, tag, digest, change)| format!("{name}:{tag}  {digest}  {}\n", word(*change)));
+    let untagged = done.header.images().iter().filter(|image| image.tag.is_none());
+    tags.chain(untagged.map(|image| format!("{}\n", image.label()))).collect()
+}
+
+fn document(context: &Context, done: &Unpacked) -> serde_json::Value {
+    let tags: Vec<_> = done
+        .tags
+        .iter()
+        .map(|(name, tag, digest, change)| json!({ "name": format!("{name}:{tag}"), "digest": digest, "change": word(*change) }))
+        .collect();
+    json!({
+        "bundle": done.header.id(),
+        "images": done.header.images().len(),
+        "tags": tags,
+        "written": { "count": done.written.0, "bytes": done.written.1 },
+        "alreadyThere": { "count": done.there.0, "bytes": done.there.1 },
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    })
+}
+
+fn failure(bundle: &Path, error: UnpackError) -> Failure {
+    match error {
+        UnpackError::Bundle(error) => input::bundle_failure(bundle, error),
+        UnpackError::Stopped => Failure::interrupted(),
+        UnpackError::Required { ref missing, .. } => {
+            let list: Vec<String> = missing.iter().map(|content| content.digest.to_string()).collect();
+            Failure::of(Kind::Required, error).hint(format!("nothing was written; missing: {}", list.join(", ")))
+        }
+        UnpackError::Full { needed, free, .. } => Failure::of(Kind::Failed, error)
+            .hint(format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))),
+        UnpackError::Tags { ref tags, .. } => {
+            let list = tags.join(", ");
+            Failure::of(Kind::Failed, error).hint(format!("nothing was written; they are {list}"))
+        }
+        error => Failure::of(Kind::Failed, error),
+    }
+}
