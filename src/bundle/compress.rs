@@ -19,8 +19,8 @@ use super::seek_table::{self, FrameLengths};
 /// The level of compression. Layers are compressed already, so that higher levels gain little: of 52 MB of gzip,
 /// level 1 saves 0.9 %, level 3 1.3 %, at well above the speed of disks.
 const LEVEL: i32 = 3;
-/// More threads would need more than about 32 MiB of buffers.
-const THREADS_LIMIT: usize = 6;
+/// More threads would need more than 32 MiB of buffers.
+const THREADS_LIMIT: usize = 4;
 
 /// A frame to be compressed, and where the result goes.
 struct Job {

@@ -21,6 +21,16 @@ pub enum Holds {
     Folder,
 }
 
+impl Holds {
+    /// The content of a folder or link, which the header alone decides; empty for a blob.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Link(digest) => digest.to_string(),
+            Self::Blob(_) | Self::Folder => String::new(),
+        }
+    }
+}
+
 /// A member of a bundle after its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -109,10 +119,7 @@ impl Header {
     pub(super) fn link_members(&self) -> impl Iterator<Item = Member> {
         let mut start = self.blobs().last().map_or(0, |blob| blob.offset + padded(blob.size));
         links(self.repositories()).map(move |(entry, holds)| {
-            let size = match holds {
-                Holds::Link(digest) => digest.to_string().len() as u64,
-                _ => 0,
-            };
+            let size = holds.text().len() as u64;
             let offset = start + ustar::head_length(&tar_path(&entry));
             let member = Member { entry, holds, start, offset, size };
             start = member.end();

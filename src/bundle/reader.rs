@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::sync::Arc;
 
 use super::expand::Expanded;
-use super::members::{Holds, Member};
+use super::members::Member;
 use super::tape::Tape;
 use super::ustar::END;
 use super::{BundleError, Header, Result, frame};
@@ -114,11 +114,7 @@ impl<R: Read> BundleReader<R> {
         }
         let Self { mut tape, header, .. } = self;
         for member in header.link_members() {
-            let text = match member.holds {
-                Holds::Link(digest) => digest.to_string(),
-                Holds::Blob(_) | Holds::Folder => String::new(),
-            };
-            tape.expect_member(&member, text.as_bytes(), header.mtime())?;
+            tape.expect_member(&member, header.mtime())?;
         }
         tape.expect_head(&END, &|| "the end of the archive".to_owned())?;
         tape.expect_end(FILL_LIMIT)?;

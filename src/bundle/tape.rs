@@ -86,7 +86,7 @@ impl<S: Read> Tape<S> {
     }
 
     /// Reads a content that must be this one, with what fills its last block.
-    pub(super) fn expect_content(&mut self, content: &[u8], member: &dyn Fn() -> String) -> Result<()> {
+    fn expect_content(&mut self, content: &[u8], member: &dyn Fn() -> String) -> Result<()> {
         let offset = self.position;
         let mut found = vec![0; content.len()];
         self.fill(&mut found, member)?;
@@ -110,11 +110,11 @@ impl<S: Read> Tape<S> {
         }
     }
 
-    /// Reads folders and links after the last blob.
-    pub(super) fn expect_member(&mut self, member: &Member, content: &[u8], mtime: u64) -> Result<()> {
+    /// Reads a folder or link.
+    pub(super) fn expect_member(&mut self, member: &Member, mtime: u64) -> Result<()> {
         let name = || member.entry.to_string();
         self.expect_head(&member.head(mtime), &name)?;
-        self.expect_content(content, &name)
+        self.expect_content(member.holds.text().as_bytes(), &name)
     }
 
     /// Reads to the end, where at most so many bytes may follow, all of them zero.

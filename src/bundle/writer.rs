@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufWriter, Read, Write};
 
 use super::compress::Frames;
-use super::members::{Holds, Member, header_head, signature_head};
+use super::members::{Member, header_head, signature_head};
 use super::tape::SIGNATURE_LIMIT;
 use super::ustar::{END, padded};
 use super::{BundleError, Header, Result};
@@ -164,10 +164,7 @@ impl<'a, W: Write> Writer<'a, W> {
         }
         let mtime = self.header.mtime();
         let mut link = |member: &Member| {
-            let text = match member.holds {
-                Holds::Link(digest) => digest.to_string(),
-                Holds::Blob(_) | Holds::Folder => String::new(),
-            };
+            let text = member.holds.text();
             self.out.member(&member.head(mtime), text.as_bytes())
         };
         self.header.link_members().try_for_each(|member| link(&member)).map_err(BundleError::Write)?;

@@ -20,8 +20,7 @@ fn expected(sample: &Sample) -> Tree {
     for member in header.members() {
         let content = match member.holds {
             Holds::Blob(index) => sample.bytes[&header.blobs()[index].digest].clone(),
-            Holds::Link(digest) => digest.to_string().into_bytes(),
-            Holds::Folder => Vec::new(),
+            holds => holds.text().into_bytes(),
         };
         let mode = if member.entry.is_folder() { 0o755 } else { 0o644 };
         tree.insert(member.entry.to_string(), (mode, content));
