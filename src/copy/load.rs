@@ -123,7 +123,7 @@ impl Engine {
         descriptor.media_type = manifest.media_type.clone();
         descriptor.size = bytes.len() as u64;
         let depth = depth.checked_sub(1).ok_or(CopyError::Nesting(descriptor.digest))?;
-        let chosen = platforms.choose(manifest.children())?;
+        let chosen = if manifest.media_type.is_index() { platforms.choose(manifest.children())? } else { Vec::new() };
         let mut absent = manifest.children().to_vec();
         let mut loading = Vec::with_capacity(chosen.len());
         for position in chosen.into_iter().rev() {
