@@ -96,9 +96,13 @@ impl Context {
 
     /// Says something on standard error, unless the user wants quiet.
     pub(super) fn say(&self, line: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            self.insist(line);
         }
+    }
+
+    /// Says something on standard error in any case.
+    fn insist(&self, line: &str) {
         match &self.bars {
             Some(bars) => bars.say(line),
             None => terminal::say(line),
@@ -112,9 +116,14 @@ impl Context {
         }
     }
 
+    /// What begins red and bold text, and what ends it.
+    const fn colours(&self) -> (&'static str, &'static str, &'static str) {
+        if self.colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") }
+    }
+
     /// Prints why a command failed.
     pub(super) fn print_failure(&self, failure: &Failure) {
-        let (red, bold, off) = if self.colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+        let (red, bold, off) = self.colours();
         let mut lines = failure.lines().into_iter();
         let first = lines.next().unwrap_or_default();
         terminal::say(&format!("{red}error{off}: {}", terminal::printable(&first)));
@@ -129,12 +138,13 @@ impl Context {
     /// Prints why one image failed, while the others go on.
     pub(super) fn print_error(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
         let message = format!("{what}: {error}");
-        self.say(&format!("error: {}", terminal::printable(&message)));
+        let (red, bold, off) = self.colours();
+        self.insist(&format!("{red}error{off}: {}", terminal::printable(&message)));
         for cause in failure::causes(&message, error.source()) {
-            self.say(&format!("  caused by: {}", terminal::printable(&cause)));
+            self.insist(&format!("  caused by: {}", terminal::printable(&cause)));
         }
         if let Some(hint) = failure::hint(error) {
-            self.say(&format!("  hint: {hint}"));
+            self.insist(&format!("  {bold}hint{off}: {hint}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 
 use super::contents::Held;
 use super::index_policy::{FormError, IndexPolicy, only_child, rewritten};
-use crate::copy::{Copied, CopyError, Engine};
+use crate::copy::{Copied, CopyError, Engine, Side};
 use crate::endpoint::{Fault, Placed, Sink, Source};
 use crate::observe::Event;
 use crate::oci::{Digest, Graph, NameError, Reference, ReferenceError, RepositoryName, Tag};
@@ -251,7 +251,13 @@ async fn other_form(
 
 /// Whether a registry says that it wants the children that an index names.
 fn refuses_index(error: &CopyError) -> bool {
-    matches!(error, CopyError::Publish { .. }) && matches!(error.fault(), Some(Fault::Incomplete | Fault::Rejected))
+    let about_manifest = match error {
+        CopyError::Publish { .. } => true,
+        // An index within the index.
+        CopyError::Content { what, side, .. } => *what == "manifest" && *side == Side::Destination,
+        _ => false,
+    };
+    about_manifest && matches!(error.fault(), Some(Fault::Incomplete | Fault::Rejected))
 }
 
 fn destination_name(options: &PushOptions, name: &RepositoryName, tag: Option<&Tag>, digest: &Digest) -> String {

@@ -193,7 +193,7 @@ pub async fn resolve(
         match result {
             Ok(image) => resolution.images.push(image),
             Err(error) => {
-                engine.observer().on(&Event::ImageFailed { name: &line.text, cause: &error });
+                engine.observer().on(&Event::ImageFailed { name: &line.reference.to_string(), cause: &error });
                 resolution.failed.push(Failed { line, error });
                 if options.fail_fast {
                     break;

@@ -39,7 +39,9 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     }
     context.close();
     if context.is_text() {
-        context.summary(&summary(context, &receipt));
+        if !receipt.images.is_empty() {
+            context.summary(&summary(context, &receipt));
+        }
     } else {
         context.result(&document(context, &receipt), "")?;
     }
@@ -57,7 +59,7 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
         return Ok(ExitCode::SUCCESS);
     }
     for Failed { line, error } in &receipt.failed {
-        context.print_error(&format!("{}: {}", line.origin, line.text), error);
+        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
     }
     let failed = receipt.failed.len();
     let message = format!("{failed} of {} failed", report::count(listed, "image"));
@@ -65,8 +67,10 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
     let failure = Failure::new(kind, message);
     Err(if receipt.stopped_early {
         failure.hint("stopped at the first failure; without --fail-fast the other images are fetched")
-    } else {
+    } else if kind == Kind::Partial {
         failure.hint("the other images are done; run the same command again for those that failed")
+    } else {
+        failure
     })
 }
 

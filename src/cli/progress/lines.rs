@@ -40,8 +40,10 @@ impl Observer for Lines {
         let line = match event {
             Event::Step { name, images, bytes } => {
                 (state.step, state.images, state.done, state.total, state.moved) = (name, *images, 0, *bytes, 0);
-                (*bytes > 0)
-                    .then(|| format!("{name}: {}, {} to move", report::count(*images, "image"), report::bytes(*bytes)))
+                (*bytes > 0).then(|| match images {
+                    0 => format!("{name}: {}", report::bytes(*bytes)),
+                    _ => format!("{name}: {}, {}", report::count(*images, "image"), report::bytes(*bytes)),
+                })
             }
             Event::Moved { bytes, .. } => {
                 state.moved += bytes;
