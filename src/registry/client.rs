@@ -295,9 +295,9 @@ mod tests {
         let repository = super::super::Registries::new(settings).repository(&host, &"a".parse().unwrap());
         let error = repository.open(&brick(), 0).await.err().unwrap();
         assert_eq!(error.fault(), Fault::Unreachable);
-        drop(listener);
-        let settings = Settings::default();
-        let repository = super::super::Registries::new(settings).repository(&host, &"a".parse().unwrap());
+        // Nobody listens on the port of tcpmux.
+        let registries = super::super::Registries::new(Settings::default());
+        let repository = registries.repository("127.0.0.1:1", &"a".parse().unwrap());
         let error = repository.open(&brick(), 0).await.err().unwrap();
         assert_eq!(error.fault(), Fault::Unreachable);
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("refused"), "{error}");

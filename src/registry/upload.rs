@@ -205,10 +205,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_without_what_a_manifest_names_says_so() {
-        let server = Server::start(|_| {
-            reply(400, &[], r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#)
-        })
-        .await;
+        let refusal = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+        let server =
+            Server::start(move |seen| reply(if seen.target == "/v2/" { 200 } else { 400 }, &[], refusal)).await;
         let (_, repository) = server.repository("a", Settings::default());
         let manifest = Bytes::from_static(b"{}");
         let root = Descriptor::of(MediaType::OciIndex, &manifest);
