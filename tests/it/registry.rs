@@ -217,7 +217,7 @@ async fn lists_and_deletes() {
         tags.iter().map(Tag::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(tags().await, "1 2 3");
-    assert_eq!(registries.catalog(registry.host()).await.unwrap(), [name.clone()]);
+    assert_eq!(registries.catalog(registry.host()).await.unwrap(), std::slice::from_ref(&name));
     sink.delete(&one.digest()).await.unwrap();
     assert_eq!(tags().await, "3");
     assert_eq!(sink.delete(&one.digest()).await.unwrap_err().fault(), Fault::Missing);
