@@ -132,6 +132,8 @@ fn plain(body: &[u8]) -> Option<Reason> {
 fn text(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
+        serde_json::Value::Object(fields) if fields.is_empty() => String::new(),
+        serde_json::Value::Array(items) if items.is_empty() => String::new(),
         serde_json::Value::String(text) => clean(text),
         other => clean(&other.to_string()),
     }
@@ -175,7 +177,7 @@ mod tests {
             shown(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"1"}}]}"#),
             r#" (MANIFEST_UNKNOWN: manifest unknown: {"Tag":"1"})"#
         );
-        assert_eq!(shown(r#"{"errors":[{"code":"A"},{"message":"b"}]}"#), " (A; b)");
+        assert_eq!(shown(r#"{"errors":[{"code":"A","detail":{}},{"message":"b","detail":[]}]}"#), " (A; b)");
         assert_eq!(shown(r#"{"details":"incorrect username or password"}"#), " (incorrect username or password)");
         assert_eq!(shown(r#"{"error":"invalid_grant","error_description":"x"}"#), " (invalid_grant: x)");
         assert_eq!(shown("404 page not found\n"), " (404 page not found)");

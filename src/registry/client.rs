@@ -4,6 +4,7 @@
 //! alone, and an encrypted way stays encrypted. Nothing is retried here except that a request
 //! is sent once more when the registry asks who is there.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::secret::redacted;
 const REDIRECTS: usize = 10;
 
 /// What is sent with a request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Payload {
     /// Nothing.
     #[default]
@@ -35,6 +36,18 @@ pub(super) enum Payload {
     Stream(Box<UploadBody>),
     /// What is left of a stream.
     Spent,
+}
+
+/// The bytes stay out of it: a request for a token holds a secret.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Stream(body) => body.fmt(f),
+            Self::Spent => f.write_str("Spent"),
+        }
+    }
 }
 
 /// A request to a registry.
@@ -295,9 +308,9 @@ mod tests {
         let repository = super::super::Registries::new(settings).repository(&host, &"a".parse().unwrap());
         let error = repository.open(&brick(), 0).await.err().unwrap();
         assert_eq!(error.fault(), Fault::Unreachable);
-        drop(listener);
-        let settings = Settings::default();
-        let repository = super::super::Registries::new(settings).repository(&host, &"a".parse().unwrap());
+        // Nobody listens on the port of tcpmux.
+        let registries = super::super::Registries::new(Settings::default());
+        let repository = registries.repository("127.0.0.1:1", &"a".parse().unwrap());
         let error = repository.open(&brick(), 0).await.err().unwrap();
         assert_eq!(error.fault(), Fault::Unreachable);
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("refused"), "{error}");

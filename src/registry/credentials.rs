@@ -288,3 +288,93 @@ fn normal_host(host: &str) -> &str {
         host => host,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with a file of entries and, where a script is given, a helper called `test`.
+    async fn keyring(files: &[&str], helper: &str) -> (tempfile::TempDir, CredentialSources) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: String| folder.path().join(name);
+        for (position, content) in files.iter().enumerate() {
+            fs_err::write(path(format!("{position}.json")), content).unwrap();
+        }
+        if !helper.is_empty() {
+            // Written by another process: had this one the file open, a fork elsewhere could keep it busy.
+            let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 755 "$0""#;
+            let program = path("docker-credential-test".to_owned());
+            let mut shell = tokio::process::Command::new("sh");
+            assert!(shell.arg("-c").arg(write).arg(program).arg(helper).status().await.unwrap().success());
+        }
+        let files = (0..files.len()).map(|position| path(format!("{position}.json"))).collect();
+        let search_path = folder.path().as_os_str().to_owned();
+        (folder, CredentialSources { files, search_path, ..CredentialSources::default() })
+    }
+
+    async fn user(sources: &CredentialSources, host: &str) -> Result<String, CredentialsError> {
+        let login = Keyring::new(sources.clone()).find(host, None).await?;
+        Ok(login.map_or("nobody".to_owned(), |login| match login.credentials {
+            Credentials::Password { username, .. } => username,
+            other => format!("{other:?}"),
+        }))
+    }
+
+    const ENTRY: &str = r#"{"auths":{"a.example":{"auth":"bWU6MQ=="}}}"#;
+
+    #[tokio::test]
+    async fn flags_come_before_files() {
+        let (_folder, sources) = keyring(&[ENTRY], "").await;
+        assert_eq!(user(&sources, "a.example").await.unwrap(), "me");
+        let anonymous = CredentialSources { anonymous: true, ..sources.clone() };
+        assert_eq!(user(&anonymous, "a.example").await.unwrap(), "nobody");
+        let given = CredentialSources { given: Some(Credentials::from_flag("you:2")), ..sources.clone() };
+        assert_eq!(user(&given, "a.example").await.unwrap(), "you");
+        let one = CredentialSources { authfile: Some("/absent/auth.json".into()), ..sources };
+        assert!(matches!(user(&one, "a.example").await, Err(CredentialsError::Read(_))));
+    }
+
+    #[tokio::test]
+    async fn the_first_file_that_knows_wins() {
+        let other = r#"{"auths":{"a.example":{"auth":"eW91OjI="},"b.example":{"auth":"eW91OjI="}}}"#;
+        let (folder, mut sources) = keyring(&[ENTRY, other], "").await;
+        sources.files.insert(0, folder.path().join("absent.json"));
+        assert_eq!(user(&sources, "a.example").await.unwrap(), "me");
+        assert_eq!(user(&sources, "b.example").await.unwrap(), "you");
+        assert_eq!(user(&sources, "c.example").await.unwrap(), "nobody");
+    }
+
+    #[tokio::test]
+    async fn helpers_come_before_entries() {
+        let helper = r#"read server; case $server in b.example) echo credentials not found in native keychain; exit 1;;
+            esac; printf '{"Username":"%s","Secret":"s"}' "$server""#;
+        let entries = r#""auths":{"a.example":{"auth":"bWU6MQ=="},"b.example":{"auth":"bWU6MQ=="}}"#;
+        let one = format!(r#"{{{entries},"credHelpers":{{"a.example":"test","c.example":"absent"}}}}"#);
+        let (_folder, sources) = keyring(&[&one], helper).await;
+        assert_eq!(user(&sources, "a.example").await.unwrap(), "a.example");
+        assert_eq!(user(&sources, "b.example").await.unwrap(), "me");
+        let error = user(&sources, "c.example").await.unwrap_err().to_string();
+        assert!(error.ends_with("docker-credential-absent, which is not in PATH"), "{error}");
+        let all = format!(r#"{{{entries},"credsStore":"test"}}"#);
+        let (_folder, sources) = keyring(&[&all], helper).await;
+        assert_eq!(user(&sources, "a.example").await.unwrap(), "a.example");
+        assert_eq!(user(&sources, "b.example").await.unwrap(), "me");
+        assert_eq!(user(&sources, "docker.io").await.unwrap(), "https://index.docker.io/v1/");
+        let (_folder, sources) = keyring(&[&all.replace("test", "desktop")], "").await;
+        assert_eq!(user(&sources, "a.example").await.unwrap(), "me");
+        let (_folder, sources) = keyring(&[&all.replace("test", "../x")], "").await;
+        assert!(matches!(user(&sources, "a.example").await, Err(CredentialsError::HelperName { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_asked_once() {
+        let (folder, sources) =
+            keyring(&[r#"{"credsStore":"test"}"#], r#"echo x >> "$0.log"; printf '{"Username":"me","Secret":"s"}'"#)
+                .await;
+        let keyring = Keyring::new(sources);
+        let asked = futures_util::future::join_all((0..8).map(|_| keyring.find("a.example", None))).await;
+        assert!(asked.iter().all(|login| login.as_ref().is_ok_and(Option::is_some)));
+        let log = fs_err::read_to_string(folder.path().join("docker-credential-test.log")).unwrap();
+        assert_eq!(log, "x\n");
+    }
+}

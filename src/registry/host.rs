@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, StatusCode};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -97,8 +97,10 @@ impl Host {
         };
         let plain = Connection { base: base_url(&self.name, "http")?, ..encrypted };
         match self.execute(&plain, &mut ping(&plain), None).await {
+            // What a server of HTTPS says to plain HTTP; so the first try met a passing trouble.
+            Ok(response) if response.status == StatusCode::BAD_REQUEST => Err(first),
             Ok(_) => Ok(plain),
-            Err(_) => Err(first),
+            Err(second) => Err(if matches!(first, RegistryError::Tls { .. }) { second } else { first }),
         }
     }
 }
@@ -211,6 +213,8 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Server, reply};
+    use super::super::{Registries, Settings};
     use super::*;
 
     fn base(name: &str) -> String {
@@ -226,6 +230,17 @@ mod tests {
         for name in ["", "a/b", "a b", "me@host", "host:port", "host:99999", "..\\x", "a?b", "a#b"] {
             assert!(base(name).contains("is not the host of a registry"), "{name:?}: {}", base(name));
         }
+    }
+
+    #[tokio::test]
+    async fn plain_http_has_to_be_answered_as_such() {
+        let ping = async |status: u16| {
+            let server = Server::start(move |_| reply(status, &[], "")).await;
+            Registries::new(Settings::default()).host(&server.host()).connection().await.map(|it| it.base.to_string())
+        };
+        assert!(ping(200).await.unwrap().starts_with("http://127.0.0.1:"));
+        assert!(ping(503).await.unwrap().starts_with("http://127.0.0.1:"));
+        assert!(matches!(ping(400).await, Err(RegistryError::Tls { .. })));
     }
 
     #[test]

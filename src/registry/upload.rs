@@ -179,6 +179,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upload_that_nobody_reads_ends() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer_and_fall_silent(stream));
+            }
+        });
+        let limit = Duration::from_millis(200);
+        let settings = Settings { stall_timeout: limit, ..Settings::default() };
+        let repository = super::super::Registries::new(settings).repository(&host, &"a".parse().unwrap());
+        let (blob, bytes) = content(64 * 1024 * 1024);
+        let chunks: Vec<_> = bytes.chunks(64 * 1024).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
+        let body = Verified::new(&blob, Prefix::none(blob.digest.algorithm()), stream::iter(chunks).boxed());
+        let error = repository.put(&blob, body).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::Unreachable);
+        assert!(error.to_string().contains("nothing moved to or from"), "{error}");
+    }
+
+    /// Begins an upload and does not read a byte of its body.
+    async fn answer_and_fall_silent(mut stream: tokio::net::TcpStream) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut head = Vec::new();
+        while let Ok(byte) = stream.read_u8().await {
+            head.push(byte);
+            if !head.ends_with(b"\r\n\r\n") {
+                continue;
+            }
+            let answer: &[u8] = match head.first() {
+                Some(b'G') => b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                Some(b'P') if head.starts_with(b"POST") => {
+                    b"HTTP/1.1 202 Accepted\r\nlocation: /session\r\ncontent-length: 0\r\n\r\n"
+                }
+                Some(b'P') => std::future::pending().await,
+                _ => return,
+            };
+            stream.write_all(answer).await.unwrap();
+            head.clear();
+        }
+    }
+
+    #[tokio::test]
     async fn a_mount_that_fails_becomes_an_upload() {
         let server = registry("/session").await;
         let (_, repository) = server.repository("a", Settings::default());
@@ -205,10 +247,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_without_what_a_manifest_names_says_so() {
-        let server = Server::start(|_| {
-            reply(400, &[], r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#)
-        })
-        .await;
+        let refusal = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+        let server =
+            Server::start(move |seen| reply(if seen.target == "/v2/" { 200 } else { 400 }, &[], refusal)).await;
         let (_, repository) = server.repository("a", Settings::default());
         let manifest = Bytes::from_static(b"{}");
         let root = Descriptor::of(MediaType::OciIndex, &manifest);

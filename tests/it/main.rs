@@ -12,6 +12,7 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
 mod bundle;
+mod registry;
 mod serve;
 mod store;
 mod support;
