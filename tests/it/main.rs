@@ -11,6 +11,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
+mod architecture;
 mod bundle;
 mod registry;
 mod serve;

@@ -55,7 +55,7 @@ impl Serving {
 
     /// Sends a request, and waits however long the answer takes.
     pub fn request(&self, method: &'static str, target: &str, headers: &[(&str, &str)]) -> Response {
-        let request = Request::new(method, target).patient();
+        let request = Request::new(method, target);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         request.send(&self.address.to_string())
     }

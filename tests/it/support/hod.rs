@@ -164,7 +164,7 @@ impl Running {
 
     /// Asks the run to stop, as Ctrl-C does.
     pub fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status().unwrap();
+        let status = Command::new("sh").args(["-c", "kill -INT $0", &self.process.id().to_string()]).status().unwrap();
         assert!(status.success(), "{} has ended already", self.description);
     }
 

@@ -11,7 +11,7 @@ pub struct Request {
     path: String,
     headers: String,
     body: Vec<u8>,
-    patience: Option<Duration>,
+    patience: Duration,
 }
 
 /// What came back.
@@ -56,7 +56,7 @@ impl Request {
             path: path.to_owned(),
             headers: String::new(),
             body: Vec::new(),
-            patience: Some(Duration::from_millis(500)),
+            patience: Duration::from_secs(60),
         }
     }
 
@@ -72,16 +72,16 @@ impl Request {
         self
     }
 
-    /// Waits for the end however long nothing comes.
-    pub fn patient(mut self) -> Self {
-        self.patience = None;
+    /// Expects a stall: gives up a second after the last byte.
+    pub fn until_silent(mut self) -> Self {
+        self.patience = Duration::from_secs(1);
         self
     }
 
-    /// Sends it to `host:port` and reads until the end, or until nothing comes for half a second.
+    /// Sends it to `host:port` and reads until the end, or until nothing comes for long.
     pub fn send(&self, host: &str) -> Response {
         let mut stream = TcpStream::connect(host).unwrap();
-        stream.set_read_timeout(self.patience).unwrap();
+        stream.set_read_timeout(Some(self.patience)).unwrap();
         let length = if self.body.is_empty() && matches!(self.method, "GET" | "HEAD") {
             String::new()
         } else {
