@@ -55,7 +55,10 @@ impl Bars {
         }
         (state.images, state.done) = (images, 0);
         let (template, length) = if bytes > 0 {
-            ("{prefix:>8} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}  {msg}  {eta} left", bytes)
+            (
+                "{prefix:>8} [{bar:24}] {decimal_bytes:>9} of {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}  {msg}  {eta} left",
+                bytes,
+            )
         } else {
             ("{prefix:>8} [{bar:24}] {msg}", images as u64)
         };
@@ -90,10 +93,20 @@ impl Observer for Bars {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Step { name, images, bytes } => self.start_step(&mut state, name, *images, *bytes),
-            Event::Begun { content, offset } if content.size >= SMALLEST => {
+            Event::Begun { content, offset } => {
+                if let Some(total) = state.total.as_ref().filter(|_| *offset > 0) {
+                    total.set_length(total.length().unwrap_or_default().saturating_sub(*offset));
+                }
+                // Another task may go on with what one that was dropped has begun.
+                if let Some(old) = state.blobs.remove(&content.digest) {
+                    old.finish_and_clear();
+                }
+                if content.size < SMALLEST {
+                    return;
+                }
                 let bar = self.all.insert_before_total(&state, content.size);
                 bar.set_style(style(
-                    "         {prefix} [{bar:24}] {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11}",
+                    "         {prefix} [{bar:24}] {decimal_bytes:>9} of {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}",
                 ));
                 bar.set_prefix(content.digest.short());
                 bar.set_position(*offset);
@@ -135,7 +148,6 @@ impl Observer for Bars {
                 }
             }
             Event::Notice(text) => self.say(&format!("note: {text}")),
-            Event::Begun { .. } => {}
         }
     }
 }

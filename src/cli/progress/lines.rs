@@ -56,6 +56,10 @@ impl Observer for Lines {
                     )
                 })
             }
+            Event::Begun { offset, .. } => {
+                state.total = state.total.saturating_sub(*offset);
+                None
+            }
             Event::Rewound { bytes, .. } => {
                 state.moved = state.moved.saturating_sub(*bytes);
                 None
