@@ -47,7 +47,7 @@ fn the_bytes_of_version_1() {
     }
     assert_eq!(
         sample().header().id().to_string(),
-        "sha256:a1fde7e972e05157630d4fde88ea797dbcc413bb930cb0070c8fc12a52a01952"
+        "sha256:a825f915e4ef4b1b13808461f861c7c3a319801865120d9ecbd008b951c0b255"
     );
 }
 
