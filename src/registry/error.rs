@@ -118,6 +118,14 @@ pub enum RegistryError {
         /// The token server that it named.
         realm: String,
     },
+    /// The registry no longer took what it had taken before, and the body could not be sent again.
+    #[error("{subject}: the credentials for {host} expired on the way")]
+    Expired {
+        /// What was sent.
+        subject: Box<Subject>,
+        /// The registry.
+        host: Box<str>,
+    },
     /// The credentials could not be found out.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -232,7 +240,7 @@ impl RegistryError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(refusal) => refusal.fault(),
-            Self::Network { .. } | Self::Stalled { .. } => Fault::Unreachable,
+            Self::Network { .. } | Self::Stalled { .. } | Self::Expired { .. } => Fault::Unreachable,
             Self::Content(error) => error.fault(),
             Self::Digest { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Protocol { .. } | Self::Redirect { .. } => Fault::Rejected,
