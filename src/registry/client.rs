@@ -112,16 +112,17 @@ impl Host {
         let home = &connection.base;
         let known = self.known_authorization(connection, &request.access).await?;
         let response = self.follow(connection, &mut request, known.as_ref(), home).await?;
-        let asked = response.status == StatusCode::UNAUTHORIZED && !response.redirected;
-        if !asked || !request.can_be_sent_again() {
+        if response.status != StatusCode::UNAUTHORIZED || response.redirected {
             return Ok(response);
         }
-        match self.answer_challenge(connection, &response.headers, &request.access, known.as_ref()).await? {
-            Some(authorization) => {
-                response.drain().await;
-                self.follow(connection, &mut request, Some(&authorization), home).await
-            }
-            None => Ok(response),
+        let answer = self.answer_challenge(connection, &response.headers, &request.access, known.as_ref()).await?;
+        let Some(authorization) = answer else { return Ok(response) };
+        response.drain().await;
+        if request.can_be_sent_again() {
+            self.follow(connection, &mut request, Some(&authorization), home).await
+        } else {
+            let subject = Box::new(request.subject);
+            Err(RegistryError::Expired { subject, host: self.name.clone() })
         }
     }
 

@@ -29,7 +29,7 @@ pub enum RegistryError {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// No answer came, or it broke off.
-    #[error("{subject}: the connection to {host} failed")]
+    #[error("the connection to {host} failed")]
     Network {
         /// What was asked for.
         subject: Box<Subject>,
@@ -40,7 +40,7 @@ pub enum RegistryError {
         source: Cause,
     },
     /// Nothing came for too long.
-    #[error("{subject}: nothing moved to or from {host} for {} s", after.as_secs())]
+    #[error("nothing moved to or from {host} for {} s", after.as_secs())]
     Stalled {
         /// What was asked for.
         subject: Box<Subject>,
@@ -50,7 +50,7 @@ pub enum RegistryError {
         after: Duration,
     },
     /// The resolver knows no address for the host.
-    #[error("{subject}: the host {host} has no address")]
+    #[error("the host {host} has no address")]
     UnknownHost {
         /// What was asked for.
         subject: Box<Subject>,
@@ -61,7 +61,7 @@ pub enum RegistryError {
         source: Cause,
     },
     /// The host's certificate does not prove that it is the host.
-    #[error("{subject}: the certificate of {host} is not trusted")]
+    #[error("the certificate of {host} is not trusted")]
     Certificate {
         /// What was asked for.
         subject: Box<Subject>,
@@ -72,9 +72,7 @@ pub enum RegistryError {
         source: Cause,
     },
     /// A certificate cannot be checked, since nothing is trusted here.
-    #[error(
-        "{subject}: the certificate of {host} cannot be checked, because no CA certificates were found on this system"
-    )]
+    #[error("the certificate of {host} cannot be checked, because no CA certificates were found on this system")]
     NoRoots {
         /// What was asked for.
         subject: Box<Subject>,
@@ -82,7 +80,7 @@ pub enum RegistryError {
         host: Box<str>,
     },
     /// No encrypted connection came about: often a server that speaks plain HTTP.
-    #[error("{subject}: {host} does not speak HTTPS as it should")]
+    #[error("{host} does not speak HTTPS as it should")]
     Tls {
         /// What was asked for.
         subject: Box<Subject>,
@@ -119,6 +117,14 @@ pub enum RegistryError {
         host: Box<str>,
         /// The token server that it named.
         realm: String,
+    },
+    /// The registry no longer took what it had taken before, and the body could not be sent again.
+    #[error("{subject}: the credentials for {host} expired on the way")]
+    Expired {
+        /// What was sent.
+        subject: Box<Subject>,
+        /// The registry.
+        host: Box<str>,
     },
     /// The credentials could not be found out.
     #[error(transparent)]
@@ -234,7 +240,7 @@ impl RegistryError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(refusal) => refusal.fault(),
-            Self::Network { .. } | Self::Stalled { .. } => Fault::Unreachable,
+            Self::Network { .. } | Self::Stalled { .. } | Self::Expired { .. } => Fault::Unreachable,
             Self::Content(error) => error.fault(),
             Self::Digest { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Protocol { .. } | Self::Redirect { .. } => Fault::Rejected,

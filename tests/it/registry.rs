@@ -1,5 +1,7 @@
 //! The client of the distribution API, against Debian's registry; skopeo is the judge of what it pushes.
 
+mod faults;
+
 use std::error::Error as _;
 use std::path::Path;
 
