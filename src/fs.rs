@@ -1,10 +1,14 @@
 //! What the standard library lacks for files that have to survive a crash.
 
+mod behind;
+
 use std::io;
 use std::io::Write as _;
 use std::path::Path;
 
 use fs_err as fs;
+
+pub use behind::WriteBehind;
 
 /// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
 /// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 
 use super::contents::Held;
 use crate::bundle::{BundleError, Compression, Content, Contents, Header, HeaderError, Image, Writer, Written};
+use crate::fs::WriteBehind;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Digest, RepositoryName};
 use crate::store::{Links, Store, StoreError, TagLink};
@@ -122,7 +123,7 @@ fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
 }
 
 /// Writes the bundle that a header describes, from the blobs of a store.
-pub fn pack<W: Write>(
+pub fn pack<W: Write + Send + 'static>(
     store: &Store,
     images: &[Held],
     header: &Header,
@@ -133,6 +134,8 @@ pub fn pack<W: Write>(
     let (observer, stop) = watch;
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "pack", images: header.images().len(), bytes });
+    // Hashing and writing take about as long: each on a thread, they take half.
+    let out = WriteBehind::new(out).map_err(|error| PackError::Write(BundleError::Write(error)))?;
     let mut writer = Writer::new(out, header, None, compression).map_err(PackError::Write)?;
     while let Some(blob) = writer.next_blob() {
         let file = store.open_blob(&blob.digest)?;
@@ -143,7 +146,9 @@ pub fn pack<W: Write>(
             source => PackError::Blob { digest: blob.digest, images: users(images, &blob.digest), source },
         })?;
     }
-    writer.finish().map_err(PackError::Write)
+    let (out, written) = writer.finish().map_err(PackError::Write)?;
+    let out = out.finish().map_err(|error| PackError::Write(BundleError::Write(error)))?;
+    Ok((out, written))
 }
 
 /// The images that need some content.

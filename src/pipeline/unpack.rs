@@ -6,12 +6,15 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use crate::bundle::{BundleError, BundleReader, Content, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag};
-use crate::store::{Links, Store, StoreError};
+use crate::store::{Ingest, Links, Store, StoreError};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 512 * 1024;
@@ -44,7 +47,7 @@ pub enum TagChange {
 #[derive(Debug)]
 pub struct Unpacked {
     /// The header of the bundle.
-    pub header: std::sync::Arc<Header>,
+    pub header: Arc<Header>,
     /// Every tag of the bundle.
     pub tags: Vec<(RepositoryName, Tag, Digest, TagChange)>,
     /// Blobs that were written, and their bytes.
@@ -120,6 +123,7 @@ pub fn unpack(
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
     let (mut written, mut there) = ((0, 0), (0, 0));
     let mut buffer = vec![0; CHUNK];
+    let committers = Committers::start()?;
     while let Some(mut body) = reader.next_blob()? {
         let (digest, size) = (*body.digest(), body.size());
         let Some(mut ingest) = store.ingest(&digest, size)? else {
@@ -146,11 +150,12 @@ pub fn unpack(
                 return Err(UnpackError::Stopped);
             }
         }
-        ingest.commit()?;
+        committers.commit(ingest)?;
         written = (written.0 + 1, written.1 + size);
         observer.on(&Event::Settled { content: &content, placed: Placed::Written });
     }
     let header = reader.finish()?;
+    committers.finish()?;
     let skipped = |name: &RepositoryName, tag: &Tag| {
         existing == ExistingTags::Skip
             && tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Moved)
@@ -170,6 +175,54 @@ pub fn unpack(
         (name, tag, digest, change)
     });
     Ok(Unpacked { tags: tags.collect(), header, written, there })
+}
+
+/// Threads that make complete blobs durable, while the next are read.
+struct Committers {
+    queue: Option<SyncSender<Ingest>>,
+    threads: Vec<JoinHandle<Result<(), StoreError>>>,
+}
+
+impl Committers {
+    /// How many; each waits for the disk most of the time.
+    const THREADS: usize = 3;
+
+    fn start() -> Result<Self, StoreError> {
+        let (queue, waiting) = sync_channel::<Ingest>(Self::THREADS);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let next = |waiting: &Mutex<Receiver<Ingest>>| waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let spawn = |_| {
+            let waiting = waiting.clone();
+            std::thread::Builder::new().name("commit".to_owned()).spawn(move || {
+                while let Ok(ingest) = next(&waiting) {
+                    ingest.commit()?;
+                }
+                Ok(())
+            })
+        };
+        let threads = (0..Self::THREADS).map(spawn).collect::<Result<_, _>>()?;
+        Ok(Self { queue: Some(queue), threads })
+    }
+
+    /// Hands over a blob whose bytes are complete and right.
+    fn commit(&self, ingest: Ingest) -> Result<(), StoreError> {
+        match self.queue.as_ref().map(|queue| queue.send(ingest)) {
+            Some(Err(refused)) => refused.0.commit(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until all are durable.
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(_) => return Err(std::io::Error::other("a thread that commits blobs ended unexpectedly").into()),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn skip_applies(existing: ExistingTags, change: TagChange) -> bool {

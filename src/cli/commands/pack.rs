@@ -108,7 +108,7 @@ struct Job {
 impl Job {
     fn run(self) -> Result<Written, Failure> {
         if self.output == Path::new("-") {
-            let (mut out, written) = self.write(std::io::stdout().lock())?;
+            let (mut out, written) = self.write(std::io::stdout())?;
             out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
             return Ok(written);
         }
@@ -133,7 +133,7 @@ impl Job {
         Ok(written)
     }
 
-    fn write<W: Write>(&self, out: W) -> Result<(W, Written), Failure> {
+    fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {
         let watch = (&*self.observer, &self.stop);
         pack::pack(&self.store, &self.images, &self.header, out, self.compression, watch).map_err(failure)
     }

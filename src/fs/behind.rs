@@ -1,0 +1,137 @@
+//! Writing on a thread of its own, so that whoever makes the bytes need not wait for the disk.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Bytes that are handed over at a time.
+const BUFFER: usize = 1024 * 1024;
+/// Buffers in all; the memory that this takes at the most.
+const BUFFERS: usize = 4;
+
+/// A writer that hands what it gets to a thread, which writes it in the same order.
+///
+/// An error of the thread comes back at a later write, or at [`WriteBehind::finish`] at the latest, which MUST
+/// be called: dropping the value ends the thread without a word about what it could not write.
+#[derive(Debug)]
+pub struct WriteBehind<W> {
+    current: Vec<u8>,
+    full: Option<SyncSender<Vec<u8>>>,
+    empty: Receiver<Vec<u8>>,
+    thread: Option<JoinHandle<(W, io::Result<()>)>>,
+}
+
+impl<W: Write + Send + 'static> WriteBehind<W> {
+    /// Begins to write to `out`.
+    pub fn new(out: W) -> io::Result<Self> {
+        let (full, filled) = sync_channel::<Vec<u8>>(BUFFERS);
+        let (back, empty) = sync_channel(BUFFERS);
+        for _ in 1..BUFFERS {
+            let _ = back.send(Vec::with_capacity(BUFFER));
+        }
+        let thread = std::thread::Builder::new().name("write".to_owned()).spawn(move || {
+            let mut out = out;
+            for mut buffer in filled {
+                if let Err(error) = out.write_all(&buffer) {
+                    return (out, Err(error));
+                }
+                buffer.clear();
+                let _ = back.send(buffer);
+            }
+            let flushed = out.flush();
+            (out, flushed)
+        })?;
+        let current = Vec::with_capacity(BUFFER);
+        Ok(Self { current, full: Some(full), empty, thread: Some(thread) })
+    }
+
+    /// Waits until everything is written, and gives back what was written to.
+    pub fn finish(mut self) -> io::Result<W> {
+        let handed_over = self.hand_over();
+        self.full = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok((out, Ok(())))) => handed_over.map(|()| out),
+            Some(Ok((_, Err(error)))) => Err(error),
+            _ => Err(io::Error::other("the thread that writes ended unexpectedly")),
+        }
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        if self.current.is_empty() {
+            return Ok(());
+        }
+        // The thread ends early only on an error, which is then what is to be reported.
+        let next = self.empty.recv().ok();
+        let full = std::mem::replace(&mut self.current, next.unwrap_or_default());
+        match self.full.as_ref().map(|sender| sender.send(full)) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.failure()),
+        }
+    }
+
+    /// Why the thread has ended.
+    fn failure(&mut self) -> io::Error {
+        self.full = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok((_, Err(error)))) => error,
+            _ => io::Error::other("an earlier write failed"),
+        }
+    }
+}
+
+impl<W: Write + Send + 'static> Write for WriteBehind<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.current.len() >= BUFFER {
+            self.hand_over()?;
+        }
+        let room = BUFFER - self.current.len();
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        self.current.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    /// Does nothing: bytes are on their way, and [`WriteBehind::finish`] waits for them.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_arrive_in_order() {
+        let expected: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut writer = WriteBehind::new(Vec::new()).unwrap();
+        for piece in expected.chunks(77_777) {
+            writer.write_all(piece).unwrap();
+        }
+        assert!(writer.finish().unwrap() == expected);
+        assert!(WriteBehind::new(Vec::new()).unwrap().finish().unwrap().is_empty());
+    }
+
+    #[derive(Debug)]
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_error_of_the_thread_comes_back() {
+        let mut writer = WriteBehind::new(Full).unwrap();
+        let piece = vec![0; BUFFER];
+        let failed = (0..20).find_map(|_| writer.write_all(&piece).err()).unwrap();
+        assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
+        let mut writer = WriteBehind::new(Full).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(writer.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}
