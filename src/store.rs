@@ -9,6 +9,7 @@
 //! ```
 
 mod commit;
+mod committers;
 mod error;
 mod ingest;
 pub mod layout;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use fs_err as fs;
 
 pub use commit::Committed;
+pub use committers::Committers;
 pub use error::StoreError;
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::resolve::{Failed, Resolved};
+use crate::oci::Platforms;
 
 /// The text of a lock, in the order of the images.
 pub fn lock_text(images: &[Resolved]) -> String {
@@ -13,11 +14,13 @@ pub fn lock_text(images: &[Resolved]) -> String {
     let mut group = None;
     for image in images {
         open_group(&mut text, &mut group, image.line.group.as_deref());
-        let _ = write!(text, "{}", image.source_name);
-        if image.graph.root.descriptor.media_type.is_index() {
-            let _ = write!(text, " platform={}", image.platforms);
-        }
-        let _ = writeln!(text, " as={}", image.name);
+        // Of an image that is not an index there is nothing to choose, whatever platforms a later run asks for.
+        let chosen = if image.graph.root.descriptor.media_type.is_index() {
+            &image.platforms
+        } else {
+            image.line.platforms.as_ref().unwrap_or(&Platforms::All)
+        };
+        let _ = writeln!(text, "{} platform={chosen} as={}", image.source_name, image.name);
     }
     text
 }

@@ -6,15 +6,13 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use crate::bundle::{BundleError, BundleReader, Content, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag};
-use crate::store::{Ingest, Links, Store, StoreError};
+use crate::store::{Committers, Links, Store, StoreError};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 512 * 1024;
@@ -175,54 +173,6 @@ pub fn unpack(
         (name, tag, digest, change)
     });
     Ok(Unpacked { tags: tags.collect(), header, written, there })
-}
-
-/// Threads that make complete blobs durable, while the next are read.
-struct Committers {
-    queue: Option<SyncSender<Ingest>>,
-    threads: Vec<JoinHandle<Result<(), StoreError>>>,
-}
-
-impl Committers {
-    /// How many; each waits for the disk most of the time.
-    const THREADS: usize = 3;
-
-    fn start() -> Result<Self, StoreError> {
-        let (queue, waiting) = sync_channel::<Ingest>(Self::THREADS);
-        let waiting = Arc::new(Mutex::new(waiting));
-        let next = |waiting: &Mutex<Receiver<Ingest>>| waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let spawn = |_| {
-            let waiting = waiting.clone();
-            std::thread::Builder::new().name("commit".to_owned()).spawn(move || {
-                while let Ok(ingest) = next(&waiting) {
-                    ingest.commit()?;
-                }
-                Ok(())
-            })
-        };
-        let threads = (0..Self::THREADS).map(spawn).collect::<Result<_, _>>()?;
-        Ok(Self { queue: Some(queue), threads })
-    }
-
-    /// Hands over a blob whose bytes are complete and right.
-    fn commit(&self, ingest: Ingest) -> Result<(), StoreError> {
-        match self.queue.as_ref().map(|queue| queue.send(ingest)) {
-            Some(Err(refused)) => refused.0.commit(),
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits until all are durable.
-    fn finish(mut self) -> Result<(), StoreError> {
-        self.queue = None;
-        for thread in self.threads.drain(..) {
-            match thread.join() {
-                Ok(result) => result?,
-                Err(_) => return Err(std::io::Error::other("a thread that commits blobs ended unexpectedly").into()),
-            }
-        }
-        Ok(())
-    }
 }
 
 fn skip_applies(existing: ExistingTags, change: TagChange) -> bool {
