@@ -1,10 +1,11 @@
 //! A registry over HTTP: the OCI distribution API for whatever holds repositories.
 //!
 //! ```text
-//!  connection ──▶ server ──▶ service ──▶ route ──▶ pull, list ──▶ Repositories
-//!                    │          │                     │
-//!               time-outs,   access log          body: bytes are hashed while they are sent
-//!               limits, end
+//!  connection ──▶ server ──▶ service ──▶ route ──▶ pull, list, referrers ──▶ Repositories
+//!                    │          │           │         body: bytes are hashed while they are sent
+//!               time-outs,   access log     │
+//!               limits, end                 └────▶ upload, push, delete ──▶ Store
+//!                                                     receive: bytes are hashed while they come
 //! ```
 //!
 //! What is served are the stored bytes, whatever a client says it accepts: a manifest in another
@@ -17,16 +18,23 @@
 mod access;
 mod answer;
 mod body;
+mod delete;
 mod error;
 mod list;
 mod pull;
+mod push;
 mod range;
+mod receive;
+mod referrers;
 mod repositories;
 mod route;
 mod server;
 mod service;
 mod stall;
 mod store;
+mod upload;
+mod uploads;
+mod writing;
 
 pub use access::{Access, AccessLog, Traced};
 pub use error::ServeError;

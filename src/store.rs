@@ -14,9 +14,11 @@ mod error;
 mod ingest;
 pub mod layout;
 mod read;
+mod remove;
 mod repository;
 mod root;
 mod staging;
+mod upload;
 mod walk;
 
 use std::fmt;
@@ -31,6 +33,7 @@ pub use error::StoreError;
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
 pub use repository::Repository;
+pub use upload::Upload;
 pub use walk::{Found, FoundKind, Walk};
 
 use crate::oci::RepositoryName;
@@ -92,6 +95,11 @@ impl Store {
     /// A repository of this store, which need not exist yet, for one image to be read or written.
     pub fn repository(&self, name: &RepositoryName) -> Repository {
         Repository::new(self.clone(), name.clone())
+    }
+
+    /// Whether it was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.inner.writing.is_some()
     }
 
     fn tree(&self) -> &Root {

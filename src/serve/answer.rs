@@ -22,14 +22,14 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    header: Option<Box<(HeaderName, String)>>,
+    headers: Vec<(HeaderName, String)>,
     cause: Option<EndpointError>,
 }
 
 impl Refusal {
     /// A refusal with one of the codes of distribution-spec ("Error Codes") or the CNCF registry.
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), header: None, cause: None }
+        Self { status, code, message: message.into(), headers: Vec::new(), cause: None }
     }
 
     /// A path that is no part of the API.
@@ -75,20 +75,39 @@ impl Refusal {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message).with_header(ALLOW, "GET, HEAD")
     }
 
+    /// A delete where nothing can be deleted.
+    pub(super) fn no_deletes() -> Self {
+        let message = "this registry deletes nothing: it was started without leave to";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message).with_header(ALLOW, "GET, HEAD, PUT")
+    }
+
+    /// An upload that is not under way.
+    pub(super) fn upload_unknown() -> Self {
+        let message = "there is no such upload: it has ended, was cancelled, or nothing came for too long";
+        Self::new(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", message)
+    }
+
+    /// Something that a manifest names and its repository does not have.
+    pub(super) fn incomplete(name: &RepositoryName, digest: &Digest) -> Self {
+        let message = format!("the manifest names {digest}, which repository {name} does not have: push that first");
+        Self::new(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", message)
+    }
+
     /// A failure behind the API: `what` is what could not be done.
     pub(super) fn failed(what: impl Into<String>, cause: EndpointError) -> Self {
-        let message = match cause.fault() {
-            Fault::Corrupt => format!("{}: the stored bytes are damaged", what.into()),
-            _ => what.into(),
+        let (status, why) = match cause.fault() {
+            Fault::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, ": the stored bytes are damaged"),
+            Fault::Full => (StatusCode::INSUFFICIENT_STORAGE, ": the registry's disk is full"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, ""),
         };
-        let mut refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", message);
+        let mut refusal = Self::new(status, "UNKNOWN", format!("{}{why}", what.into()));
         refusal.cause = Some(cause);
         refusal
     }
 
     /// Adds a header to the answer.
     pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some(Box::new((name, value.into())));
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -96,10 +115,10 @@ impl Refusal {
     pub(super) fn into_parts(self) -> (Response<Body>, Option<EndpointError>) {
         let body = json!({ "errors": [{ "code": self.code, "message": self.message }] });
         let mut response = json_response(self.status, &body);
-        if let Some((name, value)) = self.header.map(|header| *header)
-            && let Ok(value) = HeaderValue::try_from(value)
-        {
-            response.headers_mut().insert(name, value);
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
         (response, self.cause)
     }

@@ -19,4 +19,7 @@ pub enum ServeError {
     /// Nothing to listen on.
     #[error("no address to listen on was given")]
     NoAddress,
+    /// What is served cannot be written to.
+    #[error("only a store can be written to, and this is none")]
+    NoStore,
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::endpoint::Result;
 use crate::oci::{Digest, RepositoryName, Tag};
+use crate::store::Store;
 
 /// Repositories that can be read.
 ///
@@ -26,6 +27,9 @@ pub trait Repositories: Send + Sync {
     /// [`crate::oci::MANIFEST_LIMIT`] bytes. The server checks them against the digest.
     fn manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Bytes>>;
 
+    /// The digests of all manifests of a repository, in any order; none where there is no repository.
+    fn manifests(&self, name: &RepositoryName) -> Result<Vec<Digest>>;
+
     /// The length in bytes of a config or layer that the repository has.
     fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>>;
 
@@ -33,4 +37,9 @@ pub trait Repositories: Send + Sync {
     /// what [`Repositories::blob`] has found; [`Fault::Missing`](crate::endpoint::Fault::Missing)
     /// where it has gone since.
     fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Box<dyn Read + Send>>;
+
+    /// The store behind it, where there is one that can be written to.
+    fn store(&self) -> Option<&Store> {
+        None
+    }
 }

@@ -25,6 +25,8 @@ use super::error::ServeError;
 use super::repositories::Repositories;
 use super::service::Service;
 use super::stall::Stalling;
+use super::uploads::Uploads;
+use super::writing::Writing;
 
 /// The most bytes of a request's head; a token of a large identity provider has its place in it.
 const HEAD_LIMIT: usize = 32 * 1024;
@@ -32,6 +34,8 @@ const HEAD_LIMIT: usize = 32 * 1024;
 const BUFFER_LIMIT: usize = 64 * 1024;
 /// How long to wait when the system has no file left for a connection.
 const BREATH: Duration = Duration::from_millis(100);
+/// How often abandoned uploads are looked for.
+const EXPIRY: Duration = Duration::from_secs(60);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -43,10 +47,20 @@ pub struct Options {
     pub connections: usize,
     /// How long a connection may be quiet before and between requests, and how long a request's head may take.
     pub idle: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may take nothing of an answer, or send nothing of a body.
     pub stall: Duration,
     /// How long answers may go on after a stop.
     pub drain: Duration,
+    /// Whether clients may push; only to a store that was opened for writing.
+    pub writable: bool,
+    /// Whether they may delete as well.
+    pub deletes: bool,
+    /// Whether an index may be pushed without some of its children.
+    pub sparse: bool,
+    /// Uploads at the same time. Each takes a file.
+    pub uploads: usize,
+    /// How long an upload is kept after its client's last request.
+    pub upload_idle: Duration,
     /// Where answers are recorded.
     pub log: Arc<dyn AccessLog>,
 }
@@ -60,6 +74,11 @@ impl Default for Options {
             idle: Duration::from_secs(60),
             stall: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            writable: false,
+            deletes: false,
+            sparse: false,
+            uploads: 100,
+            upload_idle: Duration::from_secs(3600),
             log: Arc::new(Traced),
         }
     }
@@ -107,8 +126,24 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
+        let writing = match repositories.store().filter(|_| options.writable) {
+            Some(store) => {
+                let uploads = Uploads::new(options.uploads, options.upload_idle);
+                Some(Arc::new(Writing::new(store.clone(), uploads, options.sparse)))
+            }
+            None if options.writable => return Err(ServeError::NoStore),
+            None => None,
+        };
+        let service = Service {
+            repositories,
+            subjects: Arc::default(),
+            writing,
+            deletes: options.deletes,
+            patience: options.stall,
+            log: options.log,
+        };
         let shared = Shared {
-            service: Service::new(repositories, options.log),
+            service,
             places: Arc::new(Semaphore::new(options.connections.clamp(1, Semaphore::MAX_PERMITS))),
             tasks: TaskTracker::new(),
             idle: options.idle,
@@ -134,6 +169,9 @@ impl Server {
         for listener in listeners {
             shared.tasks.spawn(accept(listener, shared.clone()));
         }
+        if let Some(writing) = shared.service.writing.clone() {
+            shared.tasks.spawn(expire(writing, shared.stop.clone()));
+        }
         shutdown.await;
         shared.stop.cancel();
         shared.tasks.close();
@@ -150,6 +188,13 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Throws away what was begun and never continued, now and then until the stop.
+async fn expire(writing: Arc<Writing>, stop: CancellationToken) {
+    while timeout(EXPIRY, stop.cancelled()).await.is_err() {
+        writing.uploads.expire();
     }
 }
 

@@ -2,47 +2,60 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::access::{AccessLog, Record, Recorded};
 use super::answer::{Answer, Refusal, json_response};
 use super::pull::Wanted;
+use super::receive::Receiving;
+use super::referrers::Subjects;
 use super::repositories::Repositories;
 use super::route::Route;
-use super::{list, pull};
+use super::writing::Writing;
+use super::{delete, list, pull, push, referrers, upload};
 
 /// What answers requests, shared by all connections.
 #[derive(Clone)]
 pub(super) struct Service {
-    repositories: Arc<dyn Repositories>,
-    log: Arc<dyn AccessLog>,
+    pub(super) repositories: Arc<dyn Repositories>,
+    pub(super) subjects: Arc<Subjects>,
+    /// Where clients may write.
+    pub(super) writing: Option<Arc<Writing>>,
+    /// Whether they may delete as well.
+    pub(super) deletes: bool,
+    /// How long a client may send nothing of a body.
+    pub(super) patience: Duration,
+    pub(super) log: Arc<dyn AccessLog>,
 }
 
 impl Service {
-    /// A service that reads from `repositories`.
-    pub(super) fn new(repositories: Arc<dyn Repositories>, log: Arc<dyn AccessLog>) -> Self {
-        Self { repositories, log }
-    }
-
     /// Answers a request. Every request has an answer; a body that cannot be finished breaks it later.
-    pub(super) async fn answer<B>(self, peer: SocketAddr, request: Request<B>) -> Response<Recorded> {
+    pub(super) async fn answer(self, peer: SocketAddr, request: Request<Incoming>) -> Response<Recorded> {
         let record = Record::begin(Arc::clone(&self.log), peer, &request);
-        let (parts, _) = request.into_parts();
-        let (response, failure) = match self.dispatch(parts).await {
+        let (parts, body) = request.into_parts();
+        let (response, failure) = match self.dispatch(parts, body).await {
             Ok(response) => (response, None),
             Err(refusal) => refusal.into_parts(),
         };
         record.follow(response, failure)
     }
 
-    async fn dispatch(self, parts: hyper::http::request::Parts) -> Answer {
+    async fn dispatch(self, parts: Parts, body: Incoming) -> Answer {
         let route = Route::parse(parts.uri.path())?;
-        let head = parts.method == Method::HEAD;
-        if !head && parts.method != Method::GET {
-            return Err(refused_method(&parts.method, &route));
+        if matches!(parts.method, Method::GET | Method::HEAD) && !matches!(route, Route::Upload(..)) {
+            return self.read(parts, route).await;
         }
+        let body = Receiving::new(body, self.patience);
+        self.write(parts, route, body).await
+    }
+
+    async fn read(self, parts: Parts, route: Route) -> Answer {
+        let head = parts.method == Method::HEAD;
         let query = parts.uri.query();
         let wanted = Wanted { headers: parts.headers, head };
         match route {
@@ -51,18 +64,47 @@ impl Service {
             Route::Tags(name) => list::tags(self.repositories, name, query).await,
             Route::Manifest(name, version) => pull::manifest(self.repositories, name, version, wanted).await,
             Route::Blob(name, digest) => pull::blob(self.repositories, name, digest, wanted).await,
-            Route::Upload(..) => Err(Refusal::read_only()),
-            // A 404 sends clients to the referrers' tag, which a store keeps.
-            Route::Referrers(..) => Err(Refusal::no_such_endpoint()),
+            Route::Referrers(name, digest) => {
+                referrers::list(self.repositories, self.subjects, (name, digest), query).await
+            }
+            Route::Upload(..) => Err(Refusal::method(allowed(&route))),
+        }
+    }
+
+    async fn write(self, parts: Parts, route: Route, body: Receiving) -> Answer {
+        let (method, query) = (&parts.method, parts.uri.query());
+        let allowed = allowed(&route);
+        if !allowed.split(", ").any(|known| known == method.as_str()) {
+            return Err(Refusal::method(allowed));
+        }
+        let Some(writing) = self.writing else { return Err(Refusal::read_only()) };
+        let deletes = *method == Method::DELETE;
+        match (route, method.as_str()) {
+            (Route::Upload(name, None), _) => upload::begin(writing, name, query, body).await,
+            (Route::Upload(name, Some(session)), "PATCH") => {
+                upload::append(writing, name, session, &parts.headers, body).await
+            }
+            (Route::Upload(name, Some(session)), "PUT") => {
+                upload::end(writing, name, session, query, (parts.headers, body)).await
+            }
+            (Route::Upload(name, Some(session)), "DELETE") => upload::cancel(writing, name, session).await,
+            (Route::Upload(name, Some(session)), _) => upload::status(writing, name, session).await,
+            _ if deletes && !self.deletes => Err(Refusal::no_deletes()),
+            (Route::Manifest(name, version), "DELETE") => delete::manifest(writing, name, version).await,
+            (Route::Blob(name, digest), "DELETE") => delete::blob(writing, name, digest).await,
+            (Route::Manifest(name, version), _) => push::manifest(writing, name, version, &parts.headers, body).await,
+            _ => Err(Refusal::no_such_endpoint()),
         }
     }
 }
 
-/// Why a method other than GET and HEAD is not for this endpoint.
-fn refused_method(method: &Method, route: &Route) -> Refusal {
-    let writes = matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+/// The methods of an endpoint.
+const fn allowed(route: &Route) -> &'static str {
     match route {
-        Route::Manifest(..) | Route::Blob(..) | Route::Upload(..) if writes => Refusal::read_only(),
-        _ => Refusal::method("GET, HEAD"),
+        Route::Manifest(..) => "GET, HEAD, PUT, DELETE",
+        Route::Blob(..) => "GET, HEAD, DELETE",
+        Route::Upload(_, None) => "POST",
+        Route::Upload(_, Some(_)) => "GET, PATCH, PUT, DELETE",
+        Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",
     }
 }

@@ -37,6 +37,10 @@ impl Repositories for Store {
         }
     }
 
+    fn manifests(&self, name: &RepositoryName) -> Result<Vec<Digest>> {
+        Ok(self.revisions(name)?)
+    }
+
     fn blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
         Ok(if self.has_layer(name, digest)? { self.size(digest)? } else { None })
     }
@@ -45,5 +49,9 @@ impl Repositories for Store {
         let mut file = self.open_blob(digest)?;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(file))
+    }
+
+    fn store(&self) -> Option<&Store> {
+        self.is_writable().then_some(self)
     }
 }

@@ -200,6 +200,16 @@ impl Ingest {
         Ok(())
     }
 
+    /// Takes a file of this filesystem instead of what is there; `length` is that of the file.
+    pub(super) fn replace(&mut self, file: fs::File, path: &Path, length: u64) -> Result<()> {
+        // Locked before others can find it, as every partial file is that somebody writes to.
+        file.try_lock().map_err(|_| StoreError::Overtaken(self.digest))?;
+        fs::rename(path, &self.path)?;
+        self.file = file;
+        self.length = length;
+        Ok(())
+    }
+
     /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_slices(&mut [IoSlice::new(bytes)])

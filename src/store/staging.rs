@@ -6,7 +6,8 @@
 //! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
 //! └── staged/<number>/            of one process, locked while it lives
 //!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
-//!     └── link-<number>           links likewise
+//!     ├── link-<number>           links likewise
+//!     └── upload-<number>         content whose digest is not known yet, or links that are going away
 //! ```
 //!
 //! A partial file only ever grows or is removed, so who has hashed its first bytes and finds the
@@ -43,6 +44,7 @@ pub(super) struct Staging {
     /// Held for their locks.
     _locks: [fs::File; 2],
     links: AtomicU64,
+    uploads: AtomicU64,
     blobs: Mutex<BTreeMap<Digest, u64>>,
     /// Whether names have changed since the last sync.
     unsynced: AtomicBool,
@@ -77,6 +79,7 @@ impl Staging {
             anchor: fs::File::open(&own)?,
             _locks: [lock, held],
             links: AtomicU64::new(0),
+            uploads: AtomicU64::new(0),
             blobs: Mutex::default(),
             unsynced: AtomicBool::new(false),
         })
@@ -135,6 +138,11 @@ impl Staging {
         file.write_all(text.as_bytes()).map_err(write)?;
         root.give(&path)?;
         Ok(path)
+    }
+
+    /// A new path of this process's own, which goes when it goes.
+    pub(super) fn upload(&self) -> PathBuf {
+        self.folder.join(format!("upload-{}", self.uploads.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Notes that names have changed, so that the next sync is not skipped.
@@ -218,6 +226,10 @@ fn retire(folder: &Path, partial: &Path) -> io::Result<()> {
         if entry.file_name().to_str().is_some_and(is_content) {
             // A link and not a rename: it must not replace a file that somebody writes to.
             let _ = fs::hard_link(entry.path(), partial.join(entry.file_name()));
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+            continue;
         }
         fs::remove_file(entry.path())?;
     }

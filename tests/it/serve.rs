@@ -1,5 +1,9 @@
 //! The registry's HTTP side, judged by skopeo and curl and by the bytes on the wire.
 
+mod clients;
+mod kill;
+mod manage;
+mod push;
 mod server;
 mod serving;
 

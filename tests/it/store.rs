@@ -129,7 +129,7 @@ fn rest(part: &Content, prefix: Prefix) -> Verified {
 /// Fails where anything in a root is not as it must be at every moment: what is there by a digest
 /// has that digest, and a link leads to something.
 #[track_caller]
-fn assert_sound(root: &Path) {
+pub fn assert_sound(root: &Path) {
     let store = Store::open(root).unwrap();
     for found in store.walk() {
         let found = found.unwrap();

@@ -29,6 +29,11 @@ impl Serving {
         Self::with(root, |_| {})
     }
 
+    /// Serves a root that clients may push to and delete from.
+    pub fn writable(root: &Path) -> Self {
+        Self::with(root, |options| (options.writable, options.deletes) = (true, true))
+    }
+
     /// Serves a root, an empty one where there is none.
     pub fn with(root: &Path, adjust: impl FnOnce(&mut Options)) -> Self {
         fs::create_dir_all(root.join(REGISTRY)).unwrap();
@@ -36,7 +41,8 @@ impl Serving {
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let mut options = Options { listen, log: Arc::clone(&journal) as Arc<dyn AccessLog>, ..Options::default() };
         adjust(&mut options);
-        let repositories = Arc::new(Store::open(root).unwrap());
+        let store = if options.writable { Store::create(root) } else { Store::open(root) };
+        let repositories = Arc::new(store.unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let server = runtime.block_on(Server::bind(repositories, options)).unwrap();
         let addresses = server.addresses().to_vec();
@@ -58,6 +64,29 @@ impl Serving {
         let request = Request::new(method, target);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         request.send(&self.address.to_string())
+    }
+
+    /// Sends a request with a body.
+    pub fn send(&self, method: &'static str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let request = Request::new(method, target).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        request.send(&self.address.to_string())
+    }
+
+    /// Pushes a blob in one request.
+    #[track_caller]
+    pub fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::sha256(bytes);
+        let target = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        let response = self.send("POST", &target, &[], bytes);
+        assert_eq!(response.status, 201, "{response:?}");
+        digest
+    }
+
+    /// Pushes a manifest under a tag or digest.
+    pub fn push_manifest(&self, repository: &str, version: &str, media_type: &str, bytes: &[u8]) -> Response {
+        let headers: &[(&str, &str)] = if media_type.is_empty() { &[] } else { &[("Content-Type", media_type)] };
+        self.send("PUT", &format!("/v2/{repository}/manifests/{version}"), headers, bytes)
     }
 
     pub fn url(&self, target: &str) -> String {

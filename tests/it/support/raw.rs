@@ -78,9 +78,18 @@ impl Request {
         self
     }
 
+    /// Sends it to `host:port`, where nobody may listen any more; the status, if one came.
+    pub fn status(&self, host: &str) -> Option<u16> {
+        let stream = TcpStream::connect(host).ok()?;
+        Some(self.exchange(stream, host).status)
+    }
+
     /// Sends it to `host:port` and reads until the end, or until nothing comes for long.
     pub fn send(&self, host: &str) -> Response {
-        let mut stream = TcpStream::connect(host).unwrap();
+        self.exchange(TcpStream::connect(host).unwrap(), host)
+    }
+
+    fn exchange(&self, mut stream: TcpStream, host: &str) -> Response {
         stream.set_read_timeout(Some(self.patience)).unwrap();
         let length = if self.body.is_empty() && matches!(self.method, "GET" | "HEAD") {
             String::new()

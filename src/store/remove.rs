@@ -1,0 +1,105 @@
+//! Taking links away: tags, manifests and layers of one repository. Content stays, for others may
+//! refer to it; what nothing refers to is for a garbage collection.
+//!
+//! A folder of links goes in one rename, so a reader sees all of it or nothing, and a tag goes before
+//! the manifest that it points to.
+
+use std::path::Path;
+
+use fs_err as fs;
+
+use super::root::absent;
+use super::{Entry, Result, Store, StoreError};
+use crate::oci::{Digest, RepositoryName, Tag};
+
+impl Store {
+    /// Removes a tag; says whether there was one. The manifest stays.
+    pub fn remove_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<bool> {
+        let current = Entry::TagCurrent(name.clone(), tag.clone()).to_string();
+        let folder = current.strip_suffix("/current/link").unwrap_or(&current);
+        let removed = self.take_away(folder)?;
+        self.finish()?;
+        Ok(removed)
+    }
+
+    /// Removes a manifest from a repository, with the tags that point to it; says whether it was there.
+    pub fn remove_revision(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        for tag in self.tags(name)? {
+            match self.tag(name, &tag) {
+                Ok(Some(found)) if found == *digest => {
+                    self.remove_tag(name, &tag)?;
+                }
+                Ok(_) | Err(StoreError::Link { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.remove_link(&Entry::Revision(name.clone(), *digest))
+    }
+
+    /// Removes a config or layer from a repository; says whether it was there.
+    pub fn remove_layer(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
+        self.remove_link(&Entry::Layer(name.clone(), *digest))
+    }
+
+    fn remove_link(&self, link: &Entry) -> Result<bool> {
+        let path = link.to_string();
+        let existed = self.tree().look(&path)?.is_some();
+        self.take_away(path.strip_suffix("/link").unwrap_or(&path))?;
+        self.finish()?;
+        Ok(existed)
+    }
+
+    /// Takes a folder out of the root; says whether there was one.
+    fn take_away(&self, folder: &str) -> Result<bool> {
+        let staging = self.staging()?;
+        let Some((path, metadata)) = self.tree().look(folder)? else { return Ok(false) };
+        if !metadata.is_dir() {
+            return Err(StoreError::Kind { path, wanted: "folder" });
+        }
+        let gone = staging.upload();
+        let Some(()) = absent(fs::rename(&path, &gone))? else { return Ok(false) };
+        staging.touch();
+        clear(&gone)?;
+        Ok(true)
+    }
+}
+
+/// Removes what was taken away: files alone, or folders of them.
+fn clear(path: &Path) -> Result<()> {
+    let folder = fs::symlink_metadata(path)?.is_dir();
+    let removed = if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    Ok(removed?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Links, TagLink};
+
+    #[test]
+    fn a_manifest_goes_with_its_tags_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let name: RepositoryName = "a/b".parse().unwrap();
+        let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
+        store.add(&one, b"1").unwrap();
+        store.add(&two, b"2").unwrap();
+        let tag = |name: &str, digest| TagLink { name: name.parse().unwrap(), digest };
+        let tags = vec![tag("x", one), tag("y", one), tag("z", two)];
+        let links = Links { name: name.clone(), layers: vec![one], revisions: vec![one, two], tags };
+        store.commit(&[links]).unwrap();
+
+        assert!(store.remove_tag(&name, &"x".parse().unwrap()).unwrap());
+        assert!(!store.remove_tag(&name, &"x".parse().unwrap()).unwrap());
+        assert!(store.has_revision(&name, &one).unwrap());
+        assert!(store.remove_revision(&name, &one).unwrap());
+        assert!(!store.remove_revision(&name, &one).unwrap());
+        assert_eq!(store.tags(&name).unwrap(), ["z".parse().unwrap()]);
+        assert!(store.has_layer(&name, &one).unwrap());
+        assert!(store.remove_layer(&name, &one).unwrap());
+        assert!(!store.has_layer(&name, &one).unwrap());
+        assert_eq!(store.revisions(&name).unwrap(), [two]);
+        assert_eq!(store.size(&one).unwrap(), Some(1), "the content stays");
+        assert_eq!(fs::read_dir(folder.path().join(".hod/staged/0")).unwrap().count(), 0);
+    }
+}
