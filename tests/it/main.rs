@@ -13,6 +13,7 @@
 
 mod architecture;
 mod bundle;
+mod faults;
 mod pull;
 mod registry;
 mod serve;
