@@ -19,5 +19,5 @@ pub use graph::{Graph, Node};
 pub use manifest::{MANIFEST_LIMIT, Manifest, ManifestError, ManifestKind};
 pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};
-pub use platform::{AbsentPlatforms, Platform, PlatformError, Platforms};
+pub use platform::{AbsentPlatforms, Choice, Offer, Platform, PlatformError, Platforms};
 pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Prefix, Source, Verified};
-use crate::oci::{Descriptor, Digest, Graph, Manifest, Node, Platform, Platforms, Version};
+use crate::oci::{Descriptor, Digest, Graph, Manifest, Node, Offer, Platform, Platforms, Version};
 
 /// How deep indexes may nest. Two is what tools write; registries have no limit.
 const DEPTH: usize = 8;
@@ -57,7 +57,10 @@ impl Engine {
     ) -> Result<Graph, CopyError> {
         let from = From { source, kept };
         let (descriptor, bytes) = self.root(from, &wanted.version).await?;
-        let mut root = self.node(from, descriptor, bytes, &wanted.platforms, DEPTH).await?;
+        let (mut root, offer) = self.node(from, descriptor, bytes, &wanted.platforms, DEPTH).await?;
+        if root.manifest.media_type.is_index() {
+            wanted.platforms.check(&offer)?;
+        }
         if let (Platforms::Only(_), true) = (&wanted.platforms, wanted.asked) {
             self.check_platform(source, &mut root, &wanted.platforms).await?;
         }
@@ -107,7 +110,9 @@ impl Engine {
         found.map_err(|error| unresolved(source, version, error))
     }
 
-    /// Reads a manifest and loads the children that are wanted, side by side.
+    /// Reads a manifest and loads the children that are wanted, side by side; with what they offer.
+    ///
+    /// An index within the index that has nothing of what is wanted counts as absent.
     async fn node(
         &self,
         from: From<'_>,
@@ -115,23 +120,37 @@ impl Engine {
         bytes: Bytes,
         platforms: &Platforms,
         depth: usize,
-    ) -> Result<Node, CopyError> {
+    ) -> Result<(Node, Offer), CopyError> {
         let place = from.source.place();
         let unusable = |digest, source| CopyError::Manifest { digest, place: Box::new(place.clone()), source };
         let manifest =
             Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| unusable(descriptor.digest, source))?;
         descriptor.media_type = manifest.media_type.clone();
         descriptor.size = bytes.len() as u64;
-        let depth = depth.checked_sub(1).ok_or(CopyError::Nesting(descriptor.digest))?;
-        let chosen = if manifest.media_type.is_index() { platforms.choose(manifest.children())? } else { Vec::new() };
+        let inner_depth = depth.checked_sub(1).ok_or(CopyError::Nesting(descriptor.digest))?;
+        let choice = platforms.choose(manifest.children());
+        if manifest.media_type.is_index() && depth == DEPTH && !choice.open {
+            // What is missing is known before anything is fetched.
+            platforms.check(&choice.offer)?;
+        }
         let mut absent = manifest.children().to_vec();
-        let mut loading = Vec::with_capacity(chosen.len());
-        for position in chosen.into_iter().rev() {
-            loading.push(self.child(from, absent.remove(position), platforms, depth));
+        let mut loading = Vec::with_capacity(choice.positions.len());
+        for position in choice.positions.into_iter().rev() {
+            loading.push(self.child(from, absent.remove(position), platforms, inner_depth));
         }
         loading.reverse();
-        let children = futures_util::future::try_join_all(loading).await?;
-        Ok(Node { descriptor, bytes, manifest, children, absent, platform: None, config: None })
+        let mut offer = choice.offer;
+        let mut children = Vec::with_capacity(loading.len());
+        for (child, inner) in futures_util::future::try_join_all(loading).await? {
+            let useless = child.descriptor.hides_platforms() && inner.is_empty() && *platforms != Platforms::All;
+            offer.add(inner);
+            if useless {
+                absent.push(child.descriptor);
+            } else {
+                children.push(child);
+            }
+        }
+        Ok((Node { descriptor, bytes, manifest, children, absent, platform: None, config: None }, offer))
     }
 
     fn child<'a>(
@@ -140,7 +159,7 @@ impl Engine {
         child: Descriptor,
         platforms: &'a Platforms,
         depth: usize,
-    ) -> futures_util::future::BoxFuture<'a, Result<Node, CopyError>> {
+    ) -> futures_util::future::BoxFuture<'a, Result<(Node, Offer), CopyError>> {
         Box::pin(async move {
             let (_, bytes) = self.by_digest(from, &child.digest).await?;
             self.node(from, child, bytes, platforms, depth).await

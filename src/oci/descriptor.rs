@@ -58,6 +58,11 @@ impl Descriptor {
         Self::new(media_type, Digest::sha256(content), content.len() as u64)
     }
 
+    /// Whether this is an index of which only its own bytes say for which platforms it is.
+    pub const fn hides_platforms(&self) -> bool {
+        self.media_type.is_index() && self.platform.is_none()
+    }
+
     /// The child that this attestation describes (`BuildKit`'s convention: a child of platform
     /// `unknown/unknown` whose annotation names the image's manifest).
     pub fn attests(&self) -> Option<Digest> {

@@ -205,31 +205,22 @@ impl Platforms {
         }
     }
 
-    /// The positions of the children of an index that are wanted, in the order of the index.
+    /// The children of an index that are wanted.
     ///
     /// For each platform the best match is taken (several, where they differ only in what is not
     /// compared, such as Windows' versions), with the attestations that describe it. Children
     /// without a platform cannot be judged and are always taken.
-    pub fn choose(&self, children: &[Descriptor]) -> Result<Vec<usize>, AbsentPlatforms> {
+    pub fn choose(&self, children: &[Descriptor]) -> Choice {
         let Self::Only(wanted) = self else {
-            return Ok((0..children.len()).collect());
+            return Choice { positions: (0..children.len()).collect(), ..Choice::default() };
         };
         let candidates =
             || children.iter().filter_map(|child| child.platform.as_ref()).filter(|platform| !platform.is_unknown());
         let unjudged = |child: &Descriptor| child.platform.is_none() && child.attests().is_none();
-        let mut best = Vec::new();
-        let mut absent = Vec::new();
-        for platform in wanted {
-            match candidates().filter_map(|candidate| platform.rank(candidate)).min() {
-                Some(rank) => best.push((platform, rank)),
-                None => absent.push(platform.clone()),
-            }
-        }
-        if !absent.is_empty() && !children.iter().any(unjudged) {
-            let mut present: Vec<_> = candidates().cloned().collect();
-            present.dedup();
-            return Err(AbsentPlatforms { absent, present });
-        }
+        let best: Vec<_> = wanted
+            .iter()
+            .filter_map(|platform| Some((platform, candidates().filter_map(|other| platform.rank(other)).min()?)))
+            .collect();
         let mut chosen: Vec<bool> = children
             .iter()
             .map(|child| match &child.platform {
@@ -242,7 +233,65 @@ impl Platforms {
         for (child, chosen) in children.iter().zip(&mut chosen) {
             *chosen |= child.attests().is_some_and(|subject| digests.contains(&subject));
         }
-        Ok(chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(position, _)| position).collect())
+        let (inner, images): (Vec<_>, Vec<_>) =
+            children.iter().filter(|child| unjudged(child)).partition(|child| child.hides_platforms());
+        let offer = Offer {
+            wanted: best.iter().map(|(platform, _)| (*platform).clone()).collect(),
+            all: candidates().cloned().collect(),
+            unjudged: !images.is_empty(),
+        };
+        let positions =
+            chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(position, _)| position).collect();
+        Choice { positions, offer, open: !inner.is_empty() }
+    }
+
+    /// Whether all that is wanted was found.
+    pub fn check(&self, offer: &Offer) -> Result<(), AbsentPlatforms> {
+        let Self::Only(wanted) = self else { return Ok(()) };
+        let absent: Vec<_> = wanted.iter().filter(|platform| !offer.wanted.contains(platform)).cloned().collect();
+        if absent.is_empty() || offer.unjudged {
+            return Ok(());
+        }
+        let mut present: Vec<Platform> = Vec::new();
+        for platform in &offer.all {
+            if !present.contains(platform) {
+                present.push(platform.clone());
+            }
+        }
+        Err(AbsentPlatforms { absent, present })
+    }
+}
+
+/// Which children of an index are wanted, as far as the index itself tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Their positions, in the order of the index.
+    pub positions: Vec<usize>,
+    /// What there is of the platforms that were asked for.
+    pub offer: Offer,
+    /// Whether indexes within it may have more.
+    pub open: bool,
+}
+
+/// What an index, with those within it, has of the platforms that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offer {
+    wanted: Vec<Platform>,
+    all: Vec<Platform>,
+    unjudged: bool,
+}
+
+impl Offer {
+    /// Adds what an index within the index has.
+    pub fn add(&mut self, inner: Self) {
+        self.wanted.extend(inner.wanted);
+        self.all.extend(inner.all);
+        self.unjudged |= inner.unjudged;
+    }
+
+    /// Whether nothing that is wanted is there.
+    pub const fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && !self.unjudged
     }
 }
 
@@ -259,7 +308,9 @@ mod tests {
 
     fn choose(wanted: &str, children: &[&str]) -> Result<Vec<usize>, AbsentPlatforms> {
         let children: Vec<_> = children.iter().map(|platform| child(platform)).collect();
-        Platforms::Only(wanted.split(',').map(|platform| platform.parse().unwrap()).collect()).choose(&children)
+        let wanted = Platforms::Only(wanted.split(',').map(|platform| platform.parse().unwrap()).collect());
+        let choice = wanted.choose(&children);
+        wanted.check(&choice.offer).map(|()| choice.positions)
     }
 
     #[test]
@@ -308,8 +359,23 @@ mod tests {
         let (amd64, arm64) = (child("linux/amd64"), child("linux/arm64"));
         let children = [attestation(&arm64), amd64.clone(), arm64.clone(), attestation(&amd64)];
         let wanted = Platforms::Only(vec!["linux/amd64".parse().unwrap()]);
-        assert_eq!(wanted.choose(&children), Ok(vec![1, 3]));
-        assert_eq!(Platforms::All.choose(&children), Ok(vec![0, 1, 2, 3]));
+        assert_eq!(wanted.choose(&children).positions, [1, 3]);
+        assert_eq!(Platforms::All.choose(&children).positions, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn indexes_within_are_asked_too() {
+        let inner = Descriptor::of(MediaType::OciIndex, b"inner");
+        let wanted: Platforms = "linux/amd64,linux/arm64".parse().unwrap();
+        let mut choice = wanted.choose(&[inner, child("linux/arm64"), child("linux/s390x")]);
+        assert!(choice.open && choice.positions == [0, 1]);
+        assert_eq!(
+            wanted.check(&choice.offer).unwrap_err().to_string(),
+            "no linux/amd64 in the image: it has linux/arm64, linux/s390x"
+        );
+        assert!(wanted.choose(&[child("linux/s390x")]).offer.is_empty());
+        choice.offer.add(wanted.choose(&[child("linux/amd64")]).offer);
+        assert_eq!(wanted.check(&choice.offer), Ok(()));
     }
 
     #[test]

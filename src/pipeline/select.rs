@@ -3,7 +3,7 @@
 use super::contents::{ContentsError, ContentsReader, Held, Holdings};
 use super::list::{ImageList, Line};
 use super::resolve::ResolveOptions;
-use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, NameError, Node, Platforms};
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, NameError, Node, Offer, Platforms};
 
 /// A line for which there is no image, or not enough of one.
 #[derive(Debug)]
@@ -71,7 +71,11 @@ fn find<H: Holdings>(
         (None, false) => None,
     };
     if let Some(platforms) = wanted {
-        held.graph = Graph { root: narrowed(held.graph.root, platforms)? };
+        let (root, offer) = narrowed(held.graph.root, platforms)?;
+        if root.manifest.media_type.is_index() {
+            platforms.check(&offer)?;
+        }
+        held.graph = Graph { root };
     }
     held.pinned = line.reference.digest.is_some();
     held.group.clone_from(&line.group);
@@ -79,25 +83,36 @@ fn find<H: Holdings>(
     Ok(held)
 }
 
-/// The same manifest with only those children that were asked for, all of which must be there.
-fn narrowed<E: std::error::Error + 'static>(mut node: Node, platforms: &Platforms) -> Result<Node, SelectError<E>> {
-    if node.manifest.children().is_empty() {
-        return Ok(node);
-    }
-    let chosen: Vec<Descriptor> = platforms
-        .choose(node.manifest.children())?
-        .into_iter()
-        .filter_map(|position| node.manifest.children().get(position).cloned())
-        .collect();
+/// The same manifest with only those children that were asked for, all of which must be there; and
+/// what they offer. As where images are loaded, an index within that has nothing of it is left out.
+fn narrowed<E: std::error::Error + 'static>(
+    mut node: Node,
+    platforms: &Platforms,
+) -> Result<(Node, Offer), SelectError<E>> {
+    let choice = platforms.choose(node.manifest.children());
+    let chosen: Vec<Descriptor> =
+        choice.positions.into_iter().filter_map(|position| node.manifest.children().get(position).cloned()).collect();
+    let mut offer = choice.offer;
     let mut held = std::mem::take(&mut node.children);
     for wanted in chosen {
+        let may_be_useless = wanted.hides_platforms() && *platforms != Platforms::All;
         let position = held.iter().position(|child| child.descriptor.digest == wanted.digest);
         let Some(position) = position else {
+            if may_be_useless {
+                continue;
+            }
             let platform = wanted.platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string());
             return Err(SelectError::NotPulled { child: wanted.digest, platform });
         };
-        node.children.push(narrowed(held.remove(position), platforms)?);
+        let (child, inner) = narrowed(held.remove(position), platforms)?;
+        let useless = may_be_useless && inner.is_empty();
+        offer.add(inner);
+        if useless {
+            node.absent.push(child.descriptor);
+        } else {
+            node.children.push(child);
+        }
     }
     node.absent.extend(held.into_iter().map(|child| child.descriptor));
-    Ok(node)
+    Ok((node, offer))
 }

@@ -13,6 +13,8 @@
 
 mod architecture;
 mod bundle;
+mod faults;
+mod pull;
 mod registry;
 mod serve;
 mod store;

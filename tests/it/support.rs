@@ -15,6 +15,7 @@ pub mod faulty;
 pub mod fixtures;
 pub mod hod;
 pub mod images;
+pub mod job;
 pub mod raw;
 pub mod skopeo;
 pub mod tls;
