@@ -17,3 +17,4 @@ mod registry;
 mod serve;
 mod store;
 mod support;
+mod trust;
