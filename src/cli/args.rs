@@ -5,6 +5,7 @@
 
 mod images;
 mod registry;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use images::ImageArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
+pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
 
 /// Carries container images across an air gap.
 #[derive(Debug, Parser)]
@@ -31,7 +33,7 @@ pub(super) use registry::{RegistryArgs, RetryArgs};
         hod serve store                               a registry over the store\n\n\
         EXIT STATUS:\n  \
         0 done · 1 failed · 2 usage, or a list that does not parse · 3 some images failed, the rest are done ·\n  \
-        4 corruption · 5 something that the bundle builds on is not there · 130 interrupted, run it again to resume",
+        4 corruption or a bad signature · 5 something that the bundle builds on is not there · 130 interrupted, run it again to resume",
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -93,6 +95,10 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// List the images of a store or bundle
     Ls(LsArgs),
+    /// Make a pair of keys for signing bundles
+    Keygen(KeygenArgs),
+    /// Sign a bundle that is there already
+    Sign(SignArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command into a folder
@@ -135,6 +141,7 @@ pub(super) struct PullArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod pack --store store -o release.tar\n  \
     hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
+    hod pack --store store -o release.tar --sign release.key\n  \
     hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
 pub(super) struct PackArgs {
     #[command(flatten)]
@@ -145,6 +152,11 @@ pub(super) struct PackArgs {
     /// The bundle: .tar as it is, .tar.zst compressed, - for standard output
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(super) output: PathBuf,
+    /// Sign the bundle with this secret key, in minisign's format
+    #[arg(long, value_name = "KEY", env = "HOD_SIGN", hide_env = true, help_heading = "Trust")]
+    pub(super) sign: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseArgs,
 }
 
 /// `hod unpack`.
@@ -152,7 +164,8 @@ pub(super) struct PackArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod unpack release.tar.zst --root /var/lib/registry\n  \
     zstd -dc release.tar.zst | hod unpack - --root /var/lib/registry\n  \
-    hod unpack release.tar --root /var/lib/registry --on-existing-tag error")]
+    hod unpack release.tar --root /var/lib/registry --on-existing-tag error\n  \
+    hod unpack release.tar --root /var/lib/registry --key release.pub")]
 pub(super) struct UnpackArgs {
     /// The bundle, or - for standard input
     #[arg(value_name = "BUNDLE")]
@@ -163,6 +176,8 @@ pub(super) struct UnpackArgs {
     /// What to do with a tag that points elsewhere
     #[arg(long, value_name = "WHAT", default_value = "overwrite", env = "HOD_ON_EXISTING_TAG", hide_env = true)]
     pub(super) on_existing_tag: OnExistingTag,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 /// What to do with a tag that exists and points to something else.
@@ -197,6 +212,8 @@ pub(super) struct PushArgs {
     /// Stop at the first image that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = flag())]
     pub(super) fail_fast: bool,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]
@@ -238,11 +255,14 @@ pub(super) struct ServeArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod verify store\n  \
     hod verify release.tar.zst\n  \
+    hod verify release.tar --key release.pub            and that its owner has signed it\n  \
     hod verify /var/lib/registry --json | jq '.findings[].code'")]
 pub(super) struct VerifyArgs {
     /// A store or registry root, a bundle, or - for a bundle on standard input
     #[arg(value_name = "TARGET")]
     pub(super) target: PathBuf,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
 }
 
 /// `hod ls`.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::bundle::Signed;
+
 /// The kinds of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +42,8 @@ pub enum Code {
     BundleTruncated,
     /// A bundle breaks its format.
     BundleInvalid,
+    /// Nobody who is trusted has signed a bundle.
+    SignatureInvalid,
 }
 
 impl Code {
@@ -61,6 +65,7 @@ impl Code {
             Self::NotAFile => "not-a-file",
             Self::BundleTruncated => "bundle-truncated",
             Self::BundleInvalid => "bundle-invalid",
+            Self::SignatureInvalid => "signature-invalid",
         }
     }
 }
@@ -112,6 +117,9 @@ pub struct Findings {
     pub links: usize,
     /// Images that were followed.
     pub images: usize,
+    /// Who has signed the bundle, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
     /// The damage, sorted.
     pub findings: Vec<Finding>,
 }
@@ -122,7 +130,13 @@ mod tests {
 
     #[test]
     fn codes_are_the_same_in_text_and_json() {
-        for code in [Code::BlobDigestMismatch, Code::NotAFile, Code::BundleInvalid, Code::ChildRevisionMissing] {
+        for code in [
+            Code::BlobDigestMismatch,
+            Code::NotAFile,
+            Code::BundleInvalid,
+            Code::SignatureInvalid,
+            Code::ChildRevisionMissing,
+        ] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.name());
         }
     }

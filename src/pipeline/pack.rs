@@ -122,11 +122,11 @@ fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
     }
 }
 
-/// Writes the bundle that a header describes, from the blobs of a store.
+/// Writes the bundle that a header describes, with a signature where there is one, from the blobs of a store.
 pub fn pack<W: Write + Send + 'static>(
     store: &Store,
     images: &[Held],
-    header: &Header,
+    (header, signature): (&Header, Option<&[u8]>),
     out: W,
     compression: Compression,
     watch: (&dyn Observer, &Stop),
@@ -136,7 +136,7 @@ pub fn pack<W: Write + Send + 'static>(
     observer.on(&Event::Step { name: "pack", images: header.images().len(), bytes });
     // Hashing and writing take about as long: each on a thread, they take half.
     let out = WriteBehind::new(out).map_err(|error| PackError::Write(BundleError::Write(error)))?;
-    let mut writer = Writer::new(out, header, None, compression).map_err(PackError::Write)?;
+    let mut writer = Writer::new(out, header, signature, compression).map_err(PackError::Write)?;
     while let Some(blob) = writer.next_blob() {
         let file = store.open_blob(&blob.digest)?;
         let mut content = Watched { inner: file, digest: blob.digest, observer, stop };

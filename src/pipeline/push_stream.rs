@@ -22,7 +22,7 @@ use super::list::ImageList;
 use super::push::{Outbound, PushOptions, PushReceipt, push};
 use super::resolve::ResolveOptions;
 use super::select::{Unmatched, select};
-use crate::bundle::{BundleError, BundleReader, Header};
+use crate::bundle::{BundleError, BundleReader, Header, Trust, TrustError};
 use crate::copy::{CopyError, Engine};
 use crate::endpoint::{self, BlobReader, EndpointError, Fault, Place, Sink, Source};
 use crate::observe::{Event, Stop};
@@ -43,6 +43,9 @@ pub enum StreamError {
     /// The bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// Nobody who is trusted has signed it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A blob that is needed by several images.
     #[error("cannot push {digest}, which {} of the bundle needs", repository)]
     Blob {
@@ -93,11 +96,11 @@ pub async fn push_stream(
     input: impl Read + Send + 'static,
     wanted: Option<(ImageList, ResolveOptions)>,
     options: &PushOptions,
-    stop: &Stop,
+    (trust, stop): (Trust, &Stop),
 ) -> Result<PushReceipt, StreamError> {
     let (sender, mut pieces) = mpsc::channel(1);
     let stop = stop.clone();
-    let reader = tokio::task::spawn_blocking(move || read(input, &sender, &stop));
+    let reader = tokio::task::spawn_blocking(move || read(input, &trust, &sender, &stop));
     let mut state =
         State { engine, registries, options, header: None, manifests: HashMap::new(), homes: Arc::default() };
     let mut result = Ok(false);
@@ -118,9 +121,10 @@ pub async fn push_stream(
 }
 
 /// Reads the bundle and hands it over piece by piece.
-fn read(input: impl Read, sender: &mpsc::Sender<Piece>, stop: &Stop) -> Result<(), StreamError> {
+fn read(input: impl Read, trust: &Trust, sender: &mpsc::Sender<Piece>, stop: &Stop) -> Result<(), StreamError> {
     let mut reader = BundleReader::new(input)?;
     let header = reader.header().clone();
+    trust.check(&header, reader.signature())?;
     let manifests: std::collections::HashSet<Digest> =
         header.repositories().iter().flat_map(|links| links.revisions.iter().copied()).collect();
     let bytes: u64 = header.blobs().iter().filter(|blob| manifests.contains(&blob.digest)).map(|blob| blob.size).sum();

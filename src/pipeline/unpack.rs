@@ -101,15 +101,15 @@ pub enum UnpackError {
 /// Unpacks a bundle into a root.
 ///
 /// Before the first write it is known that everything the bundle requires is there, that it fits,
-/// and that its tags are welcome.
+/// and that its tags are welcome. Whose bundle it is must have been checked by then
+/// ([`Trust`](crate::bundle::Trust)).
 pub fn unpack(
-    input: impl Read,
+    mut reader: BundleReader<impl Read>,
     store: &Store,
     existing: ExistingTags,
     observer: &dyn Observer,
     stop: &Stop,
 ) -> Result<Unpacked, UnpackError> {
-    let mut reader = BundleReader::new(input)?;
     let header = reader.header().clone();
     check_required(&header, store)?;
     let tags = compare_tags(&header, store)?;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use super::finding::{Code, Finding, Findings};
-use crate::bundle::{BundleError, BundleReader, Header};
+use crate::bundle::{BundleError, BundleReader, Header, SIGNATURE_NAME, Trust};
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::Digest;
 use crate::store::layout::Entry;
@@ -15,11 +15,16 @@ use crate::store::layout::Entry;
 /// Bytes read at a time.
 const CHUNK: usize = 1024 * 1024;
 
-/// Checks a bundle from its first byte to its last.
+/// Checks a bundle from its first byte to its last, and whether somebody who is trusted has signed it.
 ///
 /// # Errors
 /// Only where it cannot be read; damage is a finding.
-pub fn verify_bundle(input: impl Read, observer: &dyn Observer, stop: &Stop) -> Result<Findings, BundleError> {
+pub fn verify_bundle(
+    input: impl Read,
+    trust: &Trust,
+    observer: &dyn Observer,
+    stop: &Stop,
+) -> Result<Findings, BundleError> {
     let mut findings = Findings::default();
     let mut reader = match BundleReader::new(input) {
         Ok(reader) => reader,
@@ -30,6 +35,10 @@ pub fn verify_bundle(input: impl Read, observer: &dyn Observer, stop: &Stop) -> 
     };
     let header = reader.header().clone();
     findings.images = header.images().len();
+    match trust.check(&header, reader.signature()) {
+        Ok(signed) => findings.signed = signed,
+        Err(error) => findings.findings.push(Finding::new(Code::SignatureInvalid, SIGNATURE_NAME, error.to_string())),
+    }
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "verify", images: 0, bytes });
     let mut wrong = Vec::new();

@@ -19,3 +19,4 @@ mod registry;
 mod serve;
 mod store;
 mod support;
+mod trust;

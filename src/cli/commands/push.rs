@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::input::{self, Target};
+use super::trust;
 use crate::bundle::OpenBundle;
 use crate::cli::args::{IndexArg, PushArgs};
 use crate::cli::context::Context;
@@ -56,6 +57,9 @@ async fn outbound(context: &Context, args: &PushArgs, target: Target) -> Result<
         Target::Bundle(path) => {
             let label = path.display().to_string();
             let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
+            let trusted = trust::trust(&args.trust, &path)?;
+            let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
+            trust::say(context, signed.as_ref());
             let images = input::chosen(context, &bundle, &args.images).await?;
             let source = |held: &Held| -> Arc<dyn Source> { Arc::new(bundle.source(&label, &held.name.repository)) };
             Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
@@ -73,9 +77,11 @@ async fn stream(
 ) -> Result<PushReceipt, Failure> {
     let wanted = input::wanted(context, &args.images)?;
     let wanted = wanted.map(|list| (list, input::resolve_options(&args.images, false)));
-    let pushed = push_stream(engine, registries, std::io::stdin(), wanted, options, &context.stop).await;
+    let trusted = trust::trust(&args.trust, "-".as_ref())?;
+    let pushed = push_stream(engine, registries, std::io::stdin(), wanted, options, (trusted, &context.stop)).await;
     pushed.map_err(|error| match error {
         StreamError::Bundle(error) => input::bundle_failure("-".as_ref(), error),
+        StreamError::Trust(error) => trust::refused("-".as_ref(), error),
         StreamError::Stopped => Failure::interrupted(),
         StreamError::Unmatched(unmatched) => input::unmatched(context, &unmatched),
         error => Failure::of(Kind::Failed, error),

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::input;
+use super::{input, trust};
+use crate::bundle::{BundleReader, Signed};
 use crate::cli::args::{OnExistingTag, UnpackArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -20,6 +21,14 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
     } else {
         Box::new(fs_err::File::open(&args.bundle).map_err(|error| Failure::of(Kind::Failed, error))?)
     };
+    let (trusted, bundle) = (trust::trust(&args.trust, &args.bundle)?, args.bundle.clone());
+    let (reader, signed) = input::blocking(move || {
+        let reader = BundleReader::new(input).map_err(|error| input::bundle_failure(&bundle, error))?;
+        let signed = trust::check(&trusted, &bundle, reader.header(), reader.signature())?;
+        Ok((reader, signed))
+    })
+    .await?;
+    trust::say(context, signed.as_ref());
     let store = Store::create(&args.root).map_err(|error| Failure::of(Kind::Failed, error))?;
     let existing = match args.on_existing_tag {
         OnExistingTag::Overwrite => ExistingTags::Overwrite,
@@ -28,10 +37,10 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
     };
     let (observer, stop, bundle) = (context.observer(), context.stop.clone(), args.bundle.clone());
     let done = input::blocking(move || {
-        unpack(input, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
+        unpack(reader, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
     })
     .await?;
-    context.result(&document(context, &done), &lines(&done))?;
+    context.result(&document(context, &done, signed.as_ref()), &lines(&done))?;
     context.summary(&format!(
         "{} unpacked to {}: {} new ({}), {} there before ({}), in {}",
         report::count(done.header.images().len(), "image"),
@@ -62,7 +71,7 @@ fn lines(done: &Unpacked) -> String {
     tags.chain(untagged.map(|image| format!("{}\n", image.label()))).collect()
 }
 
-fn document(context: &Context, done: &Unpacked) -> serde_json::Value {
+fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serde_json::Value {
     let tags: Vec<_> = done
         .tags
         .iter()
@@ -70,6 +79,7 @@ fn document(context: &Context, done: &Unpacked) -> serde_json::Value {
         .collect();
     json!({
         "bundle": done.header.id(),
+        "signed": signed,
         "images": done.header.images().len(),
         "tags": tags,
         "written": { "count": done.written.0, "bytes": done.written.1 },

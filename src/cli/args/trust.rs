@@ -1,0 +1,68 @@
+//! Arguments about keys and signatures.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Whose bundles are wanted.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Trust")]
+pub(in crate::cli) struct TrustArgs {
+    /// Take only a bundle that is signed with this minisign key: a file or the key itself; repeatable
+    /// [default: the *.pub in ~/.config/hod/trusted and /etc/hod/trusted, where these folders exist]
+    #[arg(long, value_name = "PUB", env = "HOD_KEY", hide_env = true, conflicts_with = "no_key")]
+    pub(in crate::cli) key: Vec<String>,
+    /// Look at no signature, even if there are folders with trusted keys
+    #[arg(long, env = "HOD_NO_KEY", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) no_key: bool,
+    /// The signature, where it is not in the bundle [default: the bundle's name with .header.minisig]
+    #[arg(long, value_name = "FILE", env = "HOD_SIGNATURE", hide_env = true)]
+    pub(in crate::cli) signature: Option<PathBuf>,
+}
+
+/// How a secret key is opened.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Trust")]
+pub(in crate::cli) struct PassphraseArgs {
+    /// A file whose first line is the passphrase of the secret key
+    /// [default: `HOD_PASSPHRASE`, else asked for on the terminal]
+    #[arg(long, value_name = "FILE", env = "HOD_PASSPHRASE_FILE", hide_env = true)]
+    pub(in crate::cli) passphrase_file: Option<PathBuf>,
+}
+
+/// `hod keygen`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod keygen release                      release.key, which asks for a passphrase, and release.pub\n  \
+    hod keygen ci --no-passphrase           for a machine that protects the file by other means\n  \
+    cp release.pub /etc/hod/trusted/        on the other side, by a way that you trust")]
+pub(in crate::cli) struct KeygenArgs {
+    /// Where the keys go: NAME.key and NAME.pub, in minisign's format
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: PathBuf,
+    /// Do not encrypt the secret key
+    #[arg(long, env = "HOD_NO_PASSPHRASE", hide_env = true, value_parser = super::flag(),
+        conflicts_with = "passphrase_file")]
+    pub(in crate::cli) no_passphrase: bool,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
+}
+
+/// `hod sign`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod sign release.tar --sign release.key             release.tar.header.minisig, beside the bundle\n  \
+    hod verify release.tar --key release.pub            finds it there")]
+pub(in crate::cli) struct SignArgs {
+    /// The bundle, which is not changed
+    #[arg(value_name = "BUNDLE")]
+    pub(in crate::cli) bundle: PathBuf,
+    /// The secret key, in minisign's format
+    #[arg(long, value_name = "KEY", env = "HOD_SIGN", hide_env = true)]
+    pub(in crate::cli) sign: PathBuf,
+    /// Where the signature goes [default: the bundle's name with .header.minisig]
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
+}

@@ -1,0 +1,25 @@
+//! `hod sign`: a signature beside a bundle that is there already.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{input, trust};
+use crate::bundle::OpenBundle;
+use crate::cli::args::SignArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+
+pub(in crate::cli) async fn run(context: &Context, args: SignArgs) -> Result<ExitCode, Failure> {
+    let path = args.bundle.clone();
+    let bundle =
+        input::blocking(move || OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))).await?;
+    let key = trust::signing_key(&args.sign, &args.passphrase).await?;
+    let signature = key.sign(bundle.header()).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let output = args.output.unwrap_or_else(|| trust::beside(&args.bundle));
+    crate::fs::write_atomically(&output, &signature).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let (id, number) = (bundle.header().id(), key.public().id().to_string());
+    context.result(&json!({ "bundle": id, "key": number, "signature": output }), &format!("{}\n", output.display()))?;
+    context.summary(&format!("signed {id} with {number}; give the signature away with the bundle"));
+    Ok(ExitCode::SUCCESS)
+}
