@@ -69,6 +69,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Serve(args) => commands::serve::run(context, args).await,
         Command::Verify(args) => commands::verify::run(context, args).await,
         Command::Ls(args) => commands::ls::run(context, args).await,
+        Command::Copy(args) => commands::copy::run(context, args).await,
         Command::Completions(args) => commands::shell::completions(context, &args),
         Command::Man(args) => commands::shell::man(context, &args),
     }

@@ -3,15 +3,21 @@
 //! This file and its folder define; they decide nothing. What a combination means is worked out in
 //! `commands`. Every flag has an environment variable, and the flag wins.
 
+mod copy;
 mod images;
 mod registry;
+mod sides;
+mod skopeo;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
+pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
+pub(super) use skopeo::SkopeoArgs;
 
 /// Carries container images across an air gap.
 #[derive(Debug, Parser)]
@@ -74,6 +80,8 @@ pub(super) struct GlobalArgs {
     /// End the command after this long, such as 90s, 10m or 2h
     #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = duration)]
     pub(super) command_timeout: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(super) skopeo: SkopeoArgs,
 }
 
 /// The commands, in the order of the job.
@@ -93,6 +101,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// List the images of a store or bundle
     Ls(LsArgs),
+    /// Copy an image, or a list of images, from any place to any other
+    Copy(CopyArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command into a folder
