@@ -71,6 +71,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Ls(args) => commands::ls::run(context, args).await,
         Command::Keygen(args) => commands::keygen::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args).await,
+        Command::Copy(args) => commands::copy::run(context, args).await,
         Command::Completions(args) => commands::shell::completions(context, &args),
         Command::Man(args) => commands::shell::man(context, &args),
     }

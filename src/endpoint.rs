@@ -9,14 +9,18 @@
 //! tests over all of them.
 
 mod error;
+mod file;
 mod place;
 mod verified;
+
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use error::{EndpointError, Fault};
+pub use file::read_file;
 pub use place::Place;
 pub use verified::{Mismatch, Prefix, Verified};
 
@@ -67,12 +71,21 @@ pub trait Source: Send + Sync {
     /// MUST deliver exactly the content's bytes from that offset, or an error; a source that cannot
     /// start there begins at 0 itself and discards. Nothing is promised about what the bytes hash to.
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader>;
+
+    /// A file on a disk at hand that is exactly this content, to be linked where it is wanted.
+    ///
+    /// MUST vouch for the bytes: by having checked them when the place took them, or by checking
+    /// them now. The file MUST never be changed, only replaced or removed.
+    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+        let _ = content;
+        Ok(None)
+    }
 }
 
 /// A repository that content can be written to.
 ///
 /// The engine calls `published`; where that is false, for each blob `contains`, then `adopt`, then
-/// `put`; then the same for child manifests, children before their index; last `publish`. Calls for different
+/// `link` or `put`; then the same for child manifests, children before their index; last `publish`. Calls for different
 /// contents come at the same time. One value stands for one image on its way into one repository.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -94,6 +107,14 @@ pub trait Sink: Send + Sync {
     /// `from` is a repository of the same place that holds it, where the caller knows one.
     async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placed>> {
         let _ = (content, from);
+        Ok(None)
+    }
+
+    /// Takes content that is a file for which its source vouches, see [`Source::file`]: `Linked`
+    /// where both places share the file from now on, `Written` where it was copied, `None` where this
+    /// sink takes bytes alone. The rules of `put` hold.
+    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+        let _ = (content, file);
         Ok(None)
     }
 

@@ -5,6 +5,7 @@ mod behind;
 use std::io;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 
@@ -13,9 +14,12 @@ pub use behind::WriteBehind;
 /// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
 /// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    /// Threads of this process may write the same file at the same time.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}.{}.tmp", std::process::id()));
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let temporary = directory.join(format!(".{name}.{}-{number}.tmp", std::process::id()));
     let write = || {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(content)?;

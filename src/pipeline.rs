@@ -9,12 +9,15 @@
 //! Steps report to an observer, return receipts, and never print.
 
 pub mod contents;
+pub mod copy_image;
+pub mod copy_list;
 pub mod fetch;
 pub mod finding;
 pub mod index_policy;
 pub mod list;
 pub mod listing;
 pub mod lock;
+pub mod open;
 pub mod pack;
 pub mod push;
 pub mod push_stream;

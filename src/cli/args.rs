@@ -3,16 +3,22 @@
 //! This file and its folder define; they decide nothing. What a combination means is worked out in
 //! `commands`. Every flag has an environment variable, and the flag wins.
 
+mod copy;
 mod images;
 mod registry;
+mod sides;
+mod skopeo;
 mod trust;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
+pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
+pub(super) use skopeo::SkopeoArgs;
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
 
 /// Carries container images across an air gap.
@@ -76,6 +82,8 @@ pub(super) struct GlobalArgs {
     /// End the command after this long, such as 90s, 10m or 2h
     #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = duration)]
     pub(super) command_timeout: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(super) skopeo: SkopeoArgs,
 }
 
 /// The commands, in the order of the job.
@@ -99,6 +107,8 @@ pub(super) enum Command {
     Keygen(KeygenArgs),
     /// Sign a bundle that is there already
     Sign(SignArgs),
+    /// Copy an image, or a list of images, from any place to any other
+    Copy(CopyArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command into a folder

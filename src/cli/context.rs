@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::args::{GlobalArgs, RegistryArgs, RetryArgs};
+use super::args::{GlobalArgs, RegistryArgs, RetryArgs, SkopeoArgs};
 use super::failure::{self, Failure, Kind};
 use super::progress::{Bars, Lines};
 use super::terminal;
 use crate::copy::{Engine, Limits};
 use crate::observe::{Observer, Silent, Stop};
+use crate::oci::Platform;
 use crate::registry::Registries;
 
 /// The surroundings of a command.
@@ -20,6 +21,7 @@ pub(super) struct Context {
     colour: bool,
     jobs: usize,
     authfile: Option<std::path::PathBuf>,
+    skopeo: SkopeoArgs,
     observer: Arc<dyn Observer>,
     bars: Option<Arc<Bars>>,
     /// When the command began.
@@ -46,6 +48,7 @@ impl Context {
             colour: terminal::has_colour(),
             jobs: usize::from(args.jobs),
             authfile: args.authfile.clone(),
+            skopeo: args.skopeo.clone(),
             observer,
             bars,
             begun: Instant::now(),
@@ -66,6 +69,20 @@ impl Context {
     /// The registries, as the flags say to talk to them.
     pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
         super::commands::registries(args, self.authfile.clone(), self.jobs)
+    }
+
+    /// The registries at one end of a copy, which may have credentials of its own.
+    pub(super) fn registries_with(
+        &self,
+        args: &RegistryArgs,
+        authfile: Option<std::path::PathBuf>,
+    ) -> Result<Registries, Failure> {
+        super::commands::registries(args, authfile.or_else(|| self.authfile.clone()), self.jobs)
+    }
+
+    /// The platform whose image is meant where an image has several.
+    pub(super) fn platform(&self) -> Result<Platform, Failure> {
+        self.skopeo.platform().map_err(|error| Failure::of(Kind::Usage, error))
     }
 
     /// Whether text goes to standard output, and not JSON.

@@ -134,10 +134,29 @@ impl Engine {
         let _permit = self.budget.acquire(blob.size).await;
         let placed = match graph.and_then(|graph| graph.config(&blob.digest)) {
             Some(bytes) => self.small(sink, blob, &bytes).await.map_err(failed)?,
-            None => self.transfer(source, sink, blob).await?,
+            None => match self.linked(&**source, sink, blob).await? {
+                Some(placed) => placed,
+                None => self.transfer(source, sink, blob).await?,
+            },
         };
         flight.landed(place.repository());
         Ok(placed)
+    }
+
+    /// Lets the sink take the source's own file, where both are at hand.
+    async fn linked(
+        &self,
+        source: &dyn Source,
+        sink: &dyn Sink,
+        blob: &Descriptor,
+    ) -> Result<Option<Placed>, CopyError> {
+        let (from, to) = (source.place(), sink.place());
+        if from.is_remote() || to.is_remote() {
+            return Ok(None);
+        }
+        let file = source.file(blob).await.map_err(|error| CopyError::content(blob, Side::Source, from, error))?;
+        let Some(file) = file else { return Ok(None) };
+        sink.link(blob, &file).await.map_err(|error| CopyError::content(blob, Side::Destination, to, error))
     }
 
     /// Whether the sink has the blob, or can take it from another repository of its place.

@@ -94,6 +94,31 @@ impl Store {
         }
     }
 
+    /// Takes a file as content, by a hard link; says whether that was possible. The caller MUST have
+    /// checked its digest.
+    ///
+    /// From here on [`Store::has`] knows it; [`Store::commit`] puts it in its place.
+    pub fn link_in(&self, digest: &Digest, size: u64, file: &Path) -> Result<bool> {
+        let staging = self.staging()?;
+        let metadata = fs::symlink_metadata(file)?;
+        // A link has one owner and one mode: the root's, or it is no file for the root.
+        if !metadata.is_file() || metadata.len() != size || !self.tree().owns_as_is(&metadata) {
+            return Ok(false);
+        }
+        match staging.link_content(digest, size, file) {
+            Ok(()) => Ok(true),
+            // Another filesystem, or one without links, or the kernel's rules on links to others' files.
+            Err(error) => match error.kind() {
+                io::ErrorKind::CrossesDevices
+                | io::ErrorKind::TooManyLinks
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::Unsupported
+                | io::ErrorKind::AlreadyExists => Ok(false),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
     /// Begins to write some content as [`Store::try_ingest`] does, and waits while another writes it;
     /// `None` where the store has it.
     pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Option<Ingest>> {

@@ -107,6 +107,13 @@ impl Root {
         Ok(fs::rename(from, self.path.join(relative))?)
     }
 
+    /// Whether a file can be part of the root without a change of owner or mode.
+    pub(super) fn owns_as_is(&self, metadata: &Metadata) -> bool {
+        let owner = (metadata.uid(), metadata.gid());
+        let wanted = self.owner.unwrap_or_else(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
+        owner == wanted && metadata.mode() & 0o444 == 0o444
+    }
+
     /// Hands a new file or folder to the root's owner.
     pub(super) fn give(&self, path: &Path) -> Result<(), StoreError> {
         if let Some((user, group)) = self.owner {

@@ -1,5 +1,7 @@
 //! Writing to a repository of a store.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -52,6 +54,15 @@ impl Sink for Repository {
         }
         self.remember(content);
         Ok(Some(Placed::Linked))
+    }
+
+    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+        let (store, digest, size, file) = (self.store.clone(), content.digest, content.size, file.to_owned());
+        let linked = blocking(move || store.link_in(&digest, size, &file)).await?;
+        if linked {
+            self.remember(content);
+        }
+        Ok(linked.then_some(Placed::Linked))
     }
 
     async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {

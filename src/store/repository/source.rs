@@ -1,5 +1,7 @@
 //! Reading from a repository of a store.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -35,6 +37,16 @@ impl Source for Repository {
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
         let (store, digest, size) = (self.store.clone(), content.digest, content.size);
         blocking(move || reader::open(&store, &digest, size, offset)).await
+    }
+
+    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+        let (store, digest, size) = (self.store.clone(), content.digest, content.size);
+        // What is in its place was checked on its way there.
+        blocking(move || {
+            let file = store.open_blob(&digest)?;
+            Ok((file.metadata()?.len() == size).then(|| file.path().to_owned()))
+        })
+        .await
     }
 }
 

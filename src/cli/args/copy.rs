@@ -1,0 +1,93 @@
+//! Arguments of `hod copy`, with skopeo's names.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
+use crate::oci::Platforms;
+use crate::pipeline::copy_image::Format;
+
+/// `hod copy`.
+#[derive(Debug, Args)]
+#[command(after_help = "PLACES:\n  \
+    docker://HOST/NAME[:TAG|@DIGEST] · dir:PATH · oci:PATH[:IMAGE] · oci-archive:FILE[:IMAGE] ·\n  \
+    docker-archive:FILE[:NAME[:TAG]] · store:DIR[:NAME[:TAG|@DIGEST]] · bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
+    EXAMPLES:\n  \
+    hod copy docker://alpine:3.20 oci:images:alpine:3.20\n  \
+    hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
+    hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
+    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar")]
+pub(in crate::cli) struct CopyArgs {
+    /// Where the image is; with --file, where all of them are
+    #[arg(value_name = "SOURCE")]
+    pub(in crate::cli) source: String,
+    /// Where it goes; with --file, where all of them go
+    #[arg(value_name = "DESTINATION")]
+    pub(in crate::cli) destination: String,
+    /// Copy the images of this list, one a line; - for standard input
+    #[arg(long, value_name = "FILE", env = "HOD_FILE", hide_env = true)]
+    pub(in crate::cli) file: Vec<PathBuf>,
+    /// Only the images of this group (a ##NAME line) of the list; repeatable
+    #[arg(long, value_name = "NAME", requires = "file", env = "HOD_GROUP", hide_env = true)]
+    pub(in crate::cli) group: Vec<String>,
+    /// Copy all platforms of an image, and its index
+    #[arg(short, long, conflicts_with_all = ["multi_arch", "platform"])]
+    pub(in crate::cli) all: bool,
+    /// What to copy of an image with several platforms [default: system]
+    #[arg(long, value_name = "WHAT", conflicts_with = "platform")]
+    pub(in crate::cli) multi_arch: Option<MultiArchArg>,
+    /// Copy these platforms below the index as it is; OS/ARCH[/VARIANT], repeatable, or with commas
+    #[arg(long, value_name = "PLATFORM")]
+    pub(in crate::cli) platform: Vec<Platforms>,
+    /// Convert the manifests to this format; configs and layers stay as they are
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "preserve_digests")]
+    pub(in crate::cli) format: Option<FormatArg>,
+    /// Never change a digest; this is what hod does unless --format is given
+    #[arg(long)]
+    pub(in crate::cli) preserve_digests: bool,
+    /// Write the digest of the copied image to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub(in crate::cli) digestfile: Option<PathBuf>,
+    /// One more name for the image in a docker-archive; repeatable
+    #[arg(long, value_name = "NAME[:TAG]", conflicts_with = "file")]
+    pub(in crate::cli) additional_tag: Vec<String>,
+    /// Stop at the first image of the list that fails
+    #[arg(long)]
+    pub(in crate::cli) fail_fast: bool,
+    #[command(flatten)]
+    pub(in crate::cli) from: SourceRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}
+
+/// What is copied of an image with several platforms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum MultiArchArg {
+    /// The image for this machine, or the one that --override-arch and its like choose
+    System,
+    /// The index and all images
+    All,
+    /// The index without its images
+    IndexOnly,
+}
+
+/// The format of manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum FormatArg {
+    /// OCI image-spec
+    Oci,
+    /// Docker version 2, schema 2
+    V2s2,
+}
+
+impl FormatArg {
+    pub(in crate::cli) const fn format(self) -> Format {
+        match self {
+            Self::Oci => Format::Oci,
+            Self::V2s2 => Format::Docker,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `hod copy`: one image, or a list, from any place to any other.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::input;
+use crate::cli::args::{CopyArgs, FormatArg, MultiArchArg};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind, causes};
+use crate::cli::report;
+use crate::copy::Engine;
+use crate::endpoint::Placed;
+use crate::observe::Event;
+use crate::oci::Platforms;
+use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, copy_image};
+use crate::pipeline::copy_list::Base;
+use crate::pipeline::open::{OpenError, OpenSink, Places};
+use crate::transport::{DockerArchiveSink, Location};
+
+/// What a copy is to be like.
+#[derive(Clone)]
+struct Manner {
+    engine: Engine,
+    from: Arc<Places>,
+    to: Arc<Places>,
+    multi_arch: MultiArch,
+    format: Option<Format>,
+    more_names: Vec<String>,
+}
+
+/// An image on its way.
+struct Task {
+    /// What it is called in messages.
+    label: String,
+    from: Location,
+    to: Location,
+}
+
+/// Why an image was not copied.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Copy(#[from] CopyImageError),
+    #[error("--additional-tag is for a docker-archive: other places take one name")]
+    MoreNames,
+    #[error("a name of --additional-tag is not valid")]
+    Names(#[source] crate::transport::TransportError),
+    #[error("a thread of hod ended unexpectedly")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// What became of all.
+#[derive(Default)]
+struct Outcome {
+    copied: Vec<(Task, CopiedImage)>,
+    failed: Vec<(String, TaskError)>,
+    stopped: bool,
+}
+
+pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, Failure> {
+    let tasks = tasks(context, &args)?;
+    let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
+    let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
+    let manner = Manner {
+        engine: context.engine(&args.retry),
+        from: Arc::new(Places::new(from)),
+        to: Arc::new(Places::new(to)),
+        multi_arch: multi_arch(context, &args)?,
+        format: args.format.map(FormatArg::format),
+        more_names: args.additional_tag.clone(),
+    };
+    let many = !args.file.is_empty();
+    let outcome = copy_all(&manner, tasks, args.fail_fast).await;
+    if outcome.failed.is_empty() {
+        let places = manner.to.clone();
+        input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    }
+    if let (Some(path), Some((_, image))) = (&args.digestfile, outcome.copied.first()) {
+        let written = crate::fs::write_atomically(path, image.digest.to_string().as_bytes());
+        written.map_err(|error| Failure::of(Kind::Failed, error))?;
+    }
+    report_copy(context, &outcome)?;
+    end(context, outcome, many)
+}
+
+fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
+    let usage = |error| Failure::of(Kind::Usage, error);
+    if args.file.is_empty() {
+        let from: Location = args.source.parse().map_err(usage)?;
+        let to: Location = args.destination.parse().map_err(usage)?;
+        return Ok(vec![Task { label: from.to_string(), from, to }]);
+    }
+    let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
+    let (from, to) = (base(&args.source)?, base(&args.destination)?);
+    let list = input::image_list(context, &args.file, &[], &args.group)?;
+    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    let mut tasks = Vec::new();
+    for line in &list.lines {
+        let place = |error| Failure::new(Kind::Usage, format!("{}: {}", line.origin, line.text)).because(error);
+        let task = Task {
+            label: line.text.to_string(),
+            from: from.source(line).map_err(place)?,
+            to: to.destination(line).map_err(place)?,
+        };
+        let (source, destination) = (task.from.to_string(), task.to.to_string());
+        match taken.insert(destination.clone(), source.clone()) {
+            Some(other) if other == source => {}
+            Some(other) => {
+                let problem = format!("{source} and {other} would both become {destination}");
+                return Err(Failure::new(Kind::Usage, problem).hint("give one of them another name with as=NAME:TAG"));
+            }
+            None => tasks.push(task),
+        }
+    }
+    Ok(tasks)
+}
+
+fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> {
+    if !args.platform.is_empty() {
+        let only = args.platform.iter().filter_map(|platforms| match platforms {
+            Platforms::Only(some) => Some(some.clone()),
+            Platforms::All => None,
+        });
+        let all = args.platform.contains(&Platforms::All);
+        return Ok(if all { MultiArch::All } else { MultiArch::Sparse(Platforms::Only(only.flatten().collect())) });
+    }
+    Ok(match args.multi_arch {
+        _ if args.all => MultiArch::All,
+        Some(MultiArchArg::All) => MultiArch::All,
+        Some(MultiArchArg::IndexOnly) => MultiArch::IndexOnly,
+        Some(MultiArchArg::System) | None => MultiArch::System(context.platform()?),
+    })
+}
+
+async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome {
+    manner.engine.observer().on(&Event::Step { name: "copy", images: tasks.len(), bytes: 0 });
+    let mut outcome = Outcome::default();
+    let mut running = futures_util::stream::iter(tasks)
+        .map(|task| async move {
+            let result = copy_one(manner, &task).await;
+            (task, result)
+        })
+        .buffered(manner.engine.limits().images);
+    while let Some((task, result)) = running.next().await {
+        match result {
+            Ok(image) => {
+                let (digest, unchanged) = (&image.digest, image.copied.unchanged);
+                let bytes = image.copied.bytes(Placed::Written);
+                manner.engine.observer().on(&Event::ImageDone { name: &task.label, digest, unchanged, bytes });
+                outcome.copied.push((task, image));
+            }
+            Err(error) => {
+                manner.engine.observer().on(&Event::ImageFailed { name: &task.label, cause: &error });
+                outcome.failed.push((task.label, error));
+                if fail_fast {
+                    outcome.stopped = true;
+                    break;
+                }
+            }
+        }
+    }
+    outcome
+}
+
+async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError> {
+    let (this, from, to) = (manner.clone(), task.from.clone(), task.to.clone());
+    // The source first: nothing is made for an image that is not there.
+    let opened = tokio::task::spawn_blocking(move || {
+        let source = this.from.source(&from)?;
+        let sink = if this.more_names.is_empty() { this.to.sink(&to)? } else { more_names(&this, &to)? };
+        Ok::<_, TaskError>((source, sink))
+    });
+    let (source, sink) = opened.await.map_err(TaskError::Thread)??;
+    Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, manner.format).await?)
+}
+
+fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
+    let Location::DockerArchive(path, image) = to else { return Err(TaskError::MoreNames) };
+    let archive = manner.to.docker_archive(to, path)?;
+    let named = archive.named(image.as_ref()).and_then(|archive| archive.with_names(&manner.more_names));
+    let sink: DockerArchiveSink = named.map_err(TaskError::Names)?;
+    Ok(OpenSink { sink: Arc::new(sink), tags: Vec::new() })
+}
+
+fn report_copy(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
+    context.close();
+    let sum = |placed| outcome.copied.iter().map(|(_, image)| image.copied.bytes(placed)).sum::<u64>();
+    if context.is_text() {
+        for (task, image) in outcome.copied.iter().filter(|(_, image)| image.digest != image.source_digest) {
+            context.say(&format!("note: {} has a new digest: {} → {}", task.label, image.source_digest, image.digest));
+        }
+        let unchanged = outcome.copied.iter().filter(|(_, image)| image.copied.unchanged).count();
+        let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];
+        for (placed, word) in [(Placed::Linked, "linked"), (Placed::Mounted, "mounted")] {
+            if sum(placed) > 0 {
+                parts.push(format!("{} {word}", report::bytes(sum(placed))));
+            }
+        }
+        context.summary(&format!(
+            "{} copied, {unchanged} unchanged · {}, in {}",
+            report::count(outcome.copied.len() - unchanged, "image"),
+            parts.join(", "),
+            report::time(context.begun.elapsed()),
+        ));
+        return Ok(());
+    }
+    let images: Vec<Value> = outcome.copied.iter().map(|(task, image)| describe(task, image)).collect();
+    let failed: Vec<Value> =
+        outcome.failed.iter().map(|(name, error)| json!({ "name": name, "causes": causes("", Some(error)) })).collect();
+    let document = json!({
+        "images": images,
+        "failed": failed,
+        "bytesWritten": sum(Placed::Written),
+        "bytesLinked": sum(Placed::Linked),
+        "bytesMounted": sum(Placed::Mounted),
+        "bytesAlreadyThere": sum(Placed::AlreadyThere),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    });
+    context.result(&document, "")
+}
+
+fn describe(task: &Task, image: &CopiedImage) -> Value {
+    json!({
+        "source": task.from.to_string(),
+        "destination": task.to.to_string(),
+        "sourceDigest": image.source_digest,
+        "digest": image.digest,
+        "unchanged": image.copied.unchanged,
+    })
+}
+
+fn end(context: &Context, mut outcome: Outcome, many: bool) -> Result<ExitCode, Failure> {
+    if !many && let Some((label, error)) = outcome.failed.pop() {
+        return Err(Failure::new(Kind::Failed, format!("cannot copy {label}")).because(error));
+    }
+    if outcome.failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, error) in &outcome.failed {
+        context.print_error(name, error);
+    }
+    let all = outcome.copied.len() + outcome.failed.len();
+    let message = format!("{} of {} not copied", outcome.failed.len(), report::count(all, "image"));
+    let kind = if outcome.copied.is_empty() || outcome.stopped { Kind::Failed } else { Kind::Partial };
+    Err(Failure::new(kind, message))
+}

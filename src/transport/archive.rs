@@ -1,0 +1,330 @@
+//! What the archives and directories share: small files, and tar members that are read in place.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
+use futures_util::StreamExt as _;
+
+use super::TransportError;
+use super::landing::blocking;
+use crate::endpoint::BlobReader;
+use crate::oci::{MANIFEST_LIMIT, ManifestError};
+
+/// How much is read at once.
+const CHUNK: usize = 512 * 1024;
+/// How many members an archive of images may have; the largest in use have a few thousand.
+const MEMBERS: usize = 1_000_000;
+/// Where compressed archives are expanded, for they can only be read from front to back.
+const SCRATCH: &str = "/var/tmp";
+
+/// Reads a file that is no larger than a manifest may be.
+pub(super) fn read_small(path: &Path) -> super::Result<Bytes> {
+    let file = fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    if size > MANIFEST_LIMIT {
+        return Err(TransportError::Manifest { path: path.to_owned(), source: ManifestError::Large(size) });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    file.take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// How bytes are compressed, by what they begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// Tells by the first bytes (RFC 1952; RFC 8878, section 3.1.1).
+    pub(super) fn of(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// The bytes of a stream that may be compressed.
+pub(super) fn expanded(
+    compression: Compression,
+    stream: impl Read + Send + 'static,
+) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match compression {
+        Compression::None => Box::new(stream),
+        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stream)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(stream)?),
+    })
+}
+
+/// A tar file whose members can be read in any order.
+#[derive(Debug, Clone)]
+pub(super) struct TarFile {
+    path: PathBuf,
+    file: Arc<fs::File>,
+    members: Arc<HashMap<String, Member>>,
+}
+
+#[derive(Debug, Clone)]
+enum Member {
+    File { offset: u64, size: u64 },
+    Link(String),
+}
+
+impl TarFile {
+    /// Opens an archive and reads where its members are. A compressed one is expanded to a nameless file first.
+    pub(super) fn open(path: &Path, kind: &'static str) -> super::Result<Self> {
+        let mut file = fs::File::open(path)?;
+        let mut head = [0; 4];
+        let count = file.read_at(&mut head, 0)?;
+        let compression = Compression::of(head.get(..count).unwrap_or_default());
+        if compression != Compression::None {
+            let mut plain = scratch(Path::new(SCRATCH))?;
+            let expand = || io::copy(&mut expanded(compression, file)?, &mut plain);
+            expand().map_err(|error| bad(path, kind, &error))?;
+            file = plain;
+        }
+        let members = index(&file).map_err(|error| bad(path, kind, &error))?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file's bytes are, through the links that lead to it.
+    pub(super) fn member(&self, name: &str) -> Option<(u64, u64)> {
+        let mut name = normal(name);
+        for _ in 0..8 {
+            match self.members.get(&name)? {
+                Member::File { offset, size } => return Some((*offset, *size)),
+                Member::Link(target) => name.clone_from(target),
+            }
+        }
+        None
+    }
+
+    /// The bytes of a small member.
+    pub(super) fn small(&self, name: &str) -> super::Result<Option<Bytes>> {
+        let Some((offset, size)) = self.member(name) else { return Ok(None) };
+        if size > MANIFEST_LIMIT {
+            return Err(TransportError::Manifest { path: self.path.join(name), source: ManifestError::Large(size) });
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(Some(bytes.into()))
+    }
+
+    /// The first bytes of a member.
+    pub(super) fn head(&self, offset: u64, size: u64) -> super::Result<Vec<u8>> {
+        let mut head = vec![0; usize::try_from(size.min(8)).unwrap_or_default()];
+        self.file.read_exact_at(&mut head, offset)?;
+        Ok(head)
+    }
+
+    /// A part of the file as something to read.
+    pub(super) fn part(&self, offset: u64, size: u64) -> Part {
+        Part { file: self.file.clone(), position: offset, end: offset.saturating_add(size) }
+    }
+
+    /// A part of the file as a stream.
+    pub(super) fn stream(&self, offset: u64, size: u64) -> BlobReader {
+        let chunks = futures_util::stream::unfold(Some(self.part(offset, size)), |part| async {
+            let mut part = part?;
+            let read = blocking(move || {
+                let mut bytes = Vec::with_capacity(CHUNK);
+                (&mut part).take(CHUNK as u64).read_to_end(&mut bytes)?;
+                Ok((part, Bytes::from(bytes)))
+            });
+            match read.await {
+                Ok((_, bytes)) if bytes.is_empty() => None,
+                Ok((part, bytes)) => Some((Ok(bytes), Some(part))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        chunks.boxed()
+    }
+}
+
+fn bad(path: &Path, kind: &'static str, error: &io::Error) -> TransportError {
+    TransportError::NoArchive { path: path.to_owned(), kind, problem: error.to_string() }
+}
+
+/// A file without a name, which is gone when it is closed.
+pub(super) fn scratch(folder: &Path) -> io::Result<fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).custom_flags(nix::fcntl::OFlag::O_TMPFILE.bits());
+    if let Ok(file) = fs::OpenOptions::from_options(options).open(folder) {
+        return Ok(file);
+    }
+    // Not every filesystem has files without names.
+    for number in 0_u32.. {
+        let path = folder.join(format!(".hod-{}-{number}.tmp", std::process::id()));
+        match fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// A range of a file, read without moving anybody else's position.
+#[derive(Debug)]
+pub(super) struct Part {
+    file: Arc<fs::File>,
+    position: u64,
+    end: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(self.end - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(buffer.get_mut(..rest).unwrap_or_default(), self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Reads where each member is; the last of several with one name counts, as it does for tar.
+fn index(file: &fs::File) -> io::Result<HashMap<String, Member>> {
+    let mut archive = tar::Archive::new(file.file());
+    let mut members = HashMap::new();
+    for entry in archive.entries_with_seek()? {
+        let entry = entry?;
+        let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
+        let kind = entry.header().entry_type();
+        let member = if kind.is_file() {
+            Member::File { offset: entry.raw_file_position(), size: entry.size() }
+        } else if kind.is_hard_link() || kind.is_symlink() {
+            let target = entry.link_name_bytes().unwrap_or_default();
+            let target = String::from_utf8_lossy(&target).into_owned();
+            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+            Member::Link(if kind.is_hard_link() { normal(&target) } else { normal(&format!("{folder}/{target}")) })
+        } else {
+            continue;
+        };
+        members.insert(name, member);
+        if members.len() > MEMBERS {
+            return Err(io::Error::other(format!("it has more than {MEMBERS} members")));
+        }
+    }
+    if members.is_empty() {
+        return Err(io::Error::other("it is no tar file, or an empty one"));
+    }
+    Ok(members)
+}
+
+/// A path without `.`, `..` and slashes at its ends; names in archives are never used as paths of the system.
+fn normal(name: &str) -> String {
+    let mut parts = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// A tar file that grows, and comes to its name when it is complete.
+#[derive(Debug)]
+pub(super) struct NewTar {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: fs::File,
+    next: u64,
+    finished: bool,
+}
+
+impl NewTar {
+    /// Begins an archive beside its place, where nothing may be.
+    pub(super) fn create(path: &Path) -> super::Result<Self> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(TransportError::Exists(path.to_owned()));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        for number in 0_u32.. {
+            let temporary = path.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()));
+            match fs::OpenOptions::new().read(true).write(true).create_new(true).open(&temporary) {
+                Ok(file) => return Ok(Self { path: path.to_owned(), temporary, file, next: 0, finished: false }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(TransportError::Exists(path.to_owned()))
+    }
+
+    /// The folder that it will be in.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+    }
+
+    /// A handle to write content with.
+    pub(super) fn handle(&self) -> io::Result<fs::File> {
+        self.file.try_clone()
+    }
+
+    /// Writes the header of a member and keeps room for its bytes; says where they go.
+    pub(super) fn reserve(&mut self, name: &str, size: u64, mode: u32) -> super::Result<u64> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
+        header.set_path(name)?;
+        header.set_size(size);
+        header.set_mode(mode);
+        header.set_mtime(0);
+        header.set_cksum();
+        self.file.write_all_at(header.as_bytes(), self.next)?;
+        let place = self.next + 512;
+        self.next = place + size.next_multiple_of(512);
+        Ok(place)
+    }
+
+    /// Writes a small member.
+    pub(super) fn member(&mut self, name: &str, bytes: &[u8], mode: u32) -> super::Result<()> {
+        let place = self.reserve(name, bytes.len() as u64, mode)?;
+        Ok(self.file.write_all_at(bytes, place)?)
+    }
+
+    /// Ends the archive, makes it durable and gives it its name, which nobody else may have taken.
+    pub(super) fn finish(&mut self) -> super::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        // Two blocks of zeros end a tar file (POSIX, pax).
+        self.file.set_len(self.next + 1024)?;
+        self.file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        self.file.sync_all()?;
+        match fs::hard_link(&self.temporary, &self.path) {
+            Ok(()) => fs::remove_file(&self.temporary)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(TransportError::Exists(self.path.clone()));
+            }
+            // Filesystems of removable media have no links.
+            Err(_) => fs::rename(&self.temporary, &self.path)?,
+        }
+        self.finished = true;
+        Ok(crate::fs::sync_directory(self.folder())?)
+    }
+}
+
+impl Drop for NewTar {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Writing images to an archive that `docker load` reads.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fs_err as fs;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task;
+
+use super::{DockerItem, diff_ids, qualified};
+use crate::endpoint::{EndpointError, Fault, Place, Placed, Result, Sink, Verified};
+use crate::oci::{Algorithm, Descriptor, Digest, Graph, Hasher, Manifest, ManifestKind, Tag};
+use crate::transport::archive::{Compression, NewTar, expanded, scratch};
+use crate::transport::landing::blocking;
+use crate::transport::{ArchiveImage, TransportError};
+
+/// How members are written: readable by all, changed by nobody, as the format's first writer does.
+const MODE: u32 = 0o444;
+/// Chunks that wait to be expanded.
+const QUEUE: usize = 16;
+
+/// An archive to write images to. Clones are the same archive.
+#[derive(Debug, Clone)]
+pub struct DockerArchiveSink {
+    path: PathBuf,
+    place: Place,
+    names: Vec<String>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    tar: NewTar,
+    items: Vec<DockerItem>,
+    /// The digest of each layer before compression.
+    layers: HashMap<Digest, Digest>,
+    /// Layers that are in the archive, by that.
+    written: Vec<Digest>,
+    configs: HashMap<Digest, Bytes>,
+}
+
+impl DockerArchiveSink {
+    /// Begins an archive; there must be no file of that name.
+    pub fn create(path: &Path) -> crate::transport::Result<Self> {
+        let state = State {
+            tar: NewTar::create(path)?,
+            items: Vec::new(),
+            layers: HashMap::new(),
+            written: Vec::new(),
+            configs: HashMap::new(),
+        };
+        let place = Place::local(&path.display().to_string(), None);
+        Ok(Self { path: path.to_owned(), place, names: Vec::new(), state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// The same archive, for an image of that name.
+    pub fn named(&self, image: Option<&ArchiveImage>) -> crate::transport::Result<Self> {
+        let names = match image {
+            None => Vec::new(),
+            Some(ArchiveImage::Name(reference)) => vec![reference.to_string()],
+            Some(ArchiveImage::Position(_)) => return Err(unsupported("an image at a position".to_owned())),
+        };
+        Ok(Self { names, ..self.clone() })
+    }
+
+    /// The same image with more names.
+    pub fn with_names(mut self, names: &[String]) -> crate::transport::Result<Self> {
+        for name in names {
+            let reference = qualified(name).filter(|reference| reference.digest.is_none());
+            let reference = reference.ok_or_else(|| unsupported(format!("the name {name:?}")))?;
+            self.names.push(reference.to_string());
+        }
+        Ok(self)
+    }
+
+    /// Completes the archive, which is there from now on.
+    pub fn finish(&self) -> crate::transport::Result<()> {
+        let mut state = self.lock();
+        let list = serde_json::to_vec(&state.items).map_err(io::Error::from)?;
+        state.tar.member("manifest.json", &list, MODE)?;
+        state.tar.finish()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an expanded layer, unless the archive has it.
+    fn append(&self, digest: Digest, diff: Digest, layer: &mut fs::File) -> crate::transport::Result<()> {
+        use std::io::{Seek as _, SeekFrom};
+        let mut state = self.lock();
+        state.layers.insert(digest, diff);
+        if state.written.contains(&diff) {
+            return Ok(());
+        }
+        let size = layer.seek(SeekFrom::End(0))?;
+        layer.seek(SeekFrom::Start(0))?;
+        let place = state.tar.reserve(&format!("{}.tar", diff.hex()), size, MODE)?;
+        let mut handle = state.tar.handle()?;
+        handle.seek(SeekFrom::Start(place))?;
+        io::copy(layer.file_mut(), handle.file_mut())?;
+        state.written.push(diff);
+        Ok(())
+    }
+
+    fn list(&self, root: &Descriptor, bytes: &[u8]) -> crate::transport::Result<()> {
+        let unusable = |source| TransportError::Manifest { path: self.path.clone(), source };
+        let manifest = Manifest::parse(&root.media_type, bytes).map_err(unusable)?;
+        let ManifestKind::Image { config, layers } = &manifest.kind else {
+            return Err(unsupported("an image of several platforms: choose one".to_owned()));
+        };
+        let incomplete = |digest| {
+            let (path, manifest) = (self.path.clone(), Box::new(root.digest));
+            TransportError::Incomplete { path, manifest, digest }
+        };
+        let mut state = self.lock();
+        let bytes = state.configs.get(&config.digest).cloned().ok_or_else(|| incomplete(config.digest))?;
+        let ids = diff_ids(&bytes).map_err(|_| unsupported("an artifact that is no image".to_owned()))?;
+        let mut found = Vec::new();
+        for layer in layers {
+            found.push(state.layers.get(&layer.digest).copied().ok_or_else(|| incomplete(layer.digest))?);
+        }
+        if let Some((wanted, found)) = ids.iter().zip(&found).find(|(wanted, found)| wanted != found) {
+            let path = self.path.join(format!("{}.tar", found.hex()));
+            return Err(TransportError::Corrupt { path, expected: Box::new(*wanted), found: Box::new(*found) });
+        }
+        if ids.len() != found.len() {
+            return Err(unsupported(format!("an image of {} layers whose config names {}", found.len(), ids.len())));
+        }
+        let name = format!("{}.json", config.digest.hex());
+        if let Some(item) = state.items.iter_mut().find(|item| item.config == name) {
+            let new = self.names.iter().filter(|name| !item.repo_tags.contains(name)).cloned().collect::<Vec<_>>();
+            item.repo_tags.extend(new);
+            return Ok(());
+        }
+        state.tar.member(&name, &bytes, MODE)?;
+        let layers = found.iter().map(|diff| format!("{}.tar", diff.hex())).collect();
+        state.items.push(DockerItem { config: name, repo_tags: self.names.clone(), layers });
+        Ok(())
+    }
+}
+
+fn unsupported(what: String) -> TransportError {
+    TransportError::Unsupported { kind: "a docker archive", what }
+}
+
+#[async_trait]
+impl Sink for DockerArchiveSink {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn published(&self, graph: &Graph, _: &[Tag]) -> Result<bool> {
+        if graph.root.manifest.media_type.is_index() {
+            return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
+        }
+        Ok(false)
+    }
+
+    async fn contains(&self, content: &Descriptor) -> Result<bool> {
+        let state = self.lock();
+        Ok(state.layers.contains_key(&content.digest) || state.configs.contains_key(&content.digest))
+    }
+
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+        if content.media_type.is_image_config() {
+            if content.size > crate::oci::MANIFEST_LIMIT {
+                return Err(unsupported(format!("a config of {} bytes", content.size)).into());
+            }
+            let bytes = body.collect().await?;
+            self.lock().configs.insert(content.digest, bytes);
+            return Ok(Placed::Written);
+        }
+        if content.media_type.is_manifest() {
+            return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
+        }
+        let folder = self.lock().tar.folder().to_owned();
+        let (mut layer, diff) = expand(body, folder).await?;
+        let (this, digest) = (self.clone(), content.digest);
+        blocking(move || this.append(digest, diff, &mut layer)).await?;
+        Ok(Placed::Written)
+    }
+
+    /// Lists the image; the archive itself is there after [`DockerArchiveSink::finish`].
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
+        let (this, root) = (self.clone(), root.clone());
+        blocking(move || this.list(&root, &bytes)).await
+    }
+}
+
+/// Expands a layer to a nameless file, and hashes what comes out.
+async fn expand(mut body: Verified, folder: PathBuf) -> Result<(fs::File, Digest)> {
+    let (sender, receiver) = mpsc::channel::<Bytes>(QUEUE);
+    let work = task::spawn_blocking(move || -> io::Result<(fs::File, Digest)> {
+        let mut chunks = Chunks { receiver, current: Bytes::new() };
+        chunks.fill();
+        let compression = Compression::of(&chunks.current);
+        let mut out = Hashing { file: scratch(&folder)?, hasher: Hasher::new(Algorithm::Sha256) };
+        io::copy(&mut expanded(compression, chunks)?, &mut out)?;
+        Ok((out.file, out.hasher.finish()))
+    });
+    let mut failed = None;
+    while let Some(chunk) = body.next().await {
+        match chunk {
+            // Whoever expands may be at the end already, or have failed and say why; the body is checked all the same.
+            Ok(chunk) => drop(sender.send(chunk).await),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    drop(sender);
+    let expanded = work.await.map_err(|stopped| EndpointError::new(Fault::Other, stopped))?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(expanded?),
+    }
+}
+
+/// Chunks from a channel as something to read.
+struct Chunks {
+    receiver: mpsc::Receiver<Bytes>,
+    current: Bytes,
+}
+
+impl Chunks {
+    /// Waits for the next chunk that is not empty.
+    fn fill(&mut self) {
+        while self.current.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.current = chunk,
+                None => return,
+            }
+        }
+    }
+}
+
+impl io::Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.fill();
+        let count = self.current.len().min(buffer.len());
+        let chunk = self.current.split_to(count);
+        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(&chunk);
+        Ok(count)
+    }
+}
+
+struct Hashing {
+    file: fs::File,
+    hasher: Hasher,
+}
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = io::Write::write(&mut self.file, bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::Write::flush(&mut self.file)
+    }
+}

@@ -1,0 +1,155 @@
+//! What can go wrong with the places of this folder.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::endpoint::{EndpointError, Fault};
+use crate::oci::{Digest, ManifestError};
+
+/// A failure of a transport.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// There is no image at that path.
+    #[error("{0} is no image directory: it has no manifest.json")]
+    NoImageDirectory(PathBuf),
+    /// A directory of another version.
+    #[error("{path} says that it is {found:?}: hod reads Directory Transport Version 1")]
+    DirectoryVersion {
+        /// The directory.
+        path: PathBuf,
+        /// The first bytes of its `version`.
+        found: String,
+    },
+    /// Somebody else's files.
+    #[error("{0} is neither empty nor an image directory: hod does not write over other files")]
+    Foreign(PathBuf),
+    /// The path holds no layout.
+    #[error("{0} is no OCI image layout: it has no oci-layout and index.json")]
+    NoLayout(PathBuf),
+    /// A layout that cannot be read.
+    #[error("{path} is no file of an OCI image layout 1.0")]
+    LayoutFile {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file holds no archive of the wanted kind.
+    #[error("{path} is no {kind} archive: {problem}")]
+    NoArchive {
+        /// The file.
+        path: PathBuf,
+        /// `OCI` or `docker`.
+        kind: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// More images than one, and none was named.
+    #[error("{path} holds {} images: name one of {}", .images.len(), .images.join(", "))]
+    Several {
+        /// The place.
+        path: PathBuf,
+        /// What they are called.
+        images: Vec<String>,
+    },
+    /// No such image.
+    #[error("{path} holds no image {image}: {}", holds(.images))]
+    Unknown {
+        /// The place.
+        path: PathBuf,
+        /// What was asked for.
+        image: String,
+        /// What there is.
+        images: Vec<String>,
+    },
+    /// No such content.
+    #[error("{path} does not hold {digest}")]
+    Absent {
+        /// The place.
+        path: PathBuf,
+        /// The content.
+        digest: Digest,
+    },
+    /// A manifest came before what it names.
+    #[error("the manifest {manifest} names {digest}, which {path} does not hold")]
+    Incomplete {
+        /// The place.
+        path: PathBuf,
+        /// The manifest.
+        manifest: Box<Digest>,
+        /// What it names.
+        digest: Digest,
+    },
+    /// Content with a length that is not its own.
+    #[error("{path} has {found} bytes instead of {expected}")]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// The length of the content.
+        expected: u64,
+    },
+    /// Content that is not what its name says.
+    #[error("the bytes of {path} have the digest {found} instead of {expected}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The digest that its name says.
+        expected: Box<Digest>,
+        /// The digest of what it holds.
+        found: Box<Digest>,
+    },
+    /// Bytes that are no manifest.
+    #[error("{path} does not hold a manifest that can be used")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ManifestError,
+    },
+    /// An archive that is there already.
+    #[error("{0} is there already: hod does not replace an archive; remove it first or choose another name")]
+    Exists(PathBuf),
+    /// The format has no place for this.
+    #[error("{kind} cannot hold {what}")]
+    Unsupported {
+        /// The format.
+        kind: &'static str,
+        /// What it cannot hold.
+        what: String,
+    },
+    /// The system said no; the message names the file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn holds(images: &[String]) -> String {
+    if images.is_empty() { "it holds none with a name".to_owned() } else { format!("it holds {}", images.join(", ")) }
+}
+
+impl TransportError {
+    /// What kind of failure it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Unknown { .. } | Self::Absent { .. } => Fault::Missing,
+            Self::Incomplete { .. } => Fault::Incomplete,
+            Self::Size { .. } | Self::Corrupt { .. } => Fault::Corrupt,
+            Self::Manifest { .. } | Self::Unsupported { .. } => Fault::Rejected,
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,
+                _ => Fault::Other,
+            },
+            _ => Fault::Other,
+        }
+    }
+}
+
+impl From<TransportError> for EndpointError {
+    fn from(error: TransportError) -> Self {
+        Self::new(error.fault(), error)
+    }
+}

@@ -1,0 +1,156 @@
+//! `oci:` — an OCI image layout (OCI image-spec, `image-layout.md`).
+//!
+//! ```text
+//! oci-layout                       {"imageLayoutVersion":"1.0.0"}
+//! index.json                       what the layout holds, by org.opencontainers.image.ref.name
+//! blobs/<algorithm>/<hex>          all content, manifests too
+//! ```
+//!
+//! `index.json` is replaced last, in one step, by one process at a time: `oci-layout` is the file that is
+//! locked for it. Entries of other tools keep all that they have.
+
+mod edit;
+mod index;
+mod sink;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fs_err as fs;
+
+pub use edit::Swept;
+pub use sink::LayoutSink;
+
+pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
+
+use super::archive::read_small;
+use super::dir::{described, open_file};
+use super::landing::{blocking, checked};
+use super::{LayoutImage, TransportError};
+use crate::endpoint::{BlobReader, Place, Result, Source};
+use crate::oci::{Descriptor, Digest, Version};
+
+/// A layout on disk.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    path: PathBuf,
+}
+
+/// A layout to read images from.
+#[derive(Debug)]
+pub struct LayoutSource {
+    layout: Layout,
+    place: Place,
+}
+
+impl Layout {
+    /// Opens a layout that is there.
+    pub fn open(path: &Path) -> super::Result<Self> {
+        let layout = Self { path: path.to_owned() };
+        match fs::read(path.join("oci-layout")) {
+            Ok(bytes) => check_layout_file(&path.join("oci-layout"), &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(TransportError::NoLayout(path.to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        layout.index()?;
+        Ok(layout)
+    }
+
+    /// Opens a layout, or makes an empty one where nothing is.
+    pub fn create(path: &Path) -> super::Result<Self> {
+        fs::create_dir_all(path)?;
+        if path.join("oci-layout").exists() {
+            return Self::open(path);
+        }
+        if let Some(entry) = fs::read_dir(path)?.next() {
+            let _ = entry?;
+            return Err(TransportError::Foreign(path.to_owned()));
+        }
+        fs::create_dir_all(path.join("blobs/sha256"))?;
+        crate::fs::write_atomically(&path.join("index.json"), &Index::default().bytes())?;
+        crate::fs::write_atomically(&path.join("oci-layout"), LAYOUT_FILE)?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the layout holds, read anew.
+    pub(super) fn index(&self) -> super::Result<Index> {
+        let path = self.path.join("index.json");
+        match read_small(&path) {
+            Err(TransportError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(TransportError::NoLayout(self.path.clone()))
+            }
+            bytes => Index::parse(&path, &bytes?),
+        }
+    }
+
+    /// The images with their names, in the order of the index.
+    pub fn images(&self) -> super::Result<Vec<(Option<String>, Descriptor)>> {
+        Ok(self.index()?.images())
+    }
+
+    /// The image that is meant; without a name there must be exactly one.
+    pub fn find(&self, image: Option<&LayoutImage>) -> super::Result<Descriptor> {
+        self.index()?.find(&self.path, image)
+    }
+
+    /// Where content is.
+    pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.path.join("blobs").join(digest.algorithm().name()).join(digest.hex())
+    }
+
+    /// This layout as a source.
+    pub fn source(&self) -> LayoutSource {
+        LayoutSource { layout: self.clone(), place: Place::local(&self.path.display().to_string(), None) }
+    }
+
+    /// The bytes of a manifest, checked.
+    pub fn manifest(&self, digest: &Digest) -> super::Result<(Descriptor, Bytes)> {
+        let path = self.blob(digest);
+        match read_small(&path) {
+            Err(TransportError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(TransportError::Absent { path: self.path.clone(), digest: *digest })
+            }
+            bytes => described(path, *digest, bytes?),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for LayoutSource {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
+        Ok(self.manifest(version).await?.0)
+    }
+
+    async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
+        let (layout, version) = (self.layout.clone(), version.clone());
+        blocking(move || {
+            let digest = match version {
+                Version::Digest(digest) => digest,
+                Version::Tag(tag) => layout.find(Some(&LayoutImage::Name(tag.as_str().into())))?.digest,
+            };
+            layout.manifest(&digest)
+        })
+        .await
+    }
+
+    async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
+        open_file(&self.layout.path, self.layout.blob(&content.digest), content, offset).await
+    }
+
+    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+        checked(content, self.layout.blob(&content.digest)).await
+    }
+}

@@ -1,0 +1,130 @@
+//! Changing a layout without moving content: names, removal, and what nothing refers to.
+
+use std::collections::HashSet;
+use std::io;
+
+use fs_err as fs;
+
+use super::Layout;
+use crate::oci::{Algorithm, Digest, Manifest, MediaType};
+use crate::transport::{LayoutImage, TransportError};
+
+/// What was removed from a layout, or would be.
+#[derive(Debug, Clone, Default)]
+pub struct Swept {
+    /// The blobs, with their lengths.
+    pub blobs: Vec<(Digest, u64)>,
+}
+
+impl Layout {
+    /// Gives an image one more name, which stands for nothing else afterwards.
+    pub fn tag(&self, image: &LayoutImage, name: &str) -> super::super::Result<Digest> {
+        self.update(|index| {
+            let found = index.find(self.path(), Some(image))?;
+            index.add_name(&found, name);
+            Ok(found.digest)
+        })
+    }
+
+    /// Removes a name, or a nameless image by its position; blobs stay until [`Layout::sweep`].
+    pub fn untag(&self, image: Option<&LayoutImage>) -> super::super::Result<Digest> {
+        self.update(|index| {
+            let found = index.find(self.path(), image)?;
+            match image {
+                Some(LayoutImage::Name(name)) => {
+                    index.remove(name);
+                }
+                _ => index.remove_digest(&found.digest),
+            }
+            Ok(found.digest)
+        })
+    }
+
+    /// Removes the blobs that no image of the index needs.
+    ///
+    /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A manifest
+    /// that cannot be read ends it before anything is removed.
+    pub fn sweep(&self, dry_run: bool) -> super::super::Result<Swept> {
+        let lock = fs::File::open(self.path().join("oci-layout"))?;
+        lock.lock()?;
+        let present = self.present()?;
+        let mut kept = HashSet::new();
+        for (_, image) in self.index()?.images() {
+            self.keep(image.digest, true, &mut kept)?;
+        }
+        self.keep_referrers(&present, &mut kept)?;
+        let mut swept = Swept::default();
+        for (digest, size) in present {
+            if !kept.contains(&digest) {
+                if !dry_run {
+                    fs::remove_file(self.blob(&digest))?;
+                }
+                swept.blobs.push((digest, size));
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Every blob that is there, with its length.
+    fn present(&self) -> super::super::Result<Vec<(Digest, u64)>> {
+        let mut found = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let folder = self.path().join("blobs").join(algorithm.name());
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name();
+                let digest = name.to_str().and_then(|hex| Digest::from_parts(algorithm, hex).ok());
+                if let Some(digest) = digest {
+                    found.push((digest, entry.metadata()?.len()));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn keep(&self, digest: Digest, is_manifest: bool, kept: &mut HashSet<Digest>) -> super::super::Result<()> {
+        if !kept.insert(digest) || !is_manifest {
+            return Ok(());
+        }
+        let bytes = match self.manifest(&digest) {
+            Ok((_, bytes)) => bytes,
+            Err(TransportError::Absent { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let manifest = Manifest::parse(&MediaType::parse(""), &bytes)
+            .map_err(|source| TransportError::Manifest { path: self.blob(&digest), source })?;
+        for child in manifest.children() {
+            self.keep(child.digest, true, kept)?;
+        }
+        for blob in manifest.blobs() {
+            self.keep(blob.digest, false, kept)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the manifests whose subject is kept, and what they name, until there are no more.
+    fn keep_referrers(&self, present: &[(Digest, u64)], kept: &mut HashSet<Digest>) -> super::super::Result<()> {
+        loop {
+            let before = kept.len();
+            for (digest, size) in present.iter().filter(|(_, size)| *size <= crate::oci::MANIFEST_LIMIT) {
+                if kept.contains(digest) || *size < 2 {
+                    continue;
+                }
+                let Ok((_, bytes)) = self.manifest(digest) else { continue };
+                let subject = Manifest::parse(&MediaType::parse(""), &bytes).ok().and_then(|manifest| manifest.subject);
+                if subject.is_some_and(|subject| kept.contains(&subject.digest)) {
+                    self.keep(*digest, true, kept)?;
+                }
+            }
+            if kept.len() == before {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Writing one image to a layout.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fs_err as fs;
+
+use super::Layout;
+use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
+use crate::oci::{Descriptor, Digest, Graph, Manifest, Tag};
+use crate::transport::TransportError;
+use crate::transport::dir::{described, has};
+use crate::transport::landing::{Landings, blocking};
+
+/// A layout to write one image to.
+#[derive(Debug)]
+pub struct LayoutSink {
+    layout: Layout,
+    place: Place,
+    landings: Landings,
+    /// What the image will be called there.
+    name: Option<String>,
+}
+
+impl Layout {
+    /// This layout as the place for an image of that name, or of none.
+    pub fn sink(&self, name: Option<&str>) -> LayoutSink {
+        LayoutSink {
+            layout: self.clone(),
+            place: Place::local(&self.path().display().to_string(), None),
+            landings: Landings::new(&self.path().join("blobs")),
+            name: name.map(str::to_owned),
+        }
+    }
+
+    /// Changes the index: nobody else does in the meantime.
+    pub(in crate::transport) fn update<T>(
+        &self,
+        change: impl FnOnce(&mut super::Index) -> super::super::Result<T>,
+    ) -> super::super::Result<T> {
+        let lock = fs::File::open(self.path().join("oci-layout"))?;
+        lock.lock()?;
+        let mut index = self.index()?;
+        let before = index.bytes();
+        let result = change(&mut index)?;
+        let after = index.bytes();
+        if after != before {
+            crate::fs::write_atomically(&self.path().join("index.json"), &after)?;
+        }
+        Ok(result)
+    }
+
+    fn check(&self, digest: Digest, manifest: &Manifest) -> super::super::Result<()> {
+        for blob in manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()) {
+            if !has(&self.blob(&blob.digest), blob.size)? {
+                let (path, manifest) = (self.path().to_owned(), Box::new(digest));
+                return Err(TransportError::Incomplete { path, manifest, digest: blob.digest });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a manifest as a blob, after the blobs that it names.
+    fn write_manifest(&self, content: &Descriptor, bytes: Bytes) -> super::super::Result<()> {
+        let path = self.blob(&content.digest);
+        let (_, bytes) = described(path.clone(), content.digest, bytes)?;
+        let manifest = Manifest::parse(&content.media_type, &bytes)
+            .map_err(|source| TransportError::Manifest { path: path.clone(), source })?;
+        self.check(content.digest, &manifest)?;
+        if has(&path, content.size)? {
+            return Ok(());
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(crate::fs::write_atomically(&path, &bytes)?)
+    }
+}
+
+#[async_trait]
+impl Sink for LayoutSink {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn published(&self, graph: &Graph, _: &[Tag]) -> Result<bool> {
+        let (layout, name, root) = (self.layout.clone(), self.name.clone(), graph.root.descriptor.digest);
+        let manifests = graph.manifests().into_iter().map(|node| &node.descriptor);
+        let all: Vec<(Digest, u64)> =
+            graph.blobs().into_iter().chain(manifests).map(|it| (it.digest, it.size)).collect();
+        blocking(move || {
+            if !layout.images()?.iter().any(|(found, image)| *found == name && image.digest == root) {
+                return Ok(false);
+            }
+            for (digest, size) in &all {
+                if !has(&layout.blob(digest), *size)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn contains(&self, content: &Descriptor) -> Result<bool> {
+        Ok(has(&self.layout.blob(&content.digest), content.size)?)
+    }
+
+    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+        let place = self.layout.blob(&content.digest);
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        self.landings.link(content, file, &place).await.map(Some)
+    }
+
+    async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {
+        self.landings.prefix(content).await
+    }
+
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+        if content.media_type.is_manifest() {
+            let bytes = body.collect().await?;
+            let (layout, content) = (self.layout.clone(), content.clone());
+            blocking(move || layout.write_manifest(&content, bytes)).await?;
+            return Ok(Placed::Written);
+        }
+        self.landings.receive(content, &self.layout.blob(&content.digest), body).await
+    }
+
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
+        let (layout, name, root) = (self.layout.clone(), self.name.clone(), root.clone());
+        blocking(move || {
+            layout.write_manifest(&root, bytes)?;
+            for folder in fs::read_dir(layout.path().join("blobs"))? {
+                let folder = folder?;
+                if folder.file_type()?.is_dir() {
+                    crate::fs::sync_directory(&folder.path())?;
+                }
+            }
+            layout.update(|index| {
+                index.set(name.as_deref(), &root);
+                Ok(())
+            })
+        })
+        .await
+    }
+}
