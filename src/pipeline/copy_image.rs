@@ -133,10 +133,14 @@ fn instance(node: Node, platform: &Platform) -> Result<Node, AbsentPlatforms> {
         return Ok(node);
     }
     let descriptors: Vec<Descriptor> = node.children.iter().map(|child| child.descriptor.clone()).collect();
-    let chosen = Platforms::Only(vec![platform.clone()]).choose(&descriptors)?;
+    let wanted = Platforms::Only(vec![platform.clone()]);
+    let choice = wanted.choose(&descriptors);
+    if !choice.open {
+        wanted.check(&choice.offer)?;
+    }
     let image = |position: &usize| descriptors.get(*position).is_some_and(|child| child.attests().is_none());
     let absent = || AbsentPlatforms { absent: vec![platform.clone()], present: Vec::new() };
-    let position = chosen.into_iter().find(image).ok_or_else(absent)?;
+    let position = choice.positions.into_iter().find(image).ok_or_else(absent)?;
     let child = node.children.into_iter().nth(position).ok_or_else(absent)?;
     instance(child, platform)
 }
