@@ -47,10 +47,12 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
     let timeout = cli.global.command_timeout;
+    // A server ends by being interrupted: it listens for that itself, and lets transfers end.
+    let is_server = matches!(cli.command, Command::Serve(_));
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(context, cli.command) => result,
-            () = interrupted() => Err(Failure::interrupted()),
+            () = interrupted(), if !is_server => Err(Failure::interrupted()),
             () = elapsed(timeout) => Err(Failure::timed_out()),
         }
     });
@@ -64,6 +66,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
     match command {
         Command::Pull(args) => commands::pull::run(context, args).await,
         Command::Pack(args) => commands::pack::run(context, args).await,
+        Command::Bundle(args) => commands::bundle::run(context, args).await,
         Command::Unpack(args) => commands::unpack::run(context, args).await,
         Command::Push(args) => commands::push::run(context, args).await,
         Command::Serve(args) => commands::serve::run(context, args).await,

@@ -8,6 +8,7 @@
 //!
 //! Steps report to an observer, return receipts, and never print.
 
+pub mod bundle;
 pub mod contents;
 pub mod copy_image;
 pub mod copy_list;

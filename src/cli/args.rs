@@ -3,6 +3,7 @@
 //! This file and its folder define; they decide nothing. What a combination means is worked out in
 //! `commands`. Every flag has an environment variable, and the flag wins.
 
+mod bundle;
 mod copy;
 mod images;
 mod registry;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
@@ -93,6 +95,8 @@ pub(super) enum Command {
     Pull(PullArgs),
     /// Write a bundle of the images of a store
     Pack(PackArgs),
+    /// Fetch images straight into a bundle, without a store
+    Bundle(BundleArgs),
     /// Merge a bundle into a registry root
     Unpack(UnpackArgs),
     /// Push the images of a bundle or store into a registry

@@ -1,5 +1,6 @@
 //! The commands: each turns its arguments into a call of the pipeline, and the result into text.
 
+pub(super) mod bundle;
 pub(super) mod copy;
 pub(super) mod keygen;
 pub(super) mod ls;

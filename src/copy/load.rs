@@ -173,7 +173,28 @@ impl Engine {
         root: &mut Node,
         platforms: &Platforms,
     ) -> Result<(), CopyError> {
-        let Some(config) = root.manifest.config() else { return Ok(()) };
+        self.read_config(source, root).await?;
+        if let Some(platform) = &root.platform {
+            platforms.accepts(platform)?;
+        }
+        Ok(())
+    }
+
+    /// Learns the platforms of all manifests whose index does not say them, from their configs.
+    pub async fn describe(&self, source: &dyn Source, mut graph: Graph) -> Result<Graph, CopyError> {
+        let mut waiting = vec![&mut graph.root];
+        while let Some(node) = waiting.pop() {
+            if node.descriptor.platform.is_none() && node.config.is_none() {
+                self.read_config(source, node).await?;
+            }
+            waiting.extend(&mut node.children);
+        }
+        Ok(graph)
+    }
+
+    /// Reads the config of a runnable image, and with it the platform.
+    async fn read_config(&self, source: &dyn Source, node: &mut Node) -> Result<(), CopyError> {
+        let Some(config) = node.manifest.config() else { return Ok(()) };
         if !config.media_type.is_image_config() || config.size > CONFIG_LIMIT {
             return Ok(());
         }
@@ -183,11 +204,8 @@ impl Engine {
             let read = self.retry.run(&what, || read_small(source, config)).await;
             read.map_err(|error| CopyError::content(config, Side::Source, source.place(), error))?
         };
-        if let Some(platform) = Platform::of_config(&bytes) {
-            platforms.accepts(&platform)?;
-            root.platform = Some(platform);
-        }
-        root.config = Some(bytes);
+        node.platform = Platform::of_config(&bytes);
+        node.config = Some(bytes);
         Ok(())
     }
 }

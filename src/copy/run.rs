@@ -93,11 +93,16 @@ impl Engine {
                 Ok((blob, placed))
             });
         }
+        // One blob that fails fails the image, and not the others: what they bring is there the next time, and
+        // other images may be waiting for it.
+        let mut failure = None;
         while let Some(done) = tasks.join_next().await {
-            let (blob, placed) = done.map_err(CopyError::Task)??;
-            copied.add(&blob, placed);
+            match done.map_err(CopyError::Task).flatten() {
+                Ok((blob, placed)) => copied.add(&blob, placed),
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
-        Ok(copied)
+        failure.map_or(Ok(copied), Err)
     }
 
     /// Brings one blob to a sink, ahead of the images that will need it.

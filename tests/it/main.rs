@@ -14,6 +14,7 @@
 mod architecture;
 mod bundle;
 mod faults;
+mod one_pass;
 mod pull;
 mod registry;
 mod serve;

@@ -68,7 +68,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
 }
 
 /// The time of all members: `SOURCE_DATE_EPOCH` or 0 (reproducible-builds.org).
-fn source_date_epoch() -> Result<u64, Failure> {
+pub(super) fn source_date_epoch() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
             Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is {text:?}, which is no number of seconds"))

@@ -49,7 +49,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
 }
 
 /// Writes a list beside the store.
-fn write_file(path: &std::path::Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write_file(path: &std::path::Path, text: &str) -> Result<(), Failure> {
     crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))
 }
 

@@ -1,0 +1,179 @@
+//! A `.tar` bundle that is filled in any order, by several threads, and can be resumed.
+//!
+//! The header decides where every byte lies, so the file has its full length and all of its tar headers, links
+//! and manifests from the start, and blobs land in their places as they come. Beside it grows a journal,
+//! which says how far each blob has come:
+//!
+//! ```text
+//! .NAME.partial            the bundle, not whole yet
+//! .NAME.partial.journal    first line the id of its header; then DIGEST LENGTH, in any order, the last counts
+//! ```
+//!
+//! The journal claims and proves nothing: what it says is there is hashed again before it is believed. So a
+//! crash of the machine, after which the file may hold less, costs time and never a wrong byte.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
+
+use super::members::{Holds, Member, header_head};
+use super::ustar::END;
+use super::{BundleError, Header, Result};
+use crate::oci::Digest;
+
+/// A bundle that is being filled. Clones are the same file.
+#[derive(Clone)]
+pub struct InPlace {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    header: Header,
+    /// Where the data area begins.
+    area: u64,
+    output: PathBuf,
+    partial: PathBuf,
+    file: fs::File,
+    journal: Mutex<fs::File>,
+    /// How far each blob had come when the bundle was opened.
+    kept: HashMap<Digest, u64>,
+}
+
+impl InPlace {
+    /// Begins a bundle at `output`, or goes on with one that was interrupted and has the same header.
+    ///
+    /// Nobody else may be filling the same bundle at the same time.
+    pub fn open(output: &Path, header: Header) -> Result<Self> {
+        let name = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let partial = output.with_file_name(format!(".{name}.partial"));
+        let journal = output.with_file_name(format!(".{name}.partial.journal"));
+        let write = BundleError::Write;
+        let log = fs::OpenOptions::new().read(true).append(true).create(true).open(&journal).map_err(write)?;
+        if log.try_lock().is_err() {
+            let problem = format!("{} is being written by another hod", partial.display());
+            return Err(write(io::Error::new(io::ErrorKind::ResourceBusy, problem)));
+        }
+        let text = fs::read_to_string(&journal).unwrap_or_default();
+        let known = text.lines().next() == Some(&header.id().to_string()) && partial.exists();
+        let kept = if known { entries(&text) } else { HashMap::new() };
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(!known).open(&partial).map_err(write)?;
+        let area = header.data_area(None);
+        let bundle = Inner { header, area, output: output.to_owned(), partial, file, journal: Mutex::new(log), kept };
+        if !known {
+            bundle.begin().map_err(write)?;
+        }
+        Ok(Self { inner: Arc::new(bundle) })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.inner.header
+    }
+
+    /// How many bytes of a blob an interrupted run claims to have written.
+    pub fn claimed(&self, digest: &Digest) -> u64 {
+        let size = self.inner.header.blob(digest).map_or(0, |blob| blob.size);
+        self.inner.kept.get(digest).copied().unwrap_or(0).min(size)
+    }
+
+    /// Reads bytes of a blob.
+    pub fn read_at(&self, digest: &Digest, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.inner.file.read_exact_at(bytes, self.inner.place(digest)? + offset)
+    }
+
+    /// Writes bytes of a blob.
+    pub fn write_at(&self, digest: &Digest, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.file.write_all_at(bytes, self.inner.place(digest)? + offset)
+    }
+
+    /// Notes that a blob has come that far.
+    pub fn note(&self, digest: &Digest, length: u64) -> io::Result<()> {
+        let mut journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.write_all(format!("{digest} {length}\n").as_bytes())
+    }
+
+    /// Makes the bundle durable and gives it its name. Every blob MUST be whole and verified.
+    pub fn finish(self) -> io::Result<u64> {
+        let Inner { file, output, partial, header, .. } = &*self.inner;
+        file.sync_all()?;
+        fs::rename(partial, output)?;
+        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        crate::fs::sync_directory(folder)?;
+        let journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::remove_file(journal.path())?;
+        Ok(header.tar_size(None))
+    }
+}
+
+impl Inner {
+    /// Where a blob's first byte lies in the file.
+    fn place(&self, digest: &Digest) -> io::Result<u64> {
+        let blob = self.header.blob(digest);
+        let blob = blob.ok_or_else(|| io::Error::other(format!("{digest} is not in the bundle")))?;
+        Ok(self.area + blob.offset)
+    }
+
+    /// Writes everything but the blobs, and the journal's first line when that is done.
+    fn begin(&self) -> io::Result<()> {
+        let size = self.header.tar_size(None);
+        self.file.set_len(size)?;
+        let json = self.header.to_json();
+        let head = header_head(json.len() as u64, self.header.mtime());
+        self.file.write_all_at(&head, 0)?;
+        self.file.write_all_at(json, head.len() as u64)?;
+        for member in self.header.members() {
+            self.member(&member)?;
+        }
+        self.file.write_all_at(&END, size - END.len() as u64)?;
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.set_len(0)?;
+        journal.write_all(format!("{}\n", self.header.id()).as_bytes())
+    }
+
+    fn member(&self, member: &Member) -> io::Result<()> {
+        let mut bytes = member.head(self.header.mtime());
+        if let Holds::Link(digest) = member.holds {
+            bytes.extend_from_slice(digest.to_string().as_bytes());
+        }
+        self.file.write_all_at(&bytes, self.area + member.start)
+    }
+}
+
+/// The journal's claims. A line that a crash has cut short does not parse, and claims nothing.
+fn entries(journal: &str) -> HashMap<Digest, u64> {
+    let complete = journal.rsplit_once('\n').map_or("", |(complete, _)| complete);
+    complete
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let (digest, length) = line.split_once(' ')?;
+            Some((digest.parse().ok()?, length.parse().ok()?))
+        })
+        .collect()
+}
+
+impl fmt::Debug for InPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InPlace").field("output", &self.inner.output).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_claims_nothing() {
+        let digest = Digest::sha256(b"brick");
+        let text = format!("id\n{digest} 5\n{digest} 700\nrubbish\n{digest} 9");
+        assert_eq!(entries(&text), HashMap::from([(digest, 700)]));
+        assert!(entries("").is_empty());
+        assert!(entries("id").is_empty());
+    }
+}

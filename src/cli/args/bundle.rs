@@ -1,0 +1,28 @@
+//! Arguments of `hod bundle`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ImageArgs, RegistryArgs, RetryArgs};
+
+/// `hod bundle`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod bundle -f images-list.txt -o release.tar\n  \
+    hod bundle alpine:3.20 quay.io/coreos/etcd:v3.5.15 -o two.tar --all-platforms\n  \
+    hod bundle -f release.lock -o release.tar             the same bytes as hod pull and hod pack")]
+pub(in crate::cli) struct BundleArgs {
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
+    /// The bundle, a .tar
+    #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
+    pub(in crate::cli) output: PathBuf,
+    /// Write the list with the digests that its names had
+    #[arg(long, value_name = "FILE", env = "HOD_LOCK", hide_env = true)]
+    pub(in crate::cli) lock: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}

@@ -1,0 +1,79 @@
+//! `hod bundle`: list → resolve → bundle, without a store.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{input, pack, pull};
+use crate::cli::args::BundleArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::pipeline::bundle::{Bundled, BundlingError, bundle};
+use crate::pipeline::lock::lock_text;
+use crate::pipeline::resolve::{Failed, resolve};
+
+pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<ExitCode, Failure> {
+    if !args.output.to_string_lossy().ends_with(".tar") {
+        let message = format!("{} cannot be written in one pass", args.output.display());
+        return Err(
+            Failure::new(Kind::Usage, message).hint("name the bundle *.tar; for other forms use hod pull and hod pack")
+        );
+    }
+    let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
+    let options = input::resolve_options(&args.images, false);
+    let registries = context.registries(&args.registry)?;
+    let engine = context.engine(&args.retry);
+    let listed = list.lines.len();
+    let resolution = resolve(&engine, &registries, None, list, &options).await;
+    if !resolution.failed.is_empty() {
+        return Err(failed(context, &resolution.failed, listed));
+    }
+    if let Some(file) = &args.lock {
+        pull::write_file(file, &lock_text(&resolution.images))?;
+    }
+    let mtime = pack::source_date_epoch()?;
+    let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;
+    let done = done.map_err(|error| match error {
+        BundlingError::Images(images) => failed(context, &images, listed),
+        error => Failure::of(Kind::Failed, error),
+    })?;
+    report(context, &args, &done)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
+    context.close();
+    for Failed { line, error } in images {
+        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
+    }
+    let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));
+    Failure::new(Kind::Failed, message)
+        .hint("run the same command again: what was fetched is kept; or take these images out of the list")
+}
+
+fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Failure> {
+    if context.is_text() {
+        context.close();
+        context.summary(&format!(
+            "{} with {} in {}: {}, {} fetched in {}",
+            report::count(done.header.images().len(), "image"),
+            report::count(done.header.blobs().len(), "blob"),
+            args.output.display(),
+            report::bytes(done.bytes),
+            report::bytes(done.fetched),
+            report::time(context.begun.elapsed()),
+        ));
+        return Ok(());
+    }
+    let document = json!({
+        "bundle": done.header.id(),
+        "file": args.output,
+        "bytes": done.bytes,
+        "bytesFetched": done.fetched,
+        "images": done.header.images().len(),
+        "blobs": done.header.blobs().len(),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    });
+    context.result(&document, "")
+}
