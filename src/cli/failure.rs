@@ -8,8 +8,10 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::copy::CopyError;
-use crate::endpoint::Fault;
+use crate::endpoint::{EndpointError, Fault};
+use crate::pipeline::contents::ContentsError;
 use crate::pipeline::resolve::ImageError;
+use crate::store::StoreError;
 
 /// The kinds of bad ends, by exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,14 @@ impl Failure {
         Self { kind, message, cause: Some(Box::new(error)), hints, output_closed: false }
     }
 
+    /// The images of a store or bundle cannot be told.
+    pub(super) fn of_contents<E: Error + Send + Sync + 'static>(error: ContentsError<E>) -> Self {
+        if is_damage(&error) {
+            return Self::of(Kind::Corrupt, error).hint(DAMAGED_STORE);
+        }
+        Self::of(Kind::Failed, error)
+    }
+
     /// Adds why.
     pub(super) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
         self.hints.extend(hint(&cause));
@@ -115,6 +125,23 @@ impl Failure {
 
     pub(super) fn hints(&self) -> &[String] {
         &self.hints
+    }
+}
+
+/// What to do about damage that was met while something else was wanted.
+pub(super) const DAMAGED_STORE: &str = "nothing was written; find what is damaged with hod verify, and pull it again";
+
+/// Whether contents cannot be told because something is not as it was written.
+pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
+    match error {
+        ContentsError::Read(error) => {
+            let error: &(dyn Error + 'static) = error;
+            let store = error.downcast_ref::<StoreError>();
+            matches!(store, Some(StoreError::Corrupt { .. } | StoreError::Link { .. } | StoreError::Absent { .. }))
+                || error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
+        }
+        ContentsError::Absent { .. } | ContentsError::Manifest { .. } => true,
+        ContentsError::Unknown(_) => false,
     }
 }
 

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::bundle::BundleError;
 use crate::cli::args::ImageArgs;
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::{report, terminal};
 use crate::oci::{Platform, Platforms};
 use crate::pipeline::contents::{ContentsReader, Held, Holdings};
 use crate::pipeline::list::{ImageList, ListError, ListReader};
 use crate::pipeline::resolve::ResolveOptions;
-use crate::pipeline::select::{Unmatched, select};
+use crate::pipeline::select::{SelectError, Unmatched, select};
 use crate::store::Store;
 
 /// The largest list that is read. The longest in use have a few thousand lines.
@@ -86,7 +86,7 @@ where
     let found = blocking(move || {
         Ok(match wanted {
             Some(list) => select(&holdings, list, &options),
-            None => Ok(ContentsReader::new(&holdings).images().map_err(|error| Failure::of(Kind::Failed, error))?),
+            None => Ok(ContentsReader::new(&holdings).images().map_err(Failure::of_contents)?),
         })
     })
     .await?;
@@ -99,6 +99,11 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
         context.print_error(&format!("{}: {}", line.origin, line.text), error);
     }
     let message = format!("{} of the list cannot be taken", report::count(lines.len(), "image"));
+    let is_damage =
+        |line: &Unmatched<E>| matches!(&line.error, SelectError::Contents(error) if failure::is_damage(error));
+    if lines.iter().any(is_damage) {
+        return Failure::new(Kind::Corrupt, message).hint(failure::DAMAGED_STORE);
+    }
     Failure::new(Kind::Failed, message).hint("nothing was written; see what is there with hod ls, and pull what is not")
 }
 

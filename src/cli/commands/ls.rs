@@ -6,7 +6,7 @@ use super::input::{self, Target};
 use crate::bundle::{BundleReader, OpenBundle};
 use crate::cli::args::LsArgs;
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::Failure;
 use crate::cli::report::{self, Align};
 use crate::cli::terminal;
 use crate::pipeline::contents::ContentsReader;
@@ -17,7 +17,7 @@ pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitC
     let listing = input::blocking(move || match target {
         Target::Store(store) => {
             let images = ContentsReader::new(&store).images();
-            let images = images.map_err(|error| Failure::of(Kind::Failed, error))?;
+            let images = images.map_err(Failure::of_contents)?;
             Ok(Listing::of_images(&images))
         }
         Target::Bundle(path) => {
