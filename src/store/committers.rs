@@ -45,13 +45,23 @@ impl Committers {
 
     /// Waits until all are committed. MUST be called before their links are: a failure shows here at the latest.
     pub fn finish(mut self) -> Result<()> {
+        self.wait()
+    }
+
+    /// Waits for all threads; gives the first failure.
+    fn wait(&mut self) -> Result<()> {
         self.queue = None;
-        for thread in self.threads.drain(..) {
-            match thread.join() {
-                Ok(result) => result?,
-                Err(_) => return Err(std::io::Error::other("a thread that commits blobs ended unexpectedly").into()),
-            }
-        }
-        Ok(())
+        let ended = self.threads.drain(..).map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(_) => Err(std::io::Error::other("a thread that commits blobs ended unexpectedly").into()),
+        });
+        ended.fold(Ok(()), Result::and)
+    }
+}
+
+/// What was handed over is committed even where the rest never comes, so that the next run finds it.
+impl Drop for Committers {
+    fn drop(&mut self) {
+        let _ = self.wait();
     }
 }
