@@ -2,10 +2,11 @@
 
 mod behind;
 
+use std::fs::TryLockError;
 use std::io;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 
@@ -14,12 +15,9 @@ pub use behind::WriteBehind;
 /// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
 /// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    /// Threads of this process may write the same file at the same time.
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!(".{name}.{}-{number}.tmp", std::process::id()));
+    let temporary = directory.join(format!(".{name}.{}.tmp", std::process::id()));
     let write = || {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(content)?;
@@ -30,6 +28,32 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// Takes a file for one writer alone, empty, whatever a writer that was killed has left in it.
+///
+/// The claim ends when the file is closed.
+///
+/// # Errors
+/// [`io::ErrorKind::ResourceBusy`] where another process has it.
+pub fn claim(path: &Path) -> io::Result<fs::File> {
+    loop {
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let problem = format!("{}: another process is writing it", path.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, problem));
+            }
+            Err(TryLockError::Error(error)) => return Err(with_path(path, &error)),
+        }
+        // Whoever had the file may have finished and renamed it before it was locked here.
+        let (own, found) = (file.metadata()?, fs::metadata(path));
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())) {
+            file.set_len(0)?;
+            return Ok(file);
+        }
+    }
 }
 
 /// Makes the names in a directory durable.
@@ -70,5 +94,17 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(free_space(folder.path()).unwrap() > 0);
         sync_filesystem(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_claim_is_for_one_and_begins_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "left").unwrap();
+        let first = claim(&path).unwrap();
+        assert_eq!(claim(&path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(first.metadata().unwrap().len(), 0);
+        drop(first);
+        claim(&path).unwrap();
     }
 }

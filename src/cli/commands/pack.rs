@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{input, trust};
+use super::input;
 use crate::bundle::{Compression, Header, Written};
 use crate::cli::args::PackArgs;
 use crate::cli::context::Context;
@@ -16,7 +16,7 @@ use crate::cli::report;
 use crate::observe::{Observer, Stop};
 use crate::pipeline::contents::Held;
 use crate::pipeline::pack::{self, PackError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<ExitCode, Failure> {
     let store = input::store(&args.store)?;
@@ -25,19 +25,11 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         return Err(Failure::new(Kind::Failed, format!("{} has no images to pack", args.store.display())));
     }
     let header = pack::header(&images, source_date_epoch()?).map_err(failure)?;
-    let signature = match &args.sign {
-        Some(path) => {
-            let key = trust::signing_key(path, &args.passphrase).await?;
-            Some(key.sign(&header).map_err(|error| Failure::of(Kind::Failed, error))?)
-        }
-        None => None,
-    };
     let count = images.len();
     let job = Job {
         store,
         images,
         header: header.clone(),
-        signature,
         compression: compression(&args.output)?,
         output: args.output.clone(),
         observer: context.observer(),
@@ -91,7 +83,7 @@ fn compression(output: &Path) -> Result<Compression, Failure> {
 
 fn failure(error: PackError) -> Failure {
     let kind = match &error {
-        PackError::Blob { .. } => Kind::Corrupt,
+        PackError::Blob { .. } | PackError::Store(StoreError::Absent { .. }) => Kind::Corrupt,
         PackError::Stopped => return Failure::interrupted(),
         _ => Kind::Failed,
     };
@@ -107,7 +99,6 @@ struct Job {
     store: Store,
     images: Vec<Held>,
     header: Header,
-    signature: Option<Vec<u8>>,
     compression: Compression,
     output: PathBuf,
     observer: Arc<dyn Observer>,
@@ -123,8 +114,10 @@ impl Job {
         }
         let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = self.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
-        let written = self.write_file(&partial, folder);
+        // The same name on every run: what a killed one has left is overwritten and not added to.
+        let partial = folder.join(format!(".{name}.partial"));
+        let file = crate::fs::claim(&partial).map_err(|error| Failure::of(Kind::Failed, error))?;
+        let written = self.write_file(file, &partial, folder);
         if written.is_err() {
             let _ = fs_err::remove_file(&partial);
         }
@@ -132,9 +125,8 @@ impl Job {
     }
 
     /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.
-    fn write_file(&self, partial: &Path, folder: &Path) -> Result<Written, Failure> {
+    fn write_file(&self, file: fs_err::File, partial: &Path, folder: &Path) -> Result<Written, Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
-        let file = fs_err::File::create(partial).map_err(failed)?;
         let (file, written) = self.write(file)?;
         file.sync_all().map_err(failed)?;
         fs_err::rename(partial, &self.output).map_err(failed)?;
@@ -144,7 +136,6 @@ impl Job {
 
     fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {
         let watch = (&*self.observer, &self.stop);
-        let header = (&self.header, self.signature.as_deref());
-        pack::pack(&self.store, &self.images, header, out, self.compression, watch).map_err(failure)
+        pack::pack(&self.store, &self.images, &self.header, out, self.compression, watch).map_err(failure)
     }
 }
