@@ -2,8 +2,8 @@
 
 mod damage;
 mod golden;
-mod hostile;
+pub(crate) mod hostile;
 mod interop;
 mod random_access;
 mod round_trip;
-mod sample;
+pub(crate) mod sample;

@@ -13,9 +13,12 @@
 
 mod architecture;
 mod bundle;
+mod carry;
 mod faults;
+mod kill;
 mod one_pass;
 mod pull;
+mod push;
 mod registry;
 mod serve;
 mod store;

@@ -16,7 +16,7 @@ fn set_checksum(head: &mut Header) {
 type Change = (&'static str, fn(&mut Header));
 
 /// A member that somebody slipped in.
-fn member(kind: EntryType, path: &[u8], link: &[u8], content: &[u8]) -> Vec<u8> {
+pub(crate) fn member(kind: EntryType, path: &[u8], link: &[u8], content: &[u8]) -> Vec<u8> {
     let mut head = Header::new_ustar();
     head.set_entry_type(kind);
     head.set_mode(0o644);

@@ -31,6 +31,7 @@ pub struct Options {
     tls: Option<(PathBuf, PathBuf)>,
     client_authority: Option<PathBuf>,
     deletes: bool,
+    cache: bool,
 }
 
 impl Options {
@@ -64,6 +65,12 @@ impl Options {
         self
     }
 
+    /// Keeps in memory which blobs it has seen, as the packaged configuration has it.
+    pub fn cache(mut self) -> Self {
+        self.cache = true;
+        self
+    }
+
     /// The configuration file; JSON is YAML too.
     fn configuration(&self, root: &Path, folder: &Path) -> String {
         let mut configuration = json!({
@@ -73,6 +80,9 @@ impl Options {
             // Port 0 leaves the choice to the kernel; the log says which it was.
             "http": {"addr": "127.0.0.1:0", "secret": "test"},
         });
+        if self.cache {
+            configuration["storage"]["cache"] = json!({"blobdescriptor": "inmemory"});
+        }
         if let Some((name, password)) = &self.user {
             let users = folder.join("htpasswd");
             fs::write(&users, htpasswd(name, password)).unwrap();
