@@ -136,6 +136,7 @@ impl Job {
 
     fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {
         let watch = (&*self.observer, &self.stop);
-        pack::pack(&self.store, &self.images, &self.header, out, self.compression, watch).map_err(failure)
+        let header = (&self.header, self.signature.as_deref());
+        pack::pack(&self.store, &self.images, header, out, self.compression, watch).map_err(failure)
     }
 }
