@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::input;
+use super::{input, trust};
 use crate::bundle::{Compression, Header, Written};
 use crate::cli::args::PackArgs;
 use crate::cli::context::Context;
@@ -25,11 +25,19 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         return Err(Failure::new(Kind::Failed, format!("{} has no images to pack", args.store.display())));
     }
     let header = pack::header(&images, source_date_epoch()?).map_err(failure)?;
+    let signature = match &args.sign {
+        Some(path) => {
+            let key = trust::signing_key(path, &args.passphrase).await?;
+            Some(key.sign(&header).map_err(|error| Failure::of(Kind::Failed, error))?)
+        }
+        None => None,
+    };
     let count = images.len();
     let job = Job {
         store,
         images,
         header: header.clone(),
+        signature,
         compression: compression(&args.output)?,
         output: args.output.clone(),
         observer: context.observer(),
@@ -99,6 +107,7 @@ struct Job {
     store: Store,
     images: Vec<Held>,
     header: Header,
+    signature: Option<Vec<u8>>,
     compression: Compression,
     output: PathBuf,
     observer: Arc<dyn Observer>,
