@@ -41,8 +41,10 @@ pub fn run() -> ExitCode {
 
 /// Runs the command on a runtime of its own, until it is done, interrupted or out of time.
 fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
+    let serves = matches!(cli.command, Command::Serve(_));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .max_blocking_threads(64)
+        // An upload holds one as long as its client takes, and others must not wait for that.
+        .max_blocking_threads(if serves { 512 } else { 64 })
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
@@ -50,7 +52,8 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(context, cli.command) => result,
-            () = interrupted() => Err(Failure::interrupted()),
+            // A server ends by itself, when transfers have ended.
+            () = interrupted(), if !serves => Err(Failure::interrupted()),
             () = elapsed(timeout) => Err(Failure::timed_out()),
         }
     });

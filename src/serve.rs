@@ -19,6 +19,7 @@ mod access;
 mod answer;
 mod auth;
 mod body;
+mod bundle;
 mod delete;
 mod error;
 mod htpasswd;
@@ -44,6 +45,7 @@ mod writing;
 
 pub use access::{Access, AccessLog, Traced};
 pub use auth::Admission;
+pub use bundle::Bundles;
 pub use error::ServeError;
 pub use repositories::Repositories;
 pub use server::{Options, Server, Stopped};

@@ -46,6 +46,24 @@ pub struct Access<'a> {
     pub failure: Option<&'a (dyn Error + 'static)>,
 }
 
+impl<'a> Access<'a> {
+    /// A record of a request that has no answer yet.
+    pub const fn new(peer: SocketAddr, method: &'a str, target: &'a str) -> Self {
+        Self {
+            peer,
+            method,
+            target,
+            user: None,
+            agent: None,
+            status: 0,
+            sent: 0,
+            complete: false,
+            elapsed: Duration::ZERO,
+            failure: None,
+        }
+    }
+}
+
 /// Receives a record for every answer.
 pub trait AccessLog: fmt::Debug + Send + Sync {
     /// Takes note of an answer; must return at once.

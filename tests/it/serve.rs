@@ -1,6 +1,7 @@
 //! The registry's HTTP side, judged by skopeo and curl and by the bytes on the wire.
 
 mod clients;
+mod command;
 mod guarded;
 mod kill;
 mod manage;
