@@ -41,18 +41,19 @@ pub fn run() -> ExitCode {
 
 /// Runs the command on a runtime of its own, until it is done, interrupted or out of time.
 fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
+    let serves = matches!(cli.command, Command::Serve(_));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .max_blocking_threads(64)
+        // An upload holds one as long as its client takes, and others must not wait for that.
+        .max_blocking_threads(if serves { 512 } else { 64 })
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
     let timeout = cli.global.command_timeout;
-    // A server ends by being interrupted: it listens for that itself, and lets transfers end.
-    let is_server = matches!(cli.command, Command::Serve(_));
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(context, cli.command) => result,
-            () = interrupted(), if !is_server => Err(Failure::interrupted()),
+            // A server ends by itself, when transfers have ended.
+            () = interrupted(), if !serves => Err(Failure::interrupted()),
             () = elapsed(timeout) => Err(Failure::timed_out()),
         }
     });

@@ -17,10 +17,15 @@
 
 mod access;
 mod answer;
+mod auth;
 mod body;
+mod bundle;
 mod delete;
 mod error;
+mod htpasswd;
 mod list;
+mod metrics;
+mod mirror;
 mod pull;
 mod push;
 mod range;
@@ -32,11 +37,16 @@ mod server;
 mod service;
 mod stall;
 mod store;
+mod tls;
 mod upload;
 mod uploads;
+mod watched;
 mod writing;
 
 pub use access::{Access, AccessLog, Traced};
+pub use auth::Admission;
+pub use bundle::Bundles;
 pub use error::ServeError;
 pub use repositories::Repositories;
 pub use server::{Options, Server, Stopped};
+pub use tls::Tls;

@@ -7,6 +7,7 @@ mod bundle;
 mod copy;
 mod images;
 mod registry;
+mod serve;
 mod sides;
 mod skopeo;
 mod trust;
@@ -19,6 +20,7 @@ pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
+pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
@@ -101,7 +103,7 @@ pub(super) enum Command {
     Unpack(UnpackArgs),
     /// Push the images of a bundle or store into a registry
     Push(PushArgs),
-    /// Serve a store as a registry
+    /// Serve a store or bundles as a registry
     Serve(ServeArgs),
     /// Check every byte and link of a store or bundle
     Verify(VerifyArgs),
@@ -247,21 +249,6 @@ pub(super) enum IndexArg {
     Rewrite,
     /// Its only child under the tag of the index
     Child,
-}
-
-/// `hod serve`.
-#[derive(Debug, Args)]
-#[command(after_help = "EXAMPLES:\n  \
-    hod serve store\n  \
-    hod serve /var/lib/registry --listen 0.0.0.0:5000\n  \
-    hod serve store --listen 127.0.0.1:0          any free port, which is printed")]
-pub(super) struct ServeArgs {
-    /// The store: a registry root
-    #[arg(value_name = "STORE")]
-    pub(super) source: PathBuf,
-    /// Where to listen; repeatable
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", env = "HOD_LISTEN", hide_env = true)]
-    pub(super) listen: Vec<std::net::SocketAddr>,
 }
 
 /// `hod verify`.

@@ -17,6 +17,7 @@ use hyper::header::USER_AGENT;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::Body;
+use super::metrics::Metrics;
 use crate::endpoint::EndpointError;
 
 /// What is known of a request when its answer has ended.
@@ -29,6 +30,8 @@ pub struct Access<'a> {
     pub method: &'a str,
     /// For what: path and query, as sent.
     pub target: &'a str,
+    /// Who says so: the name of a user, where the server asks for one.
+    pub user: Option<&'a str>,
     /// The client's name for itself.
     pub agent: Option<&'a str>,
     /// The status of the answer.
@@ -41,6 +44,24 @@ pub struct Access<'a> {
     pub elapsed: Duration,
     /// What went wrong on this side, if anything did.
     pub failure: Option<&'a (dyn Error + 'static)>,
+}
+
+impl<'a> Access<'a> {
+    /// A record of a request that has no answer yet.
+    pub const fn new(peer: SocketAddr, method: &'a str, target: &'a str) -> Self {
+        Self {
+            peer,
+            method,
+            target,
+            user: None,
+            agent: None,
+            status: 0,
+            sent: 0,
+            complete: false,
+            elapsed: Duration::ZERO,
+            failure: None,
+        }
+    }
 }
 
 /// Receives a record for every answer.
@@ -72,6 +93,8 @@ pub(super) struct Record {
     method: Method,
     target: String,
     agent: Option<String>,
+    user: Option<String>,
+    metrics: Arc<Metrics>,
     started: Instant,
     status: StatusCode,
     sent: u64,
@@ -80,7 +103,11 @@ pub(super) struct Record {
 
 impl Record {
     /// Begins a record with a request.
-    pub(super) fn begin<B>(log: Arc<dyn AccessLog>, peer: SocketAddr, request: &Request<B>) -> Self {
+    pub(super) fn begin<B>(
+        (log, metrics): (Arc<dyn AccessLog>, Arc<Metrics>),
+        peer: SocketAddr,
+        request: &Request<B>,
+    ) -> Self {
         let target = request.uri().path_and_query().map_or_else(|| request.uri().path(), |target| target.as_str());
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         Self {
@@ -89,11 +116,18 @@ impl Record {
             method: request.method().clone(),
             target: target.to_owned(),
             agent: agent.map(str::to_owned),
+            user: None,
+            metrics,
             started: Instant::now(),
             status: StatusCode::OK,
             sent: 0,
             failure: None,
         }
+    }
+
+    /// Notes who it is.
+    pub(super) fn by(&mut self, user: Option<String>) {
+        self.user = user;
     }
 
     /// Ties the record to its answer, whose end is the record's.
@@ -144,16 +178,19 @@ impl HttpBody for Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        let Record { peer, method, target, agent, status, sent, failure, .. } = &self.record;
+        let Record { peer, method, target, agent, user, status, sent, failure, .. } = &self.record;
         let bodiless = *method == Method::HEAD;
+        let complete = bodiless || self.body.remaining() == 0;
+        self.record.metrics.answered(method.as_str(), status.as_u16(), *sent, complete);
         self.record.log.on(&Access {
             peer: *peer,
             method: method.as_str(),
             target,
+            user: user.as_deref(),
             agent: agent.as_deref(),
             status: status.as_u16(),
             sent: *sent,
-            complete: bodiless || self.body.remaining() == 0,
+            complete,
             elapsed: self.record.started.elapsed(),
             failure: failure.as_ref().map(|failure| failure as &(dyn Error + 'static)),
         });

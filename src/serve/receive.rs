@@ -3,6 +3,8 @@
 //! A client that sends nothing for too long is given up. What has come until then stays in its
 //! upload, for the client to continue.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::Refusal;
+use super::metrics::Metrics;
 use crate::endpoint::{EndpointError, Fault};
 use crate::store::Upload;
 
@@ -30,12 +33,13 @@ pub(super) type Slot = OwnedMutexGuard<Option<Upload>>;
 pub(super) struct Receiving {
     body: Incoming,
     patience: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Receiving {
     /// Reads `body`, of which something has to come at least once in `patience`.
-    pub(super) const fn new(body: Incoming, patience: Duration) -> Self {
-        Self { body, patience }
+    pub(super) const fn new(body: Incoming, patience: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { body, patience, metrics }
     }
 
     /// The next piece.
@@ -49,6 +53,7 @@ impl Receiving {
                 Some(frame) => {
                     // Trailers say nothing that matters here.
                     if let Ok(piece) = frame.into_data() {
+                        self.metrics.received.fetch_add(piece.len() as u64, Ordering::Relaxed);
                         return Ok(Some(piece));
                     }
                 }

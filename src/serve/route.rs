@@ -12,6 +12,10 @@ use crate::oci::{Digest, RepositoryName, Tag, Version};
 /// An endpoint of the API, with its path's parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
+    /// `/metrics`
+    Metrics,
+    /// `/token`: a token for who may read or write.
+    Token,
     /// `/v2/`: whether this is a registry, and whether the client may use it.
     Base,
     /// `/v2/_catalog`
@@ -31,6 +35,11 @@ pub(super) enum Route {
 impl Route {
     /// The endpoint that a request's path names.
     pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
+        match path {
+            "/metrics" => return Ok(Self::Metrics),
+            "/token" => return Ok(Self::Token),
+            _ => {}
+        }
         let Some(rest) = path.strip_prefix("/v2") else { return Err(Refusal::no_such_endpoint()) };
         if rest.is_empty() || rest == "/" {
             return Ok(Self::Base);

@@ -9,22 +9,27 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{AccessLog, Traced};
+use super::auth::{Admission, Door};
 use super::error::ServeError;
 use super::repositories::Repositories;
 use super::service::Service;
 use super::stall::Stalling;
+use super::tls::{Secured, Tls};
 use super::uploads::Uploads;
 use super::writing::Writing;
 
@@ -61,6 +66,12 @@ pub struct Options {
     pub uploads: usize,
     /// How long an upload is kept after its client's last request.
     pub upload_idle: Duration,
+    /// Who may use it; without users, everybody.
+    pub admission: Admission,
+    /// How it speaks TLS; plain HTTP without.
+    pub tls: Option<Tls>,
+    /// Sockets that listen already, and come before the addresses.
+    pub sockets: Vec<Arc<std::net::TcpListener>>,
     /// Where answers are recorded.
     pub log: Arc<dyn AccessLog>,
 }
@@ -77,6 +88,9 @@ impl Default for Options {
             writable: false,
             deletes: false,
             sparse: false,
+            admission: Admission::default(),
+            tls: None,
+            sockets: Vec::new(),
             uploads: 100,
             upload_idle: Duration::from_secs(3600),
             log: Arc::new(Traced),
@@ -88,6 +102,7 @@ impl Default for Options {
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    authority: Option<String>,
     shared: Shared,
     drain: Duration,
 }
@@ -103,6 +118,7 @@ pub struct Stopped {
 #[derive(Clone)]
 struct Shared {
     service: Service,
+    acceptor: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
     tasks: TaskTracker,
     idle: Duration,
@@ -116,10 +132,17 @@ struct Shared {
 impl Server {
     /// Listens on every address, or fails. Nothing is answered until [`Server::run`].
     pub async fn bind(repositories: Arc<dyn Repositories>, options: Options) -> Result<Self, ServeError> {
-        if options.listen.is_empty() {
+        if options.listen.is_empty() && options.sockets.is_empty() {
             return Err(ServeError::NoAddress);
         }
+        let secured = options.tls.as_ref().map(Secured::new).transpose()?;
+        let door = Door::new(&options.admission)?.map(Arc::new);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for socket in options.sockets {
+            let listener = adopt(&socket).map_err(ServeError::Socket)?;
+            addresses.push(listener.local_addr().map_err(ServeError::Socket)?);
+            listeners.push(listener);
+        }
         for address in options.listen {
             let failed = |source: io::Error| ServeError::Bind { address, source };
             let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -139,11 +162,16 @@ impl Server {
             subjects: Arc::default(),
             writing,
             deletes: options.deletes,
+            door,
+            metrics: Arc::default(),
+            secure: secured.is_some(),
             patience: options.stall,
             log: options.log,
         };
+        let (acceptor, authority) = secured.map(|secured| (secured.acceptor, secured.authority)).unzip();
         let shared = Shared {
             service,
+            acceptor,
             places: Arc::new(Semaphore::new(options.connections.clamp(1, Semaphore::MAX_PERMITS))),
             tasks: TaskTracker::new(),
             idle: options.idle,
@@ -151,12 +179,17 @@ impl Server {
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
-        Ok(Self { listeners, addresses, shared, drain: options.drain })
+        Ok(Self { listeners, addresses, authority: authority.flatten(), shared, drain: options.drain })
     }
 
     /// Where it listens, with the ports that were chosen.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The certificate of the server's own authority as PEM, for clients to trust.
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// Answers until `shutdown` is done, and then until the answers under way have ended.
@@ -206,9 +239,13 @@ async fn accept(listener: TcpListener, shared: Shared) {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
-                    let connection = converse(stream, peer, shared.clone());
+                    let connection = welcome(stream, peer, shared.clone());
+                    let metrics = Arc::clone(&shared.service.metrics);
+                    metrics.connections.fetch_add(1, Ordering::Relaxed);
+                    metrics.connected.fetch_add(1, Ordering::Relaxed);
                     shared.tasks.spawn(async move {
                         connection.await;
+                        metrics.connected.fetch_sub(1, Ordering::Relaxed);
                         drop(place);
                     });
                 }
@@ -227,12 +264,33 @@ async fn accept(listener: TcpListener, shared: Shared) {
     }
 }
 
-/// Answers the requests of one connection.
-async fn converse(stream: TcpStream, peer: SocketAddr, shared: Shared) {
+/// Makes a listener of a socket that listens already.
+fn adopt(socket: &std::net::TcpListener) -> io::Result<TcpListener> {
+    let socket = socket.try_clone()?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// Prepares a connection, with TLS where the server speaks it.
+async fn welcome(stream: TcpStream, peer: SocketAddr, shared: Shared) {
     // Answers are written in one go, so waiting for more to send only costs time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "cannot set TCP_NODELAY");
     }
+    let Some(acceptor) = shared.acceptor.clone() else { return converse(stream, peer, shared).await };
+    let secured = tokio::select! {
+        secured = timeout(shared.idle, acceptor.accept(stream)) => secured,
+        () = shared.stop.cancelled() => return,
+    };
+    match secured {
+        Ok(Ok(stream)) => Box::pin(converse(stream, peer, shared)).await,
+        Ok(Err(error)) => tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS"),
+        Err(_) => tracing::debug!(%peer, "no TLS in time"),
+    }
+}
+
+/// Answers the requests of one connection.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: SocketAddr, shared: Shared) {
     let Shared { service, idle, stall, stop, cut, .. } = shared;
     let answer = service_fn(move |request| {
         let service = service.clone();

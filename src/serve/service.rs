@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::access::{AccessLog, Record, Recorded};
-use super::answer::{Answer, Refusal, json_response};
+use super::answer::{Answer, Refusal, finish, json_response, response};
+use super::auth::{Door, Rights};
+use super::body::Body;
+use super::metrics::Metrics;
+use super::mirror::Mirror;
 use super::pull::Wanted;
 use super::receive::Receiving;
 use super::referrers::Subjects;
@@ -28,6 +33,11 @@ pub(super) struct Service {
     pub(super) writing: Option<Arc<Writing>>,
     /// Whether they may delete as well.
     pub(super) deletes: bool,
+    /// Who is let in; everybody, where there is none.
+    pub(super) door: Option<Arc<Door>>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether clients come by TLS.
+    pub(super) secure: bool,
     /// How long a client may send nothing of a body.
     pub(super) patience: Duration,
     pub(super) log: Arc<dyn AccessLog>,
@@ -36,27 +46,48 @@ pub(super) struct Service {
 impl Service {
     /// Answers a request. Every request has an answer; a body that cannot be finished breaks it later.
     pub(super) async fn answer(self, peer: SocketAddr, request: Request<Incoming>) -> Response<Recorded> {
-        let record = Record::begin(Arc::clone(&self.log), peer, &request);
+        let mut record = Record::begin((Arc::clone(&self.log), Arc::clone(&self.metrics)), peer, &request);
         let (parts, body) = request.into_parts();
-        let (response, failure) = match self.dispatch(parts, body).await {
+        let (response, failure) = match self.dispatch(parts, body, &mut record).await {
             Ok(response) => (response, None),
             Err(refusal) => refusal.into_parts(),
         };
         record.follow(response, failure)
     }
 
-    async fn dispatch(self, parts: Parts, body: Incoming) -> Answer {
+    async fn dispatch(mut self, parts: Parts, body: Incoming, record: &mut Record) -> Answer {
         let route = Route::parse(parts.uri.path())?;
-        if matches!(parts.method, Method::GET | Method::HEAD) && !matches!(route, Route::Upload(..)) {
-            return self.read(parts, route).await;
+        let reads = matches!(parts.method, Method::GET | Method::HEAD) && !matches!(route, Route::Upload(..));
+        let body = Receiving::new(body, self.patience, Arc::clone(&self.metrics));
+        if let Some(door) = self.door.take() {
+            if matches!(route, Route::Token) {
+                return door.token(&parts, self.secure).await;
+            }
+            let wanted = if reads { Rights::Read } else { Rights::Write };
+            match door.admit(&parts, wanted, (matches!(route, Route::Base), self.secure)).await {
+                Ok(visitor) => record.by(visitor.user),
+                Err(refusal) => {
+                    // A client that asks first sends nothing after this answer.
+                    if !parts.headers.contains_key(EXPECT) {
+                        body.drain().await;
+                    }
+                    return Err(refusal);
+                }
+            }
         }
-        let body = Receiving::new(body, self.patience);
-        self.write(parts, route, body).await
+        if reads { self.read(parts, route).await } else { self.write(parts, route, body).await }
     }
 
-    async fn read(self, parts: Parts, route: Route) -> Answer {
+    async fn read(mut self, parts: Parts, route: Route) -> Answer {
         let head = parts.method == Method::HEAD;
         let query = parts.uri.query();
+        let host = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+            .find(|(key, value)| key == "ns" && !value.is_empty())
+            .map(|(_, value)| value.into_owned());
+        // Where images are pushed, one name is one repository, or a client would not push what it sees already.
+        if host.is_some() || self.writing.is_none() {
+            self.repositories = Arc::new(Mirror::new(self.repositories, host.as_deref()));
+        }
         let wanted = Wanted { headers: parts.headers, head };
         match route {
             Route::Base => Ok(json_response(StatusCode::OK, &json!({}))),
@@ -67,8 +98,16 @@ impl Service {
             Route::Referrers(name, digest) => {
                 referrers::list(self.repositories, self.subjects, (name, digest), query).await
             }
+            Route::Metrics => Ok(self.metrics()),
+            Route::Token => Err(Refusal::no_such_endpoint()),
             Route::Upload(..) => Err(Refusal::method(allowed(&route))),
         }
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let text = self.metrics.text(self.writing.as_ref().map_or(0, |writing| writing.uploads.count()));
+        let head = response(StatusCode::OK).header(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+        finish(head.header(CONTENT_LENGTH, text.len()), Body::bytes(text.into()))
     }
 
     async fn write(self, parts: Parts, route: Route, body: Receiving) -> Answer {
@@ -105,6 +144,8 @@ const fn allowed(route: &Route) -> &'static str {
         Route::Blob(..) => "GET, HEAD, DELETE",
         Route::Upload(_, None) => "POST",
         Route::Upload(_, Some(_)) => "GET, PATCH, PUT, DELETE",
-        Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",
+        Route::Base | Route::Metrics | Route::Token | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => {
+            "GET, HEAD"
+        }
     }
 }

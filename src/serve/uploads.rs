@@ -71,6 +71,11 @@ impl Uploads {
         self.sessions().remove(session);
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.sessions().len()
+    }
+
     /// Throws away uploads whose clients have not come back.
     pub(super) fn expire(&self) {
         self.sessions().retain(|_, session| session.used.elapsed() < self.idle || session.upload.try_lock().is_err());

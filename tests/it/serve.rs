@@ -1,9 +1,13 @@
 //! The registry's HTTP side, judged by skopeo and curl and by the bytes on the wire.
 
 mod clients;
+mod command;
+mod guarded;
 mod kill;
 mod manage;
+mod mirror;
 mod push;
+mod secure;
 mod server;
 mod serving;
 

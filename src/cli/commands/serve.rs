@@ -1,29 +1,172 @@
-//! `hod serve`: a registry over a store.
+//! `hod serve`: a registry over a store, or straight over bundles.
 
+mod log;
+mod system;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::input::{self, Target};
-use crate::cli::args::ServeArgs;
+use super::trust;
+use crate::bundle::{OpenBundle, Trust};
+use crate::cli::args::{AccessLogArg, ServeArgs, TlsArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::terminal;
-use crate::serve::{Options, Server};
+use crate::cli::{report, terminal};
+use crate::pipeline::{verify, verify_bundle};
+use crate::serve::{AccessLog, Admission, Bundles, Options, Repositories, Server, Tls, Traced};
+use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Failure> {
-    let Target::Store(store) = input::target(&args.source)? else {
-        return Err(Failure::new(Kind::Usage, format!("{} is no store", args.source.display()))
-            .hint("unpack the bundle to a folder and serve that"));
+    let (repositories, root) = source(context, &args).await?;
+    let mut options = Options {
+        sockets: system::sockets()?,
+        connections: args.max_connections,
+        writable: args.writing.writable,
+        deletes: args.writing.allow_delete,
+        sparse: args.writing.allow_sparse,
+        uploads: args.max_uploads,
+        admission: Admission {
+            writers: args.admission.htpasswd.clone(),
+            readers: args.admission.htpasswd_read.clone(),
+            anonymous_read: args.admission.anonymous_read,
+        },
+        tls: tls(&args.tls, root.as_deref().filter(|_| args.writing.writable)),
+        log: access_log(args.access_log),
+        ..Options::default()
     };
-    let options = Options { listen: args.listen, ..Options::default() };
-    let server = Server::bind(Arc::new(store), options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
+    options.listen = if options.sockets.is_empty() { args.listen.clone() } else { Vec::new() };
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let server = Server::bind(repositories, options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     for address in server.addresses() {
-        terminal::data(format!("listening on http://{address}\n").as_bytes()).map_err(Failure::output)?;
+        terminal::data(format!("listening on {scheme}://{address}\n").as_bytes()).map_err(Failure::output)?;
     }
-    context.say("serving, read-only; Ctrl-C ends it");
-    let stopped = server.run(crate::cli::interrupted()).await;
+    if let Some(authority) = server.authority() {
+        let address = server.addresses().first().map(ToString::to_string).unwrap_or_default();
+        terminal::data(trust_text(authority, &address).as_bytes()).map_err(Failure::output)?;
+    }
+    let mode = if args.writing.writable { "for pulls and pushes" } else { "read-only" };
+    context.say(&format!("serving, {mode}; Ctrl-C ends it"));
+    system::notify("READY=1");
+    let stopped = server
+        .run(async {
+            crate::cli::interrupted().await;
+            system::notify("STOPPING=1");
+        })
+        .await;
     if stopped.cut > 0 {
-        context.say(&format!("{} cut off", crate::cli::report::count(stopped.cut, "transfer")));
+        context.say(&format!("{} cut off", report::count(stopped.cut, "transfer")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens what is to be served; and where a store is, if it is one.
+async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Repositories>, Option<PathBuf>), Failure> {
+    if let [path] = args.source.as_slice() {
+        let store = if args.writing.writable {
+            Some(Store::create(path).map_err(|error| Failure::of(Kind::Failed, error))?)
+        } else {
+            match input::target(path)? {
+                Target::Store(store) => Some(store),
+                _ => None,
+            }
+        };
+        if let Some(store) = store {
+            if args.verify {
+                verify_store(context, &store).await?;
+            }
+            let root = store.root().to_owned();
+            return Ok((Arc::new(store), Some(root)));
+        }
+    }
+    if args.writing.writable {
+        return Err(Failure::new(Kind::Usage, "--writable goes with one store, and nothing can be pushed to bundles"));
+    }
+    let mut bundles = Vec::new();
+    for path in &args.source {
+        bundles.push(bundle(context, args, path).await?);
+    }
+    let bundles = Bundles::new(bundles);
+    let missing = bundles.missing();
+    if !missing.is_empty() {
+        context.say(&format!(
+            "note: {} of these bundles is in none of them, and cannot be pulled: serve their base beside them",
+            report::count(missing.len(), "blob")
+        ));
+    }
+    Ok((Arc::new(bundles), None))
+}
+
+async fn bundle(context: &Context, args: &ServeArgs, path: &Path) -> Result<OpenBundle, Failure> {
+    let Target::Bundle(path) = input::target(path)? else {
+        return Err(Failure::new(Kind::Usage, format!("{} is no bundle", path.display()))
+            .hint("serve one store, or any number of bundles that are files"));
+    };
+    let trusted = trust::trust(&args.trust, &path)?;
+    if args.verify {
+        verify_file(context, &path, trusted.clone()).await?;
+    }
+    let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
+    let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
+    trust::say(context, signed.as_ref());
+    Ok(bundle)
+}
+
+async fn verify_store(context: &Context, store: &Store) -> Result<(), Failure> {
+    let (observer, stop, store) = (context.observer(), context.stop.clone(), store.clone());
+    let work = move || {
+        let found = verify::verify_store(&store, &*observer, &stop);
+        found.map(|found| found.findings.len()).map_err(|error| Failure::of(Kind::Failed, error))
+    };
+    no_findings(input::blocking(work).await?)
+}
+
+async fn verify_file(context: &Context, path: &Path, trusted: Trust) -> Result<(), Failure> {
+    let (observer, stop, path) = (context.observer(), context.stop.clone(), path.to_owned());
+    let work = move || {
+        let file = fs_err::File::open(&path).map_err(|error| Failure::of(Kind::Failed, error))?;
+        let found = verify_bundle::verify_bundle(file, &trusted, &*observer, &stop);
+        found.map(|found| found.findings.len()).map_err(|error| input::bundle_failure(&path, error))
+    };
+    no_findings(input::blocking(work).await?)
+}
+
+fn no_findings(findings: usize) -> Result<(), Failure> {
+    if findings == 0 {
+        return Ok(());
+    }
+    let message = format!("what is to be served is damaged: {}", report::count(findings, "finding"));
+    Err(Failure::new(Kind::Corrupt, message).hint("hod verify names them"))
+}
+
+/// How to speak TLS. Only a store that hod may write to can keep an authority.
+fn tls(args: &TlsArgs, root: Option<&Path>) -> Option<Tls> {
+    match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::Files { certificate: certificate.clone(), key: key.clone() }),
+        _ if args.tls_self_signed => {
+            let mut names = args.tls_name.clone();
+            names.extend(system::host_name());
+            Some(Tls::SelfSigned { names, keep: root.map(|root| root.join(".hod/tls")) })
+        }
+        _ => None,
+    }
+}
+
+fn access_log(form: AccessLogArg) -> Arc<dyn AccessLog> {
+    match form {
+        AccessLogArg::Off => Arc::new(Traced),
+        AccessLogArg::Text => Arc::new(log::Lines { json: false }),
+        AccessLogArg::Json => Arc::new(log::Lines { json: true }),
+    }
+}
+
+/// The authority, and what to do with it on machines that are to trust it.
+fn trust_text(authority: &str, address: &str) -> String {
+    format!(
+        "clients have to trust this authority, saved as ca.crt:\n{authority}\
+         Docker and podman:  mkdir -p /etc/docker/certs.d/{address} && cp ca.crt /etc/docker/certs.d/{address}/\n\
+         containerd:         mkdir -p /etc/containerd/certs.d/{address} && cp ca.crt /etc/containerd/certs.d/{address}/ &&\n                    \
+         printf '[host.\"https://{address}\"]\\n  ca = \"ca.crt\"\\n' > /etc/containerd/certs.d/{address}/hosts.toml\n"
+    )
 }

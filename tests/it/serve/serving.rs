@@ -19,6 +19,8 @@ pub struct Serving {
     pub address: SocketAddr,
     pub addresses: Vec<SocketAddr>,
     pub journal: Arc<Journal>,
+    /// The certificate of the server's own authority.
+    pub authority: Option<String>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<Stopped>>,
 }
@@ -46,13 +48,14 @@ impl Serving {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let server = runtime.block_on(Server::bind(repositories, options)).unwrap();
         let addresses = server.addresses().to_vec();
+        let authority = server.authority().map(str::to_owned);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             runtime.block_on(server.run(async {
                 let _ = stopped.await;
             }))
         });
-        Self { address: addresses[0], addresses, journal, stop: Some(stop), thread: Some(thread) }
+        Self { address: addresses[0], addresses, journal, authority, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn get(&self, target: &str) -> Response {
@@ -117,6 +120,7 @@ pub struct Journal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub what: String,
+    pub user: Option<String>,
     pub status: u16,
     pub sent: u64,
     pub complete: bool,
@@ -127,6 +131,7 @@ impl AccessLog for Journal {
     fn on(&self, access: &Access<'_>) {
         let line = Line {
             what: format!("{} {}", access.method, access.target),
+            user: access.user.map(str::to_owned),
             status: access.status,
             sent: access.sent,
             complete: access.complete,

@@ -1,0 +1,288 @@
+//! Who may do what: users from files, and tokens where some need none.
+//!
+//! Without users everybody may do everything that the server does. With them, a request carries a
+//! name and password (RFC 7617). Where reading needs no name, clients have to learn from the very first
+//! answer how to tell theirs when they push, and still be let in without one when they pull: only a
+//! token service does both (the registries' token protocol), so the server is one in that case.
+//!
+//! A password that was right is not hashed again: what is kept is a keyed digest of it, under a key that
+//! nobody else has and that ends with the process.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hyper::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
+use ring::hmac;
+use ring::rand::SystemRandom;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::answer::{Answer, Refusal, json_response};
+use super::body::blocking;
+use super::error::ServeError;
+use super::htpasswd::Users;
+use super::watched::Watched;
+use crate::endpoint::EndpointError;
+use crate::secret::Secret;
+
+/// How long a token is good for. A transfer that has begun goes on after it.
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+/// Passwords that are checked at a time. It takes long on purpose, and must not take all processors.
+const CHECKS: usize = 2;
+/// Right passwords that are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// Who may use a server.
+#[derive(Debug, Clone, Default)]
+pub struct Admission {
+    /// Users who may read and write: a file as `htpasswd -B` writes it.
+    pub writers: Option<PathBuf>,
+    /// Users who may only read, likewise.
+    pub readers: Option<PathBuf>,
+    /// Whether reading needs no user.
+    pub anonymous_read: bool,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rights {
+    Read,
+    Write,
+}
+
+/// Somebody who may do something.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor {
+    /// The name; none for those who need none.
+    pub(super) user: Option<String>,
+    pub(super) rights: Rights,
+}
+
+/// The doorkeeper of a server.
+pub(super) struct Door {
+    writers: Watched<Users>,
+    readers: Watched<Users>,
+    anonymous_read: bool,
+    key: hmac::Key,
+    checks: Semaphore,
+    known: Mutex<HashSet<[u8; 32]>>,
+}
+
+impl Door {
+    /// A door for a server with users; `None` where everybody may do everything.
+    pub(super) fn new(admission: &Admission) -> Result<Option<Self>, ServeError> {
+        if admission.writers.is_none() && admission.readers.is_none() {
+            return Ok(None);
+        }
+        let watch = |path: &Option<PathBuf>| Watched::new(path.iter().cloned().collect(), Users::read_first);
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| ServeError::Random)?;
+        Ok(Some(Self {
+            writers: watch(&admission.writers)?,
+            readers: watch(&admission.readers)?,
+            anonymous_read: admission.anonymous_read,
+            key,
+            checks: Semaphore::new(CHECKS),
+            known: Mutex::default(),
+        }))
+    }
+
+    /// Lets in whoever may do what the request wants to. `ask` is whether it is the request by which
+    /// clients find out how to tell who they are.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        parts: &Parts,
+        wanted: Rights,
+        (ask, secure): (bool, bool),
+    ) -> Result<Visitor, Refusal> {
+        let visitor = match credentials(&parts.headers) {
+            Shown::Nothing if self.anonymous_read && !ask => Some(Visitor { user: None, rights: Rights::Read }),
+            Shown::Nothing | Shown::Nonsense => None,
+            Shown::Password(user, password) => self.visitor(user, password).await?,
+            Shown::Token(token) => self.redeem(&token),
+        };
+        match visitor {
+            Some(visitor) if visitor.rights >= wanted => Ok(visitor),
+            Some(Visitor { user: Some(user), .. }) => {
+                let message = format!("{user} may pull from this registry, and not push or delete");
+                Err(Refusal::new(StatusCode::FORBIDDEN, "DENIED", message))
+            }
+            _ => Err(self.challenge(parts, secure)),
+        }
+    }
+
+    /// Answers `/token`: a token for the user whose password is shown, or for anybody to read.
+    pub(super) async fn token(self: &Arc<Self>, parts: &Parts, secure: bool) -> Answer {
+        let visitor = match credentials(&parts.headers) {
+            Shown::Nothing if self.anonymous_read => Some(Visitor { user: None, rights: Rights::Read }),
+            Shown::Password(user, password) => self.visitor(user, password).await?,
+            _ => None,
+        };
+        let Some(visitor) = visitor else {
+            return Err(self.challenge(parts, secure).with_header(WWW_AUTHENTICATE, BASIC));
+        };
+        let token = self.issue(&visitor);
+        let document = json!({ "token": token, "access_token": token, "expires_in": TOKEN_LIFE.as_secs() });
+        Ok(json_response(StatusCode::OK, &document))
+    }
+
+    async fn visitor(self: &Arc<Self>, user: String, password: Secret) -> Result<Option<Visitor>, Refusal> {
+        if user.is_empty() && password.expose().is_empty() {
+            return Ok(self.anonymous_read.then_some(Visitor { user: None, rights: Rights::Read }));
+        }
+        // Those that wait are waiting clients; the processors stay free for the others.
+        let _turn = self.checks.acquire().await;
+        let door = Arc::clone(self);
+        let checked = blocking(move || Ok::<_, EndpointError>(door.check(user, &password))).await;
+        checked.map_err(|cause| Refusal::failed("cannot check the password", cause))
+    }
+
+    fn check(&self, user: String, password: &Secret) -> Option<Visitor> {
+        for (users, rights) in [(&self.writers, Rights::Write), (&self.readers, Rights::Read)] {
+            let users = users.get(Users::read_first);
+            if let Some(hash) = users.hash(&user) {
+                let right = self.is_right(password, hash);
+                return right.then_some(Visitor { user: Some(user), rights });
+            }
+        }
+        let writers = self.writers.get(Users::read_first);
+        let readers = self.readers.get(Users::read_first);
+        if let Some(hash) = writers.any_hash().or_else(|| readers.any_hash()) {
+            let _ = bcrypt::verify(password.expose(), hash);
+        }
+        None
+    }
+
+    fn is_right(&self, password: &Secret, hash: &str) -> bool {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(hash.as_bytes());
+        context.update(password.expose().as_bytes());
+        let tag = context.sign();
+        let Ok(tag) = <[u8; 32]>::try_from(tag.as_ref()) else { return false };
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().contains(&tag) {
+            return true;
+        }
+        let right = bcrypt::verify(password.expose(), hash).unwrap_or(false);
+        if right {
+            let mut known = known();
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(tag);
+        }
+        right
+    }
+
+    /// A text that proves to this process who somebody is: claims, and their keyed digest.
+    fn issue(&self, visitor: &Visitor) -> String {
+        let writes = visitor.rights == Rights::Write;
+        let claims = json!({ "user": visitor.user, "writes": writes, "until": now() + TOKEN_LIFE.as_secs() });
+        let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+        let tag = hmac::sign(&self.key, claims.as_bytes());
+        format!("{claims}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    fn redeem(&self, token: &Secret) -> Option<Visitor> {
+        let (claims, tag) = token.expose().split_once('.')?;
+        let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+        // In constant time.
+        hmac::verify(&self.key, claims.as_bytes(), &tag).ok()?;
+        let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        if claims.get("until")?.as_u64()? < now() {
+            return None;
+        }
+        let rights = if claims.get("writes")?.as_bool()? { Rights::Write } else { Rights::Read };
+        let user = claims.get("user").and_then(|user| user.as_str()).map(str::to_owned);
+        // Whoever is no longer a user has no rights either.
+        let still = user.as_ref().is_none_or(|user| {
+            let file = if rights == Rights::Write { &self.writers } else { &self.readers };
+            file.get(Users::read_first).hash(user).is_some()
+        });
+        still.then_some(Visitor { user, rights })
+    }
+
+    fn challenge(&self, parts: &Parts, secure: bool) -> Refusal {
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "this needs a user name and a password");
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
+        let challenge = match host {
+            Some(host) if self.anonymous_read => {
+                let scheme = if secure || is_forwarded(&parts.headers) { "https" } else { "http" };
+                format!("Bearer realm=\"{scheme}://{host}/token\",service=\"hod\"{}", scope(parts.uri.path()))
+            }
+            _ => BASIC.to_owned(),
+        };
+        refusal.with_header(WWW_AUTHENTICATE, challenge)
+    }
+}
+
+const BASIC: &str = "Basic realm=\"hod\"";
+
+/// What a request shows of who sends it.
+enum Shown {
+    Nothing,
+    Nonsense,
+    Password(String, Secret),
+    Token(Secret),
+}
+
+fn credentials(headers: &HeaderMap) -> Shown {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Shown::Nothing };
+    let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+        return Shown::Nonsense;
+    };
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Shown::Token(Secret::new(rest));
+    }
+    let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match decoded.as_deref().and_then(|text| text.split_once(':')) {
+        Some((user, password)) if scheme.eq_ignore_ascii_case("basic") => {
+            Shown::Password(user.to_owned(), Secret::new(password))
+        }
+        _ => Shown::Nonsense,
+    }
+}
+
+/// The scope that a client asks a token for; everything it may do is in every token anyway.
+fn scope(path: &str) -> String {
+    let name = path.strip_prefix("/v2/").and_then(|rest| {
+        let end =
+            ["/manifests/", "/blobs/", "/tags/", "/referrers/"].iter().filter_map(|part| rest.rfind(part)).max()?;
+        rest.get(..end)?.parse::<crate::oci::RepositoryName>().ok()
+    });
+    name.map(|name| format!(",scope=\"repository:{name}:pull,push\"")).unwrap_or_default()
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
+}
+
+/// Whether a proxy in front says that the client came by TLS.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_name_the_repository() {
+        assert_eq!(scope("/v2/a/b/manifests/1"), ",scope=\"repository:a/b:pull,push\"");
+        assert_eq!(scope("/v2/a/blobs/uploads/"), ",scope=\"repository:a:pull,push\"");
+        for path in ["/v2/", "/v2/_catalog", "/v2/A/manifests/1", "/v2/\"/manifests/1"] {
+            assert_eq!(scope(path), "", "{path}");
+        }
+        assert!(is_host("[::1]:5000") && is_host("a-b.c:1") && !is_host("a\"b") && !is_host(""));
+    }
+}
