@@ -14,6 +14,8 @@
 mod architecture;
 mod bundle;
 mod carry;
+mod conformance;
+mod copy;
 mod faults;
 mod kill;
 mod one_pass;
