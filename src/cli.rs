@@ -7,8 +7,10 @@ mod args;
 mod commands;
 mod context;
 mod failure;
+mod go_json;
 mod progress;
 mod report;
+mod template;
 mod terminal;
 
 use std::process::ExitCode;
@@ -76,6 +78,13 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Keygen(args) => commands::keygen::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args).await,
         Command::Copy(args) => commands::copy::run(context, args).await,
+        Command::Inspect(args) => commands::inspect::run(context, args).await,
+        Command::ListTags(args) => commands::list_tags::run(context, args).await,
+        Command::Delete(args) => commands::delete::run(context, args).await,
+        Command::Index(args) => commands::index::run(context, args).await,
+        Command::ManifestDigest(args) => commands::manifest_digest::run(context, args).await,
+        Command::Login(args) => commands::login::login(context, args).await,
+        Command::Logout(args) => commands::login::logout(context, args).await,
         Command::Completions(args) => commands::shell::completions(context, &args),
         Command::Man(args) => commands::shell::man(context, &args),
     }

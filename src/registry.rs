@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use answer::{Answer, Reason};
-pub use credentials::{CredentialSources, Credentials, CredentialsError};
+pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
 pub use error::{Cause, Refusal, RegistryError};
 pub use repository::Repository;
 pub use subject::Subject;
@@ -145,6 +145,15 @@ impl Registries {
     /// A repository of the registry `host`, such as `library/alpine` of `docker.io`.
     pub fn repository(&self, host: &str, name: &RepositoryName) -> Repository {
         Repository::new(self.host(host), name)
+    }
+
+    /// The credentials that a registry, or a repository there, would be given.
+    pub async fn credentials(
+        &self,
+        host: &str,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Option<Credentials>, CredentialsError> {
+        Ok(self.shared.keyring.find(host, repository).await?.map(|login| login.credentials))
     }
 
     /// How many requests have been sent, those to token servers and after redirects included.

@@ -6,6 +6,8 @@
 mod bundle;
 mod copy;
 mod images;
+mod images_at;
+mod index;
 mod registry;
 mod serve;
 mod sides;
@@ -19,6 +21,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
+pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
+pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
@@ -115,6 +119,20 @@ pub(super) enum Command {
     Sign(SignArgs),
     /// Copy an image, or a list of images, from any place to any other
     Copy(CopyArgs),
+    /// Tell what an image is
+    Inspect(InspectArgs),
+    /// List the tags of a repository, layout or archive
+    ListTags(ListTagsArgs),
+    /// Delete images from registries and layouts
+    Delete(DeleteArgs),
+    /// Make and change indexes of several platforms
+    Index(IndexArgs),
+    /// Print the digest of a manifest in a file
+    ManifestDigest(ManifestDigestArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Forget the credentials of a registry
+    Logout(LogoutArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command into a folder

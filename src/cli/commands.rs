@@ -2,8 +2,14 @@
 
 pub(super) mod bundle;
 pub(super) mod copy;
+pub(super) mod delete;
+pub(super) mod index;
+pub(super) mod inspect;
 pub(super) mod keygen;
+pub(super) mod list_tags;
+pub(super) mod login;
 pub(super) mod ls;
+pub(super) mod manifest_digest;
 pub(super) mod pack;
 pub(super) mod pull;
 pub(super) mod push;

@@ -18,6 +18,7 @@ use crate::registry::Registries;
 pub(super) struct Context {
     json: bool,
     quiet: bool,
+    verbose: u8,
     colour: bool,
     jobs: usize,
     authfile: Option<std::path::PathBuf>,
@@ -45,6 +46,7 @@ impl Context {
         Self {
             json: args.json,
             quiet: args.quiet,
+            verbose: args.verbose,
             colour: terminal::has_colour(),
             jobs: usize::from(args.jobs),
             authfile: args.authfile.clone(),
@@ -85,6 +87,16 @@ impl Context {
         self.skopeo.platform().map_err(|error| Failure::of(Kind::Usage, error))
     }
 
+    /// The credential file that was named, if one was.
+    pub(super) fn authfile(&self) -> Option<std::path::PathBuf> {
+        self.authfile.clone()
+    }
+
+    /// Whether the user wants to hear more.
+    pub(super) const fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
     /// Whether text goes to standard output, and not JSON.
     pub(super) const fn is_text(&self) -> bool {
         !self.json
@@ -109,6 +121,13 @@ impl Context {
             terminal::data(text.as_bytes())
         };
         written.map_err(Failure::output)
+    }
+
+    /// Writes bytes to standard output as they are, which is all that the command does.
+    pub(super) fn data(&self, bytes: &[u8]) -> Result<std::process::ExitCode, Failure> {
+        self.close();
+        terminal::data(bytes).map_err(Failure::output)?;
+        Ok(std::process::ExitCode::SUCCESS)
     }
 
     /// Says something on standard error, unless the user wants quiet.

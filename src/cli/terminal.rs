@@ -25,6 +25,13 @@ pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Prints a question on standard error; the answer comes on the same line.
+pub(super) fn ask(prompt: &str) {
+    let mut error = io::stderr().lock();
+    let _ = write!(error, "{prompt}");
+    let _ = error.flush();
+}
+
 /// Prints help, version or a usage error as clap has written it.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();

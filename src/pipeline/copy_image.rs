@@ -106,9 +106,9 @@ pub async fn load(engine: &Engine, from: &OpenSource, multi_arch: &MultiArch) ->
         MultiArch::All | MultiArch::IndexOnly => Platforms::All,
         MultiArch::Sparse(platforms) => platforms.clone(),
     };
-    if let (Some(held), MultiArch::All | MultiArch::IndexOnly) = (&from.held, multi_arch) {
+    if let (Some(held), Platforms::All) = (&from.held, &platforms) {
         let graph = Graph::clone(held);
-        return Ok(if *multi_arch == MultiArch::All { graph } else { index_only(graph) });
+        return Ok(if *multi_arch == MultiArch::IndexOnly { index_only(graph) } else { graph });
     }
     let wanted = Wanted { version: from.version.clone(), platforms, asked: false };
     let graph = engine.load(&*from.source, None, &wanted).await?;

@@ -4,6 +4,7 @@
 //! nothing more. In each file a helper for the host comes first, then the helper for all hosts, then
 //! the entries, of which the one with the longest match wins. The first file that has an answer wins.
 
+mod edit;
 mod file;
 mod helper;
 
@@ -13,6 +14,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use edit::CredentialFile;
 use file::AuthFile;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -50,6 +52,19 @@ pub enum CredentialsError {
     /// A file that cannot be read.
     #[error("cannot read credentials")]
     Read(#[source] io::Error),
+    /// A file that cannot be written.
+    #[error("cannot write credentials")]
+    Write(#[source] io::Error),
+    /// A registry that a file leaves to a helper.
+    #[error("{path} leaves {host} to docker-credential-{name}: log in with the tool that set it up")]
+    HelperConfigured {
+        /// The file.
+        path: PathBuf,
+        /// The registry.
+        host: String,
+        /// The helper's name.
+        name: String,
+    },
     /// A file that is not what it should be. The parser's own words could quote a secret.
     #[error("{path} is not a valid credential file: line {line}, column {column}")]
     Syntax {

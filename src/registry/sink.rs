@@ -72,6 +72,14 @@ impl Repository {
         response.accept(&[StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT]).await?.drain().await;
         Ok(())
     }
+
+    /// Removes a tag and leaves what it points to. Many registries cannot, and say so.
+    pub async fn delete_tag(&self, tag: &Tag) -> std::result::Result<(), RegistryError> {
+        let version = Version::Tag(tag.clone());
+        let response = self.ask_manifest(Method::DELETE, &version, Access::everything(&self.name)).await?;
+        response.accept(&[StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NO_CONTENT]).await?.drain().await;
+        Ok(())
+    }
 }
 
 #[async_trait]

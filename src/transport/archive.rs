@@ -1,7 +1,7 @@
 //! What the archives and directories share: small files, and tar members that are read in place.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +91,7 @@ impl TarFile {
             let mut plain = scratch(Path::new(SCRATCH))?;
             let expand = || io::copy(&mut expanded(compression, file)?, &mut plain);
             expand().map_err(|error| bad(path, kind, &error))?;
+            plain.seek(SeekFrom::Start(0))?;
             file = plain;
         }
         let members = index(&file).map_err(|error| bad(path, kind, &error))?;

@@ -102,6 +102,18 @@ fn check_version(path: &Path) -> super::Result<()> {
     Err(TransportError::DirectoryVersion { path: path.to_owned(), found })
 }
 
+/// Refuses a folder with any file in it, but for what an interrupted run may have left.
+pub(super) fn refuse_foreign(path: &Path) -> super::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if !(name.starts_with('.') && name.ends_with(".tmp")) {
+            return Err(TransportError::Foreign(path.to_owned()));
+        }
+    }
+    Ok(())
+}
+
 fn is_version(bytes: &[u8]) -> bool {
     bytes.starts_with(b"Directory Transport Version: 1.")
 }
@@ -184,10 +196,8 @@ impl DirSink {
             Err(error) => return Err(error.into()),
         };
         let ours = version.is_some_and(|version| is_version(&version));
-        if !ours && fs::read_dir(path)?.next().is_some() {
-            return Err(TransportError::Foreign(path.to_owned()));
-        }
         if !ours {
+            refuse_foreign(path)?;
             // Before anything else, so that a run that was interrupted can be taken up again.
             crate::fs::write_atomically(&path.join("version"), VERSION.as_bytes())?;
         }

@@ -26,7 +26,7 @@ pub use sink::LayoutSink;
 pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
 
 use super::archive::read_small;
-use super::dir::{described, open_file};
+use super::dir::{described, open_file, refuse_foreign};
 use super::landing::{blocking, checked};
 use super::{LayoutImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
@@ -63,17 +63,19 @@ impl Layout {
     /// Opens a layout, or makes an empty one where nothing is.
     pub fn create(path: &Path) -> super::Result<Self> {
         fs::create_dir_all(path)?;
-        if path.join("oci-layout").exists() {
-            return Self::open(path);
+        // One at a time: others may be about to make the same layout.
+        let lock = fs::File::open(path)?;
+        lock.lock()?;
+        let exists = |name: &str| path.join(name).exists();
+        if !exists("oci-layout") {
+            refuse_foreign(path)?;
+            crate::fs::write_atomically(&path.join("oci-layout"), LAYOUT_FILE)?;
         }
-        if let Some(entry) = fs::read_dir(path)?.next() {
-            let _ = entry?;
-            return Err(TransportError::Foreign(path.to_owned()));
+        if !exists("index.json") {
+            fs::create_dir_all(path.join("blobs/sha256"))?;
+            crate::fs::write_atomically(&path.join("index.json"), &Index::default().bytes())?;
         }
-        fs::create_dir_all(path.join("blobs/sha256"))?;
-        crate::fs::write_atomically(&path.join("index.json"), &Index::default().bytes())?;
-        crate::fs::write_atomically(&path.join("oci-layout"), LAYOUT_FILE)?;
-        Ok(Self { path: path.to_owned() })
+        Self::open(path)
     }
 
     /// The folder.

@@ -14,7 +14,12 @@
 mod architecture;
 mod bundle;
 mod carry;
+mod conformance;
+mod copy;
+mod credentials;
 mod faults;
+mod index;
+mod inspect;
 mod kill;
 mod one_pass;
 mod pull;

@@ -1,0 +1,131 @@
+//! Arguments of the commands that look at images in their places, with skopeo's names.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{RegistryArgs, RetryArgs};
+
+/// `hod inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod inspect docker://alpine:3.20\n  \
+    hod inspect --raw docker://alpine:3.20 | sha256sum\n  \
+    hod inspect --config oci:images:alpine:3.20\n  \
+    hod inspect --format '{{.Name}} {{.Digest}}' store:store:web:1.0")]
+pub(in crate::cli) struct InspectArgs {
+    /// The image, as transport:place
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) image: String,
+    /// Print the manifest as it is; with --config the config as it is
+    #[arg(long)]
+    pub(in crate::cli) raw: bool,
+    /// Print the config, as OCI has it
+    #[arg(long)]
+    pub(in crate::cli) config: bool,
+    /// Fill in a Go template, such as '{{.Digest}}'
+    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "raw")]
+    pub(in crate::cli) format: Option<String>,
+    /// Do not ask for the tags of the repository
+    #[arg(short, long)]
+    pub(in crate::cli) no_tags: bool,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}
+
+/// `hod list-tags`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod list-tags docker://alpine\n  \
+    hod list-tags docker-archive:images.tar\n  \
+    hod list-tags store:store:web")]
+pub(in crate::cli) struct ListTagsArgs {
+    /// A repository, layout or archive
+    #[arg(value_name = "PLACE")]
+    pub(in crate::cli) place: String,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}
+
+/// `hod delete`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod delete docker://registry.site:5000/web:1.0\n  \
+    hod delete --tag-only docker://harbor.site/project/web:1.0\n  \
+    hod delete oci:images:web:1.0")]
+pub(in crate::cli) struct DeleteArgs {
+    /// The images, as `docker://NAME` or `oci:PATH:NAME`
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(in crate::cli) images: Vec<String>,
+    /// Remove the tag and leave the manifest and its other tags; not all registries can
+    #[arg(long)]
+    pub(in crate::cli) tag_only: bool,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}
+
+/// `hod manifest-digest`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod manifest-digest image/manifest.json")]
+pub(in crate::cli) struct ManifestDigestArgs {
+    /// A file with a manifest
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+}
+
+/// `hod login`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod login registry.site:5000\n  \
+    hod login -u robot --password-stdin registry.site:5000 < password\n  \
+    hod login --get-login registry.site:5000")]
+pub(in crate::cli) struct LoginArgs {
+    /// The registry, or a path there
+    #[arg(value_name = "REGISTRY")]
+    pub(in crate::cli) registry: String,
+    /// User
+    #[arg(short, long, value_name = "USER")]
+    pub(in crate::cli) username: Option<String>,
+    /// Password; --password-stdin keeps it out of process lists
+    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    pub(in crate::cli) password: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "username")]
+    pub(in crate::cli) password_stdin: bool,
+    /// Write to this file as Docker does, in place of --authfile
+    #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
+    pub(in crate::cli) compat_auth_file: Option<PathBuf>,
+    /// Print the user who is logged in
+    #[arg(long)]
+    pub(in crate::cli) get_login: bool,
+    /// A folder with certificates
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) cert_dir: Option<PathBuf>,
+    /// Whether to insist on HTTPS with a valid certificate
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) tls_verify: Option<bool>,
+}
+
+/// `hod logout`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod logout registry.site:5000\n  hod logout --all")]
+pub(in crate::cli) struct LogoutArgs {
+    /// The registry, or a path there
+    #[arg(value_name = "REGISTRY", required_unless_present = "all", conflicts_with = "all")]
+    pub(in crate::cli) registry: Option<String>,
+    /// Remove all credentials of the file
+    #[arg(short, long)]
+    pub(in crate::cli) all: bool,
+    /// Change this file as Docker does, in place of --authfile
+    #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
+    pub(in crate::cli) compat_auth_file: Option<PathBuf>,
+    /// Taken for skopeo's sake: nothing is asked of the registry
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) tls_verify: Option<bool>,
+}

@@ -1,0 +1,65 @@
+//! Arguments of `hod index`.
+
+use clap::{Args, Subcommand};
+
+use super::copy::FormatArg;
+use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
+use crate::oci::Platforms;
+
+/// `hod index`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod index create docker://registry.site:5000/web:1.0 oci:amd64:1.0 oci:arm64:1.0\n  \
+    hod index create oci:images:web:1.0 docker-archive:web.tar=linux/arm64/v8 dir:web-amd64\n  \
+    hod index remove oci:images:web:1.0 linux/arm64\n  \
+    hod index inspect docker://alpine:3.20")]
+pub(in crate::cli) struct IndexArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) action: IndexAction,
+}
+
+/// What is done with an index.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum IndexAction {
+    /// Make an index of images, copy them with it, and print its digest
+    #[command(after_help = "EXAMPLES:\n  hod index create oci:images:web:1.0 dir:web-amd64 dir:web-arm64=linux/arm64")]
+    Create(IndexTarget),
+    /// Add images to an index; prints the new digest
+    #[command(after_help = "EXAMPLES:\n  hod index add oci:images:web:1.0 dir:web-s390x")]
+    Add(IndexTarget),
+    /// Remove images from an index by digest or platform; prints the new digest
+    #[command(after_help = "EXAMPLES:\n  hod index remove oci:images:web:1.0 linux/arm64")]
+    Remove(IndexTarget),
+    /// Print an index
+    #[command(after_help = "EXAMPLES:\n  hod index inspect oci:images:web:1.0")]
+    Inspect(IndexTarget),
+}
+
+/// An index, and what goes in or out.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct IndexTarget {
+    /// The index, as transport:place
+    #[arg(value_name = "INDEX")]
+    pub(in crate::cli) index: String,
+    /// Images as transport:place[=OS/ARCH[/VARIANT]]; to remove, digests or platforms
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) images: Vec<String>,
+    /// Of indexes among the images, take these platforms only; repeatable, or with commas
+    #[arg(long, value_name = "PLATFORM")]
+    pub(in crate::cli) platform: Vec<Platforms>,
+    /// The format of the index [default: Docker's if all images are Docker's, else OCI's]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(in crate::cli) format: Option<FormatArg>,
+    /// Let an image take the place of one with the same platform
+    #[arg(long)]
+    pub(in crate::cli) replace: bool,
+    /// An annotation of the index; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(in crate::cli) annotation: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) from: SourceRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}

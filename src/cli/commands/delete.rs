@@ -1,0 +1,81 @@
+//! `hod delete`: images of registries and layouts.
+
+use std::process::ExitCode;
+
+use super::input;
+use crate::cli::args::DeleteArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::endpoint::Source as _;
+use crate::oci::{DOCKER_IO, Reference, Tag};
+use crate::registry::Registries;
+use crate::transport::{Layout, LayoutImage, Location};
+
+pub(in crate::cli) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode, Failure> {
+    // All names first: a bad one stops before anything is gone.
+    let parsed: Result<Vec<Location>, _> = args.images.iter().map(|image| image.parse()).collect();
+    let images = parsed.map_err(|error| Failure::of(Kind::Usage, error))?;
+    if let Some(other) = images.iter().find(|image| !matches!(image, Location::Docker(_) | Location::Oci(..))) {
+        let failure = Failure::new(Kind::Usage, format!("{other} cannot be deleted with this command"));
+        return Err(failure.hint("name images of registries (docker://) or layouts (oci:)"));
+    }
+    let registries = context.registries(&args.registry)?;
+    let mut failed = 0;
+    for image in &images {
+        let result = match image {
+            Location::Docker(reference) if args.tag_only => delete_tag(&registries, reference).await,
+            Location::Docker(reference) => delete_manifest(context, &registries, reference).await,
+            Location::Oci(path, name) => {
+                let (path, name, tag_only) = (path.clone(), name.clone(), args.tag_only);
+                input::blocking(move || delete_from_layout(&path, name.as_ref(), tag_only)).await
+            }
+            _ => continue,
+        };
+        match result {
+            Ok(()) => context.say(&format!("deleted {image}")),
+            Err(failure) if images.len() == 1 => return Err(failure),
+            Err(failure) => {
+                context.print_failure(&failure);
+                failed += 1;
+            }
+        }
+    }
+    if failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let kind = if failed == images.len() { Kind::Failed } else { Kind::Partial };
+    Err(Failure::new(kind, format!("{failed} of {} not deleted", report::count(images.len(), "image"))))
+}
+
+async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<(), Failure> {
+    let tag: Tag = match (&reference.tag, reference.digest) {
+        (Some(tag), None) => tag.clone(),
+        _ => return Err(Failure::new(Kind::Usage, format!("{reference} has a digest: --tag-only needs a tag alone"))),
+    };
+    let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
+    repository.delete_tag(&tag).await.map_err(|error| {
+        Failure::of(Kind::Failed, error)
+            .hint("not every registry can remove a tag alone; without --tag-only the manifest goes, with all its tags")
+    })
+}
+
+async fn delete_manifest(context: &Context, registries: &Registries, reference: &Reference) -> Result<(), Failure> {
+    let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
+    let found = repository.resolve(&reference.version()).await.map_err(|error| Failure::of(Kind::Failed, error))?;
+    context.say(&format!("{reference} is {}: every tag with that digest goes", found.digest));
+    repository.delete(&found.digest).await.map_err(|error| {
+        Failure::of(Kind::Failed, error)
+            .hint("a CNCF registry deletes only with REGISTRY_STORAGE_DELETE_ENABLED=true, and frees space when its garbage collection runs")
+    })
+}
+
+fn delete_from_layout(path: &std::path::Path, name: Option<&LayoutImage>, tag_only: bool) -> Result<(), Failure> {
+    let failed = |error| Failure::of(Kind::Failed, error);
+    let layout = Layout::open(path).map_err(failed)?;
+    layout.untag(name).map_err(failed)?;
+    if !tag_only {
+        layout.sweep(false).map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `hod index`: indexes of several platforms, made of images from anywhere.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::input;
+use crate::cli::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::{go_json, report};
+use crate::copy::Engine;
+use crate::endpoint::Placed;
+use crate::oci::{Platform, Platforms};
+use crate::pipeline::index::{Assembly, IndexOptions};
+use crate::pipeline::inspect::raw;
+use crate::pipeline::open::{OpenSource, Places};
+use crate::transport::Location;
+
+pub(in crate::cli) async fn run(context: &Context, args: IndexArgs) -> Result<ExitCode, Failure> {
+    let (target, add_to) = match &args.action {
+        IndexAction::Inspect(target) => return show(context, target).await,
+        IndexAction::Create(target) => (target, false),
+        IndexAction::Add(target) | IndexAction::Remove(target) => (target, true),
+    };
+    if target.images.is_empty() {
+        return Err(Failure::new(Kind::Usage, "no images are named").hint("name them after the index"));
+    }
+    let sides = Sides::new(context, target)?;
+    let mut assembly = Assembly::default();
+    if add_to {
+        let there = open(&sides.to, &sides.index).await?;
+        sides.add(&mut assembly, &there, &Platforms::All, None).await?;
+    }
+    if let IndexAction::Remove(_) = args.action {
+        for image in &target.images {
+            assembly.remove(image).map_err(|error| Failure::of(Kind::Failed, error))?;
+        }
+    } else {
+        for image in &target.images {
+            let (location, platform) = source(image)?;
+            let image = open(&sides.from, &location).await?;
+            sides.add(&mut assembly, &image, &platforms(target), platform).await?;
+        }
+    }
+    write(context, target, &sides, assembly).await
+}
+
+/// The two ends of the work.
+struct Sides {
+    engine: Engine,
+    from: Arc<Places>,
+    to: Arc<Places>,
+    index: Location,
+    replace: bool,
+}
+
+impl Sides {
+    fn new(context: &Context, target: &IndexTarget) -> Result<Self, Failure> {
+        let from = context.registries_with(&target.from.registry(), target.from.authfile.clone())?;
+        let to = context.registries_with(&target.to.registry(), target.to.authfile.clone())?;
+        Ok(Self {
+            engine: context.engine(&target.retry),
+            from: Arc::new(Places::new(from)),
+            to: Arc::new(Places::new(to)),
+            index: target.index.parse().map_err(|error| Failure::of(Kind::Usage, error))?,
+            replace: target.replace,
+        })
+    }
+
+    async fn add(
+        &self,
+        assembly: &mut Assembly,
+        image: &OpenSource,
+        platforms: &Platforms,
+        platform: Option<Platform>,
+    ) -> Result<(), Failure> {
+        let added = assembly.add(&self.engine, image, platforms, platform, self.replace).await;
+        added.map_err(|error| Failure::of(Kind::Failed, error))
+    }
+}
+
+async fn open(places: &Arc<Places>, location: &Location) -> Result<OpenSource, Failure> {
+    let (places, location) = (places.clone(), location.clone());
+    input::blocking(move || places.source(&location).map_err(|error| Failure::of(Kind::Failed, error))).await
+}
+
+/// `transport:place[=OS/ARCH[/VARIANT]]`.
+fn source(text: &str) -> Result<(Location, Option<Platform>), Failure> {
+    let usage = |error| Failure::of(Kind::Usage, error);
+    let (place, platform) =
+        match text.rsplit_once('=').and_then(|(place, platform)| Some((place, platform.parse().ok()?))) {
+            Some((place, platform)) => (place, Some(platform)),
+            None => (text, None),
+        };
+    Ok((place.parse().map_err(usage)?, platform))
+}
+
+fn platforms(target: &IndexTarget) -> Platforms {
+    if target.platform.is_empty() || target.platform.contains(&Platforms::All) {
+        return Platforms::All;
+    }
+    let only = target.platform.iter().filter_map(|platforms| match platforms {
+        Platforms::Only(some) => Some(some.clone()),
+        Platforms::All => None,
+    });
+    Platforms::Only(only.flatten().collect())
+}
+
+async fn write(
+    context: &Context,
+    target: &IndexTarget,
+    sides: &Sides,
+    assembly: Assembly,
+) -> Result<ExitCode, Failure> {
+    let mut options = IndexOptions { format: target.format.map(FormatArg::format), ..IndexOptions::default() };
+    for annotation in &target.annotation {
+        let (key, value) = annotation.split_once('=').ok_or_else(|| {
+            Failure::new(Kind::Usage, format!("{annotation:?} is no annotation")).hint("write --annotation KEY=VALUE")
+        })?;
+        options.annotations.insert(key.to_owned(), value.to_owned());
+    }
+    let (graph, source) = assembly.finish(&options).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let digest = graph.root.descriptor.digest;
+    let (places, location) = (sides.to.clone(), sides.index.clone());
+    let sink =
+        input::blocking(move || places.sink(&location).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let copied = sides.engine.copy(source, sink.sink, Arc::new(graph), &sink.tags).await;
+    let copied = copied.map_err(|error| Failure::of(Kind::Failed, error))?;
+    let places = sides.to.clone();
+    input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    context.summary(&format!("{} written", report::bytes(copied.bytes(Placed::Written))));
+    context.data(format!("{digest}\n").as_bytes())
+}
+
+async fn show(context: &Context, target: &IndexTarget) -> Result<ExitCode, Failure> {
+    let sides = Sides::new(context, target)?;
+    let image = open(&sides.from, &sides.index).await?;
+    let (digest, bytes) = raw(&sides.engine, &image).await.map_err(|error| Failure::of(Kind::Failed, error))?;
+    let value: serde_json::Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::new(Kind::Failed, "cannot read the index").because(error))?;
+    if value.get("manifests").is_none() {
+        return Err(Failure::new(
+            Kind::Failed,
+            format!("{} ({digest}) is an image of one platform, no index", sides.index),
+        ));
+    }
+    let text = go_json::to_string(&value, "    ")?;
+    context.data(format!("{text}\n").as_bytes())
+}

@@ -1,0 +1,81 @@
+//! `hod inspect`: what an image is, in skopeo's words.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::input;
+use crate::cli::args::InspectArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::go_json;
+use crate::cli::template::Template;
+use crate::endpoint::Fault;
+use crate::oci::DOCKER_IO;
+use crate::pipeline::inspect::{Inspection, inspect, raw};
+use crate::pipeline::open::Places;
+use crate::registry::{Registries, RegistryError};
+use crate::transport::Location;
+
+pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<ExitCode, Failure> {
+    let template = args.format.as_deref().map(Template::parse).transpose();
+    let template = template.map_err(|error| Failure::of(Kind::Usage, error))?;
+    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let registries = context.registries(&args.registry)?;
+    let places = Arc::new(Places::new(registries.clone()));
+    let (opening, place) = (places.clone(), location.clone());
+    let source =
+        input::blocking(move || opening.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let engine = context.engine(&args.retry);
+    let failed = |error| Failure::new(Kind::Failed, format!("cannot inspect {location}")).because(error);
+
+    if args.raw && !args.config {
+        let (_, bytes) = raw(&engine, &source).await.map_err(failed)?;
+        return context.data(&bytes);
+    }
+    let found = inspect(&engine, &source, &context.platform()?).await.map_err(failed)?;
+    if args.raw {
+        return context.data(&found.config);
+    }
+    if args.config {
+        return print(context, &found.oci_config(), template.as_ref());
+    }
+    let tags = if args.no_tags { Vec::new() } else { repo_tags(context, &registries, &location).await? };
+    let fields: Inspection = found.fields(location.docker_name(), tags);
+    print(context, &fields, template.as_ref())
+}
+
+/// Prints a document, or what a template makes of it.
+fn print(
+    context: &Context,
+    document: &impl serde::Serialize,
+    template: Option<&Template>,
+) -> Result<ExitCode, Failure> {
+    let Some(template) = template else {
+        let text = go_json::to_string(document, "    ")?;
+        return context.data(format!("{text}\n").as_bytes());
+    };
+    let value: Value = serde_json::to_value(document)
+        .map_err(|error| Failure::new(Kind::Failed, "cannot write JSON").because(error))?;
+    let text = template.render(&value).map_err(|error| Failure::of(Kind::Usage, error))?;
+    context.data(format!("{text}\n").as_bytes())
+}
+
+/// All tags of the repository. A registry that lets nobody list them is no reason to fail.
+async fn repo_tags(context: &Context, registries: &Registries, location: &Location) -> Result<Vec<String>, Failure> {
+    let Location::Docker(reference) = location else { return Ok(Vec::new()) };
+    let host = reference.host.as_deref().unwrap_or(DOCKER_IO);
+    match registries.tags(host, &reference.name).await {
+        Ok(tags) => Ok(tags.iter().map(ToString::to_string).collect()),
+        Err(error) if may_be_missing(&error) => {
+            context.say(&format!("note: the registry does not list the tags: {error}"));
+            Ok(Vec::new())
+        }
+        Err(error) => Err(Failure::of(Kind::Failed, error)),
+    }
+}
+
+fn may_be_missing(error: &RegistryError) -> bool {
+    matches!(error.fault(), Fault::Denied | Fault::Missing)
+}

@@ -1,0 +1,145 @@
+//! `hod login` and `hod logout`: credential files as podman, skopeo and Docker read them.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::input;
+use crate::cli::args::{LoginArgs, LogoutArgs, RegistryArgs};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::terminal;
+use crate::endpoint::Fault;
+use crate::oci::RepositoryName;
+use crate::registry::{CredentialFile, Credentials};
+use crate::secret::Secret;
+
+/// More than any password has.
+const PASSWORD_LIMIT: u64 = 64 * 1024;
+
+pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<ExitCode, Failure> {
+    let registry = bare(&args.registry);
+    let (host, path) = registry.split_once('/').map_or((registry, None), |(host, path)| (host, Some(path)));
+    let repository = path.map(str::parse::<RepositoryName>).transpose();
+    let repository = repository.map_err(|error| Failure::of(Kind::Usage, error))?;
+    if args.get_login {
+        return get_login(context, &args, host, repository.as_ref()).await;
+    }
+    let file = target(context, args.compat_auth_file.clone());
+    let (user, password) = (args.username.clone(), args.password.clone());
+    let (username, password) = input::blocking(move || ask(user, password, args.password_stdin)).await?;
+    let registry_args = RegistryArgs {
+        creds: Some(format!("{username}:{}", password.expose())),
+        no_creds: false,
+        registry_token: None,
+        cert_dir: args.cert_dir.clone(),
+        tls_verify: args.tls_verify,
+    };
+    context.registries(&registry_args)?.ping(host).await.map_err(|error| {
+        let message = format!("logging into {host:?}");
+        if error.fault() == Fault::Denied {
+            return Failure::new(Kind::Failed, format!("{message}: invalid username/password"));
+        }
+        Failure::new(Kind::Failed, message).because(error)
+    })?;
+    let (registry, written) = (registry.to_owned(), file.clone());
+    input::blocking(move || {
+        written.add(&registry, &username, &password).map_err(|error| Failure::of(Kind::Failed, error))
+    })
+    .await?;
+    let first = if context.is_verbose() { format!("Used:  {}\n", file.path().display()) } else { String::new() };
+    context.data(format!("{first}Login Succeeded!\n").as_bytes())
+}
+
+async fn get_login(
+    context: &Context,
+    args: &LoginArgs,
+    host: &str,
+    repository: Option<&RepositoryName>,
+) -> Result<ExitCode, Failure> {
+    let nobody = RegistryArgs {
+        creds: None,
+        no_creds: false,
+        registry_token: None,
+        cert_dir: args.cert_dir.clone(),
+        tls_verify: args.tls_verify,
+    };
+    let registries = context.registries_with(&nobody, args.compat_auth_file.clone())?;
+    match registries.credentials(host, repository).await.map_err(|error| Failure::of(Kind::Failed, error))? {
+        Some(Credentials::Password { username, .. }) => {
+            context.data(format!("{}\n", terminal::printable(&username)).as_bytes())
+        }
+        _ => Err(Failure::new(Kind::Failed, format!("not logged into {host}"))),
+    }
+}
+
+pub(in crate::cli) async fn logout(context: &Context, args: LogoutArgs) -> Result<ExitCode, Failure> {
+    let file = target(context, args.compat_auth_file);
+    let failed = |error| Failure::of(Kind::Failed, error);
+    let Some(registry) = args.registry else {
+        input::blocking(move || file.remove_all().map_err(failed)).await?;
+        return context.data(b"Removed login credentials for all registries\n");
+    };
+    let registry = bare(&registry).to_owned();
+    let key = registry.clone();
+    if input::blocking(move || file.remove(&key).map_err(failed)).await? {
+        return context.data(format!("Removed login credentials for {registry}\n").as_bytes());
+    }
+    Err(Failure::new(Kind::Failed, format!("not logged into {registry}")))
+}
+
+/// The registry without what people paste in front of and behind it.
+fn bare(registry: &str) -> &str {
+    let rest = registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")).unwrap_or(registry);
+    rest.trim_end_matches('/')
+}
+
+/// The file to change: flags, then the environment, in the order of the containers tools.
+fn target(context: &Context, compat: Option<PathBuf>) -> CredentialFile {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = context.authfile() {
+        return CredentialFile::containers(path);
+    }
+    if let Some(path) = compat {
+        return CredentialFile::docker(path);
+    }
+    if let Some(path) = variable("REGISTRY_AUTH_FILE") {
+        return CredentialFile::containers(path);
+    }
+    if let Some(folder) = variable("DOCKER_CONFIG") {
+        return CredentialFile::docker(folder.join("config.json"));
+    }
+    CredentialFile::containers(variable("XDG_RUNTIME_DIR").map_or_else(
+        || PathBuf::from(format!("/run/containers/{}/auth.json", nix::unistd::Uid::effective())),
+        |folder| folder.join("containers/auth.json"),
+    ))
+}
+
+/// User and password from flags, standard input, or whoever sits at the terminal.
+fn ask(username: Option<String>, password: Option<String>, from_stdin: bool) -> Result<(String, Secret), Failure> {
+    let read = |error| Failure::new(Kind::Failed, "cannot read from standard input").because(error);
+    let stdin = std::io::stdin();
+    let line = |prompt: &str| -> Result<String, Failure> {
+        if !stdin.is_terminal() {
+            let failure = Failure::new(Kind::Usage, "user or password are missing, and there is no terminal to ask at");
+            return Err(failure.hint("give --username and --password-stdin"));
+        }
+        terminal::ask(prompt);
+        let mut line = String::new();
+        stdin.lock().read_line(&mut line).map_err(read)?;
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    };
+    let username = username.map_or_else(|| line("Username: "), Ok)?;
+    let password = if from_stdin {
+        let mut text = String::new();
+        stdin.lock().take(PASSWORD_LIMIT).read_to_string(&mut text).map_err(read)?;
+        text.trim_end_matches(['\n', '\r']).to_owned()
+    } else {
+        match password {
+            Some(password) => password,
+            None if stdin.is_terminal() => rpassword::prompt_password("Password: ").map_err(read)?,
+            None => line("Password: ")?,
+        }
+    };
+    Ok((username, Secret::new(password)))
+}

@@ -1,0 +1,224 @@
+//! What an image is, as `skopeo inspect` tells it: the fields in its order, from manifest and config.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::copy_image::{CopyImageError, MultiArch, load};
+use super::open::OpenSource;
+use crate::copy::Engine;
+use crate::endpoint::{EndpointError, Prefix, Verified};
+use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform};
+
+/// An image, looked at.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The digest that the name stands for.
+    pub digest: Digest,
+    /// The bytes of that manifest.
+    pub manifest: Bytes,
+    /// The image that was chosen; the same where there was nothing to choose.
+    pub instance: Graph,
+    /// The bytes of its config.
+    pub config: Bytes,
+}
+
+/// Why an image cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] CopyImageError),
+    /// Its config cannot be read.
+    #[error("cannot read the config {digest}")]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: EndpointError,
+    },
+    /// An index without images.
+    #[error("the index {0} has no image to look at; --raw shows it")]
+    NoImage(Digest),
+}
+
+/// The fields of `inspect`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Inspection {
+    /// The name without tag, where the transport knows one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The digest that the name stands for.
+    pub digest: Digest,
+    /// All tags of the repository.
+    pub repo_tags: Vec<String>,
+    /// When it was made.
+    pub created: Option<String>,
+    /// The version of Docker that made it.
+    pub docker_version: String,
+    /// Labels.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Processor.
+    pub architecture: String,
+    /// Operating system.
+    pub os: String,
+    /// The layers' digests, lowest first.
+    pub layers: Option<Vec<Digest>>,
+    /// The layers with their sizes.
+    pub layers_data: Option<Vec<LayerData>>,
+    /// Environment.
+    pub env: Option<Vec<String>>,
+}
+
+/// A layer, as `inspect` tells it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LayerData {
+    /// Its media type.
+    #[serde(rename = "MIMEType")]
+    pub mime_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its annotations.
+    pub annotations: Option<BTreeMap<Box<str>, Box<str>>>,
+}
+
+/// The config of an image, as far as it is shown; the order is that of the Go type.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ImageConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    author: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    variant: String,
+    #[serde(default)]
+    os: String,
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    os_version: Option<Value>,
+    #[serde(default, rename = "os.features", skip_serializing_if = "Option::is_none")]
+    os_features: Option<Value>,
+    #[serde(default)]
+    config: RunConfig,
+    #[serde(default)]
+    rootfs: RootFs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<History>>,
+    #[serde(default, skip_serializing)]
+    docker_version: String,
+}
+
+/// How a container of the image runs.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct RunConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposed_ports: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<Value>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    working_dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    stop_signal: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct RootFs {
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    diff_ids: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct History {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    created_by: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    author: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    comment: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    empty_layer: bool,
+}
+
+/// The bytes of what a name stands for, and their digest.
+pub async fn raw(engine: &Engine, from: &OpenSource) -> Result<(Digest, Bytes), InspectError> {
+    let graph = load(engine, from, &MultiArch::Sparse(crate::oci::Platforms::Only(Vec::new()))).await?;
+    Ok((graph.root.descriptor.digest, graph.root.bytes))
+}
+
+/// Looks at the image of a platform.
+pub async fn inspect(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<Inspected, InspectError> {
+    let (digest, manifest) = raw(engine, from).await?;
+    let instance = load(engine, from, &MultiArch::System(platform.clone())).await?;
+    let config = instance.root.manifest.config().ok_or(InspectError::NoImage(digest))?;
+    let config =
+        read_config(from, config).await.map_err(|source| InspectError::Config { digest: config.digest, source })?;
+    Ok(Inspected { digest, manifest, instance, config })
+}
+
+/// Reads a config whole, verified.
+pub async fn read_config(from: &OpenSource, config: &Descriptor) -> Result<Bytes, EndpointError> {
+    if config.size > MANIFEST_LIMIT {
+        let problem = format!("{} has {} bytes, too many for a config", config.digest, config.size);
+        return Err(EndpointError::new(crate::endpoint::Fault::Rejected, problem));
+    }
+    let reader = from.source.open(config, 0).await?;
+    Verified::new(config, Prefix::none(config.digest.algorithm()), reader).collect().await
+}
+
+impl Inspected {
+    /// The config as the OCI image-spec has it, without what only Docker knows.
+    pub fn oci_config(&self) -> ImageConfig {
+        // A config that is no image's, such as a chart's, has nothing of this.
+        serde_json::from_slice(&self.config).unwrap_or_default()
+    }
+
+    /// The fields of `inspect`.
+    pub fn fields(&self, name: Option<String>, repo_tags: Vec<String>) -> Inspection {
+        let config = self.oci_config();
+        let layers: Vec<&Descriptor> = self.instance.root.manifest.blobs().skip(1).collect();
+        let data = |layer: &&Descriptor| LayerData {
+            mime_type: layer.media_type.to_string(),
+            digest: layer.digest,
+            size: layer.size,
+            annotations: (!layer.annotations.is_empty()).then(|| layer.annotations.clone()),
+        };
+        let some = !layers.is_empty();
+        Inspection {
+            name,
+            digest: self.digest,
+            repo_tags,
+            created: config.created,
+            docker_version: config.docker_version,
+            labels: config.config.labels,
+            architecture: config.architecture,
+            os: config.os,
+            layers: some.then(|| layers.iter().map(|layer| layer.digest).collect()),
+            layers_data: some.then(|| layers.iter().map(data).collect()),
+            env: config.config.env,
+        }
+    }
+}

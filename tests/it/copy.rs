@@ -1,0 +1,343 @@
+//! `hod copy` between all places, with skopeo and umoci as judges in both directions.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use fs_err as fs;
+use hod::oci::Digest;
+use serde_json::Value;
+
+use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
+use crate::support::hod::hod;
+use crate::support::skopeo::{self, skopeo};
+use crate::support::{fixtures, tree};
+
+/// `oci:` of the fixtures, with a name.
+fn fixture(name: &str) -> String {
+    format!("oci:{}:{name}", fixtures::folder().join("images").display())
+}
+
+fn at(transport: &str, folder: &Path, rest: &str) -> String {
+    format!("{transport}:{}/{rest}", folder.display())
+}
+
+fn raw_digest(place: &str) -> Digest {
+    Digest::sha256(&skopeo(["inspect", "--raw", place]))
+}
+
+fn json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&fs::read(path.as_ref()).unwrap()).unwrap()
+}
+
+const WEB: &str = "web:1.0";
+
+#[test]
+fn skopeo_reads_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (transport, rest) in [("dir", "d"), ("oci", "l:a/b:1"), ("oci-archive", "o.tar:x")] {
+        let place = at(transport, root, rest);
+        hod(["copy", "--all", &fixture(WEB), &place]).ok();
+        assert_eq!(raw_digest(&place), fixtures::digest(WEB), "{place}");
+        let back = root.join(format!("back-{transport}"));
+        skopeo::copy_all(&place, &format!("dir:{}", back.display()));
+        tree::assert_same(&back, &root.join("d"));
+    }
+}
+
+#[test]
+fn reads_what_skopeo_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (transport, rest) in [("dir", "d"), ("oci", "l:1"), ("oci-archive", "o.tar:1")] {
+        let place = at(transport, root, rest);
+        skopeo::copy_all(&fixture(WEB), &place);
+        let store = root.join(format!("store-{transport}"));
+        hod(["copy", "--all", &place, &format!("store:{}:web:1.0", store.display())]).ok();
+        assert_no_garbage(&store);
+        let registry = DockerRegistry::over(&store);
+        assert_eq!(skopeo::digest(&format!("{}/web:1.0", registry.host())), raw_digest(&place), "{place}");
+    }
+}
+
+#[test]
+fn a_directory_is_written_byte_for_byte_as_skopeo_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::over(fixtures::root());
+    for (number, (name, all)) in [(WEB, true), (WEB, false), ("legacy/shell:2.0", false)].into_iter().enumerate() {
+        let from = format!("docker://{}/{name}", registry.host());
+        let (ours, theirs) = (folder.path().join(format!("o{number}")), folder.path().join(format!("t{number}")));
+        let (to_ours, to_theirs) = (format!("dir:{}", ours.display()), format!("dir:{}", theirs.display()));
+        let option = if all { "--all" } else { "--multi-arch=system" };
+        hod(["copy", option, "--override-arch", "arm64", &from, &to_ours]).ok();
+        skopeo(["--override-arch", "arm64", "copy", option, "--src-tls-verify=false", &from, &to_theirs]);
+        tree::assert_same(&theirs, &ours);
+    }
+}
+
+#[test]
+fn registries_at_both_ends() {
+    let (from, to) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
+    let image = |registry: &DockerRegistry| format!("docker://{}/web:1.0", registry.host());
+    let output = hod(["copy", "-a", "--json", &image(&from), &image(&to)]).ok().json();
+    assert_eq!(output["images"][0]["digest"], fixtures::digest(WEB).to_string());
+    assert_eq!(skopeo::digest(&format!("{}/web:1.0", to.host())), fixtures::digest(WEB));
+    let again = hod(["copy", "-a", "--json", &image(&from), &image(&to)]).ok().json();
+    assert_eq!((&again["images"][0]["unchanged"], &again["bytesWritten"]), (&Value::Bool(true), &0.into()));
+}
+
+#[test]
+fn a_platform_is_chosen_as_skopeo_chooses() {
+    let folder = tempfile::tempdir().unwrap();
+    for architecture in ["amd64", "arm64"] {
+        let ours = at("dir", folder.path(), architecture);
+        let digestfile = folder.path().join("digest");
+        hod(["copy", "--override-arch", architecture, "--digestfile"])
+            .args([digestfile.as_os_str()])
+            .args([&fixture(WEB), &ours])
+            .ok();
+        let theirs = at("dir", folder.path(), &format!("their-{architecture}"));
+        skopeo(["--override-arch", architecture, "copy", &fixture(WEB), &theirs]);
+        assert_eq!(raw_digest(&ours), raw_digest(&theirs));
+        assert_eq!(fs::read_to_string(digestfile).unwrap(), raw_digest(&ours).to_string());
+    }
+    let missing = hod(["--override-arch", "s390x", "copy", &fixture(WEB), &at("dir", folder.path(), "x")]).code(1);
+    assert!(
+        missing.stderr.contains("no linux/s390x in the image: it has linux/amd64, linux/arm64"),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn only_the_index_or_some_platforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("index");
+    hod(["copy", "--multi-arch", "index-only", &fixture(WEB), &at("dir", &index, "")]).ok();
+    let files: Vec<String> = tree::listing(&index).into_keys().collect();
+    assert_eq!(files, ["manifest.json", "version"]);
+    let some = folder.path().join("some");
+    hod(["copy", "--platform", "linux/arm64", &fixture(WEB), &at("dir", &some, "")]).ok();
+    assert_eq!(Digest::sha256(&fs::read(some.join("manifest.json")).unwrap()), fixtures::digest(WEB));
+    let children = tree::listing(&some).into_keys().filter(|name| name.ends_with(".manifest.json")).count();
+    assert_eq!(children, 1);
+}
+
+#[test]
+fn local_copies_share_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = fixtures::copy();
+    let (store, layout) = (format!("store:{}:web:1.0", root.path().display()), folder.path().join("l"));
+    let output = hod(["copy", "--all", "--json", &store, &at("oci", &layout, ":1").replace("/:", ":")]).ok().json();
+    assert!(output["bytesLinked"].as_u64().unwrap() > 1_000_000, "{output}");
+    let largest = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+    let largest = largest.max_by_key(std::fs::Metadata::len).unwrap();
+    assert_eq!(largest.nlink(), 2, "the blob is one file with two names");
+    // And into a store, where a link must not be trusted before it was read.
+    let second = folder.path().join("second");
+    let to = format!("store:{}:web:1.0", second.display());
+    let from = format!("oci:{}:1", layout.display());
+    hod(["copy", "--all", &from, &to]).ok();
+    assert_no_garbage(&second);
+    hod(["verify".as_ref(), second.as_os_str()]).ok();
+}
+
+#[test]
+fn a_damaged_source_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    skopeo::copy_all(&fixture(WEB), &format!("dir:{}", source.display()));
+    let largest = fs::read_dir(&source).unwrap().map(|entry| entry.unwrap());
+    let largest = largest.max_by_key(|entry| entry.metadata().unwrap().len()).unwrap().path();
+    let mut bytes = fs::read(&largest).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&largest, bytes).unwrap();
+    let from = format!("dir:{}", source.display());
+    for (transport, rest) in
+        [("oci", "l"), ("oci-archive", "o.tar"), ("dir", "d"), ("docker-archive", "a.tar"), ("store", "s:x")]
+    {
+        let to = at(transport, folder.path(), rest);
+        let failed = hod(["copy", "--override-arch", "amd64", &from, &to]).run();
+        let failed =
+            if failed.code == Some(0) { hod(["copy", "--override-arch", "arm64", &from, &to]).run() } else { failed };
+        assert_eq!(failed.code, Some(1), "{to}: {}", failed.stderr);
+        assert!(failed.stderr.contains(largest.file_name().unwrap().to_str().unwrap()), "{}", failed.stderr);
+    }
+    assert!(!folder.path().join("o.tar").exists() && !folder.path().join("d/manifest.json").exists());
+    let found = tree::listing(folder.path());
+    assert!(!found.keys().any(|path| path.contains(".tmp")), "{found:#?}");
+    let name = largest.file_name().unwrap().to_str().unwrap();
+    assert!(!folder.path().join("l/blobs/sha256").join(name).exists());
+}
+
+#[test]
+fn archives_go_to_podman_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.tar");
+    let place = format!("docker-archive:{}:web:1.0", archive.display());
+    hod(["copy", &fixture(WEB), &place, "--additional-tag", "quay.io/x/web:2"]).ok();
+    let exists = hod(["copy", &fixture(WEB), &place]).code(1);
+    assert!(exists.stderr.contains("is there already"), "{}", exists.stderr);
+    let tags: Value =
+        serde_json::from_slice(&skopeo(["list-tags", &format!("docker-archive:{}", archive.display())])).unwrap();
+    assert_eq!(tags["Tags"], serde_json::json!(["docker.io/library/web:1.0", "quay.io/x/web:2"]));
+    let podman = |arguments: &[&str]| {
+        let output = Command::new("podman")
+            .args(["--root", folder.path().join("p").to_str().unwrap(), "--runroot"])
+            .args([folder.path().join("r").to_str().unwrap(), "--storage-driver", "vfs"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    podman(&["load", "--input", archive.to_str().unwrap()]);
+    let listed = podman(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "--no-trunc"]);
+    assert!(listed.contains("docker.io/library/web:1.0") && listed.contains("quay.io/x/web:2"), "{listed}");
+    let id = listed.split_whitespace().nth(1).unwrap().trim_start_matches("sha256:").to_owned();
+    for format in ["docker-archive", "oci-archive"] {
+        let saved = folder.path().join(format!("saved-{format}.tar"));
+        podman(&["save", "--format", format, "--output", saved.to_str().unwrap(), "docker.io/library/web:1.0"]);
+        let to = folder.path().join(format!("back-{format}"));
+        hod(["copy", &format!("{format}:{}", saved.display()), &format!("dir:{}", to.display())]).ok();
+        assert_eq!(json(to.join("manifest.json"))["config"]["digest"], format!("sha256:{id}"), "{format}");
+    }
+}
+
+#[test]
+fn a_docker_archive_of_skopeo_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archive, ours, theirs) = (folder.path().join("a.tar"), folder.path().join("o"), folder.path().join("t"));
+    let place = format!("docker-archive:{}:web:1.0", archive.display());
+    skopeo(["copy", &fixture(WEB), &place]);
+    hod(["copy", &place, &format!("dir:{}", ours.display())]).ok();
+    skopeo(["copy", &place, &format!("dir:{}", theirs.display())]);
+    fs::remove_file(ours.join("manifest.json")).unwrap();
+    fs::remove_file(theirs.join("manifest.json")).unwrap();
+    tree::assert_same(&theirs, &ours);
+    let compressed = folder.path().join("a.tar.zst");
+    assert!(Command::new("zstd").args(["-q", "-o"]).args([&compressed, &archive]).status().unwrap().success());
+    let again = folder.path().join("again");
+    hod(["copy", &format!("docker-archive:{}:@0", compressed.display()), &format!("dir:{}", again.display())]).ok();
+    assert_eq!(json(again.join("manifest.json"))["layers"].as_array().unwrap().len(), 3);
+    let other = hod(["copy", &format!("docker-archive:{}:web:2", archive.display()), "dir:x"]).code(1);
+    assert!(other.stderr.contains("it holds docker.io/library/web:1.0"), "{}", other.stderr);
+}
+
+#[test]
+fn manifests_are_converted_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, name, media_type) in [
+        ("v2s2", WEB, "application/vnd.docker.distribution.manifest.list.v2+json"),
+        ("oci", "pause:3.9", "application/vnd.oci.image.index.v1+json"),
+    ] {
+        let place = at("dir", folder.path(), format);
+        let output = hod(["copy", "--all", "--format", format, &fixture(name), &place]).ok();
+        assert!(output.stderr.contains("has a new digest"), "{}", output.stderr);
+        assert_eq!(json(folder.path().join(format).join("manifest.json"))["mediaType"], media_type);
+        // skopeo follows every digest and checks every size.
+        skopeo::copy_all(&place, &at("dir", folder.path(), &format!("{format}-read")));
+        let (there, back) = (at("dir", folder.path(), &format!("{format}-b")), fixtures::digest(name));
+        let other = if format == "oci" { "v2s2" } else { "oci" };
+        hod(["copy", "--all", "--format", other, &place, &there]).ok();
+        let unchanged = hod([
+            "copy",
+            "--all",
+            "--format",
+            other,
+            "--json",
+            &fixture(name),
+            &at("dir", folder.path(), &format!("{format}-c")),
+        ])
+        .ok()
+        .json();
+        assert_eq!(unchanged["images"][0]["digest"], back.to_string(), "what has the format keeps its digest");
+    }
+    let chart =
+        hod(["copy", "--format", "v2s2", &fixture("charts/web:0.1.0"), &at("dir", folder.path(), "chart")]).code(1);
+    assert!(chart.stderr.contains("cannot convert"), "{}", chart.stderr);
+    hod(["copy", "--format", "oci", "--preserve-digests", "dir:a", "dir:b"]).code(2);
+}
+
+#[test]
+fn a_list_goes_from_place_to_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = fixtures::copy();
+    let list = fixtures::list();
+    let store = format!("store:{}", root.path().display());
+    let layout = format!("oci:{}", folder.path().join("layout").display());
+    let output = hod(["copy", "--all", "--json", &store, &layout, "--file"]).args([list.as_os_str()]).ok().json();
+    assert_eq!(output["images"].as_array().unwrap().len(), 16, "{output}");
+    // Debian's skopeo finds no Docker manifests in a layout.
+    let docker = ["pause:3.9", "legacy/shell:2.0"];
+    for (name, digest) in fixtures::names().iter().filter(|(name, _)| !name.contains("sha256-")) {
+        if !docker.contains(&name.as_str()) {
+            assert_eq!(raw_digest(&format!("{layout}:{name}")), *digest, "{name}");
+        }
+    }
+    // umoci sees the names too.
+    let layout_path = folder.path().join("layout");
+    let tags = Command::new("umoci").args(["list", "--layout"]).arg(&layout_path).output().unwrap();
+    assert!(String::from_utf8_lossy(&tags.stdout).lines().any(|line| line == "web:1.1"));
+    let registry = DockerRegistry::empty();
+    let to = format!("docker://{}/site", registry.host());
+    hod(["copy", "--all", &layout, &to, "--group", "web", "--file"]).args([list.as_os_str()]).ok();
+    assert_eq!(skopeo::digest(&format!("{}/site/web:1.1", registry.host())), fixtures::digest("web:1.1"));
+    let bad = hod(["copy", "--file", "-", &store, &layout]).input("web:1.0\nnowhere:1\n").code(3);
+    assert!(bad.stderr.contains("nowhere:1") && bad.stderr.contains("1 of 2 images not copied"), "{}", bad.stderr);
+    let clash = hod(["copy", "--file", "-", "docker://", &layout]).input("a.io/x:1\nb.io/x:1\n").code(2);
+    assert!(clash.stderr.contains("would both become"), "{}", clash.stderr);
+}
+
+#[test]
+fn other_peoples_files_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+    for transport in ["dir", "oci"] {
+        let refused = hod(["copy", &fixture(WEB), &format!("{transport}:{}", folder.path().display())]).code(1);
+        assert!(refused.stderr.contains("does not write over other files"), "{}", refused.stderr);
+    }
+    assert_eq!(tree::listing(folder.path()).len(), 1);
+    // A directory with another image is used again, and what only that one needed goes.
+    let place = at("dir", folder.path(), "image");
+    skopeo::copy_all(&fixture("base/klibc:2.0"), &place);
+    hod(["copy", "--all", &fixture(WEB), &place]).ok();
+    let fresh = at("dir", folder.path(), "fresh");
+    hod(["copy", "--all", &fixture(WEB), &fresh]).ok();
+    tree::assert_same(&folder.path().join("fresh"), &folder.path().join("image"));
+}
+
+#[test]
+fn a_layout_keeps_what_a_name_meant_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = at("oci", folder.path(), "l:v");
+    hod(["copy", "--all", &fixture("web:1.0"), &place]).ok();
+    hod(["copy", "--all", &fixture("web:1.1"), &place]).ok();
+    assert_eq!(raw_digest(&place), fixtures::digest("web:1.1"));
+    let index = json(folder.path().join("l/index.json"));
+    assert_eq!(index["manifests"][0]["digest"], fixtures::digest("web:1.0").to_string());
+    assert_eq!(index["manifests"][0].get("annotations"), None);
+    let several = hod(["copy", &at("oci", folder.path(), "l"), &at("dir", folder.path(), "d")]).code(1);
+    assert!(several.stderr.contains("holds 2 images: name one of @0, v"), "{}", several.stderr);
+    let first = at("dir", folder.path(), "first");
+    hod(["copy", "--all", &at("oci", folder.path(), "l:@0"), &first]).ok();
+    assert_eq!(raw_digest(&first), fixtures::digest("web:1.0"));
+}
+
+#[test]
+fn nonsense_is_refused_before_anything_is_done() {
+    for (source, destination, says) in [
+        ("alpine", "dir:x", "names no transport"),
+        ("docker:alpine", "dir:x", "docker://NAME"),
+        ("dir:a", "sif:x", "there are bundle, dir"),
+        ("dir:a", "bundle:x.tar:a:1", "bundles are made by hod pack"),
+        ("store:a", "dir:x", "name one of them"),
+    ] {
+        let output = hod(["copy", source, destination]).run();
+        assert!(matches!(output.code, Some(1 | 2)), "{source} {destination}: {}", output.stderr);
+        if destination != "bundle:x.tar:a:1" {
+            assert!(output.stderr.contains(says), "{source} {destination}: {}", output.stderr);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `hod login` and `logout`: files that are byte for byte those of skopeo, and that each can use of the other.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use fs_err as fs;
+
+use crate::support::docker_registry::DockerRegistry;
+use crate::support::fixtures;
+use crate::support::hod::{Hod, hod};
+
+fn skopeo(file: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("skopeo");
+    command.args(&arguments[..1]).arg("--authfile").arg(file).args(&arguments[1..]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn with(file: &Path, arguments: &[&str]) -> Hod {
+    hod(arguments).args(["--authfile".as_ref(), file.as_os_str()])
+}
+
+#[test]
+fn files_are_byte_for_byte_those_of_skopeo() {
+    let registries: Vec<_> = ["one", "two"]
+        .map(|password| DockerRegistry::options().user("me", password).root(fixtures::root()).start())
+        .into_iter()
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("deep/ours.json"), folder.path().join("theirs.json"));
+    let same = |what: &str| {
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(read(&ours), read(&theirs), "{what}");
+    };
+    for (registry, password) in registries.iter().zip(["one", "two"]) {
+        let host = registry.host();
+        let output = with(&ours, &["login", "-u", "me", "--password-stdin", host]).input(password).ok();
+        let said = skopeo(&theirs, &["login", "--tls-verify=false", "-u", "me", "-p", password, host]);
+        assert_eq!(output.text(), said);
+        same("after login");
+    }
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&ours), mode(&folder.path().join("deep"))), (0o600, 0o700));
+    let host = registries[0].host();
+    let image = format!("docker://{host}/web:1.0");
+    with(&theirs, &["inspect", &image]).ok();
+    skopeo(&ours, &["inspect", "--tls-verify=false", "--raw", &image]);
+    assert_eq!(
+        with(&ours, &["login", "--get-login", host]).ok().text(),
+        skopeo(&ours, &["login", "--get-login", host])
+    );
+
+    assert_eq!(with(&ours, &["logout", host]).ok().text(), skopeo(&theirs, &["logout", host]));
+    same("after logout");
+    let again = with(&ours, &["logout", host]).code(1);
+    assert!(again.stderr.contains(&format!("not logged into {host}")), "{}", again.stderr);
+    assert_eq!(with(&ours, &["logout", "--all"]).ok().text(), skopeo(&theirs, &["logout", "--all"]));
+    same("after logout --all");
+    with(&ours, &["inspect", &image]).code(1);
+}
+
+#[test]
+fn a_wrong_password_is_not_kept() {
+    let registry = DockerRegistry::options().user("me", "right").start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.json");
+    let wrong = with(&file, &["login", "-u", "me", "-p", "wrong", registry.host()]).code(1);
+    let says = format!("logging into {:?}: invalid username/password", registry.host());
+    assert!(wrong.stderr.contains(&says) && !wrong.stderr.contains("wrong password"), "{}", wrong.stderr);
+    assert!(!file.exists());
+    let nobody = with(&file, &["login", registry.host()]).code(2);
+    assert!(nobody.stderr.contains("--password-stdin"), "{}", nobody.stderr);
+}
+
+#[test]
+fn dockers_file_keeps_what_else_it_holds() {
+    let registry = DockerRegistry::options().user("me", "secret").start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    fs::write(&file, r#"{"psFormat":"x","credHelpers":{"gcr.io":"gcloud"}}"#).unwrap();
+    let host = registry.host();
+    let namespaced = format!("https://{host}/team/");
+    let output = hod(["login", "-u", "me", "-p", "secret", "-v", &namespaced]).env("DOCKER_CONFIG", folder.path()).ok();
+    assert_eq!(output.text(), format!("Used:  {}\nLogin Succeeded!\n", file.display()));
+    let content: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(content["psFormat"], "x");
+    assert_eq!(content["auths"][format!("{host}/team")]["auth"], "bWU6c2VjcmV0");
+    let compat = hod(["login", "-u", "me", "-p", "secret", host, "--compat-auth-file"]).args([file.as_os_str()]).ok();
+    assert_eq!(compat.text(), "Login Succeeded!\n");
+    fs::write(&file, format!(r#"{{"credHelpers":{{"{host}":"pass"}}}}"#)).unwrap();
+    let helper = with(&file, &["login", "-u", "me", "-p", "secret", host]).code(1);
+    assert!(helper.stderr.contains("docker-credential-pass"), "{}", helper.stderr);
+    assert!(!helper.stderr.contains("secret"), "{}", helper.stderr);
+}
