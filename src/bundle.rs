@@ -15,6 +15,7 @@ mod compress;
 mod error;
 mod expand;
 mod frame;
+pub mod frames;
 mod header;
 mod kind;
 mod members;
@@ -26,6 +27,7 @@ mod signature;
 mod source;
 mod tape;
 mod ustar;
+pub mod volumes;
 mod writer;
 
 pub use error::{BundleError, HeaderError};
@@ -37,6 +39,7 @@ pub use reader::{BlobBody, BundleReader};
 pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, Trust, TrustError};
 pub use source::BundleSource;
 pub use tape::SIGNATURE_LIMIT;
+pub use volumes::{BundleFiles, VolumeError, VolumeSet, VolumeSize, VolumeWriter};
 pub use writer::{Compression, Writer, Written};
 
 /// The member that holds the header.

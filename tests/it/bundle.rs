@@ -7,3 +7,4 @@ mod interop;
 mod random_access;
 mod round_trip;
 mod sample;
+mod volumes;
