@@ -15,6 +15,7 @@ mod compress;
 mod error;
 mod expand;
 mod frame;
+pub mod frames;
 mod header;
 mod in_place;
 mod kind;
@@ -28,6 +29,7 @@ mod sink;
 mod source;
 mod tape;
 mod ustar;
+pub mod volumes;
 mod writer;
 
 pub use error::{BundleError, HeaderError};
@@ -41,6 +43,7 @@ pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, T
 pub use sink::{BundleSink, Done};
 pub use source::BundleSource;
 pub use tape::SIGNATURE_LIMIT;
+pub use volumes::{BundleFiles, VolumeError, VolumeSet, VolumeSize, VolumeWriter};
 pub use writer::{Compression, Writer, Written};
 
 /// The member that holds the header.

@@ -29,6 +29,7 @@ pub mod select;
 pub mod unpack;
 pub mod verify;
 pub mod verify_bundle;
+pub mod verify_volumes;
 
 /// `1 tag`, `2 tags`: a number with its noun, for messages.
 fn count(number: usize, noun: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Kind;
+use super::{Kind, VolumeError};
 use crate::endpoint::Mismatch;
 use crate::oci::{Digest, RepositoryName};
 
@@ -98,6 +98,9 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
+    /// One of its volumes is not there, or not what it should be.
+    #[error(transparent)]
+    Volume(Box<VolumeError>),
     /// The bundle cannot be read.
     #[error("cannot read the bundle")]
     Read(#[source] io::Error),

@@ -12,11 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fs_err::os::unix::fs::FileExt;
 use zstd::bulk::Decompressor;
 
-use super::frame::{self, FrameError};
+use super::frames::{self, FramePlace};
 use super::reader::FILL_LIMIT;
-use super::seek_table::{self, FrameLengths};
 use super::tape::Tape;
-use super::{Blob, BundleError, Header, Result};
+use super::{Blob, BundleError, BundleFiles, Header, Result, frame};
 use crate::oci::Digest;
 
 /// Bytes that can be read at any position: a file, or the volumes of one.
@@ -54,18 +53,10 @@ struct BundleFile {
     bytes_read: AtomicU64,
 }
 
-/// Where a frame begins, in the file and in the tar stream, and how long it is.
-struct FramePlace {
-    file: u64,
-    tar: u64,
-    lengths: FrameLengths,
-}
-
 impl OpenBundle {
-    /// Opens a bundle: reads its header, and of a compressed one the table at its end.
+    /// Opens a bundle, in one file or in volumes: reads its header, and of a compressed one the table at its end.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = fs_err::File::open(path)?;
-        Self::over(Box::new(file))
+        BundleFiles::find(path, &[])?.open()
     }
 
     /// Opens a bundle that is not just one file.
@@ -143,48 +134,17 @@ impl BundleFile {
 
     /// Reads the table at the end of a compressed bundle. Returns the length of the tar stream.
     fn load_frames(&mut self, size: u64) -> Result<u64> {
-        let none = BundleError::SeekTable("there is none: the file was cut off, or compressed by another program");
-        let Some(start) = size.checked_sub(seek_table::FOOTER as u64) else { return Err(none) };
-        let mut footer = [0; seek_table::FOOTER];
-        self.read_exact_at(&mut footer, start)?;
-        let count = seek_table::count(&footer).map_err(|_| none)?;
-        let length = seek_table::length(u64::from(count));
-        let wrong = BundleError::SeekTable("it says that it is longer than the file");
-        let Some(start) = size.checked_sub(length) else { return Err(wrong) };
-        let mut table = vec![0; usize::try_from(length).map_err(|_| wrong)?];
-        self.read_exact_at(&mut table, start)?;
-        let (mut file, mut tar) = (0, 0);
-        let place = |lengths: FrameLengths| {
-            let place = FramePlace { file, tar, lengths };
-            file += u64::from(lengths.compressed);
-            tar += u64::from(lengths.content);
-            place
-        };
-        let frames = seek_table::parse(&table).map_err(BundleError::SeekTable)?.into_iter().map(place).collect();
-        if file != start {
-            return Err(BundleError::SeekTable("its frames do not add up to the length of the file"));
-        }
+        let frames = frames::load(size, &|bytes, offset| self.read_exact_at(bytes, offset))?;
+        let tar = frames.last().map_or(0, |frame| frame.tar + frame.content);
         self.frames = Some(frames);
         Ok(tar)
     }
 
     /// Reads and expands a frame.
     fn expand(&self, place: &FramePlace, decompressor: &mut Decompressor<'_>, content: &mut Vec<u8>) -> Result<()> {
-        let mut bytes = vec![0; place.lengths.compressed as usize];
+        let mut bytes = vec![0; usize::try_from(place.compressed).unwrap_or(usize::MAX)];
         self.read_exact_at(&mut bytes, place.file)?;
-        let damaged = |problem: &str| BundleError::Zstd { offset: place.file, problem: problem.to_owned() };
-        let mut rest = bytes.strip_prefix(&frame::MAGIC).ok_or_else(|| damaged("no frame begins here"))?;
-        let mut walked = Vec::with_capacity(bytes.len());
-        let expanded = frame::read(&mut rest, &mut walked)
-            .and_then(|length| frame::expand(decompressor, &walked, length, content));
-        match expanded {
-            Ok(()) if rest.is_empty() && content.len() == place.lengths.content as usize => Ok(()),
-            Ok(()) => Err(damaged("a frame has another length than the table says")),
-            Err(FrameError::Truncated) => Err(damaged("a frame is longer than the table says")),
-            Err(FrameError::Foreign) => Err(BundleError::ForeignCompression),
-            Err(FrameError::Damaged(problem)) => Err(damaged(&problem)),
-            Err(FrameError::Read(error)) => Err(error.into()),
-        }
+        place.expand(&bytes, decompressor, content)
     }
 }
 

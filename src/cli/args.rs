@@ -13,6 +13,7 @@ mod serve;
 mod sides;
 mod skopeo;
 mod trust;
+mod volumes;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
+pub(super) use volumes::{CutArgs, MediaArgs};
 
 /// Carries container images across an air gap.
 #[derive(Debug, Parser)]
@@ -176,6 +178,7 @@ pub(super) struct PullArgs {
     hod pack --store store -o release.tar\n  \
     hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
     hod pack --store store -o release.tar --sign release.key\n  \
+    hod pack --store store -o /media/stick/release.tar --volume-size fat32\n  \
     hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
 pub(super) struct PackArgs {
     #[command(flatten)]
@@ -191,6 +194,8 @@ pub(super) struct PackArgs {
     pub(super) sign: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
+    #[command(flatten)]
+    pub(super) cut: CutArgs,
 }
 
 /// `hod unpack`.
@@ -199,9 +204,10 @@ pub(super) struct PackArgs {
     hod unpack release.tar.zst --root /var/lib/registry\n  \
     zstd -dc release.tar.zst | hod unpack - --root /var/lib/registry\n  \
     hod unpack release.tar --root /var/lib/registry --on-existing-tag error\n  \
-    hod unpack release.tar --root /var/lib/registry --key release.pub")]
+    hod unpack release.tar --root /var/lib/registry --key release.pub\n  \
+    hod unpack /media/one/release.tar.001 --from-dir /media/two --root /var/lib/registry")]
 pub(super) struct UnpackArgs {
-    /// The bundle, or - for standard input
+    /// The bundle, its first volume, a folder with its volumes, or - for standard input
     #[arg(value_name = "BUNDLE")]
     pub(super) bundle: PathBuf,
     /// The registry root, which may be in use
@@ -212,6 +218,8 @@ pub(super) struct UnpackArgs {
     pub(super) on_existing_tag: OnExistingTag,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
+    #[command(flatten)]
+    pub(super) media: MediaArgs,
 }
 
 /// What to do with a tag that exists and points to something else.
@@ -232,7 +240,7 @@ pub(super) enum OnExistingTag {
     hod push store docker://harbor.site/project -f images-list.txt\n  \
     ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin")]
 pub(super) struct PushArgs {
-    /// A bundle, - for one on standard input, or a store
+    /// A bundle or its volumes, - for one on standard input, or a store
     #[arg(value_name = "SOURCE")]
     pub(super) source: PathBuf,
     /// The registry, as `docker://HOST[:PORT][/PREFIX]`
@@ -248,6 +256,8 @@ pub(super) struct PushArgs {
     pub(super) fail_fast: bool,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
+    #[command(flatten)]
+    pub(super) media: MediaArgs,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]
@@ -275,13 +285,16 @@ pub(super) enum IndexArg {
     hod verify store\n  \
     hod verify release.tar.zst\n  \
     hod verify release.tar --key release.pub            and that its owner has signed it\n  \
+    hod verify /media/stick                       the volumes of a bundle\n  \
     hod verify /var/lib/registry --json | jq '.findings[].code'")]
 pub(super) struct VerifyArgs {
-    /// A store or registry root, a bundle, or - for a bundle on standard input
+    /// A store or registry root, a bundle or its volumes, or - for a bundle on standard input
     #[arg(value_name = "TARGET")]
     pub(super) target: PathBuf,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
+    #[command(flatten)]
+    pub(super) media: MediaArgs,
 }
 
 /// `hod ls`.

@@ -20,6 +20,7 @@ pub(super) mod unpack;
 pub(super) mod verify;
 
 mod input;
+mod media;
 mod registries;
 mod trust;
 

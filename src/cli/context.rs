@@ -145,6 +145,15 @@ impl Context {
         }
     }
 
+    /// How to ask the user something, where there is a terminal. The bars make room for the question.
+    pub(super) fn question(&self) -> Option<impl Fn(&str) -> std::io::Result<Option<String>> + Send + use<>> {
+        let bars = self.bars.clone();
+        terminal::can_ask().then_some(move |text: &str| match &bars {
+            Some(bars) => bars.hidden(|| terminal::ask(text)),
+            None => terminal::ask(text),
+        })
+    }
+
     /// Says a summary where no JSON document says the same.
     pub(super) fn summary(&self, text: &str) {
         if !self.json {

@@ -25,11 +25,19 @@ pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Prints a question on standard error; the answer comes on the same line.
-pub(super) fn ask(prompt: &str) {
-    let mut error = io::stderr().lock();
-    let _ = write!(error, "{prompt}");
-    let _ = error.flush();
+/// Whether there is somebody to answer questions.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a question and reads the answer, one line; `None` where the input has ended.
+pub(super) fn ask(question: &str) -> io::Result<Option<String>> {
+    let mut out = io::stderr().lock();
+    write!(out, "{question}")?;
+    out.flush()?;
+    let mut answer = String::new();
+    let count = io::stdin().read_line(&mut answer)?;
+    Ok((count > 0).then_some(answer))
 }
 
 /// Prints help, version or a usage error as clap has written it.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::bundle::Signed;
+use crate::oci::Digest;
 
 /// The kinds of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -44,6 +45,16 @@ pub enum Code {
     BundleInvalid,
     /// Nobody who is trusted has signed a bundle.
     SignatureInvalid,
+    /// A volume is not there.
+    VolumeMissing,
+    /// A volume ends too soon.
+    VolumeShort,
+    /// A volume is of another bundle.
+    VolumeForeign,
+    /// Bytes of a volume are wrong, or cannot be read.
+    VolumeDamaged,
+    /// A volume is right, and its digest is not the one in the file of sums.
+    VolumeSumMismatch,
 }
 
 impl Code {
@@ -66,6 +77,11 @@ impl Code {
             Self::BundleTruncated => "bundle-truncated",
             Self::BundleInvalid => "bundle-invalid",
             Self::SignatureInvalid => "signature-invalid",
+            Self::VolumeMissing => "volume-missing",
+            Self::VolumeShort => "volume-short",
+            Self::VolumeForeign => "volume-foreign",
+            Self::VolumeDamaged => "volume-damaged",
+            Self::VolumeSumMismatch => "volume-sum-mismatch",
         }
     }
 }
@@ -87,12 +103,25 @@ pub struct Finding {
     pub detail: String,
     /// The images that cannot be pulled, or not whole, because of it.
     pub images: Vec<String>,
+    /// The blobs that are concerned, where it is about a volume.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<Digest>,
+    /// Where in the file the damage is, as first and last byte, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<(u64, u64)>,
 }
 
 impl Finding {
     /// A finding; which images it concerns is worked out at the end.
     pub fn new(code: Code, path: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, path: path.into(), detail: detail.into(), images: Vec::new() }
+        Self {
+            code,
+            path: path.into(),
+            detail: detail.into(),
+            images: Vec::new(),
+            blobs: Vec::new(),
+            ranges: Vec::new(),
+        }
     }
 }
 
@@ -136,6 +165,7 @@ mod tests {
             Code::BundleInvalid,
             Code::SignatureInvalid,
             Code::ChildRevisionMissing,
+            Code::VolumeSumMismatch,
         ] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.name());
         }

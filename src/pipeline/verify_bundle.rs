@@ -114,7 +114,7 @@ fn broken(error: BundleError) -> Result<Finding, BundleError> {
 }
 
 /// For each content the images that consist of it.
-fn users(header: &Header) -> HashMap<Digest, Vec<String>> {
+pub(super) fn users(header: &Header) -> HashMap<Digest, Vec<String>> {
     let mut users: HashMap<Digest, Vec<String>> = HashMap::new();
     for image in header.images() {
         for content in header.contents_of(image) {

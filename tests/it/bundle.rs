@@ -7,3 +7,4 @@ mod interop;
 mod random_access;
 mod round_trip;
 pub(crate) mod sample;
+mod volumes;

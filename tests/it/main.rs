@@ -29,3 +29,4 @@ mod serve;
 mod store;
 mod support;
 mod trust;
+mod volumes;

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::BundleError;
+use crate::bundle::{BundleError, BundleFiles};
 use crate::cli::args::ImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
@@ -109,6 +109,9 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
 
 /// A failure of a bundle, with its name and the exit code for its kind.
 pub(super) fn bundle_failure(path: &Path, error: BundleError) -> Failure {
+    if let BundleError::Volume(error) = &error {
+        return super::media::volume_failure(path, error);
+    }
     let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
     let kind = match &error {
         BundleError::Read(_) | BundleError::Write(_) | BundleError::NotABundle(_) | BundleError::ForeignCompression => {
@@ -168,6 +171,11 @@ pub(super) enum Target {
 
 /// Finds out what a path stands for: `-`, a bundle, or a registry root.
 pub(super) fn target(path: &Path) -> Result<Target, Failure> {
+    target_in(path, &[])
+}
+
+/// The same, with more folders in which volumes may be.
+pub(super) fn target_in(path: &Path, folders: &[PathBuf]) -> Result<Target, Failure> {
     if path == Path::new("-") {
         return Ok(Target::Stream);
     }
@@ -175,9 +183,18 @@ pub(super) fn target(path: &Path) -> Result<Target, Failure> {
     if let Some(file) = text.strip_prefix("bundle:") {
         return Ok(Target::Bundle(file.into()));
     }
-    let path = text.strip_prefix("store:").map_or(path, Path::new);
-    let metadata = fs_err::metadata(path).map_err(|error| Failure::of(Kind::Failed, error))?;
-    if metadata.is_dir() { store(path).map(Target::Store) } else { Ok(Target::Bundle(path.to_owned())) }
+    if let Some(folder) = text.strip_prefix("store:") {
+        return store(Path::new(folder)).map(Target::Store);
+    }
+    if path.join(crate::store::layout::REGISTRY).is_dir() {
+        return store(path).map(Target::Store);
+    }
+    // A folder without a registry root may hold volumes, and volumes have a common name that is no file.
+    match super::media::files(path, folders)? {
+        BundleFiles::One(file) => fs_err::metadata(&file).map_err(|error| Failure::of(Kind::Failed, error))?,
+        BundleFiles::Volumes(_) => return Ok(Target::Bundle(path.to_owned())),
+    };
+    Ok(Target::Bundle(path.to_owned()))
 }
 
 /// Opens a store for reading.

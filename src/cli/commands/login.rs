@@ -124,9 +124,7 @@ fn ask(username: Option<String>, password: Option<String>, from_stdin: bool) -> 
             let failure = Failure::new(Kind::Usage, "user or password are missing, and there is no terminal to ask at");
             return Err(failure.hint("give --username and --password-stdin"));
         }
-        terminal::ask(prompt);
-        let mut line = String::new();
-        stdin.lock().read_line(&mut line).map_err(read)?;
+        let line = terminal::ask(prompt).map_err(read)?.unwrap_or_default();
         Ok(line.trim_end_matches(['\n', '\r']).to_owned())
     };
     let username = username.map_or_else(|| line("Username: "), Ok)?;

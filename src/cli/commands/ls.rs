@@ -1,9 +1,11 @@
 //! `hod ls`: the images of a store or bundle, with what they share.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::input::{self, Target};
-use crate::bundle::{BundleReader, OpenBundle};
+use crate::bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle};
 use crate::cli::args::LsArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
@@ -21,8 +23,8 @@ pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitC
             Ok(Listing::of_images(&images))
         }
         Target::Bundle(path) => {
-            let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
-            Ok(Listing::of_header(bundle.header()))
+            let bundle = header(&path).map_err(|error| input::bundle_failure(&path, error))?;
+            Ok(Listing::of_header(&bundle))
         }
         Target::Stream => {
             let reader = BundleReader::new(std::io::stdin());
@@ -33,6 +35,14 @@ pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitC
     .await?;
     context.result(&listing, &text(&listing))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The header of a bundle; of volumes, those that hold it are enough.
+fn header(path: &Path) -> Result<Arc<Header>, BundleError> {
+    match BundleFiles::find(path, &[])? {
+        BundleFiles::One(path) => Ok(OpenBundle::open(&path)?.header().clone()),
+        volumes @ BundleFiles::Volumes(_) => Ok(BundleReader::new(volumes.read(None)?)?.header().clone()),
+    }
 }
 
 fn text(listing: &Listing) -> String {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{input, trust};
-use crate::bundle::{Compression, Header, Written};
+use crate::bundle::volumes::{CutVolumes, VOLUMES_LIMIT};
+use crate::bundle::{BundleError, Compression, Header, VolumeError, VolumeSize, VolumeWriter, Written};
 use crate::cli::args::PackArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -40,13 +41,16 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         signature,
         compression: compression(&args.output)?,
         output: args.output.clone(),
+        volumes: args.cut.volume_size,
         observer: context.observer(),
         stop: context.stop.clone(),
     };
-    let written = input::blocking(move || job.run()).await?;
+    let (written, volumes) = input::blocking(move || job.run()).await?;
     let document = json!({
         "bundle": written.id,
         "file": args.output,
+        "volumes": volumes.as_ref().map(|volumes| &volumes.files),
+        "sums": volumes.as_ref().map(|volumes| &volumes.sums),
         "bytes": written.bytes,
         "images": count,
         "blobs": header.blobs().len(),
@@ -57,7 +61,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
             "{} with {} in {}: {} in {}",
             report::count(count, "image"),
             report::count(header.blobs().len(), "blob"),
-            args.output.display(),
+            place(&args.output, volumes.as_ref()),
             report::bytes(written.bytes),
             report::time(context.begun.elapsed()),
         ));
@@ -65,6 +69,13 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         context.result(&document, "")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the bundle is, in words.
+fn place(output: &Path, volumes: Option<&CutVolumes>) -> String {
+    let count = volumes.map(|volumes| volumes.files.len());
+    count.map_or_else(String::new, |count| format!("{} of ", report::count(count, "volume")))
+        + &output.display().to_string()
 }
 
 /// The time of all members: `SOURCE_DATE_EPOCH` or 0 (reproducible-builds.org).
@@ -110,12 +121,39 @@ struct Job {
     signature: Option<Vec<u8>>,
     compression: Compression,
     output: PathBuf,
+    volumes: Option<VolumeSize>,
     observer: Arc<dyn Observer>,
     stop: Stop,
 }
 
 impl Job {
-    fn run(self) -> Result<Written, Failure> {
+    fn run(self) -> Result<(Written, Option<CutVolumes>), Failure> {
+        if let Some(size) = self.volumes {
+            return self.write_volumes(size);
+        }
+        self.run_whole().map(|written| (written, None))
+    }
+
+    fn write_volumes(&self, size: VolumeSize) -> Result<(Written, Option<CutVolumes>), Failure> {
+        if self.output == Path::new("-") {
+            return Err(Failure::new(Kind::Usage, "--volume-size needs a file: standard output is one stream"));
+        }
+        if self.compression == Compression::None
+            && size.volumes(self.header.tar_size(self.signature.as_ref().map(|signature| signature.len() as u64)))
+                > VOLUMES_LIMIT as u64
+        {
+            let error = BundleError::from(VolumeError::Many { size: size.bytes() });
+            return Err(Failure::of(Kind::Usage, error));
+        }
+        let failed = |error| match error {
+            BundleError::Volume(_) => Failure::of(Kind::Usage, error),
+            error => Failure::of(Kind::Failed, error),
+        };
+        let (volumes, written) = self.write(VolumeWriter::new(&self.output, size).map_err(failed)?)?;
+        Ok((written, Some(volumes.finish().map_err(failed)?)))
+    }
+
+    fn run_whole(self) -> Result<Written, Failure> {
         if self.output == Path::new("-") {
             let (mut out, written) = self.write(std::io::stdout())?;
             out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;

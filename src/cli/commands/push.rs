@@ -1,13 +1,15 @@
 //! `hod push`: the images of a store or bundle into a registry.
 
+use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::input::{self, Target};
-use super::trust;
-use crate::bundle::OpenBundle;
+use super::{media, trust};
+use crate::bundle::volumes::VolumeReader;
+use crate::bundle::{BundleError, BundleFiles, VolumeError};
 use crate::cli::args::{IndexArg, PushArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -25,12 +27,12 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
     let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast };
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
-    let receipt = match input::target(&args.source)? {
-        Target::Stream => stream(context, &args, &engine, &registries, &options).await?,
-        target => {
-            let images = outbound(context, &args, target).await?;
-            push(&engine, &registries, images, &options).await
-        }
+    let target = input::target_in(&args.source, &args.media.from_dir)?;
+    let receipt = if let Some(input) = sequential(context, &args, &target)? {
+        stream(context, &args, input, &engine, &registries, &options).await?
+    } else {
+        let images = outbound(context, &args, target).await?;
+        push(&engine, &registries, images, &options).await
     };
     report_push(context, &receipt)?;
     end(context, &receipt)
@@ -56,8 +58,8 @@ async fn outbound(context: &Context, args: &PushArgs, target: Target) -> Result<
         }
         Target::Bundle(path) => {
             let label = path.display().to_string();
-            let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
-            let trusted = trust::trust(&args.trust, &path)?;
+            let bundle = media::open(&path, &args.media.from_dir)?;
+            let trusted = trust::trust(&args.trust, &media::whole(&path, &args.media.from_dir))?;
             let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
             trust::say(context, signed.as_ref());
             let images = input::chosen(context, &bundle, &args.images).await?;
@@ -68,20 +70,37 @@ async fn outbound(context: &Context, args: &PushArgs, target: Target) -> Result<
     }
 }
 
+/// What can only be read from its beginning: standard input, and volumes on media that are put in one by one.
+fn sequential(context: &Context, args: &PushArgs, target: &Target) -> Result<Option<Box<dyn Read + Send>>, Failure> {
+    let path = match target {
+        Target::Stream => return Ok(Some(Box::new(std::io::stdin()))),
+        Target::Bundle(path) => path,
+        Target::Store(_) => return Ok(None),
+    };
+    let BundleFiles::Volumes(set) = media::files(path, &args.media.from_dir)? else { return Ok(None) };
+    match (set.volumes(), media::asker(context)) {
+        (Err(BundleError::Volume(error)), Some(ask)) if matches!(*error, VolumeError::Missing { .. }) => {
+            Ok(Some(Box::new(VolumeReader::new(set, Some(ask)))))
+        }
+        _ => Ok(None),
+    }
+}
+
 async fn stream(
     context: &Context,
     args: &PushArgs,
+    input: Box<dyn Read + Send>,
     engine: &Engine,
     registries: &Registries,
     options: &PushOptions,
 ) -> Result<PushReceipt, Failure> {
     let wanted = input::wanted(context, &args.images)?;
     let wanted = wanted.map(|list| (list, input::resolve_options(&args.images, false)));
-    let trusted = trust::trust(&args.trust, "-".as_ref())?;
-    let pushed = push_stream(engine, registries, std::io::stdin(), wanted, options, (trusted, &context.stop)).await;
+    let trusted = trust::trust(&args.trust, &media::whole(&args.source, &args.media.from_dir))?;
+    let pushed = push_stream(engine, registries, input, wanted, options, (trusted, &context.stop)).await;
     pushed.map_err(|error| match error {
-        StreamError::Bundle(error) => input::bundle_failure("-".as_ref(), error),
-        StreamError::Trust(error) => trust::refused("-".as_ref(), error),
+        StreamError::Trust(error) => trust::refused(&args.source, error),
+        StreamError::Bundle(error) => input::bundle_failure(&args.source, error),
         StreamError::Stopped => Failure::interrupted(),
         StreamError::Unmatched(unmatched) => input::unmatched(context, &unmatched),
         error => Failure::of(Kind::Failed, error),

@@ -1,12 +1,11 @@
 //! `hod unpack`: a bundle into a registry root.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{input, trust};
+use super::{input, media, trust};
 use crate::bundle::{BundleReader, Signed};
 use crate::cli::args::{OnExistingTag, UnpackArgs};
 use crate::cli::context::Context;
@@ -16,12 +15,9 @@ use crate::pipeline::unpack::{ExistingTags, TagChange, UnpackError, Unpacked, un
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
-    let input: Box<dyn Read + Send> = if args.bundle == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(fs_err::File::open(&args.bundle).map_err(|error| Failure::of(Kind::Failed, error))?)
-    };
-    let (trusted, bundle) = (trust::trust(&args.trust, &args.bundle)?, args.bundle.clone());
+    let input = media::read(context, &args.bundle, &args.media.from_dir)?;
+    let trusted = trust::trust(&args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;
+    let bundle = args.bundle.clone();
     let (reader, signed) = input::blocking(move || {
         let reader = BundleReader::new(input).map_err(|error| input::bundle_failure(&bundle, error))?;
         let signed = trust::check(&trusted, &bundle, reader.header(), reader.signature())?;

@@ -39,6 +39,11 @@ impl Bars {
         let _ = self.all.println(line);
     }
 
+    /// Does something while no bars are on the screen.
+    pub(in crate::cli) fn hidden<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.all.suspend(act)
+    }
+
     /// Takes the bars away.
     pub(in crate::cli) fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,222 @@
+//! Writes a bundle as volumes, in one pass.
+//!
+//! Each volume is written under a temporary name, hashed on the way, and made durable when it is full. The volumes
+//! get their names when the last of them is whole; the first gets its name last, and the sums come after it.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::name::{self, SUMS_END, VOLUMES_LIMIT};
+use super::{Sums, VolumeError, VolumeSize, volume_name};
+use crate::bundle::{BundleError, Result};
+use crate::oci::{Algorithm, Digest, Hasher};
+
+/// The volumes of a bundle that is being written. What is not finished leaves no files.
+pub struct VolumeWriter {
+    folder: PathBuf,
+    base: String,
+    size: u64,
+    current: Option<Volume>,
+    done: Vec<Digest>,
+}
+
+struct Volume {
+    file: fs::File,
+    hasher: Hasher,
+    left: u64,
+}
+
+/// Volumes that have been written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutVolumes {
+    /// The files, the first volume first.
+    pub files: Vec<PathBuf>,
+    /// The file with their sums.
+    pub sums: PathBuf,
+}
+
+impl VolumeWriter {
+    /// Begins the volumes of the bundle that `path` names. Nothing is written yet.
+    pub fn new(path: &Path, size: VolumeSize) -> Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let base = path.file_name().unwrap_or_default();
+        let problem = "it is not UTF-8";
+        let base = base.to_str().ok_or_else(|| VolumeError::Name { name: base.to_string_lossy().into(), problem })?;
+        name::check_portable(base)?;
+        let (folder, base) = (folder.to_owned(), base.to_owned());
+        Ok(Self { folder, base, size: size.bytes(), current: None, done: Vec::new() })
+    }
+
+    /// The temporary name of a volume.
+    fn partial(&self, number: usize) -> PathBuf {
+        self.folder.join(format!(".{}.{}.partial", volume_name(&self.base, number), std::process::id()))
+    }
+
+    fn place(&self, number: usize) -> PathBuf {
+        self.folder.join(volume_name(&self.base, number))
+    }
+
+    fn begin(&mut self) -> io::Result<&mut Volume> {
+        let number = self.done.len() + 1;
+        if number > VOLUMES_LIMIT {
+            return Err(BundleError::from(VolumeError::Many { size: self.size }).into());
+        }
+        let file = fs::File::create(self.partial(number))?;
+        Ok(self.current.insert(Volume { file, hasher: Hasher::new(Algorithm::Sha256), left: self.size }))
+    }
+
+    /// Makes the current volume durable.
+    fn end(&mut self) -> io::Result<()> {
+        let Some(volume) = self.current.take() else { return Ok(()) };
+        self.done.push(volume.hasher.finish());
+        volume.file.sync_all()
+    }
+
+    /// Gives the volumes their names, takes away what an earlier bundle of that name had more, and writes the sums.
+    pub fn finish(mut self) -> Result<CutVolumes> {
+        self.name_all().map_err(BundleError::Write)
+    }
+
+    fn name_all(&mut self) -> io::Result<CutVolumes> {
+        if self.done.is_empty() && self.current.is_none() {
+            self.begin()?;
+        }
+        self.end()?;
+        let sums = self.folder.join(format!("{}{SUMS_END}", self.base));
+        remove(&sums)?;
+        let count = self.done.len();
+        for number in (1..=count).rev() {
+            fs::rename(self.partial(number), self.place(number))?;
+        }
+        for number in count + 1..=VOLUMES_LIMIT {
+            if !remove(&self.place(number))? {
+                break;
+            }
+        }
+        let text = Sums::new(std::mem::take(&mut self.done)).to_text(&self.base);
+        crate::fs::write_atomically(&sums, text.as_bytes())?;
+        Ok(CutVolumes { files: (1..=count).map(|number| self.place(number)).collect(), sums })
+    }
+}
+
+/// Removes a file; says whether there was one.
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Write for VolumeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.current.as_ref().is_some_and(|volume| volume.left == 0) {
+            self.end()?;
+        }
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let volume = match &mut self.current {
+            Some(volume) => volume,
+            None => self.begin()?,
+        };
+        let limit = usize::try_from(volume.left).unwrap_or(usize::MAX).min(bytes.len());
+        let count = volume.file.write(bytes.get(..limit).unwrap_or_default())?;
+        volume.hasher.update(bytes.get(..count).unwrap_or_default());
+        volume.left -= count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for VolumeWriter {
+    fn drop(&mut self) {
+        let begun = self.done.len() + usize::from(self.current.is_some());
+        for number in 1..=begun {
+            let _ = fs::remove_file(self.partial(number));
+        }
+    }
+}
+
+impl fmt::Debug for VolumeWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VolumeWriter").field("base", &self.base).field("done", &self.done.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(folder: &Path, bytes: &[u8], size: u64) -> CutVolumes {
+        let mut writer = VolumeWriter::new(&folder.join("r.tar"), VolumeSize::new(size).unwrap()).unwrap();
+        for part in bytes.chunks(1000) {
+            writer.write_all(part).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn volumes_are_the_bytes_cut_up() {
+        let bytes: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
+        for (length, count) in [(0, 1), (1, 1), (4096, 1), (4097, 2), (80_000, 20)] {
+            let folder = tempfile::tempdir().unwrap();
+            let written = cut(folder.path(), &bytes[..length], 4096);
+            assert_eq!(written.files.len(), count, "{length}");
+            let parts: Vec<u8> = written.files.iter().flat_map(|file| fs::read(file).unwrap()).collect();
+            assert_eq!(parts, &bytes[..length]);
+            assert_eq!(names(folder.path()).len(), count + 1);
+            let check = std::process::Command::new("sha256sum")
+                .args(["--check", "--strict", "r.tar.sha256"])
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            assert!(check.status.success(), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_shorter_bundle_takes_the_place_of_a_longer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        cut(folder.path(), &vec![1; 20_000], 4096);
+        fs::write(folder.path().join("r.tar.009"), "of somebody else").unwrap();
+        cut(folder.path(), &[2; 5000], 4096);
+        assert_eq!(names(folder.path()), ["r.tar.001", "r.tar.002", "r.tar.009", "r.tar.sha256"]);
+    }
+
+    #[test]
+    fn what_is_not_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        writer.write_all(&[0; 10_000]).unwrap();
+        assert_eq!(names(folder.path()).len(), 3);
+        assert!(names(folder.path()).iter().all(|name| name.ends_with(".partial")));
+        drop(writer);
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn names_run_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        let error = writer.write_all(&vec![0; 4096 * 999 + 1]).unwrap_err();
+        assert!(error.to_string().contains("more than 999 volumes"), "{error}");
+        drop(writer);
+        assert!(names(folder.path()).is_empty());
+        let bad = VolumeWriter::new(&folder.path().join("a:b.tar"), VolumeSize::new(4096).unwrap());
+        assert!(matches!(bad, Err(BundleError::Volume(_))));
+    }
+}

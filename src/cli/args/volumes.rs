@@ -1,0 +1,24 @@
+//! Arguments for bundles in volumes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::bundle::VolumeSize;
+
+/// How a bundle is cut up.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct CutArgs {
+    /// Cut the bundle into NAME.001, NAME.002 … of this size, with NAME.sha256 beside them: bytes, a number with a unit
+    /// (4G, 700MiB), or fat32, cd, dvd, dvd-dl, bd
+    #[arg(long, value_name = "SIZE", env = "HOD_VOLUME_SIZE", hide_env = true)]
+    pub(in crate::cli) volume_size: Option<VolumeSize>,
+}
+
+/// Where volumes are.
+#[derive(Debug, Clone, Default, Args)]
+pub(in crate::cli) struct MediaArgs {
+    /// One more folder with volumes of the bundle; repeatable. On a terminal hod asks for media that are not in
+    #[arg(long, value_name = "DIR", env = "HOD_FROM_DIR", hide_env = true)]
+    pub(in crate::cli) from_dir: Vec<PathBuf>,
+}

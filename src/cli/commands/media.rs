@@ -1,0 +1,75 @@
+//! Bundles in one file or in volumes, and the question for the next medium.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::input;
+use crate::bundle::volumes::{Answer, Ask};
+use crate::bundle::{BundleError, BundleFiles, OpenBundle, VolumeError};
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+
+/// The file or volumes that a path stands for; `folders` are more places for volumes.
+pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Failure> {
+    BundleFiles::find(path, folders).map_err(|error| input::bundle_failure(path, error))
+}
+
+/// Opens a bundle for reading in any order.
+pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<OpenBundle, Failure> {
+    files(path, folders)?.open().map_err(|error| input::bundle_failure(path, error))
+}
+
+/// Reads a bundle from its beginning, `-` being standard input. On a terminal the user is asked for media.
+pub(super) fn read(context: &Context, path: &Path, folders: &[PathBuf]) -> Result<Box<dyn Read + Send>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    files(path, folders)?.read(asker(context)).map_err(|error| input::bundle_failure(path, error))
+}
+
+/// The name that a bundle has as a whole, for what lies beside it.
+pub(super) fn whole(path: &Path, folders: &[PathBuf]) -> PathBuf {
+    match BundleFiles::find(path, folders) {
+        Ok(BundleFiles::Volumes(set)) => {
+            set.folders().first().map_or_else(PathBuf::new, |folder| folder.join(set.base()))
+        }
+        _ => path.to_owned(),
+    }
+}
+
+/// Asks for a volume that is not there, where there is somebody to ask.
+pub(super) fn asker(context: &Context) -> Option<Ask> {
+    let question = context.question()?;
+    Some(Box::new(move |wanted| {
+        let of = wanted.count.map(|count| format!(" of {count}")).unwrap_or_default();
+        let folders: Vec<_> = wanted.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let text = format!(
+            "Volume {}{of}, {}, is not in {}.\nPut its medium in and press Enter, or type the folder where it is; q gives up: ",
+            wanted.number,
+            wanted.name,
+            folders.join(", "),
+        );
+        Ok(match question(&text)?.as_deref().map(str::trim) {
+            None | Some("q") => Answer::GiveUp,
+            Some("") => Answer::Again,
+            Some(folder) => Answer::In(folder.into()),
+        })
+    }))
+}
+
+/// The failure that a volume is the cause of, with what to do about it.
+pub(super) fn volume_failure(path: &Path, error: &VolumeError) -> Failure {
+    let (kind, hint) = match error {
+        VolumeError::Missing { .. } => {
+            (Kind::Failed, "put its medium in, or copy the file there, or name its folder with --from-dir")
+        }
+        VolumeError::Short { .. } => (Kind::Corrupt, "copy this file again"),
+        VolumeError::Long { .. } => (Kind::Corrupt, "copy the volumes of one bundle into a folder of their own"),
+        VolumeError::SeveralSets { .. } => (Kind::Usage, "name the one that is meant, as in FOLDER/NAME.tar"),
+        VolumeError::Sums { .. } => (Kind::Corrupt, "copy this file again, or delete it: hod works without it"),
+        _ => (Kind::Usage, ""),
+    };
+    let failure = Failure::new(kind, format!("cannot use the bundle {}", path.display()))
+        .because(BundleError::from(error.clone()));
+    if hint.is_empty() { failure } else { failure.hint(hint) }
+}
