@@ -15,6 +15,7 @@ mod architecture;
 mod bundle;
 mod faults;
 mod pull;
+mod referrers;
 mod registry;
 mod serve;
 mod store;

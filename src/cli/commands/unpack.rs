@@ -60,6 +60,7 @@ const fn word(change: TagChange) -> &'static str {
         TagChange::Same => "unchanged",
         TagChange::Moved => "moved",
         TagChange::Skipped => "skipped",
+        TagChange::Merged => "merged",
     }
 }
 

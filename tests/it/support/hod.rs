@@ -42,6 +42,12 @@ pub fn hod<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Hod {
 }
 
 impl Hod {
+    /// Adds an argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.to_owned(), value.as_ref().to_owned()));
