@@ -5,6 +5,7 @@
 
 mod copy;
 mod images;
+mod lock;
 mod registry;
 mod sides;
 mod skopeo;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
+pub(super) use lock::LockArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
@@ -91,6 +93,8 @@ pub(super) struct GlobalArgs {
 pub(super) enum Command {
     /// Fetch images from registries into a store
     Pull(PullArgs),
+    /// Write a list with the digests of its images, and say what has moved
+    Lock(LockArgs),
     /// Write a bundle of the images of a store
     Pack(PackArgs),
     /// Merge a bundle into a registry root

@@ -2,6 +2,7 @@
 
 pub(super) mod copy;
 pub(super) mod keygen;
+pub(super) mod lock;
 pub(super) mod ls;
 pub(super) mod pack;
 pub(super) mod pull;

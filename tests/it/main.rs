@@ -14,6 +14,7 @@
 mod architecture;
 mod bundle;
 mod faults;
+mod lock;
 mod pull;
 mod referrers;
 mod registry;
