@@ -12,6 +12,7 @@ mod media_type;
 mod name;
 mod platform;
 mod reference;
+mod referrers;
 mod signed;
 
 pub use descriptor::Descriptor;
@@ -22,4 +23,5 @@ pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};
 pub use platform::{AbsentPlatforms, Choice, Offer, Platform, PlatformError, Platforms};
 pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
+pub use referrers::{ReferrerIndex, cosign_tags, is_companion_tag, is_referrers_tag, merged, referrer, referrers_tag};
 pub use signed::signed_digest;

@@ -8,6 +8,7 @@
 //!
 //! Steps report to an observer, return receipts, and never print.
 
+pub mod attached;
 pub mod bundle;
 pub mod contents;
 pub mod copy_image;
@@ -23,6 +24,7 @@ pub mod lock;
 pub mod open;
 pub mod pack;
 pub mod push;
+mod push_referrers;
 pub mod push_stream;
 pub mod resolve;
 pub mod select;

@@ -19,6 +19,7 @@ mod credentials;
 mod error;
 mod host;
 mod listing;
+mod referrers;
 mod repository;
 mod response;
 mod sink;

@@ -14,6 +14,7 @@ mod error;
 mod ingest;
 pub mod layout;
 mod read;
+mod referrers;
 mod remove;
 mod repository;
 mod root;

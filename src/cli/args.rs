@@ -8,6 +8,7 @@ mod copy;
 mod images;
 mod images_at;
 mod index;
+mod lock;
 mod registry;
 mod serve;
 mod sides;
@@ -24,6 +25,7 @@ pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
+pub(super) use lock::LockArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
@@ -101,6 +103,8 @@ pub(super) struct GlobalArgs {
 pub(super) enum Command {
     /// Fetch images from registries into a store
     Pull(PullArgs),
+    /// Write a list with the digests of its images, and say what has moved
+    Lock(LockArgs),
     /// Write a bundle of the images of a store
     Pack(PackArgs),
     /// Fetch images straight into a bundle, without a store

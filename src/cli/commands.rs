@@ -7,6 +7,7 @@ pub(super) mod index;
 pub(super) mod inspect;
 pub(super) mod keygen;
 pub(super) mod list_tags;
+pub(super) mod lock;
 pub(super) mod login;
 pub(super) mod ls;
 pub(super) mod manifest_digest;

@@ -169,6 +169,10 @@ pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         if let Some(error) = error.downcast_ref::<ImageError>() {
             return match error {
                 ImageError::Copy(error) => copy_hint(error),
+                ImageError::Attached(_) => Some(
+                    "the image was left out, since its signatures are not known; --no-referrers takes it without"
+                        .to_owned(),
+                ),
                 _ => None,
             };
         }

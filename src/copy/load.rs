@@ -110,6 +110,15 @@ impl Engine {
         found.map_err(|error| unresolved(source, version, error))
     }
 
+    /// Asks a registry something small, with the patience and the limits of this run.
+    pub async fn question<T, F>(&self, what: &str, ask: impl FnMut() -> F) -> Result<T, EndpointError>
+    where
+        F: Future<Output = Result<T, EndpointError>>,
+    {
+        let _permit = self.lookups.acquire(0).await;
+        self.retry.run(what, ask).await
+    }
+
     /// Reads a manifest and loads the children that are wanted, side by side; with what they offer.
     ///
     /// An index within the index that has nothing of what is wanted counts as absent.

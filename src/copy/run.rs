@@ -26,6 +26,15 @@ impl Copied {
         *bytes = bytes.saturating_add(content.size);
     }
 
+    /// Adds what copying something else took.
+    pub fn add_all(&mut self, other: &Self) {
+        self.unchanged &= other.unchanged;
+        for (placed, (count, bytes)) in &other.placed {
+            let sum = self.placed.entry(*placed).or_default();
+            *sum = (sum.0 + count, sum.1.saturating_add(*bytes));
+        }
+    }
+
     /// Bytes of contents that came in this way.
     pub fn bytes(&self, placed: Placed) -> u64 {
         self.placed.get(&placed).map_or(0, |(_, bytes)| *bytes)

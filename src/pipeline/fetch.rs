@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::resolve::{Failed, ImageError, Resolution, Resolved};
-use crate::copy::Engine;
+use crate::copy::{Copied, CopyError, Engine};
 use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
-use crate::oci::{Digest, Tag};
+use crate::oci::{Digest, Graph, Tag};
 use crate::store::{Store, StoreError};
 
 /// What a run did.
@@ -93,10 +93,12 @@ impl Need {
         let mut sizes: HashMap<Digest, u64> = HashMap::new();
         let mut need = Self::default();
         for image in images {
-            need.bytes_of_images = need.bytes_of_images.saturating_add(image.graph.size());
-            let blobs = image.graph.blobs().into_iter().map(|blob| (blob.digest, blob.size));
-            let manifests = image.graph.manifests();
-            sizes.extend(blobs.chain(manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size))));
+            for graph in std::iter::once(&image.graph).chain(image.attached.iter().map(|attached| &attached.graph)) {
+                need.bytes_of_images = need.bytes_of_images.saturating_add(graph.size());
+                let blobs = graph.blobs().into_iter().map(|blob| (blob.digest, blob.size));
+                let manifests = graph.manifests();
+                sizes.extend(blobs.chain(manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size))));
+            }
         }
         for (digest, size) in sizes {
             need.bytes_unique = need.bytes_unique.saturating_add(size);
@@ -135,9 +137,7 @@ pub async fn fetch(
     };
     let mut running = futures_util::stream::iter(images)
         .map(|image| async {
-            let sink: Arc<dyn Sink> = Arc::new(store.repository(&image.name.repository));
-            let tags: Vec<Tag> = image.name.tag.clone().into_iter().collect();
-            let result = engine.copy(image.source.clone(), sink, image.graph.clone(), &tags).await;
+            let result = fetch_one(engine, store, &image).await;
             (image, result)
         })
         .buffer_unordered(engine.limits().images);
@@ -155,7 +155,6 @@ pub async fn fetch(
                 receipt.images.push(ImageReceipt { image, unchanged });
             }
             Err(error) => {
-                let error = ImageError::Copy(error);
                 engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
                 receipt.failed.push(Failed { line: image.line, error });
                 if fail_fast {
@@ -173,4 +172,30 @@ pub async fn fetch(
     let finished = tokio::task::spawn_blocking(move || store.finish()).await;
     finished.unwrap_or(Ok(()))?;
     Ok(receipt)
+}
+
+/// Fetches an image: first what belongs to it, so that nobody sees it without its signatures.
+async fn fetch_one(engine: &Engine, store: &Store, image: &Resolved) -> Result<Copied, ImageError> {
+    let repository = &image.name.repository;
+    let copy = async |graph: Arc<Graph>, tags: &[Tag]| {
+        let sink: Arc<dyn Sink> = Arc::new(store.repository(repository));
+        engine.copy(image.source.clone(), sink, graph, tags).await
+    };
+    let mut total = Copied { unchanged: true, ..Copied::default() };
+    for attached in &image.attached {
+        if !attached.is_index {
+            total.add_all(&copy(attached.graph.clone(), std::slice::from_ref(&attached.tag)).await?);
+            continue;
+        }
+        for child in &attached.graph.root.children {
+            total.add_all(&copy(Arc::new(Graph { root: child.clone() }), &[]).await?);
+        }
+        let (store, name, tag) = (store.clone(), repository.clone(), attached.tag.clone());
+        let bytes = attached.graph.root.bytes.clone();
+        let merged = tokio::task::spawn_blocking(move || store.merge_referrers(&name, &tag, &bytes)).await;
+        merged.map_err(CopyError::Task)??;
+    }
+    let tags: Vec<Tag> = image.name.tag.clone().into_iter().collect();
+    total.add_all(&copy(image.graph.clone(), &tags).await?);
+    Ok(total)
 }

@@ -3,10 +3,14 @@
 //! It is a valid list itself, so everything that takes a list takes a lock. A line says all that
 //! decides what is stored: where from, which digest, which platforms, under which name.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
+use super::list::ImageList;
 use super::resolve::{Failed, Resolved};
-use crate::oci::Platforms;
+use crate::oci::{Digest, Platforms};
 
 /// The text of a lock, in the order of the images.
 pub fn lock_text(images: &[Resolved]) -> String {
@@ -23,6 +27,68 @@ pub fn lock_text(images: &[Resolved]) -> String {
         let _ = writeln!(text, "{} platform={chosen} as={}", image.source_name, image.name);
     }
     text
+}
+
+/// An image that is no longer what a lock says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Its name in the store.
+    pub name: String,
+    /// The digest in the lock.
+    pub locked: Digest,
+    /// What the registry has under the tag now.
+    pub now: Digest,
+}
+
+/// What a registry has changed since a lock was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// Images whose tag has moved.
+    pub moved: Vec<Moved>,
+    /// Images that the lock does not have.
+    pub added: Vec<String>,
+    /// Images that the lock alone has.
+    pub removed: Vec<String>,
+}
+
+impl Changes {
+    /// Compares the lines of a lock with what was resolved now. Images are told apart by their names in the store.
+    pub fn between(lock: &ImageList, now: &[Resolved]) -> Self {
+        let mut locked: BTreeMap<String, Option<Digest>> = BTreeMap::new();
+        for line in &lock.lines {
+            if let Some(name) = &line.name {
+                locked.insert(name.to_string(), line.reference.digest);
+            }
+        }
+        let mut changes = Self::default();
+        for image in now {
+            let (name, digest) = (image.name.to_string(), image.graph.root.descriptor.digest);
+            match locked.remove(&name) {
+                Some(Some(before)) if before != digest => {
+                    changes.moved.push(Moved { name, locked: before, now: digest });
+                }
+                Some(_) => {}
+                None => changes.added.push(name),
+            }
+        }
+        changes.removed = locked.into_keys().collect();
+        changes
+    }
+
+    /// Whether nothing has changed.
+    pub const fn is_empty(&self) -> bool {
+        self.moved.is_empty() && self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// The lines of a lock as they were before it: by tag, where they have one.
+pub fn unpinned(mut lock: ImageList) -> ImageList {
+    for line in &mut lock.lines {
+        if line.reference.tag.is_some() {
+            line.reference.digest = None;
+        }
+    }
+    lock
 }
 
 /// The lines that failed, as a list to try again, each with its reason as a comment.

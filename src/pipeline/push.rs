@@ -8,8 +8,9 @@ use futures_util::StreamExt as _;
 
 use super::contents::Held;
 use super::index_policy::{FormError, IndexPolicy, only_child, rewritten};
+use super::push_referrers::{announce, is_index, push_index};
 use crate::copy::{Copied, CopyError, Engine, Side};
-use crate::endpoint::{Fault, Placed, Sink, Source};
+use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source};
 use crate::observe::Event;
 use crate::oci::{Digest, Graph, NameError, Reference, ReferenceError, RepositoryName, Tag};
 use crate::registry::Registries;
@@ -97,6 +98,15 @@ pub enum PushError {
     /// Copying failed.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// The registry does not say what it knows of something that belongs to an image.
+    #[error("cannot find out what the registry knows of {digest}, which belongs to an image")]
+    Referrers {
+        /// The signature or other referrer.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: EndpointError,
+    },
     /// `--index full`, and it is not.
     #[error("the index names {0} more manifests that are not here")]
     NotFull(usize),
@@ -157,7 +167,8 @@ pub async fn push(
     let bytes = unique_bytes(&images);
     engine.observer().on(&Event::Step { name: "push", images: images.len(), bytes });
     let mut receipt = PushReceipt::default();
-    let mut running = futures_util::stream::iter(images.into_iter().enumerate())
+    let (indexes, images): (Vec<_>, Vec<_>) = images.into_iter().enumerate().partition(|(_, image)| is_index(image));
+    let mut running = futures_util::stream::iter(images)
         .map(|(position, image)| async move {
             let label = image.held.label();
             (position, label, push_one(engine, registries, image, options).await)
@@ -179,6 +190,22 @@ pub async fn push(
                     receipt.stopped_early = true;
                     break;
                 }
+            }
+        }
+    }
+    drop(running);
+    // One after the other, since two may be merged into the same index.
+    for (position, index) in indexes {
+        if receipt.stopped_early {
+            break;
+        }
+        let label = index.held.label();
+        match push_index(engine, registries, index, options).await {
+            Ok(pushed) => done.push((position, pushed)),
+            Err(error) => {
+                engine.observer().on(&Event::ImageFailed { name: &label, cause: &error });
+                failed.push((position, label, error));
+                receipt.stopped_early = options.fail_fast;
             }
         }
     }
@@ -204,7 +231,8 @@ async fn push_one(
 ) -> Result<Pushed, PushError> {
     let Outbound { held, source } = image;
     let repository = options.destination.repository(&held.name.repository)?;
-    let sink: Arc<dyn Sink> = Arc::new(registries.repository(&options.destination.host, &repository));
+    let there = Arc::new(registries.repository(&options.destination.host, &repository));
+    let sink: Arc<dyn Sink> = there.clone();
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
     let copy = async |graph: Graph| engine.copy(source.clone(), sink.clone(), Arc::new(graph), &tags).await;
     let digest = held.graph.root.descriptor.digest;
@@ -231,6 +259,7 @@ async fn push_one(
             }
         },
     };
+    announce(engine, registries, &there, &graph.root, options).await?;
     let new = graph.root.descriptor.digest;
     Ok(Pushed {
         label: held.label(),

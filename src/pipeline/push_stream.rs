@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
+use super::attached::with_attached;
 use super::contents::{ContentsReader, Held, Holdings};
 use super::list::ImageList;
 use super::push::{Outbound, PushOptions, PushReceipt, push};
@@ -230,7 +231,11 @@ impl State<'_> {
         let Some(header) = self.header else { return Ok(PushReceipt::default()) };
         let holdings = InMemory { header, manifests: self.manifests };
         let images: Vec<Held> = match wanted {
-            Some((list, options)) => select(&holdings, list, &options).map_err(StreamError::Unmatched)?,
+            Some((list, options)) => {
+                let images = select(&holdings, list, &options).map_err(StreamError::Unmatched)?;
+                let all = if options.referrers { with_attached(&holdings, images) } else { Ok(images) };
+                all.map_err(|error| StreamError::Contents(Box::new(error)))?
+            }
             None => ContentsReader::new(&holdings).images().map_err(|error| StreamError::Contents(Box::new(error)))?,
         };
         let source: Arc<dyn Source> =

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
+use super::attached::{Attached, AttachedError, Finder};
 use super::list::{ImageList, Line, StoredName};
 use crate::copy::{CopyError, Engine, Wanted};
 use crate::endpoint::Source;
 use crate::observe::Event;
 use crate::oci::{DOCKER_IO, Digest, Graph, NameError, Platforms, Reference, RepositoryName};
 use crate::registry::Registries;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// How a listed name becomes a name in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +50,8 @@ pub struct ResolveOptions {
     pub names: NameStyle,
     /// Whether the first failure ends it all.
     pub fail_fast: bool,
+    /// Whether signatures and whatever else belongs to an image come with it.
+    pub referrers: bool,
 }
 
 /// An image that is known now.
@@ -66,6 +69,8 @@ pub struct Resolved {
     pub source: Arc<dyn Source>,
     /// What there is to copy.
     pub graph: Arc<Graph>,
+    /// What belongs to it.
+    pub attached: Vec<Attached>,
 }
 
 /// A line that came to nothing.
@@ -96,6 +101,12 @@ pub enum ImageError {
         /// The other image.
         other_reference: String,
     },
+    /// What belongs to it could not be had.
+    #[error(transparent)]
+    Attached(#[from] AttachedError),
+    /// What belongs to it could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// It could not be looked up or copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -180,9 +191,11 @@ pub async fn resolve(
 ) -> Resolution {
     engine.observer().on(&Event::Step { name: "resolve", images: list.lines.len(), bytes: 0 });
     let lookups = engine.limits().images;
+    let finder = Finder::default();
+    let finder = &finder;
     let mut running = futures_util::stream::iter(list.lines)
-        .map(|line| async {
-            let result = resolve_line(engine, registries, store, &line, options).await;
+        .map(|line| async move {
+            let result = resolve_line(engine, registries, store, &line, (options, finder)).await;
             (line, result)
         })
         .buffered(lookups);
@@ -229,7 +242,7 @@ async fn resolve_line(
     registries: &Registries,
     store: Option<&Store>,
     line: &Line,
-    options: &ResolveOptions,
+    (options, finder): (&ResolveOptions, &Finder),
 ) -> Result<Resolved, ImageError> {
     let qualified = options.from.qualify(&line.reference)?;
     let name = match &line.name {
@@ -243,10 +256,14 @@ async fn resolve_line(
     let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
     let asked = line.platforms.is_some() || options.platforms_asked;
     let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
-    let kept = kept.as_ref().map(|kept| kept as &dyn Source);
-    let graph = engine.load(&*source, kept, &wanted).await?;
+    let graph = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await?;
+    let attached = if options.referrers {
+        finder.find(engine, registries, (host, &qualified.name), kept.as_ref(), &graph).await?
+    } else {
+        Vec::new()
+    };
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
-    Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph) })
+    Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph), attached })
 }
 
 impl fmt::Debug for Resolved {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::bundle::{BundleError, BundleReader, Content, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
-use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag};
-use crate::store::{Committers, Links, Store, StoreError};
+use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, is_referrers_tag};
+use crate::store::{Committers, Links, Store, StoreError, TagLink};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 512 * 1024;
@@ -39,6 +39,8 @@ pub enum TagChange {
     Moved,
     /// It points to another, and still does.
     Skipped,
+    /// It is an index of referrers, which now has those of both.
+    Merged,
 }
 
 /// What unpacking did.
@@ -167,12 +169,44 @@ pub fn unpack(
             links
         })
         .collect();
+    let links = merge_indexes(store, links)?;
     store.commit(&links)?;
     let tags = tags.into_iter().map(|(name, tag, digest, change)| {
         let change = if skip_applies(existing, change) { TagChange::Skipped } else { change };
         (name, tag, digest, change)
     });
     Ok(Unpacked { tags: tags.collect(), header, written, there })
+}
+
+/// Merges the bundle's indexes of referrers into those of the root; returns the links that are left.
+///
+/// All of them go this way, also those that the root did not have a moment ago.
+fn merge_indexes(store: &Store, mut links: Vec<Links>) -> Result<Vec<Links>, StoreError> {
+    let mut indexes = Vec::new();
+    for links in &mut links {
+        let (merge, plain): (Vec<TagLink>, Vec<TagLink>) =
+            std::mem::take(&mut links.tags).into_iter().partition(|tag| is_referrers_tag(&tag.name));
+        links.tags = plain;
+        indexes.extend(merge.into_iter().map(|tag| (links.name.clone(), tag)));
+    }
+    if indexes.is_empty() {
+        return Ok(links);
+    }
+    // What the indexes name must be there before they are.
+    let content: Vec<Links> = links.iter().map(|links| Links { tags: Vec::new(), ..links.clone() }).collect();
+    store.commit(&content)?;
+    for (name, tag) in indexes {
+        let index = store.read_manifest(&tag.digest)?;
+        match store.merge_referrers(&name, &tag.name, &index) {
+            Ok(_) => {}
+            // By its tag it could have been one; it is something else, and moves as any tag does.
+            Err(StoreError::Manifest { .. }) => {
+                store.commit(&[Links { tags: vec![tag], ..Links::none(name) }])?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(links)
 }
 
 fn skip_applies(existing: ExistingTags, change: TagChange) -> bool {
@@ -189,6 +223,7 @@ fn compare_tags(header: &Header, store: &Store) -> Result<Tags, StoreError> {
             let change = match store.tag(&links.name, &tag.name) {
                 Ok(None) => TagChange::New,
                 Ok(Some(digest)) if digest == tag.digest => TagChange::Same,
+                Ok(Some(_)) if is_referrers_tag(&tag.name) => TagChange::Merged,
                 Ok(Some(_)) | Err(StoreError::Link { .. }) => TagChange::Moved,
                 Err(error) => return Err(error),
             };

@@ -32,6 +32,8 @@ pub(super) struct Host {
     pub(super) name: Box<str>,
     pub(super) shared: Arc<Shared>,
     pub(super) auth: Auth,
+    /// Whether it lists referrers, once that is known.
+    pub(super) lists_referrers: std::sync::OnceLock<bool>,
     connection: OnceCell<Connection>,
 }
 
@@ -60,7 +62,13 @@ struct Clients {
 
 impl Host {
     pub(super) fn new(name: &str, shared: Arc<Shared>) -> Self {
-        Self { name: name.into(), shared, auth: Auth::default(), connection: OnceCell::new() }
+        Self {
+            name: name.into(),
+            shared,
+            auth: Auth::default(),
+            lists_referrers: std::sync::OnceLock::default(),
+            connection: OnceCell::new(),
+        }
     }
 
     /// The way to the host, found out once.

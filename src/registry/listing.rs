@@ -20,7 +20,7 @@ use crate::oci::{RepositoryName, Tag};
 /// The largest page that is read.
 const PAGE_LIMIT: usize = 32 * 1024 * 1024;
 /// How many pages are read, against registries that never come to an end.
-const PAGES: usize = 100_000;
+pub(super) const PAGES: usize = 100_000;
 
 #[derive(Deserialize)]
 struct Page {
@@ -84,7 +84,7 @@ impl Host {
 }
 
 /// The page that a `Link` header with `rel="next"` points to (RFC 8288).
-fn next_page(response: &Response, url: &Url) -> Option<Url> {
+pub(super) fn next_page(response: &Response, url: &Url) -> Option<Url> {
     let links = response.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
     url.join(links.flat_map(targets).next()?).ok()
 }

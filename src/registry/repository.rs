@@ -29,12 +29,14 @@ pub struct Repository {
     pub(super) place: Place,
     /// Where the registry waits for content that it could not mount.
     pub(super) uploads: Mutex<HashMap<Digest, Url>>,
+    /// Of the manifests that were put, whether the registry has taken note of their subject.
+    pub(super) subjects: Mutex<HashMap<Digest, bool>>,
 }
 
 impl Repository {
     pub(super) fn new(host: Arc<Host>, name: &RepositoryName) -> Self {
         let place = Place::registry(&host.name, name);
-        Self { host, name: name.clone(), place, uploads: Mutex::default() }
+        Self { host, name: name.clone(), place, uploads: Mutex::default(), subjects: Mutex::default() }
     }
 
     /// The URL of something in this repository.
@@ -73,7 +75,7 @@ impl Repository {
     }
 
     /// Fetches a manifest and finds out what it is.
-    async fn get(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
+    pub(super) async fn get(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
         let subject = Box::new(Subject::Manifest(self.place.clone(), version.clone()));
         let response = self.ask_manifest(Method::GET, version, Access::pull(&self.name)).await?;
         let response = response.accept(&[StatusCode::OK]).await?;

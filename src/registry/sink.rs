@@ -62,6 +62,7 @@ impl Repository {
             .payload(Payload::Bytes(bytes));
         let response = self.host.send(request).await?;
         let response = response.accept(&[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED]).await?;
+        self.note_subject(content.digest, &response);
         check_digest(response, content.digest).await
     }
 

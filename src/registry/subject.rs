@@ -15,6 +15,8 @@ pub enum Subject {
     Catalog(Box<str>),
     /// The list of tags of a repository.
     Tags(Place),
+    /// The list of what refers to a manifest.
+    Referrers(Place, Digest),
     /// A manifest, by tag or digest.
     Manifest(Place, Version),
     /// A blob.
@@ -40,6 +42,7 @@ impl fmt::Display for Subject {
             Self::Api(host) => write!(f, "registry API at {host}"),
             Self::Catalog(host) => write!(f, "list of repositories at {host}"),
             Self::Tags(place) => write!(f, "list of tags in {place}"),
+            Self::Referrers(place, digest) => write!(f, "list of referrers of {digest} in {place}"),
             Self::Manifest(place, Version::Tag(tag)) => write!(f, "tag {tag} in {place}"),
             Self::Manifest(place, Version::Digest(digest)) => write!(f, "manifest {digest} in {place}"),
             Self::Blob(place, digest) => write!(f, "blob {digest} in {place}"),

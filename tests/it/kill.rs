@@ -191,7 +191,7 @@ fn pack_is_killed_and_leaves_no_bundle() {
         }
         pack(store.path(), &bundle, []).ok();
         assert_clean(&bundle);
-        assert_eq!(left(), [bundle.clone()], "{name}");
+        assert_eq!(left(), std::slice::from_ref(&bundle), "{name}");
         fs::remove_file(bundle).unwrap();
     }
     assert_serves(store.path(), &Content::default().with("big:1", &Image { blobs: Vec::new(), ..image }));

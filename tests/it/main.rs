@@ -9,6 +9,12 @@
     clippy::print_stderr,
     reason = "a test stops at the first thing that is not as it should be"
 )]
+#![allow(
+    clippy::similar_names,
+    clippy::items_after_statements,
+    clippy::type_complexity,
+    reason = "a test reads from top to bottom, with its table beside what is done with it"
+)]
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
 mod architecture;
@@ -21,9 +27,11 @@ mod faults;
 mod index;
 mod inspect;
 mod kill;
+mod lock;
 mod one_pass;
 mod pull;
 mod push;
+mod referrers;
 mod registry;
 mod serve;
 mod store;

@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::{report, terminal};
 use crate::oci::{Platform, Platforms};
+use crate::pipeline::attached::{belongs_to_another, with_attached};
 use crate::pipeline::contents::{ContentsReader, Held, Holdings};
 use crate::pipeline::list::{ImageList, ListError, ListReader};
 use crate::pipeline::resolve::ResolveOptions;
@@ -84,10 +85,15 @@ where
     let wanted = wanted(context, args)?;
     let (holdings, options) = (holdings.clone(), resolve_options(args, false));
     let found = blocking(move || {
-        Ok(match wanted {
-            Some(list) => select(&holdings, list, &options),
-            None => Ok(ContentsReader::new(&holdings).images().map_err(Failure::of_contents)?),
-        })
+        let Some(list) = wanted else {
+            let mut images = ContentsReader::new(&holdings).images().map_err(Failure::of_contents)?;
+            images.retain(|held| options.referrers || !belongs_to_another(held));
+            return Ok(Ok(images));
+        };
+        match select(&holdings, list, &options) {
+            Ok(images) if options.referrers => Ok(Ok(with_attached(&holdings, images).map_err(Failure::of_contents)?)),
+            selected => Ok(selected),
+        }
     })
     .await?;
     found.map_err(|missing| unmatched(context, &missing))
@@ -156,6 +162,7 @@ pub(super) fn resolve_options(args: &ImageArgs, fail_fast: bool) -> ResolveOptio
         platforms_asked: asked,
         names: args.names,
         fail_fast,
+        referrers: !args.no_referrers,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `hod login` and `hod logout`: credential files as podman, skopeo and Docker read them.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::input;
+use super::{input, lock};
 use crate::cli::args::PullArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -26,7 +26,9 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     let listed = list.lines.len();
     let resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
     if let Some(file) = args.lock.as_deref().filter(|_| !resolution.images.is_empty()) {
+        let before = lock::old_lock(file);
         write_file(file, &lock_text(&resolution.images))?;
+        lock::say(context, before.as_ref(), &resolution.images);
     }
     let stopped = args.fail_fast && !resolution.failed.is_empty();
     let receipt = if stopped {

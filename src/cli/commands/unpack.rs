@@ -56,6 +56,7 @@ const fn word(change: TagChange) -> &'static str {
         TagChange::Same => "unchanged",
         TagChange::Moved => "moved",
         TagChange::Skipped => "skipped",
+        TagChange::Merged => "merged",
     }
 }
 

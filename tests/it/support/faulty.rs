@@ -49,6 +49,7 @@ pub struct Faulty {
     auth: Auth,
     sparse: bool,
     phantoms: Vec<Descriptor>,
+    referrers: Option<usize>,
     state: State,
 }
 
@@ -68,6 +69,8 @@ struct Shared {
     auth: Auth,
     sparse: bool,
     phantoms: Vec<Descriptor>,
+    /// How many referrers are on a page, where they are listed.
+    referrers: Option<usize>,
     state: Mutex<State>,
     seen_more: Condvar,
 }
@@ -86,7 +89,7 @@ impl Faulty {
     /// A registry without faults that holds this.
     pub fn new(content: Content) -> Self {
         let state = State { content, ..State::default() };
-        Self { auth: Auth::None, sparse: true, phantoms: Vec::new(), state }
+        Self { auth: Auth::None, sparse: true, phantoms: Vec::new(), referrers: None, state }
     }
 
     /// Adds a fault. Of several that fit a request, the first that is not used up applies.
@@ -131,6 +134,12 @@ impl Faulty {
         self
     }
 
+    /// Lists referrers, so many on a page, and says so when one is pushed.
+    pub fn lists_referrers(mut self, page: usize) -> Self {
+        self.referrers = Some(page);
+        self
+    }
+
     /// Answers HEAD for this manifest as if it were there, as after an interrupted push.
     pub fn phantom(mut self, image: &Image) -> Self {
         self.phantoms.push(image.descriptor.clone());
@@ -152,6 +161,7 @@ impl Faulty {
             auth: self.auth,
             sparse: self.sparse,
             phantoms: self.phantoms,
+            referrers: self.referrers,
             state: Mutex::new(self.state),
             seen_more: Condvar::new(),
         });

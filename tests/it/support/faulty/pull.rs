@@ -25,6 +25,9 @@ impl State {
             },
             Route::Manifest(name, version) => self.manifest(name, version, shared, seen),
             Route::Blob(name, digest) => self.blob(name, digest, seen),
+            Route::Referrers(name, digest) if shared.referrers.is_some() => {
+                self.referrers(name, digest, shared.referrers.unwrap(), seen)
+            }
             Route::Storage(digest) => self.storage(digest, seen),
             _ => Reply::status(404).header("Content-Type", "text/plain").body("404 page not found\n".into()),
         }
@@ -50,6 +53,26 @@ impl State {
                 .body(Bytes::from(vec![0; usize::try_from(phantom.size).unwrap()])),
             _ => Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
         }
+    }
+
+    /// The manifests of a repository that have a subject, a page of them.
+    fn referrers(&self, name: &str, subject: &str, page: usize, seen: &Seen) -> Reply {
+        let manifests = self.content.repositories.get(name).into_iter().flat_map(|repository| &repository.manifests);
+        let about = manifests.filter_map(|(digest, (media_type, bytes))| {
+            let manifest: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            let kind = manifest["artifactType"].as_str().or(manifest["config"]["mediaType"].as_str())?.to_owned();
+            (manifest["subject"]["digest"] == subject)
+                .then(|| json!({"mediaType": media_type, "digest": digest, "size": bytes.len(), "artifactType": kind}))
+        });
+        let start: usize = seen.parameter("page").and_then(|start| start.parse().ok()).unwrap_or(0);
+        let found: Vec<_> = about.skip(start).collect();
+        let more = found.len() > page;
+        let found: Vec<_> = found.into_iter().take(page).collect();
+        let index = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": found
+        });
+        let reply = Reply::json(200, &index);
+        if more { reply.header("Link", &format!("<{}?page={}>; rel=\"next\"", seen.path, start + page)) } else { reply }
     }
 
     fn blob(&self, name: &str, digest: &str, seen: &Seen) -> Reply {

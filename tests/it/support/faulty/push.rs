@@ -118,9 +118,13 @@ impl State {
         if version.parse::<Digest>().is_err() {
             repository.tags.insert(version.to_owned(), digest);
         }
-        Reply::status(201)
+        let reply = Reply::status(201)
             .header("Location", &format!("/v2/{name}/manifests/{digest}"))
-            .header("Docker-Content-Digest", &digest.to_string())
+            .header("Docker-Content-Digest", &digest.to_string());
+        match manifest["subject"]["digest"].as_str().filter(|_| shared.referrers.is_some()) {
+            Some(subject) => reply.header("OCI-Subject", subject),
+            None => reply,
+        }
     }
 }
 

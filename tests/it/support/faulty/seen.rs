@@ -38,6 +38,8 @@ pub enum Route {
     Blob(String, String),
     /// `/v2/NAME/blobs/uploads/ID`, where the id may be empty
     Upload(String, String),
+    /// `/v2/NAME/referrers/DIGEST`
+    Referrers(String, String),
     /// `/token`, on either host
     Token,
     /// `/storage/DIGEST` on the other host
@@ -68,6 +70,8 @@ impl Route {
                     Self::Blob(name, digest)
                 } else if let Some((name, version)) = split("/manifests/") {
                     Self::Manifest(name, version)
+                } else if let Some((name, digest)) = split("/referrers/") {
+                    Self::Referrers(name, digest)
                 } else {
                     rest.strip_suffix("/tags/list").map_or(Self::Unknown, |name| Self::Tags(name.to_owned()))
                 }
@@ -78,7 +82,11 @@ impl Route {
     /// The repository that the path is in.
     pub fn repository(&self) -> Option<&str> {
         match self {
-            Self::Tags(name) | Self::Manifest(name, _) | Self::Blob(name, _) | Self::Upload(name, _) => Some(name),
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Upload(name, _)
+            | Self::Referrers(name, _) => Some(name),
             _ => None,
         }
     }

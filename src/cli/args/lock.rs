@@ -1,0 +1,36 @@
+//! Arguments of `hod lock`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ImageArgs, RegistryArgs, RetryArgs};
+
+/// `hod lock`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod lock -f images-list.txt -o release.lock        the list with digests, and what has moved since it was written\n  \
+    hod lock --check release.lock                      only what has moved; exit code 3 if anything has\n  \
+    hod pull -f release.lock --store store             what was locked, wherever the tags are now")]
+pub(in crate::cli) struct LockArgs {
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
+    /// The lock: a list in which every image has its digest
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "HOD_LOCK",
+        hide_env = true,
+        required_unless_present = "check",
+        conflicts_with = "check"
+    )]
+    pub(in crate::cli) output: Option<PathBuf>,
+    /// Look the tags of this lock up again, and write nothing
+    #[arg(long, value_name = "LOCK", conflicts_with_all = ["images", "file"])]
+    pub(in crate::cli) check: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}

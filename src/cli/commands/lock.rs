@@ -1,0 +1,90 @@
+//! `hod lock`: a list with digests, and what has moved since.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::input;
+use crate::cli::args::LockArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
+use crate::pipeline::list::{ImageList, ListReader};
+use crate::pipeline::lock::{Changes, lock_text, unpinned};
+use crate::pipeline::resolve::{Failed, Resolution, Resolved, resolve};
+
+pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, Failure> {
+    let checked = args.check.as_ref().map(std::slice::from_ref);
+    let files = checked.unwrap_or(&args.images.file);
+    let list = input::image_list(context, files, &args.images.images, &args.images.group)?;
+    let options = input::resolve_options(&args.images, false);
+    let options = crate::pipeline::resolve::ResolveOptions { referrers: false, ..options };
+    let registries = context.registries(&args.registry)?;
+    let engine = context.engine(&args.retry);
+    let listed = list.lines.len();
+    let before = match &args.output {
+        Some(path) => old_lock(path),
+        None => Some(list.clone()),
+    };
+    let list = if args.check.is_some() { unpinned(list) } else { list };
+    let Resolution { images, failed } = resolve(&engine, &registries, None, list, &options).await;
+    for Failed { line, error } in &failed {
+        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
+    }
+    if !failed.is_empty() {
+        let message = format!("{} of {} could not be looked up", failed.len(), report::count(listed, "image"));
+        return Err(Failure::new(Kind::Failed, message).hint("nothing was written"));
+    }
+    let changes = before.map(|before| Changes::between(&before, &images));
+    if let Some(path) = &args.output {
+        let text = lock_text(&images);
+        crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))?;
+    }
+    finish(context, &args, &images, changes)
+}
+
+fn finish(
+    context: &Context,
+    args: &LockArgs,
+    images: &[Resolved],
+    changes: Option<Changes>,
+) -> Result<ExitCode, Failure> {
+    let changes = changes.unwrap_or_default();
+    context.result(&json!({ "lock": args.output, "images": images.len(), "changes": changes }), &lines(&changes))?;
+    if let Some(path) = &args.output {
+        context.summary(&format!("{} in {}", report::count(images.len(), "image"), path.display()));
+    }
+    if args.check.is_some() && !changes.moved.is_empty() {
+        let message = format!("{} moved since the lock was written", report::count(changes.moved.len(), "tag"));
+        return Err(Failure::new(Kind::Partial, message)
+            .hint("the lock still gives what it says; hod lock -f with the list it came from writes a new one"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What has changed, a line each.
+pub(super) fn lines(changes: &Changes) -> String {
+    let moved =
+        changes.moved.iter().map(|moved| format!("moved    {}  {} → {}\n", moved.name, moved.locked, moved.now));
+    let added = changes.added.iter().map(|name| format!("added    {name}\n"));
+    let removed = changes.removed.iter().map(|name| format!("removed  {name}\n"));
+    moved.chain(added).chain(removed).collect()
+}
+
+/// The lock that is about to be replaced. A file that is none is no reason to fail: it is replaced all the same.
+pub(super) fn old_lock(path: &Path) -> Option<ImageList> {
+    let bytes = fs_err::read(path).ok()?;
+    let mut reader = ListReader::new();
+    reader.file(&path.to_string_lossy(), &bytes);
+    reader.finish(&[]).ok()
+}
+
+/// Says what has changed since a lock that was replaced.
+pub(super) fn say(context: &Context, before: Option<&ImageList>, images: &[Resolved]) {
+    let Some(before) = before else { return };
+    let changes = Changes::between(before, images);
+    for line in lines(&changes).lines() {
+        context.say(&format!("note: since the last lock: {line}"));
+    }
+}

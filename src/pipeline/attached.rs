@@ -1,0 +1,267 @@
+//! What belongs to an image without being in it, at a registry and in holdings.
+//!
+//! For the root of an image and each of its chosen children: the referrers that the registry lists or that an index
+//! under a tag names, and cosign's tags; then the same for what was found. A registry that cannot be asked
+//! is an error; only "not found" means that there is nothing.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::contents::{ContentsError, ContentsReader, Held, Holdings};
+use super::list::StoredName;
+use crate::copy::{CopyError, Engine, Wanted};
+use crate::endpoint::{EndpointError, Fault, Source as _};
+use crate::oci::{
+    Descriptor, Digest, Graph, Manifest, MediaType, Node, Platforms, ReferrerIndex, RepositoryName, Tag, Version,
+    cosign_tags, is_companion_tag, referrers_tag,
+};
+use crate::registry::{Registries, Repository};
+use crate::store;
+
+/// How much may belong to one image, against registries that invent more and more.
+const LIMIT: usize = 10_000;
+
+/// Something that belongs to an image.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// The tag that it has at its place.
+    pub tag: Tag,
+    /// What it is. For an index of referrers, these are its children.
+    pub graph: Arc<Graph>,
+    /// Whether it is an index of referrers, to be merged with others.
+    pub is_index: bool,
+}
+
+/// Why what belongs to an image is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachedError {
+    /// The registry cannot be asked.
+    #[error("cannot find out what belongs to {subject} (signatures, attestations)")]
+    Ask {
+        /// The manifest.
+        subject: Digest,
+        /// Why.
+        #[source]
+        source: EndpointError,
+    },
+    /// Something was found and cannot be had.
+    #[error("cannot get what belongs to {subject} (signatures, attestations)")]
+    Load {
+        /// The manifest.
+        subject: Digest,
+        /// Why.
+        #[source]
+        source: Box<CopyError>,
+    },
+    /// No end.
+    #[error("more than {LIMIT} things belong to the image")]
+    Limit,
+}
+
+/// The tags of a repository, or `None` where it does not say.
+type Tags = Arc<OnceCell<Option<HashSet<Tag>>>>;
+
+/// Finds what belongs to images, in one run: the tags of each repository are listed once.
+#[derive(Debug, Default)]
+pub struct Finder {
+    tags: Mutex<HashMap<(Box<str>, RepositoryName), Tags>>,
+}
+
+/// One search: where, and what was found so far.
+struct Search<'a> {
+    engine: &'a Engine,
+    repository: Repository,
+    kept: Option<&'a store::Repository>,
+    tags: Tags,
+    seen: HashSet<Digest>,
+    /// Manifests that have not been looked at.
+    queue: Vec<Digest>,
+    found: Vec<Attached>,
+}
+
+impl Finder {
+    /// Finds what belongs to an image of a registry's repository. What `kept` has is not asked for again.
+    pub async fn find(
+        &self,
+        engine: &Engine,
+        registries: &Registries,
+        (host, name): (&str, &RepositoryName),
+        kept: Option<&store::Repository>,
+        image: &Graph,
+    ) -> Result<Vec<Attached>, AttachedError> {
+        let tags = {
+            let mut all = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry((host.into(), name.clone())).or_default().clone()
+        };
+        let list = || async {
+            let what = format!("tags of {host}/{name}");
+            let listed = engine.question(&what, || async { Ok(registries.tags(host, name).await?) }).await;
+            match listed {
+                Ok(tags) => Ok(Some(tags.into_iter().filter(is_companion_tag).collect())),
+                Err(error) if error.fault() == Fault::Missing => Ok(Some(HashSet::new())),
+                // Who may pull need not be allowed to list: then each name is asked for.
+                Err(error) if matches!(error.fault(), Fault::Denied | Fault::Rejected) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let root = image.root.descriptor.digest;
+        tags.get_or_try_init(list).await.map_err(|source| AttachedError::Ask { subject: root, source })?;
+        let repository = registries.repository(host, name);
+        let mut search =
+            Search { engine, repository, kept, tags, seen: HashSet::new(), queue: Vec::new(), found: Vec::new() };
+        search.look_at(image);
+        while let Some(subject) = search.queue.pop() {
+            if search.found.len() > LIMIT || search.seen.len() > LIMIT {
+                return Err(AttachedError::Limit);
+            }
+            search.cosign(&subject).await?;
+            search.referrers(&subject).await?;
+        }
+        Ok(search.found)
+    }
+}
+
+impl Search<'_> {
+    /// Notes the manifests of a graph, to be looked at.
+    fn look_at(&mut self, graph: &Graph) {
+        for node in graph.manifests() {
+            if self.seen.insert(node.descriptor.digest) {
+                self.queue.push(node.descriptor.digest);
+            }
+        }
+    }
+
+    /// What a tag stands for with everything in it; `None` where there is no such tag.
+    async fn tagged(&self, subject: &Digest, tag: &Tag) -> Result<Option<Graph>, AttachedError> {
+        let listed = self.tags.get().and_then(Option::as_ref);
+        if listed.is_some_and(|tags| !tags.contains(tag)) {
+            return Ok(None);
+        }
+        match self.load(subject, Version::Tag(tag.clone())).await {
+            Ok(graph) => Ok(Some(graph)),
+            Err(AttachedError::Load { source, .. }) if is_absent(&source, tag) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load(&self, subject: &Digest, version: Version) -> Result<Graph, AttachedError> {
+        let wanted = Wanted { version, platforms: Platforms::All, asked: false };
+        let kept = self.kept.map(|kept| kept as &dyn crate::endpoint::Source);
+        let loaded = self.engine.load(&self.repository, kept, &wanted).await;
+        loaded.map_err(|source| AttachedError::Load { subject: *subject, source: Box::new(source) })
+    }
+
+    async fn cosign(&mut self, subject: &Digest) -> Result<(), AttachedError> {
+        for tag in cosign_tags(subject) {
+            if let Some(graph) = self.tagged(subject, &tag).await? {
+                self.look_at(&graph);
+                self.found.push(Attached { tag, graph: Arc::new(graph), is_index: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// The referrers that the registry lists and those of the index under the tag.
+    async fn referrers(&mut self, subject: &Digest) -> Result<(), AttachedError> {
+        let Some(tag) = referrers_tag(subject) else { return Ok(()) };
+        let what = format!("referrers of {subject} in {}", self.repository.place());
+        let listed = self.engine.question(&what, || async { Ok(self.repository.referrers(subject).await?) }).await;
+        let listed = listed.map_err(|source| AttachedError::Ask { subject: *subject, source })?;
+        let lists = listed.is_some();
+        let kept = if lists && self.tags.get().is_some_and(Option::is_none) {
+            None
+        } else {
+            self.tagged(subject, &tag).await?.filter(|graph| graph.root.manifest.media_type.is_index())
+        };
+        let mut index = ReferrerIndex::default();
+        let mut children = Vec::new();
+        for descriptor in listed.iter().flatten() {
+            let graph = self.load(subject, Version::Digest(descriptor.digest)).await?;
+            index.add(descriptor);
+            children.push(graph.root);
+        }
+        let graph = match kept {
+            Some(kept) if index.is_empty() => kept,
+            Some(kept) => {
+                index.merge(ReferrerIndex::parse(&kept.root.bytes).unwrap_or_default());
+                let known: HashSet<Digest> = children.iter().map(|child| child.descriptor.digest).collect();
+                let more = kept.root.children.into_iter().filter(|child| !known.contains(&child.descriptor.digest));
+                children.extend(more);
+                index_of(index.to_bytes(), children)
+            }
+            None if index.is_empty() => return Ok(()),
+            None => index_of(index.to_bytes(), children),
+        };
+        for child in &graph.root.children {
+            self.look_at(&Graph { root: child.clone() });
+        }
+        self.found.push(Attached { tag, graph: Arc::new(graph), is_index: true });
+        Ok(())
+    }
+}
+
+/// Whether the tag itself is what is missing, and not something that it names.
+fn is_absent(error: &CopyError, tag: &Tag) -> bool {
+    let is_tag = |version: &Version| matches!(version, Version::Tag(missing) if missing == tag);
+    matches!(error, CopyError::Resolve { version, source, .. } if is_tag(version) && source.fault() == Fault::Missing)
+}
+
+/// An index of referrers as a graph.
+pub(super) fn index_of(bytes: Bytes, children: Vec<Node>) -> Graph {
+    let descriptor = Descriptor::of(MediaType::OciIndex, &bytes);
+    let kind =
+        crate::oci::ManifestKind::Index { manifests: children.iter().map(|child| child.descriptor.clone()).collect() };
+    let manifest = Manifest {
+        media_type: MediaType::OciIndex,
+        kind,
+        subject: None,
+        artifact_type: None,
+        annotations: std::collections::BTreeMap::default(),
+    };
+    Graph { root: Node { descriptor, bytes, manifest, children, absent: Vec::new(), platform: None, config: None } }
+}
+
+/// The images, each followed by what holdings have that belongs to it.
+pub fn with_attached<H: Holdings>(holdings: &H, images: Vec<Held>) -> Result<Vec<Held>, ContentsError<H::Error>> {
+    let mut reader = ContentsReader::new(holdings);
+    let mut tags: HashMap<RepositoryName, BTreeSet<Tag>> = HashMap::new();
+    let mut taken: HashSet<StoredName> = images.iter().map(|held| held.name.clone()).collect();
+    let mut all = Vec::with_capacity(images.len());
+    for held in images {
+        let repository = held.name.repository.clone();
+        if !tags.contains_key(&repository) {
+            let listed = holdings.tags(&repository).map_err(ContentsError::Read)?;
+            let companions = listed.into_iter().map(|(tag, _)| tag).filter(is_companion_tag);
+            tags.insert(repository.clone(), companions.collect());
+        }
+        let companions = tags.get(&repository);
+        let mut queue: Vec<Digest> = digests(&held);
+        all.push(held);
+        // Each is taken once, so this ends.
+        while let Some(subject) = queue.pop() {
+            for tag in cosign_tags(&subject).chain(referrers_tag(&subject)) {
+                let name = StoredName { repository: repository.clone(), tag: Some(tag) };
+                let there = name.tag.as_ref().is_some_and(|tag| companions.is_some_and(|tags| tags.contains(tag)));
+                if there && taken.insert(name.clone()) {
+                    let attached = reader.image(&name, None)?;
+                    queue.extend(digests(&attached));
+                    all.push(attached);
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn digests(held: &Held) -> Vec<Digest> {
+    held.graph.manifests().iter().map(|node| node.descriptor.digest).collect()
+}
+
+/// Whether a held image belongs to another: by its tag, or because it has a subject and no tag.
+pub fn belongs_to_another(held: &Held) -> bool {
+    held.name.tag.as_ref().map_or_else(|| held.graph.root.manifest.subject.is_some(), is_companion_tag)
+}

@@ -1,0 +1,115 @@
+//! Referrers on their way to a registry (OCI distribution-spec, "Pushing Manifests with Subject").
+//!
+//! A registry that lists referrers says so when it takes one. For any other, the client keeps the list:
+//! the index under the tag is read, merged and put back, so that what others have put there stays.
+
+use std::sync::Arc;
+
+use super::attached::index_of;
+use super::push::{Outbound, PushError, PushOptions, Pushed};
+use crate::copy::{Copied, Engine};
+use crate::endpoint::{EndpointError, Sink, Source};
+use crate::oci::{
+    Digest, Graph, Node, ReferrerIndex, RepositoryName, Tag, Version, is_referrers_tag, merged, referrer, referrers_tag,
+};
+use crate::registry::{Registries, Repository};
+
+/// Whether an image is an index of referrers, to be merged and not just pushed.
+pub(super) fn is_index(image: &Outbound) -> bool {
+    image.held.name.tag.as_ref().is_some_and(is_referrers_tag) && image.held.graph.root.manifest.media_type.is_index()
+}
+
+/// Pushes the referrers that an index names, and the index where the registry needs it.
+pub(super) async fn push_index(
+    engine: &Engine,
+    registries: &Registries,
+    image: Outbound,
+    options: &PushOptions,
+) -> Result<Pushed, PushError> {
+    let Outbound { held, source } = image;
+    let name = options.destination.repository(&held.name.repository)?;
+    let root = &held.graph.root;
+    let (label, digest) = (held.label(), root.descriptor.digest);
+    let mut total = Copied { unchanged: true, ..Copied::default() };
+    let mut index = ReferrerIndex::parse(&root.bytes).unwrap_or_default();
+    let mut unlisted = Vec::new();
+    for child in &root.children {
+        let repository = Arc::new(registries.repository(&options.destination.host, &name));
+        let graph = Arc::new(Graph { root: child.clone() });
+        let copied = engine.copy(source.clone(), repository.clone() as Arc<dyn Sink>, graph, &[]).await?;
+        total.add_all(&copied);
+        if !is_listed(engine, &repository, child).await? {
+            unlisted.push(child.descriptor.digest.to_string());
+        }
+    }
+    index.retain(|digest| unlisted.iter().any(|unlisted| unlisted == digest));
+    let destination = match &held.name.tag {
+        Some(tag) => {
+            if !index.is_empty() {
+                let copied = put_index(engine, registries, (&options.destination.host, &name, tag), &index).await?;
+                total.add_all(&copied);
+            }
+            format!("{}/{name}:{tag}", options.destination.host)
+        }
+        None => format!("{}/{name}", options.destination.host),
+    };
+    Ok(Pushed { label, destination, digest, changed_to: None, copied: total })
+}
+
+/// Sees to it that the registry knows of a referrer that was pushed by itself, without an index.
+pub(super) async fn announce(
+    engine: &Engine,
+    registries: &Registries,
+    repository: &Repository,
+    node: &Node,
+    options: &PushOptions,
+) -> Result<(), PushError> {
+    let Some(subject) = &node.manifest.subject else { return Ok(()) };
+    let Some(tag) = referrers_tag(&subject.digest) else { return Ok(()) };
+    if is_listed(engine, repository, node).await? {
+        return Ok(());
+    }
+    let Some(name) = Source::place(repository).repository() else { return Ok(()) };
+    let mut index = ReferrerIndex::default();
+    index.add(&referrer(&node.descriptor, &node.manifest));
+    put_index(engine, registries, (&options.destination.host, name, &tag), &index).await?;
+    Ok(())
+}
+
+/// Whether the registry lists a referrer: it said so when it took it, or it says so now.
+async fn is_listed(engine: &Engine, repository: &Repository, node: &Node) -> Result<bool, PushError> {
+    let digest = node.descriptor.digest;
+    let Some(subject) = &node.manifest.subject else { return Ok(false) };
+    if let Some(taken) = repository.took_subject(&digest) {
+        return Ok(taken);
+    }
+    let what = format!("referrers of {} in {}", subject.digest, Source::place(repository));
+    let ask = || async { Ok(repository.referrers(&subject.digest).await?) };
+    let listed = engine.question(&what, ask).await.map_err(|source| refused(subject.digest, source))?;
+    Ok(listed.is_some_and(|listed| listed.iter().any(|found| found.digest == digest)))
+}
+
+/// Merges an index into the one that the registry has under the tag.
+async fn put_index(
+    engine: &Engine,
+    registries: &Registries,
+    (host, name, tag): (&str, &RepositoryName, &Tag),
+    index: &ReferrerIndex,
+) -> Result<Copied, PushError> {
+    let repository = Arc::new(registries.repository(host, name));
+    let version = Version::Tag(tag.clone());
+    let bytes = index.to_bytes();
+    let about = Digest::sha256(&bytes);
+    let what = format!("{version} in {}", Source::place(&*repository));
+    let ask = || async { Ok(repository.kept_referrers(&version).await?) };
+    let old = engine.question(&what, ask).await.map_err(|source| refused(about, source))?;
+    let union = merged(old.as_ref(), &bytes).unwrap_or(bytes);
+    // Its children are there: they were pushed just now, or the registry has named them itself.
+    let graph = Arc::new(index_of(union, Vec::new()));
+    let sink: Arc<dyn Sink> = repository.clone();
+    Ok(engine.copy(repository, sink, graph, std::slice::from_ref(tag)).await?)
+}
+
+fn refused(digest: Digest, source: EndpointError) -> PushError {
+    PushError::Referrers { digest, source }
+}

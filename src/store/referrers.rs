@@ -1,0 +1,67 @@
+//! Indexes of referrers, which are merged and never replaced: each knows only some of them.
+
+use fs_err as fs;
+
+use super::{Links, Result, Store, StoreError, TagLink};
+use crate::oci::{Descriptor, Digest, ManifestError, MediaType, RepositoryName, Tag, merged};
+
+/// Held while an index is read and written, by all that write to the root.
+const LOCK: &str = ".hod/referrers";
+
+impl Store {
+    /// Merges an index of referrers into the one that the tag points to. Returns what it points to then.
+    ///
+    /// What the index names must be in the store, or it is named and absent. An index that cannot be read is replaced.
+    pub fn merge_referrers(&self, name: &RepositoryName, tag: &Tag, index: &bytes::Bytes) -> Result<Digest> {
+        let path = self.root().join(LOCK);
+        let lock = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        lock.lock().map_err(|error| crate::fs::with_path(&path, &error))?;
+        let old = match self.tag(name, tag) {
+            Ok(Some(digest)) => self.read_manifest(&digest).ok(),
+            Ok(None) | Err(StoreError::Link { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let invalid =
+            || StoreError::Manifest { digest: Digest::sha256(index), source: ManifestError::Missing("manifests") };
+        let bytes = merged(old.as_ref(), index).ok_or_else(invalid)?;
+        let root = Descriptor::of(MediaType::OciIndex, &bytes);
+        if let Some(mut ingest) = self.ingest(&root.digest, root.size)? {
+            ingest.restart()?;
+            ingest.write(&bytes)?;
+            ingest.commit()?;
+        }
+        let tags = vec![TagLink { name: tag.clone(), digest: root.digest }];
+        self.commit(&[Links { revisions: vec![root.digest], tags, ..Links::none(name.clone()) }])?;
+        Ok(root.digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{ReferrerIndex, referrers_tag};
+
+    #[test]
+    fn many_writers_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, tag) = ("app".parse().unwrap(), referrers_tag(&Digest::sha256(b"")).unwrap());
+        let entry = |number: usize| Descriptor::of(MediaType::OciManifest, number.to_string().as_bytes());
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (name, tag, folder) = (&name, &tag, folder.path());
+                scope.spawn(move || {
+                    let mut index = ReferrerIndex::default();
+                    index.add(&entry(number));
+                    Store::create(folder).unwrap().merge_referrers(name, tag, &index.to_bytes()).unwrap();
+                });
+            }
+        });
+        let store = Store::open(folder.path()).unwrap();
+        let digest = store.tag(&name, &tag).unwrap().unwrap();
+        let index = String::from_utf8(store.read_manifest(&digest).unwrap().to_vec()).unwrap();
+        for number in 0..8 {
+            assert!(index.contains(&entry(number).digest.to_string()), "{number} is lost: {index}");
+        }
+        assert!(store.has_revision(&name, &digest).unwrap());
+    }
+}
