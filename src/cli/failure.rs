@@ -10,7 +10,11 @@ use std::process::ExitCode;
 use crate::copy::CopyError;
 use crate::endpoint::{EndpointError, Fault};
 use crate::pipeline::contents::ContentsError;
+use crate::pipeline::fetch::FetchError;
+use crate::pipeline::pack::PackError;
+use crate::pipeline::push::PushError;
 use crate::pipeline::resolve::ImageError;
+use crate::pipeline::unpack::UnpackError;
 use crate::store::StoreError;
 
 /// The kinds of bad ends, by exit code.
@@ -176,21 +180,41 @@ pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
                 _ => None,
             };
         }
+        if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
+            return copy_hint(error);
+        }
         if let Some(error) = error.downcast_ref::<CopyError>() {
             return copy_hint(error);
         }
-        let error = error.downcast_ref::<io::Error>()?;
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("make space there and run the same command again: what is done is kept".to_owned())
-            }
-            io::ErrorKind::ReadOnlyFilesystem => Some("choose a folder on a filesystem that can be written".to_owned()),
-            io::ErrorKind::PermissionDenied => {
-                Some("run hod as a user who may write there, or choose another folder".to_owned())
-            }
-            _ => None,
-        }
+        io_hint(io_error(error)?)
     })
+}
+
+/// The error of the system, also where errors that are transparent hide it.
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let of_store = |error: &'a StoreError| if let StoreError::Io(error) = error { Some(error) } else { None };
+    if let Some(FetchError::Store(error)) = error.downcast_ref() {
+        return of_store(error);
+    }
+    if let Some(UnpackError::Store(error)) = error.downcast_ref() {
+        return of_store(error);
+    }
+    if let Some(PackError::Store(error)) = error.downcast_ref() {
+        return of_store(error);
+    }
+    error.downcast_ref().and_then(of_store).or_else(|| error.downcast_ref())
+}
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    let text = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make space there and run the same command again: what is done is kept"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a filesystem that can be written",
+        io::ErrorKind::PermissionDenied => "run hod as a user who may write there, or choose another folder",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 fn copy_hint(error: &CopyError) -> Option<String> {

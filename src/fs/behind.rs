@@ -47,10 +47,10 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
 
     /// Waits until everything is written, and gives back what was written to.
     pub fn finish(mut self) -> io::Result<W> {
-        let handed_over = self.hand_over();
+        self.hand_over()?;
         self.full = None;
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok((out, Ok(())))) => handed_over.map(|()| out),
+            Some(Ok((out, Ok(())))) => Ok(out),
             Some(Ok((_, Err(error)))) => Err(error),
             _ => Err(io::Error::other("the thread that writes ended unexpectedly")),
         }

@@ -409,6 +409,9 @@ impl Judge<'_> {
             images.users.entry(blob.digest).or_default().extend(names.iter().cloned());
         }
         let children: Vec<Digest> = manifest.children().iter().map(|child| child.digest).collect();
+        for child in &children {
+            images.users.entry(*child).or_default().extend(names.iter().cloned());
+        }
         for child in children.into_iter().filter(|child| self.repository.revisions.contains(child)) {
             self.follow(child, names, manifests, images, visited);
         }

@@ -35,11 +35,17 @@ fn ranges(registry: &Running, digest: &Digest) -> Vec<String> {
     requests.iter().filter(|seen| seen.is_blob(digest)).map(|seen| seen.header("range").to_owned()).collect()
 }
 
+/// A name, the faults, and the `Range` headers that follow from them.
+type Broken = (&'static str, Vec<(On, Effect)>, &'static [&'static str]);
+
+/// Where a fault strikes.
+type Where = fn(&Digest) -> On;
+
 #[test]
 fn what_breaks_off_goes_on_where_it_stopped() {
     let (layer, _) = large();
     let blob = || On::blob(&layer.digest());
-    let cases: Vec<(&str, Vec<(On, Effect)>, &[&str])> = vec![
+    let cases: Vec<Broken> = vec![
         ("cut once", vec![(blob().once(), Effect::Cut { after: 1_000_000 })], &["", "bytes=1000000-"]),
         ("cut before the first byte", vec![(blob().times(2), Effect::Cut { after: 0 })], &["", "", ""]),
         (
@@ -143,7 +149,6 @@ fn a_digest_that_the_registry_lies_about() {
 fn answers_that_are_worth_another_try() {
     let (layer, _) = large();
     let digest = layer.digest();
-    type Where = fn(&Digest) -> On;
     let places: [(&str, Where); 2] = [("manifest", |_| On::manifest("1")), ("blob", |digest| On::blob(digest))];
     for (place, on) in places {
         for effect in [500, 502, 503, 504, 408, 429].map(Effect::Status).into_iter().chain([Effect::Reset]) {
@@ -167,8 +172,8 @@ fn a_registry_that_is_busy_says_when_to_come_back() {
     let (layer, _) = large();
     for status in [429, 503] {
         for after in ["0", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            let later = |on: On| (on.times(2), Effect::Later { status, after: after.into() });
-            let registry = start([later(On::manifest("1")), later(On::blob(&layer.digest()))]);
+            let busy = |on: On| (on.times(2), Effect::Later { status, after: after.into() });
+            let registry = start([busy(On::manifest("1")), busy(On::blob(&layer.digest()))]);
             let folder = tempfile::tempdir().unwrap();
             // A pause of hod's own would outlast the test.
             let words = ["app:1", "--retry-delay", "10h", "--command-timeout", "5m"];
@@ -181,14 +186,14 @@ fn a_registry_that_is_busy_says_when_to_come_back() {
             assert_eq!(ranges(&registry, &layer.digest()).len(), 3);
         }
     }
-    let later = Effect::Later { status: 429, after: "1".into() };
-    let registry = start([(On::manifest("1").once(), later)]);
+    let busy = Effect::Later { status: 429, after: "1".into() };
+    let registry = start([(On::manifest("1").once(), busy)]);
     let folder = tempfile::tempdir().unwrap();
     let output = pull(registry.host(), folder.path(), ["app:1"]).ok();
     assert!(output.stderr.contains("again in 1.0 s"), "{}", output.stderr);
     // Longer than anybody would sit before a terminal: that is an error.
-    let later = Effect::Later { status: 429, after: "86400".into() };
-    let registry = start([(On::manifest("1"), later)]);
+    let busy = Effect::Later { status: 429, after: "86400".into() };
+    let registry = start([(On::manifest("1"), busy)]);
     let folder = tempfile::tempdir().unwrap();
     let output = pull(registry.host(), folder.path(), ["app:1"]).code(1);
     assert!(output.stderr.contains("429") && output.stderr.contains("come back later"), "{}", output.stderr);

@@ -20,13 +20,16 @@
 mod architecture;
 mod bundle;
 mod carry;
+mod cli;
 mod conformance;
 mod copy;
 mod credentials;
+mod damage;
 mod faults;
 mod index;
 mod inspect;
 mod kill;
+mod limits;
 mod lock;
 mod one_pass;
 mod pull;

@@ -55,6 +55,12 @@ fn from_a_store_a_bundle_and_standard_input() {
         assert!(output.stderr.contains("17 images pushed, 0 unchanged"), "{}", output.stderr);
         for (name, digest) in fixtures::names() {
             let (repository, tag) = name.rsplit_once(':').unwrap();
+            // The tag that lists what refers to an image is the registry's, which has perhaps been told of it before.
+            if tag.starts_with("sha256-") {
+                let listed = |host: &str| manifest(host, repository, tag).json()["manifests"].clone();
+                assert_eq!(listed(registry.host()), listed(source_registry.host()));
+                continue;
+            }
             assert_eq!(skopeo::digest(&format!("{}/{name}", registry.host())), digest);
             assert_eq!(reach(registry.host(), repository, tag), reach(source_registry.host(), repository, tag));
         }

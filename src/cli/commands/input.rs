@@ -198,7 +198,10 @@ pub(super) fn target_in(path: &Path, folders: &[PathBuf]) -> Result<Target, Fail
     }
     // A folder without a registry root may hold volumes, and volumes have a common name that is no file.
     match super::media::files(path, folders)? {
-        BundleFiles::One(file) => fs_err::metadata(&file).map_err(|error| Failure::of(Kind::Failed, error))?,
+        BundleFiles::One(file) => fs_err::metadata(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Failure::new(Kind::Failed, format!("there is no {}", file.display())),
+            _ => Failure::of(Kind::Failed, error),
+        })?,
         BundleFiles::Volumes(_) => return Ok(Target::Bundle(path.to_owned())),
     };
     Ok(Target::Bundle(path.to_owned()))

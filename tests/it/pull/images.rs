@@ -182,11 +182,13 @@ fn images_by_digest_with_and_without_a_tag() {
     assert!(output.stderr.contains("404") || output.stderr.contains("unknown"), "{}", output.stderr);
 }
 
+/// A manifest of a type that may exist one day.
+const UNKNOWN: &str = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.example.future.v9+json\"}";
+
 #[test]
 fn what_is_no_image_is_refused_with_a_reason() {
     let big = format!("{{\"schemaVersion\":2,\"x\":\"{}\"}}", "y".repeat(4 * 1024 * 1024));
     let schema1 = json!({"schemaVersion": 1, "name": "old", "tag": "1", "fsLayers": [], "history": []}).to_string();
-    const UNKNOWN: &str = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.example.future.v9+json\"}";
     let oci = "application/vnd.oci.image.manifest.v1+json";
     let cases: &[(Image, &str)] = &[
         (Image::of_bytes("application/vnd.docker.distribution.manifest.v1+prettyjws", schema1.clone()), "schema 1"),

@@ -5,8 +5,14 @@ use std::collections::BTreeMap;
 use hyper::Method;
 
 use crate::support::faulty::{Faulty, Route, Running, Seen};
+use crate::support::hod::Hod;
 use crate::support::images::{Content, image, index, layer};
-use crate::support::job::{assert_serves, pull};
+use crate::support::job::{self, assert_serves};
+
+/// A pull of images alone: what refers to them is asked for in requests of its own.
+fn pull<'a>(from: &'a str, store: &'a std::path::Path, words: impl IntoIterator<Item = &'a str>) -> Hod {
+    job::pull(from, store, words.into_iter().chain(["--no-referrers"]))
+}
 
 /// Ten images in four repositories that share layers, an index among them, each with its own last layer.
 fn shared() -> Content {

@@ -1,0 +1,221 @@
+//! The command line itself: help, streams, quiet and JSON, and what mistakes are answered with.
+
+use std::path::Path;
+use std::process::Command;
+
+use fs_err as fs;
+
+use crate::support::docker_registry::DockerRegistry;
+use crate::support::faulty::Faulty;
+use crate::support::fixtures;
+use crate::support::hod::{Output, hod};
+use crate::support::images::{Content, image, layer};
+use crate::support::job::{pack, pull, push, text, unpack};
+
+/// The commands that the help lists.
+fn commands() -> Vec<String> {
+    let help = hod(["--help"]).ok().text();
+    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_command_explains_itself_with_examples() {
+    let commands = commands();
+    for command in ["pull", "pack", "unpack", "push", "serve", "verify", "ls"] {
+        assert!(commands.iter().any(|known| known == command), "{commands:?}");
+    }
+    for command in &commands {
+        let long = hod([command, "--help"]).ok();
+        assert!(
+            long.text().contains("EXAMPLES:") && long.text().contains(&format!("hod {command} ")),
+            "{}",
+            long.text()
+        );
+        assert_eq!(long.stderr, "");
+        assert!(hod([command, "-h"]).ok().text().contains("Usage:"));
+    }
+    let usage = hod([""; 0]).code(2);
+    assert!(usage.stderr.contains("Commands:") && usage.text().is_empty(), "{}", usage.stderr);
+    assert!(hod(["--version"]).ok().text().starts_with("hod "));
+    hod(["pul"]).code(2);
+}
+
+#[test]
+fn flags_may_follow_anything_and_have_variables() {
+    let root = text(fixtures::root());
+    let json = hod(["ls", root, "--json"]).ok().json();
+    assert_eq!(hod(["--json", "ls", root]).ok().json(), json);
+    assert_eq!(hod(["ls", "--json", root]).ok().json(), json);
+    assert_eq!(hod(["ls", root]).env("HOD_JSON", "1").ok().json(), json);
+    assert!(hod(["ls", root]).env("HOD_JSON", "0").ok().text().starts_with("IMAGE"));
+    let folder = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::over(fixtures::root());
+    let run = hod(["pull", "pause:3.9"]).env("HOD_STORE", folder.path()).env("HOD_FROM", registry.host());
+    run.env("HOD_PLATFORM", "linux/arm64").ok();
+    assert_eq!(
+        hod(["ls", text(folder.path()), "--json"]).ok().json()["images"][0]["platforms"],
+        serde_json::json!(["linux/arm64"])
+    );
+}
+
+/// Runs the whole job, each command with these words; gives what each has printed.
+fn job(words: &[&str]) -> Vec<(&'static str, Output)> {
+    let registry = DockerRegistry::over(fixtures::root());
+    let target = DockerRegistry::empty();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let words = || words.iter().copied();
+    let images = ["web:1.0", "pause:3.9", "--platform", "linux/amd64"];
+    let (store, bundle, root) = (path("store"), path("x.tar.zst"), path("root"));
+    vec![
+        ("pull", pull(registry.host(), &store, images.into_iter().chain(words())).ok()),
+        ("pack", pack(&store, &bundle, words()).ok()),
+        ("unpack", unpack(&bundle, &root, words()).ok()),
+        ("verify", hod(["verify", text(&root)].into_iter().chain(words())).ok()),
+        ("ls", hod(["ls", text(&bundle)].into_iter().chain(words())).ok()),
+        ("push", push(&bundle, target.host(), ["--index", "child"].into_iter().chain(words())).ok()),
+    ]
+}
+
+#[test]
+fn json_is_one_document_and_quiet_is_quiet() {
+    for (command, output) in job(&["--json"]) {
+        assert!(output.json().is_object(), "{command}");
+    }
+    for (command, output) in job(&["--json", "-q"]) {
+        assert!(output.json().is_object(), "{command}");
+        assert_eq!(output.stderr, "", "{command}");
+    }
+    for (command, output) in job(&["--quiet"]) {
+        assert_eq!(output.stderr, "", "{command}");
+        // What a command is asked for is no noise.
+        assert_eq!(output.text().is_empty(), !matches!(command, "ls" | "unpack"), "{command}: {}", output.text());
+    }
+    for (command, output) in job(&["--no-progress", "-vv"]) {
+        let escapes = |text: &str| text.contains('\x1b');
+        assert!(!escapes(&output.text()) && !escapes(&output.stderr), "{command}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let script = "set -o pipefail; \"$0\" ls \"$1\" | head -1; echo \"ended ${PIPESTATUS[0]}\"";
+    // More than a pipe holds, so that the writer meets the closed end.
+    let root = tempfile::tempdir().unwrap();
+    let image = image("linux/amd64", &[layer(1, 10)]);
+    let content = (0..900).fold(Content::default(), |content, number| {
+        content.with(&format!("team/a-name-that-is-rather-long-for-a-repository-of-images:{number}"), &image)
+    });
+    content.write_root(root.path());
+    for command in ["ls", "pack"] {
+        let script =
+            if command == "ls" { script.to_owned() } else { script.replace("ls \"$1\"", "pack --store \"$1\" -o -") };
+        let script = script.replace("head -1", "head -c 100 | wc -c");
+        let output =
+            Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_hod"), text(root.path())]).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if command == "ls" {
+            assert!(printed.ends_with("ended 0\n"), "{printed} {said}");
+            assert_eq!(said, "");
+        } else {
+            // A bundle that nobody has read to its end is not one.
+            assert!(printed.ends_with("ended 1\n"), "{printed} {said}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn completions_and_manual() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = hod(["completions", shell]).ok().text();
+        assert!(script.contains("unpack") && script.contains("hod"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("hod.bash");
+    fs::write(&script, hod(["completions", "bash"]).ok().stdout).unwrap();
+    assert!(Command::new("bash").args(["-n", text(&script)]).status().unwrap().success());
+    assert!(hod(["man"]).ok().text().contains(".TH hod 1"));
+    hod(["man", "--output", text(folder.path())]).ok();
+    for command in commands() {
+        assert!(fs::read_to_string(folder.path().join(format!("hod-{command}.1"))).unwrap().contains(".SH"));
+    }
+    hod(["completions", "cmd"]).code(2);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let root = text(fixtures::root());
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["ls", "/nowhere"], 1, "/nowhere"),
+        (&["verify", "/nowhere"], 1, "/nowhere"),
+        (&["ls", "/etc"], 2, "/etc holds neither"),
+        (&["verify", "/etc/passwd"], 1, "/etc/passwd"),
+        (&["push", root, "registry:5000"], 2, "docker://"),
+        (&["push", root, "docker://registry"], 2, "docker://registry"),
+        (&["push", root, "docker://127.0.0.1:1/x:1"], 2, "names one image"),
+        (&["push", "/nowhere", "docker://127.0.0.1:1"], 1, "/nowhere"),
+        (&["pull", "app:1"], 2, "--store"),
+        (&["pull", "app:1", "--store", "s", "--platform", "amd64"], 2, "os/architecture"),
+        (&["pull", "app:1", "--store", "s", "--from", "nodots"], 2, "nodots"),
+        (&["pull", "app:1", "--store", "s", "--names", "short"], 2, "as-listed"),
+        (&["pull", "app:1", "--store", "s", "--command-timeout", "soon"], 2, "soon"),
+        (&["pull", "app:1", "--store", "s", "--jobs", "0"], 2, "--jobs"),
+        (&["pull", "app:1", "--store", "/dev/null/s"], 1, "/dev/null"),
+        (&["pack", "--store", root, "-o", "x.rar"], 2, "x.rar"),
+        (&["unpack", "/etc/passwd", "--root", "r"], 1, "/etc/passwd"),
+        (&["serve", root, "--listen", "5000"], 2, "--listen"),
+        (&["serve", root, "--listen", "192.0.2.1:1"], 1, "192.0.2.1:1"),
+    ];
+    for (words, code, said) in cases {
+        let output = hod(words.iter().copied()).code(*code);
+        assert!(output.stderr.contains(said), "{words:?}: {}", output.stderr);
+        assert_eq!(output.text(), "", "{words:?}");
+    }
+}
+
+/// What a run has said, without what differs from run to run.
+fn settled(output: &Output, names: &[(&str, &str)]) -> String {
+    names.iter().fold(output.stderr.clone(), |text, (from, to)| text.replace(from, to))
+}
+
+#[test]
+fn errors_as_they_are_read() {
+    let amd64 = image("linux/amd64", &[layer(1, 100)]);
+    let content = Content::default().with("app:1", &crate::support::images::index(&[amd64]));
+    let registry = Faulty::new(content).start();
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let names = [(registry.host(), "HOST"), (text(folder.path()), "FOLDER")];
+
+    let output = pull(registry.host(), &store, ["app:1", "gone:1", "--platform", "linux/arm64", "-q"]).code(1);
+    insta::assert_snapshot!(settled(&output, &names), @r#"
+    error: argument 1: app:1: cannot take the platforms that were asked for
+      caused by: no linux/arm64 in the image: it has linux/amd64
+      hint: choose from these with --platform, or in the list with platform=…
+    error: argument 2: gone:1: cannot get the manifest of 1 from HOST/gone
+      caused by: there is no tag 1 in HOST/gone: GET http://HOST/v2/gone/manifests/1 answered 404 Not Found (MANIFEST_UNKNOWN: manifest unknown)
+      hint: check the name and the tag; names without a host are looked up in --from
+    error: 2 of 2 images failed
+    "#);
+    let output = pull(registry.host(), &store, ["-f", "-"]).input("app:1\nBad:1\napp:1 platforms=x\n").code(2);
+    insta::assert_snapshot!(settled(&output, &names), @r#"
+    error: -:2: Bad:1: repository name "Bad" has upper-case letters: registries accept lower case only
+    error: -:3: app:1 platforms=x: "platforms=x" is not an option: after the image, only platform=… and as=… may follow, and comments begin with '#'
+    error: 2 lines of the list cannot be used
+    hint: nothing was looked up; mend these lines and run the same command again
+    "#);
+    let output = hod(["ls", text(&folder.path().join("absent.tar"))]).code(1);
+    insta::assert_snapshot!(settled(&output, &names), @"error: there is no FOLDER/absent.tar");
+    fs::write(folder.path().join("x.tar"), "{}").unwrap();
+    let output = unpack(&folder.path().join("x.tar"), Path::new("root"), []).code(1);
+    insta::assert_snapshot!(settled(&output, &names), @r#"
+    error: cannot use the bundle FOLDER/x.tar
+      caused by: this is no bundle but a JSON document
+    "#);
+    let output = hod(["push", text(fixtures::root()), "registry.site:5000"]).code(2);
+    insta::assert_snapshot!(settled(&output, &names), @r#"error: "registry.site:5000" is not a registry: write docker://HOST[:PORT][/PREFIX]"#);
+}

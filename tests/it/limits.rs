@@ -1,0 +1,269 @@
+//! Little memory for large blobs, disks that are full, and stores that cannot be written.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use fs_err as fs;
+
+use crate::support::docker_registry::DockerRegistry;
+use crate::support::faulty::{Effect, Faulty, On};
+use crate::support::hod::{Hod, hod};
+use crate::support::images::{Blob, Content, Image, image, random, write_big_root};
+use crate::support::job::{
+    assert_clean, assert_serves, blob_path, manifest, names, pack, pull, push, text, unpack, visible,
+};
+
+const MEMORY: u64 = 64 * 1024 * 1024;
+const LARGE: u64 = 1_000_000_000;
+
+/// Runs to a good end within the memory that every command must do with.
+#[track_caller]
+fn lean(run: Hod) {
+    let (output, peak) = run.measured();
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(peak < MEMORY, "{peak} bytes of memory: {}", output.stderr);
+    println!("{:>4} MiB: {}", peak >> 20, output.stderr.lines().last().unwrap_or_default());
+}
+
+#[test]
+fn a_gigabyte_goes_through_every_command_in_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("upstream")).unwrap();
+    let image = write_big_root(&path("upstream"), "big:1", LARGE);
+    let layer = image.blobs[1].descriptor.digest;
+    let is_whole = |root: &Path| assert_eq!(blob_path(root, &layer).metadata().unwrap().len(), LARGE);
+
+    let (address, serving) = serve(&path("upstream"));
+    lean(pull(&address, &path("store"), ["big:1"]));
+    let peak = serving.peak_memory();
+    assert!(peak < MEMORY, "serve: {peak} bytes of memory");
+    drop(serving);
+    is_whole(&path("store"));
+    fs::remove_dir_all(path("upstream")).unwrap();
+
+    lean(pack(&path("store"), &path("x.tar"), []));
+    lean(unpack(&path("x.tar"), &path("root"), []));
+    is_whole(&path("root"));
+    fs::remove_dir_all(path("root")).unwrap();
+    fs::remove_file(path("x.tar")).unwrap();
+    lean(pack(&path("store"), &path("x.tar.zst"), []));
+    lean(unpack(&path("x.tar.zst"), &path("root"), []));
+    fs::remove_file(path("x.tar.zst")).unwrap();
+    // Verify reads every byte, so that what all of the above have made is right.
+    lean(hod(["verify", text(&path("root"))]));
+    let registry = DockerRegistry::empty();
+    lean(push(&path("root"), registry.host(), []));
+    is_whole(registry.root());
+    assert_eq!(manifest(registry.host(), "big", "1").body, image.bytes);
+}
+
+/// A running `hod serve`.
+struct Serving(std::process::Child);
+
+/// Serves a root on a free port, which it prints.
+fn serve(root: &Path) -> (String, Serving) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hod"));
+    command.args(["serve", text(root), "--listen", "127.0.0.1:0"]).env_clear();
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let stdout = process.stdout.take().unwrap();
+    let serving = Serving(process);
+    let line = BufReader::new(stdout).lines().next().unwrap().unwrap();
+    (line.strip_prefix("listening on http://").unwrap().to_owned(), serving)
+}
+
+impl Serving {
+    /// The most memory that it has held so far, in bytes.
+    fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A filesystem of its own, which only root can make.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=0755");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs", text(folder.path())]).output();
+        if output.as_ref().is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("not tested, because no filesystem can be mounted here: {output:?}");
+        None
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("root")
+    }
+
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        assert!(Command::new("mount").args(["-o", &option, text(self.0.path())]).status().unwrap().success());
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    /// Takes all the space that is left.
+    fn fill(filler: &Path) {
+        let mut file = fs::File::create(filler).unwrap();
+        let block = vec![1; 64 * 1024];
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+        while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy", text(self.0.path())]).status();
+    }
+}
+
+fn blob(seed: u64) -> Blob {
+    Blob::new("application/vnd.oci.image.layer.v1.tar", random(seed, 2_500_000))
+}
+
+fn images() -> (Content, Image) {
+    let two = image("linux/amd64", &[blob(2)]);
+    (Content::default().with("one:1", &image("linux/amd64", &[blob(1)])).with("two:1", &two), two)
+}
+
+const NAMES: [&str; 2] = ["one:1", "two:1"];
+
+#[test]
+fn pull_onto_a_full_disk() {
+    let (content, _) = images();
+    // Too small from the start: that is known before anything moves.
+    let Some(disk) = Disk::new("3m") else { return };
+    let registry = Faulty::new(content.clone()).start();
+    let output = pull(registry.host(), &disk.path(), NAMES).code(1);
+    assert!(output.stderr.contains("more bytes at") && output.stderr.contains("are free"), "{}", output.stderr);
+    assert_eq!(registry.count(|seen| seen.is_blob(&blob(1).digest())), 0);
+    assert!(visible(&disk.path()).is_empty());
+    disk.remount("size=20m");
+    pull(registry.host(), &disk.path(), NAMES).ok();
+    assert_serves(&disk.path(), &content);
+
+    // Somebody else fills it on the way.
+    let Some(disk) = Disk::new("20m") else { return };
+    let (filler, wanted) = (disk.filler(), blob(2).digest());
+    let once = Mutex::new(Some(filler.clone()));
+    let fills = On::matching(move |seen| {
+        if seen.is_blob(&wanted)
+            && let Some(filler) = once.lock().unwrap().take()
+        {
+            Disk::fill(&filler);
+        }
+        false
+    });
+    let registry = Faulty::new(content.clone()).fault(fills, Effect::Reset).start();
+    let output = pull(registry.host(), &disk.path(), ["one:1", "two:1", "--jobs", "1"]).run();
+    assert!(matches!(output.code, Some(1 | 3)), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("no space left for") && output.stderr.contains("hint: make space"),
+        "{}",
+        output.stderr
+    );
+    assert!(!output.stderr.contains("again in"), "{}", output.stderr);
+    assert_clean(&disk.path());
+    fs::remove_file(filler).unwrap();
+    pull(registry.host(), &disk.path(), NAMES).ok();
+    assert_serves(&disk.path(), &content);
+}
+
+#[test]
+fn pack_and_unpack_onto_a_full_disk() {
+    let (content, _) = images();
+    let source = tempfile::tempdir().unwrap();
+    content.write_root(source.path());
+    let bundle = source.path().join("x.tar");
+    pack(source.path(), &bundle, []).ok();
+
+    let Some(disk) = Disk::new("3m") else { return };
+    for name in ["y.tar", "y.tar.zst"] {
+        let target = disk.0.path().join(name);
+        let output = pack(source.path(), &target, []).code(1);
+        assert!(output.stderr.contains("o space left"), "{}", output.stderr);
+        assert!(output.stderr.contains("hint: make space"), "{}", output.stderr);
+        assert_eq!(fs::read_dir(disk.0.path()).unwrap().count(), 0);
+    }
+    let output = unpack(&bundle, &disk.path(), []).code(1);
+    assert!(
+        output.stderr.contains("the bundle needs") && output.stderr.contains("nothing was written"),
+        "{}",
+        output.stderr
+    );
+    assert!(visible(&disk.path()).is_empty());
+    disk.remount("size=20m");
+    unpack(&bundle, &disk.path(), []).ok();
+    assert_serves(&disk.path(), &content);
+
+    let Some(disk) = Disk::new("20m") else { return };
+    let bytes = fs::read(&bundle).unwrap();
+    let pipe = source.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let root = disk.path();
+    let mut running = unpack(&pipe, &root, []).spawn();
+    let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    std::io::Write::write_all(&mut writer, &bytes[..bytes.len() / 4]).unwrap();
+    running.until("unpack has begun to write", || {
+        root.join(".hod/partial").read_dir().is_ok_and(|mut it| it.next().is_some())
+    });
+    Disk::fill(&disk.filler());
+    // It stops reading when the disk is full.
+    let _ = std::io::Write::write_all(&mut writer, &bytes[bytes.len() / 4..]);
+    drop(writer);
+    let output = running.wait();
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("no space left for") && output.stderr.contains("hint: make space"),
+        "{}",
+        output.stderr
+    );
+    assert!(visible(&root).is_empty());
+    fs::remove_file(disk.filler()).unwrap();
+    unpack(&bundle, &root, []).ok();
+    assert_serves(&root, &content);
+}
+
+#[test]
+fn a_store_that_cannot_be_written() {
+    let (content, _) = images();
+    let Some(disk) = Disk::new("20m") else { return };
+    content.write_root(&disk.path());
+    disk.remount("ro");
+    let store = disk.path();
+    let upstream = Faulty::new(content.clone()).start();
+    let output = pull(upstream.host(), &store, NAMES).code(1);
+    assert!(output.stderr.contains("ead-only") && output.stderr.contains("hint: "), "{}", output.stderr);
+    assert!(output.stderr.contains(text(&store)), "{}", output.stderr);
+
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("x.tar");
+    pack(&store, &bundle, []).ok();
+    assert_eq!(names(&bundle), names(&store));
+    assert_clean(&store);
+    let registry = DockerRegistry::empty();
+    push(&store, registry.host(), []).ok();
+    let (address, _serving) = serve(&store);
+    pull(&address, &folder.path().join("copy"), NAMES).ok();
+    assert_serves(&folder.path().join("copy"), &content);
+    let output = unpack(&bundle, &store, []).code(1);
+    assert!(output.stderr.contains("ead-only"), "{}", output.stderr);
+    let output = pack(&store, &store.join("y.tar"), []).code(1);
+    assert!(output.stderr.contains("ead-only"), "{}", output.stderr);
+}
