@@ -259,7 +259,8 @@ fn scope(path: &str) -> String {
     name.map(|name| format!(",scope=\"repository:{name}:pull,push\"")).unwrap_or_default()
 }
 
-fn is_host(text: &str) -> bool {
+/// Whether a text can be the name or address of a host, with or without a port.
+pub(super) fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
 }
 

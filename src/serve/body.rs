@@ -6,12 +6,16 @@
 
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::metrics::Metrics;
+use super::verified::{Stamp, VerifiedFiles};
 use crate::endpoint::{EndpointError, Fault, Mismatch, Result};
 use crate::oci::{Digest, Hasher};
 
@@ -126,6 +130,13 @@ impl Transfer {
     }
 }
 
+/// What the checks of all blobs have in common.
+#[derive(Clone, Default)]
+pub(super) struct Checks {
+    pub(super) verified: Arc<VerifiedFiles>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
 /// Content that is being read, piece by piece.
 pub(super) struct Reading {
     reader: Box<dyn Read + Send>,
@@ -134,17 +145,34 @@ pub(super) struct Reading {
     left: u64,
     /// `None` where only a part is read, which proves nothing about the whole.
     hasher: Option<Hasher>,
+    checks: Checks,
+    /// The file's state before it was read.
+    stamp: Option<Stamp>,
 }
 
 impl Reading {
     /// Reads all of a blob of `size` bytes, and checks it.
     pub(super) fn whole(reader: Box<dyn Read + Send>, digest: Digest, size: u64) -> Self {
-        Self { reader, digest, size, left: size, hasher: Some(Hasher::new(digest.algorithm())) }
+        Self {
+            reader,
+            digest,
+            size,
+            left: size,
+            hasher: Some(Hasher::new(digest.algorithm())),
+            checks: Checks::default(),
+            stamp: None,
+        }
     }
 
-    /// Reads `length` bytes of a blob; `reader` stands where they begin.
+    /// Reads `length` bytes of a blob, and checks nothing but that they are there; `reader` stands where they begin.
     pub(super) fn part(reader: Box<dyn Read + Send>, digest: Digest, length: u64) -> Self {
-        Self { reader, digest, size: length, left: length, hasher: None }
+        Self { reader, digest, size: length, left: length, hasher: None, checks: Checks::default(), stamp: None }
+    }
+
+    /// Takes note, where `stamp` is known, when all of it was right.
+    pub(super) fn noting(mut self, checks: Checks, stamp: Option<Stamp>) -> Self {
+        (self.checks, self.stamp) = (checks, stamp);
+        self
     }
 
     /// Reads the next piece; the last one only if everything was what it should be.
@@ -159,12 +187,17 @@ impl Reading {
         self.left -= length;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&piece);
+            self.checks.metrics.hashed.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
         if self.left == 0
             && let Some(found) = self.hasher.take().map(Hasher::finish)
-            && found != self.digest
         {
-            return Err(corrupt(Mismatch::Digest { expected: self.digest, found }));
+            if found != self.digest {
+                return Err(corrupt(Mismatch::Digest { expected: self.digest, found }));
+            }
+            if let Some(stamp) = self.stamp {
+                self.checks.verified.note(found, stamp);
+            }
         }
         Ok((piece.into(), self))
     }

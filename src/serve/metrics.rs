@@ -13,6 +13,7 @@ pub(super) struct Metrics {
     answers: [[AtomicU64; STATUSES.len()]; METHODS.len()],
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
+    pub(super) hashed: AtomicU64,
     pub(super) broken: AtomicU64,
     pub(super) connections: AtomicU64,
     pub(super) connected: AtomicU64,
@@ -50,6 +51,7 @@ impl Metrics {
         for (name, kind, help, value) in [
             ("hod_http_sent_bytes_total", "counter", "Bytes of bodies sent.", load(&self.sent)),
             ("hod_http_received_bytes_total", "counter", "Bytes of bodies received.", load(&self.received)),
+            ("hod_http_hashed_bytes_total", "counter", "Bytes of blobs hashed while sent.", load(&self.hashed)),
             ("hod_http_broken_total", "counter", "Answers that did not reach their end.", load(&self.broken)),
             ("hod_connections_total", "counter", "Connections accepted.", load(&self.connections)),
             ("hod_connections", "gauge", "Connections open now.", load(&self.connected)),

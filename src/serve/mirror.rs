@@ -4,12 +4,11 @@
 //! without the addition. A store may hold that as `alpine`, as `library/alpine`, or with the registry's
 //! host in front, depending on how its list was pulled.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::repositories::Repositories;
+use super::repositories::{Opened, Repositories};
 use crate::endpoint::Result;
 use crate::oci::{Digest, RepositoryName, Tag};
 
@@ -83,7 +82,7 @@ impl Repositories for Mirror {
         self.first(name, |name| self.repositories.blob(name, digest))
     }
 
-    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
         let holder = self.first(name, |name| Ok(self.repositories.blob(name, digest)?.map(|_| name.clone())))?;
         self.repositories.open(holder.as_ref().unwrap_or(name), digest, offset)
     }

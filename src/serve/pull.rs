@@ -8,7 +8,7 @@ use hyper::http::response::Builder;
 use hyper::{HeaderMap, StatusCode};
 
 use super::answer::{Answer, Refusal, finish, response};
-use super::body::{Body, Reading, Transfer, blocking};
+use super::body::{Body, Checks, Reading, Transfer, blocking};
 use super::range::{Selection, is_known};
 use super::repositories::Repositories;
 use crate::endpoint::{EndpointError, Fault, Mismatch};
@@ -80,10 +80,10 @@ pub(super) async fn blob(
     repositories: Arc<dyn Repositories>,
     name: RepositoryName,
     digest: Digest,
-    wanted: Wanted,
+    (wanted, checks): (Wanted, Checks),
 ) -> Answer {
     let asked = name.clone();
-    let found = match blocking(move || stored_blob(&*repositories, &asked, &digest, &wanted)).await {
+    let found = match blocking(move || stored_blob(&*repositories, &asked, &digest, (&wanted, &checks))).await {
         Ok(found) => found,
         // Somebody deleted it between the two looks.
         Err(error) if error.fault() == Fault::Missing => None,
@@ -117,7 +117,7 @@ fn stored_blob(
     repositories: &dyn Repositories,
     name: &RepositoryName,
     digest: &Digest,
-    wanted: &Wanted,
+    (wanted, checks): (&Wanted, &Checks),
 ) -> Result<Option<Found>, EndpointError> {
     let Some(size) = repositories.blob(name, digest)? else { return Ok(None) };
     let entity_tag = entity_tag(digest);
@@ -128,13 +128,20 @@ fn stored_blob(
     if wanted.head {
         return Ok(Some(Found::Head(size)));
     }
-    let whole = || Transfer::begin(Reading::whole(repositories.open(name, digest, 0)?, *digest, size));
+    let whole = || {
+        let opened = repositories.open(name, digest, 0)?;
+        let reading = match opened.stamp {
+            Some(stamp) if checks.verified.knows(digest, &stamp) => Reading::part(opened.reader, *digest, size),
+            stamp => Reading::whole(opened.reader, *digest, size).noting(checks.clone(), stamp),
+        };
+        Transfer::begin(reading)
+    };
     Ok(Some(match Selection::of(&wanted.headers, size, &entity_tag) {
         Selection::Unsatisfiable => Found::Unsatisfiable(size),
         Selection::Whole => Found::Whole(size, whole()?),
         Selection::Part { start, length } if length == size => Found::Part { size, start, length, transfer: whole()? },
         Selection::Part { start, length } => {
-            let reading = Reading::part(repositories.open(name, digest, start)?, *digest, length);
+            let reading = Reading::part(repositories.open(name, digest, start)?.reader, *digest, length);
             Found::Part { size, start, length, transfer: Transfer::begin(reading)? }
         }
     }))

@@ -4,9 +4,25 @@ use std::io::Read;
 
 use bytes::Bytes;
 
+use super::verified::Stamp;
 use crate::endpoint::Result;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::store::Store;
+
+/// Content that has been opened.
+pub struct Opened {
+    /// Its bytes.
+    pub reader: Box<dyn Read + Send>,
+    /// The state of the file that they come from, where it is a file of its own: what was found right
+    /// in this state need not be hashed again.
+    pub stamp: Option<Stamp>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("stamp", &self.stamp).finish_non_exhaustive()
+    }
+}
 
 /// Repositories that can be read.
 ///
@@ -36,7 +52,7 @@ pub trait Repositories: Send + Sync {
     /// The bytes of a config or layer from `offset` on, which is not past its end. Asked only for
     /// what [`Repositories::blob`] has found; [`Fault::Missing`](crate::endpoint::Fault::Missing)
     /// where it has gone since.
-    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Box<dyn Read + Send>>;
+    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened>;
 
     /// The store behind it, where there is one that can be written to.
     fn store(&self) -> Option<&Store> {

@@ -12,6 +12,8 @@ use crate::oci::{Digest, RepositoryName, Tag, Version};
 /// An endpoint of the API, with its path's parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
+    /// `/`: a page for people.
+    Page,
     /// `/metrics`
     Metrics,
     /// `/token`: a token for who may read or write.
@@ -36,6 +38,7 @@ impl Route {
     /// The endpoint that a request's path names.
     pub(super) fn parse(path: &str) -> Result<Self, Refusal> {
         match path {
+            "/" => return Ok(Self::Page),
             "/metrics" => return Ok(Self::Metrics),
             "/token" => return Ok(Self::Token),
             _ => {}
@@ -134,7 +137,7 @@ mod tests {
     fn nothing_else_is_an_endpoint() {
         for path in [
             "",
-            "/",
+            "//",
             "//v2/",
             "/v1/",
             "/v2x",

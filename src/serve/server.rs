@@ -25,7 +25,9 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{AccessLog, Traced};
 use super::auth::{Admission, Door};
+use super::body::Checks;
 use super::error::ServeError;
+use super::metrics::Metrics;
 use super::repositories::Repositories;
 use super::service::Service;
 use super::stall::Stalling;
@@ -157,13 +159,16 @@ impl Server {
             None if options.writable => return Err(ServeError::NoStore),
             None => None,
         };
+        let metrics = Arc::<Metrics>::default();
         let service = Service {
             repositories,
             subjects: Arc::default(),
             writing,
             deletes: options.deletes,
             door,
-            metrics: Arc::default(),
+            checks: Checks { verified: Arc::default(), metrics: Arc::clone(&metrics) },
+            metrics,
+            local: None,
             secure: secured.is_some(),
             patience: options.stall,
             log: options.log,
@@ -272,7 +277,8 @@ fn adopt(socket: &std::net::TcpListener) -> io::Result<TcpListener> {
 }
 
 /// Prepares a connection, with TLS where the server speaks it.
-async fn welcome(stream: TcpStream, peer: SocketAddr, shared: Shared) {
+async fn welcome(stream: TcpStream, peer: SocketAddr, mut shared: Shared) {
+    shared.service.local = stream.local_addr().ok();
     // Answers are written in one go, so waiting for more to send only costs time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "cannot set TCP_NODELAY");

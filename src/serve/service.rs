@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::access::{AccessLog, Record, Recorded};
 use super::answer::{Answer, Refusal, finish, json_response, response};
-use super::auth::{Door, Rights};
-use super::body::Body;
+use super::auth::{Door, Rights, is_host};
+use super::body::{Body, Checks};
 use super::metrics::Metrics;
 use super::mirror::Mirror;
 use super::pull::Wanted;
@@ -22,13 +22,14 @@ use super::referrers::Subjects;
 use super::repositories::Repositories;
 use super::route::Route;
 use super::writing::Writing;
-use super::{delete, list, pull, push, referrers, upload};
+use super::{delete, list, page, pull, push, referrers, upload};
 
 /// What answers requests, shared by all connections.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) repositories: Arc<dyn Repositories>,
     pub(super) subjects: Arc<Subjects>,
+    pub(super) checks: Checks,
     /// Where clients may write.
     pub(super) writing: Option<Arc<Writing>>,
     /// Whether they may delete as well.
@@ -36,6 +37,8 @@ pub(super) struct Service {
     /// Who is let in; everybody, where there is none.
     pub(super) door: Option<Arc<Door>>,
     pub(super) metrics: Arc<Metrics>,
+    /// Where this connection has come to.
+    pub(super) local: Option<SocketAddr>,
     /// Whether clients come by TLS.
     pub(super) secure: bool,
     /// How long a client may send nothing of a body.
@@ -94,9 +97,13 @@ impl Service {
             Route::Catalog => list::catalog(self.repositories, query).await,
             Route::Tags(name) => list::tags(self.repositories, name, query).await,
             Route::Manifest(name, version) => pull::manifest(self.repositories, name, version, wanted).await,
-            Route::Blob(name, digest) => pull::blob(self.repositories, name, digest, wanted).await,
+            Route::Blob(name, digest) => pull::blob(self.repositories, name, digest, (wanted, self.checks)).await,
             Route::Referrers(name, digest) => {
                 referrers::list(self.repositories, self.subjects, (name, digest), query).await
+            }
+            Route::Page => {
+                let host = own_host(&wanted.headers, self.local);
+                page::page(self.repositories, host, head).await
             }
             Route::Metrics => Ok(self.metrics()),
             Route::Token => Err(Refusal::no_such_endpoint()),
@@ -137,6 +144,12 @@ impl Service {
     }
 }
 
+/// What the client calls this server.
+fn own_host(headers: &HeaderMap, local: Option<SocketAddr>) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
+    host.map(str::to_owned).or_else(|| local.map(|local| local.to_string())).unwrap_or_default()
+}
+
 /// The methods of an endpoint.
 const fn allowed(route: &Route) -> &'static str {
     match route {
@@ -144,8 +157,12 @@ const fn allowed(route: &Route) -> &'static str {
         Route::Blob(..) => "GET, HEAD, DELETE",
         Route::Upload(_, None) => "POST",
         Route::Upload(_, Some(_)) => "GET, PATCH, PUT, DELETE",
-        Route::Base | Route::Metrics | Route::Token | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => {
-            "GET, HEAD"
-        }
+        Route::Page
+        | Route::Base
+        | Route::Metrics
+        | Route::Token
+        | Route::Catalog
+        | Route::Tags(_)
+        | Route::Referrers(..) => "GET, HEAD",
     }
 }

@@ -1,10 +1,11 @@
 //! A store as something to serve from: what its root holds at the moment of each request.
 
-use std::io::{Read, Seek as _, SeekFrom};
+use std::io::{Seek as _, SeekFrom};
 
 use bytes::Bytes;
 
-use super::repositories::Repositories;
+use super::repositories::{Opened, Repositories};
+use super::verified::Stamp;
 use crate::endpoint::Result;
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::store::{Store, StoreError};
@@ -45,10 +46,11 @@ impl Repositories for Store {
         Ok(if self.has_layer(name, digest)? { self.size(digest)? } else { None })
     }
 
-    fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
         let mut file = self.open_blob(digest)?;
         file.seek(SeekFrom::Start(offset))?;
-        Ok(Box::new(file))
+        let stamp = Some(Stamp::of(&file.metadata()?));
+        Ok(Opened { reader: Box::new(file), stamp })
     }
 
     fn store(&self) -> Option<&Store> {

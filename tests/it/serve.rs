@@ -6,6 +6,7 @@ mod guarded;
 mod kill;
 mod manage;
 mod mirror;
+mod page;
 mod push;
 mod secure;
 mod server;
@@ -303,7 +304,7 @@ fn paths_cannot_leave_the_repositories() {
     let serving = Serving::root(root.path());
     let digest = busybox_layer();
     for target in [
-        "/".to_owned(),
+        "//".to_owned(),
         "/secret".to_owned(),
         "//v2/_catalog".to_owned(),
         "/v2//base/busybox/manifests/1.35".to_owned(),

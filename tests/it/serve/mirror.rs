@@ -1,10 +1,14 @@
 //! Mirrors: an image is found under the name that a client has for it; and what is counted on the way.
 
+use fs_err as fs;
 use hod::serve::Options;
+use hod::store::Entry;
 use serde_json::json;
 
 use super::push::push_image;
 use super::serving::{Serving, code};
+use super::{busybox_layer, stored};
+use crate::support::fixtures;
 
 /// A store with images under names of every style, served for reading.
 fn mirror() -> (Serving, tempfile::TempDir) {
@@ -88,6 +92,35 @@ fn metrics_count_what_was_answered() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
+}
+
+#[test]
+fn a_blob_is_hashed_once_until_its_file_changes() {
+    let root = fixtures::copy();
+    let serving = Serving::root(root.path());
+    let digest = busybox_layer();
+    let hashed = || -> u64 {
+        let text = String::from_utf8(serving.get("/metrics").body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("hod_http_hashed_bytes_total "));
+        line.unwrap().parse().unwrap()
+    };
+    let target = format!("/v2/base/busybox/blobs/{digest}");
+    // The copy has just been made, and is hashed until it is old enough to be sure of.
+    let mut before = hashed();
+    loop {
+        assert_eq!(serving.get(&target).body, stored(&digest));
+        let now = hashed();
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    let path = Entry::Data(digest).under(root.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let damaged = serving.get(&target);
+    assert!(damaged.status == 500 || damaged.body.len() < stored(&digest).len());
 }
 
 #[test]

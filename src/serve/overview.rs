@@ -1,0 +1,151 @@
+//! What there is to be pulled, as people want to see it: images, platforms, sizes, what they share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read as _;
+
+use super::repositories::Repositories;
+use crate::endpoint::Result;
+use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platform, RepositoryName, Tag};
+
+/// How deep indexes are followed; real ones have one level, and some builders make two.
+const DEPTH: usize = 8;
+
+/// All images with a tag.
+pub(super) struct Overview {
+    pub(super) images: Vec<Image>,
+    /// The bytes of all images, each blob once.
+    pub(super) bytes: u64,
+    /// Tags of signatures and other attachments, which are not among the images.
+    pub(super) attachments: usize,
+}
+
+/// An image under one or more tags of a repository.
+pub(super) struct Image {
+    pub(super) name: RepositoryName,
+    pub(super) tags: Vec<Tag>,
+    pub(super) digest: Digest,
+    pub(super) platforms: Vec<String>,
+    /// What kind of artifact it is, if it is no image to be run.
+    pub(super) artifact: Option<String>,
+    /// The bytes that a pull of everything moves.
+    pub(super) bytes: u64,
+    /// How many of them other images need as well.
+    pub(super) shared: u64,
+    blobs: BTreeMap<Digest, u64>,
+    /// Whether parts of it are not here.
+    pub(super) partial: bool,
+}
+
+impl Overview {
+    /// Reads the manifests of everything. What cannot be read is left out; pulling it tells why.
+    pub(super) fn of(repositories: &dyn Repositories) -> Result<Self> {
+        let mut images = Vec::new();
+        let mut attachments = 0;
+        let mut names = repositories.names()?;
+        names.sort();
+        for name in names {
+            let mut roots: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
+            let mut order = Vec::new();
+            let mut tags = repositories.tags(&name)?.unwrap_or_default();
+            tags.sort();
+            for tag in tags {
+                if is_attachment(tag.as_str()) {
+                    attachments += 1;
+                } else if let Ok(Some(digest)) = repositories.tag(&name, &tag) {
+                    if !roots.contains_key(&digest) {
+                        order.push(digest);
+                    }
+                    roots.entry(digest).or_default().push(tag);
+                }
+            }
+            for digest in order {
+                images.push(Image::read(repositories, &name, digest, roots.remove(&digest).unwrap_or_default()));
+            }
+        }
+        let mut uses: HashMap<Digest, usize> = HashMap::new();
+        let mut all: BTreeMap<Digest, u64> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for image in &images {
+            // The same image in two repositories is one.
+            if seen.insert(image.digest) {
+                image.blobs.keys().for_each(|digest| *uses.entry(*digest).or_default() += 1);
+                all.extend(&image.blobs);
+            }
+        }
+        for image in &mut images {
+            let shared = image.blobs.iter().filter(|(digest, _)| uses.get(digest).is_some_and(|count| *count > 1));
+            image.shared = shared.map(|(_, size)| *size).sum();
+        }
+        Ok(Self { images, bytes: all.values().sum(), attachments })
+    }
+}
+
+impl Image {
+    fn read(repositories: &dyn Repositories, name: &RepositoryName, digest: Digest, tags: Vec<Tag>) -> Self {
+        let mut image = Self {
+            name: name.clone(),
+            tags,
+            digest,
+            platforms: Vec::new(),
+            artifact: None,
+            bytes: 0,
+            shared: 0,
+            blobs: BTreeMap::new(),
+            partial: false,
+        };
+        image.add(repositories, &digest, None, DEPTH);
+        image.bytes = image.blobs.values().sum();
+        image.platforms.sort();
+        image.platforms.dedup();
+        image
+    }
+
+    /// Adds a manifest and everything below it.
+    fn add(&mut self, repositories: &dyn Repositories, digest: &Digest, listed: Option<&Descriptor>, depth: usize) {
+        let bytes = repositories.manifest(&self.name, digest).ok().flatten();
+        let manifest = bytes.as_ref().and_then(|bytes| Manifest::parse(&MediaType::Other("".into()), bytes).ok());
+        let (Some(bytes), Some(manifest)) = (bytes, manifest) else {
+            self.partial = true;
+            return;
+        };
+        self.blobs.insert(*digest, bytes.len() as u64);
+        for blob in manifest.blobs() {
+            if repositories.blob(&self.name, &blob.digest).ok().flatten().is_some() {
+                self.blobs.insert(blob.digest, blob.size);
+            } else {
+                self.partial = true;
+            }
+        }
+        let platform = listed.and_then(|listed| listed.platform.as_ref()).map(ToString::to_string);
+        if let Some(config) = manifest.config() {
+            let platform = platform.or_else(|| platform_of(repositories, &self.name, config));
+            if listed.is_none() && !config.media_type.is_image_config() {
+                let kind = manifest.artifact_type.as_deref().unwrap_or(config.media_type.as_str());
+                self.artifact = Some(kind.to_owned());
+            }
+            self.platforms.extend(platform.filter(|platform| platform != "unknown/unknown"));
+        }
+        for child in manifest.children() {
+            if depth > 0 {
+                self.add(repositories, &child.digest, Some(child), depth - 1);
+            }
+        }
+    }
+}
+
+/// The platform of an image that no index lists.
+fn platform_of(repositories: &dyn Repositories, name: &RepositoryName, config: &Descriptor) -> Option<String> {
+    if !config.media_type.is_image_config() || config.size > MANIFEST_LIMIT {
+        return None;
+    }
+    repositories.blob(name, &config.digest).ok()??;
+    let mut bytes = Vec::new();
+    repositories.open(name, &config.digest, 0).ok()?.reader.take(MANIFEST_LIMIT).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice::<Platform>(&bytes).ok().map(|platform| platform.to_string())
+}
+
+/// Whether a tag belongs to another manifest: the referrers' tag, or cosign's.
+fn is_attachment(tag: &str) -> bool {
+    let Some(rest) = tag.strip_prefix("sha256-").or_else(|| tag.strip_prefix("sha512-")) else { return false };
+    rest.len() >= 64 && rest.bytes().take(64).all(|byte| byte.is_ascii_hexdigit())
+}
