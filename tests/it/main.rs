@@ -20,6 +20,7 @@
 mod architecture;
 mod bundle;
 mod carry;
+mod coming_from_skopeo;
 mod conformance;
 mod copy;
 mod credentials;
