@@ -7,6 +7,7 @@ use std::io;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 
@@ -15,9 +16,12 @@ pub use behind::WriteBehind;
 /// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
 /// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    /// Threads of this process may write the same file at the same time.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}.{}.tmp", std::process::id()));
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let temporary = directory.join(format!(".{name}.{}-{number}.tmp", std::process::id()));
     let write = || {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(content)?;
@@ -83,6 +87,19 @@ pub fn with_path(path: &Path, error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_may_write_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| write_atomically(&path, b"1").unwrap()));
+            }
+        });
+        assert_eq!(fs::read(&path).unwrap(), b"1");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn replaces_a_file_and_leaves_no_other() {

@@ -21,6 +21,7 @@ mod architecture;
 mod bundle;
 mod carry;
 mod cli;
+mod coming_from_skopeo;
 mod conformance;
 mod copy;
 mod credentials;
