@@ -26,6 +26,7 @@ mod credentials;
 mod faults;
 mod index;
 mod inspect;
+mod installer;
 mod kill;
 mod lock;
 mod one_pass;
