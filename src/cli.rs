@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod failure;
 mod go_json;
+mod installer;
 mod progress;
 mod report;
 mod template;

@@ -8,6 +8,7 @@ mod copy;
 mod images;
 mod images_at;
 mod index;
+mod installer;
 mod lock;
 mod registry;
 mod serve;
@@ -25,6 +26,7 @@ pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
+pub(super) use installer::InstallerArgs;
 pub(super) use lock::LockArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
@@ -183,6 +185,7 @@ pub(super) struct PullArgs {
     hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
     hod pack --store store -o release.tar --sign release.key\n  \
     hod pack --store store -o /media/stick/release.tar --volume-size fat32\n  \
+    hod pack --store store -o /media/stick/release.tar --with-installer --installer-binary hod-static\n  \
     hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
 pub(super) struct PackArgs {
     #[command(flatten)]
@@ -200,6 +203,8 @@ pub(super) struct PackArgs {
     pub(super) passphrase: PassphraseArgs,
     #[command(flatten)]
     pub(super) cut: CutArgs,
+    #[command(flatten)]
+    pub(super) installer: InstallerArgs,
 }
 
 /// `hod unpack`.

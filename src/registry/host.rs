@@ -34,6 +34,8 @@ pub(super) struct Host {
     pub(super) auth: Auth,
     /// Whether it lists referrers, once that is known.
     pub(super) lists_referrers: std::sync::OnceLock<bool>,
+    /// Held by who finds that out, so that not all ask at once.
+    pub(super) asking_for_referrers: tokio::sync::Mutex<()>,
     connection: OnceCell<Connection>,
 }
 
@@ -67,6 +69,7 @@ impl Host {
             shared,
             auth: Auth::default(),
             lists_referrers: std::sync::OnceLock::default(),
+            asking_for_referrers: tokio::sync::Mutex::default(),
             connection: OnceCell::new(),
         }
     }

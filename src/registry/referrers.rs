@@ -22,6 +22,10 @@ impl Repository {
     /// Only 404 says that it does not, and what one repository of a host says holds for all. Any other answer is an
     /// error: a signature that could not be asked for is not one that does not exist.
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let _first = match self.host.lists_referrers.get() {
+            Some(_) => None,
+            None => Some(self.host.asking_for_referrers.lock().await),
+        };
         if self.host.lists_referrers.get() == Some(&false) {
             return Ok(None);
         }

@@ -29,6 +29,7 @@ mod damage;
 mod faults;
 mod index;
 mod inspect;
+mod installer;
 mod kill;
 mod limits;
 mod lock;

@@ -13,8 +13,10 @@ use crate::bundle::{BundleError, Compression, Header, VolumeError, VolumeSize, V
 use crate::cli::args::PackArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::installer::{self, Installer, Summed};
 use crate::cli::report;
 use crate::observe::{Observer, Stop};
+use crate::oci::Digest;
 use crate::pipeline::contents::Held;
 use crate::pipeline::pack::{self, PackError};
 use crate::store::{Store, StoreError};
@@ -26,26 +28,32 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         return Err(Failure::new(Kind::Failed, format!("{} has no images to pack", args.store.display())));
     }
     let header = pack::header(&images, source_date_epoch()?).map_err(failure)?;
-    let signature = match &args.sign {
-        Some(path) => {
-            let key = trust::signing_key(path, &args.passphrase).await?;
-            Some(key.sign(&header).map_err(|error| Failure::of(Kind::Failed, error))?)
-        }
+    let binary = installer_binary(&args)?;
+    let key = match &args.sign {
+        Some(path) => Some(trust::signing_key(path, &args.passphrase).await?),
         None => None,
     };
+    let signature = key.as_ref().map(|key| key.sign(&header)).transpose();
+    let signature = signature.map_err(|error| Failure::of(Kind::Failed, error))?;
     let count = images.len();
     let job = Job {
         store,
         images,
         header: header.clone(),
         signature,
+        summed: binary.is_some(),
         compression: compression(&args.output)?,
         output: args.output.clone(),
         volumes: args.cut.volume_size,
         observer: context.observer(),
         stop: context.stop.clone(),
     };
-    let (written, volumes) = input::blocking(move || job.run()).await?;
+    let Done { written, volumes, sum } = input::blocking(move || job.run()).await?;
+    if let Some(binary) = binary {
+        let sums = installer::bundle_sums(&args.output, sum, volumes.as_ref().map(|volumes| &*volumes.sums))?;
+        let installer = Installer { bundle: &args.output, header: &header, sums, key: key.as_ref() };
+        installer.write(&binary)?;
+    }
     let document = json!({
         "bundle": written.id,
         "file": args.output,
@@ -88,6 +96,20 @@ pub(super) fn source_date_epoch() -> Result<u64, Failure> {
     }
 }
 
+/// The program that goes beside the bundle, where that was asked for. It is looked at before the work begins.
+fn installer_binary(args: &PackArgs) -> Result<Option<Vec<u8>>, Failure> {
+    if !args.installer.with_installer {
+        return Ok(None);
+    }
+    if args.output == Path::new("-") {
+        return Err(Failure::new(
+            Kind::Usage,
+            "--with-installer needs a file: there is nothing beside standard output",
+        ));
+    }
+    installer::static_binary(args.installer.installer_binary.as_deref()).map(Some)
+}
+
 fn compression(output: &Path) -> Result<Compression, Failure> {
     let name = output.to_string_lossy();
     if name == "-" || name.ends_with(".tar") {
@@ -119,6 +141,8 @@ struct Job {
     images: Vec<Held>,
     header: Header,
     signature: Option<Vec<u8>>,
+    /// Whether the sum of the file is wanted.
+    summed: bool,
     compression: Compression,
     output: PathBuf,
     volumes: Option<VolumeSize>,
@@ -126,15 +150,23 @@ struct Job {
     stop: Stop,
 }
 
+/// What was written.
+struct Done {
+    written: Written,
+    volumes: Option<CutVolumes>,
+    /// The SHA-256 of the file, where it was wanted.
+    sum: Option<Digest>,
+}
+
 impl Job {
-    fn run(self) -> Result<(Written, Option<CutVolumes>), Failure> {
+    fn run(self) -> Result<Done, Failure> {
         if let Some(size) = self.volumes {
             return self.write_volumes(size);
         }
-        self.run_whole().map(|written| (written, None))
+        self.run_whole().map(|(written, sum)| Done { written, volumes: None, sum })
     }
 
-    fn write_volumes(&self, size: VolumeSize) -> Result<(Written, Option<CutVolumes>), Failure> {
+    fn write_volumes(&self, size: VolumeSize) -> Result<Done, Failure> {
         if self.output == Path::new("-") {
             return Err(Failure::new(Kind::Usage, "--volume-size needs a file: standard output is one stream"));
         }
@@ -150,14 +182,14 @@ impl Job {
             error => Failure::of(Kind::Failed, error),
         };
         let (volumes, written) = self.write(VolumeWriter::new(&self.output, size).map_err(failed)?)?;
-        Ok((written, Some(volumes.finish().map_err(failed)?)))
+        Ok(Done { written, volumes: Some(volumes.finish().map_err(failed)?), sum: None })
     }
 
-    fn run_whole(self) -> Result<Written, Failure> {
+    fn run_whole(self) -> Result<(Written, Option<Digest>), Failure> {
         if self.output == Path::new("-") {
             let (mut out, written) = self.write(std::io::stdout())?;
             out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
-            return Ok(written);
+            return Ok((written, None));
         }
         let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = self.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -172,13 +204,25 @@ impl Job {
     }
 
     /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.
-    fn write_file(&self, file: fs_err::File, partial: &Path, folder: &Path) -> Result<Written, Failure> {
+    fn write_file(
+        &self,
+        file: fs_err::File,
+        partial: &Path,
+        folder: &Path,
+    ) -> Result<(Written, Option<Digest>), Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
-        let (file, written) = self.write(file)?;
+        let (file, written, sum) = if self.summed {
+            let (summed, written) = self.write(Summed::new(file))?;
+            let (file, sum) = summed.finish();
+            (file, written, Some(sum))
+        } else {
+            let (file, written) = self.write(file)?;
+            (file, written, None)
+        };
         file.sync_all().map_err(failed)?;
         fs_err::rename(partial, &self.output).map_err(failed)?;
         crate::fs::sync_directory(folder).map_err(failed)?;
-        Ok(written)
+        Ok((written, sum))
     }
 
     fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {
