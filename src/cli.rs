@@ -76,6 +76,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Serve(args) => commands::serve::run(context, args).await,
         Command::Verify(args) => commands::verify::run(context, args).await,
         Command::Ls(args) => commands::ls::run(context, args).await,
+        Command::Inventory(args) => commands::inventory::run(context, args).await,
+        Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Keygen(args) => commands::keygen::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args).await,
         Command::Copy(args) => commands::copy::run(context, args).await,

@@ -9,15 +9,19 @@
 //! Steps report to an observer, return receipts, and never print.
 
 pub mod attached;
+pub mod base;
 pub mod bundle;
+pub mod catalog;
 pub mod contents;
 pub mod copy_image;
 pub mod copy_list;
+pub mod diff;
 pub mod fetch;
 pub mod finding;
 pub mod index;
 pub mod index_policy;
 pub mod inspect;
+pub mod inventory;
 pub mod list;
 pub mod listing;
 pub mod lock;
@@ -25,6 +29,7 @@ pub mod open;
 pub mod pack;
 pub mod push;
 mod push_referrers;
+pub mod push_base;
 pub mod push_stream;
 pub mod resolve;
 pub mod select;

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod copy;
+mod delta;
 mod images;
 mod images_at;
 mod index;
@@ -22,6 +23,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
+pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
@@ -119,6 +121,10 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// List the images of a store or bundle
     Ls(LsArgs),
+    /// List what a store, bundle or registry has, for pack --have at the other side of the gap
+    Inventory(InventoryArgs),
+    /// Tell what differs between two stores, bundles, inventories or locks
+    Diff(DiffArgs),
     /// Make a pair of keys for signing bundles
     Keygen(KeygenArgs),
     /// Sign a bundle that is there already
@@ -182,6 +188,7 @@ pub(super) struct PullArgs {
     hod pack --store store -o release.tar\n  \
     hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
     hod pack --store store -o release.tar --sign release.key\n  \
+    hod pack --store store --have site.json -o update.tar        what the site does not have yet\n  \
     hod pack --store store -o /media/stick/release.tar --volume-size fat32\n  \
     hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
 pub(super) struct PackArgs {
@@ -198,6 +205,8 @@ pub(super) struct PackArgs {
     pub(super) sign: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
+    #[command(flatten)]
+    pub(super) have: HaveArgs,
     #[command(flatten)]
     pub(super) cut: CutArgs,
 }

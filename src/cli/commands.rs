@@ -3,8 +3,10 @@
 pub(super) mod bundle;
 pub(super) mod copy;
 pub(super) mod delete;
+pub(super) mod diff;
 pub(super) mod index;
 pub(super) mod inspect;
+pub(super) mod inventory;
 pub(super) mod keygen;
 pub(super) mod list_tags;
 pub(super) mod lock;
@@ -20,6 +22,7 @@ pub(super) mod sign;
 pub(super) mod unpack;
 pub(super) mod verify;
 
+mod holding;
 mod input;
 mod media;
 mod registries;

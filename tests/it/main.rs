@@ -23,6 +23,7 @@ mod carry;
 mod conformance;
 mod copy;
 mod credentials;
+mod delta;
 mod faults;
 mod index;
 mod inspect;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{input, trust};
+use super::{holding, input, trust};
 use crate::bundle::volumes::{CutVolumes, VOLUMES_LIMIT};
 use crate::bundle::{BundleError, Compression, Header, VolumeError, VolumeSize, VolumeWriter, Written};
 use crate::cli::args::PackArgs;
@@ -25,7 +25,12 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
     if images.is_empty() {
         return Err(Failure::new(Kind::Failed, format!("{} has no images to pack", args.store.display())));
     }
-    let header = pack::header(&images, source_date_epoch()?).map_err(failure)?;
+    let base = input::blocking({
+        let (have, near) = (args.have.have.clone(), store.clone());
+        move || holding::base(&have, &near)
+    })
+    .await?;
+    let header = pack::delta(&images, source_date_epoch()?, &base).map_err(failure)?;
     let signature = match &args.sign {
         Some(path) => {
             let key = trust::signing_key(path, &args.passphrase).await?;
@@ -34,6 +39,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         None => None,
     };
     let count = images.len();
+    let left_out: u64 = header.requires().iter().map(|content| content.size).sum();
     let job = Job {
         store,
         images,
@@ -53,6 +59,8 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         "sums": volumes.as_ref().map(|volumes| &volumes.sums),
         "bytes": written.bytes,
         "images": count,
+        "requires": header.requires().len(),
+        "bytesLeftOut": left_out,
         "blobs": header.blobs().len(),
         "seconds": context.begun.elapsed().as_secs_f64(),
     });
@@ -65,6 +73,10 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
             report::bytes(written.bytes),
             report::time(context.begun.elapsed()),
         ));
+        if !header.requires().is_empty() {
+            let requires = report::count(header.requires().len(), "content");
+            context.summary(&format!("{requires} of {} left out, which the target must have", report::bytes(left_out)));
+        }
     } else {
         context.result(&document, "")?;
     }
