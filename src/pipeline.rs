@@ -27,6 +27,7 @@ pub mod listing;
 pub mod lock;
 pub mod open;
 pub mod pack;
+pub mod plan;
 pub mod push;
 mod push_referrers;
 pub mod push_base;
