@@ -68,6 +68,7 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
 
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Plan(args) => commands::plan::run(context, args).await,
         Command::Pull(args) => commands::pull::run(context, args).await,
         Command::Lock(args) => commands::lock::run(context, args).await,
         Command::Pack(args) => commands::pack::run(context, args).await,
@@ -77,6 +78,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Serve(args) => commands::serve::run(context, args).await,
         Command::Verify(args) => commands::verify::run(context, args).await,
         Command::Ls(args) => commands::ls::run(context, args).await,
+        Command::Inventory(args) => commands::inventory::run(context, args).await,
+        Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Keygen(args) => commands::keygen::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args).await,
         Command::Copy(args) => commands::copy::run(context, args).await,

@@ -9,21 +9,27 @@
 //! Steps report to an observer, return receipts, and never print.
 
 pub mod attached;
+pub mod base;
 pub mod bundle;
+pub mod catalog;
 pub mod contents;
 pub mod copy_image;
 pub mod copy_list;
+pub mod diff;
 pub mod fetch;
 pub mod finding;
 pub mod index;
 pub mod index_policy;
 pub mod inspect;
+pub mod inventory;
 pub mod list;
 pub mod listing;
 pub mod lock;
 pub mod open;
 pub mod pack;
+pub mod plan;
 pub mod push;
+pub mod push_base;
 mod push_referrers;
 pub mod push_stream;
 pub mod resolve;

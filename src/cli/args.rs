@@ -5,11 +5,13 @@
 
 mod bundle;
 mod copy;
+mod delta;
 mod images;
 mod images_at;
 mod index;
 mod installer;
 mod lock;
+mod plan;
 mod registry;
 mod serve;
 mod sides;
@@ -23,11 +25,13 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
+pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use installer::InstallerArgs;
 pub(super) use lock::LockArgs;
+pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
@@ -107,6 +111,8 @@ pub(super) enum Command {
     Pull(PullArgs),
     /// Write a list with the digests of its images, and say what has moved
     Lock(LockArgs),
+    /// Tell what a pull or pack would take: bytes by image, bundle size, volumes, free space
+    Plan(PlanArgs),
     /// Write a bundle of the images of a store
     Pack(PackArgs),
     /// Fetch images straight into a bundle, without a store
@@ -121,6 +127,10 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// List the images of a store or bundle
     Ls(LsArgs),
+    /// List what a store, bundle or registry has, for pack --have at the other side of the gap
+    Inventory(InventoryArgs),
+    /// Tell what differs between two stores, bundles, inventories or locks
+    Diff(DiffArgs),
     /// Make a pair of keys for signing bundles
     Keygen(KeygenArgs),
     /// Sign a bundle that is there already
@@ -172,6 +182,9 @@ pub(super) struct PullArgs {
     /// Go on when an image fails; this is the default
     #[arg(long, conflicts_with = "fail_fast")]
     pub(super) keep_going: bool,
+    /// Tell what would be fetched, as hod plan does, and write nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]
@@ -184,6 +197,7 @@ pub(super) struct PullArgs {
     hod pack --store store -o release.tar\n  \
     hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
     hod pack --store store -o release.tar --sign release.key\n  \
+    hod pack --store store --have site.json -o update.tar        what the site does not have yet\n  \
     hod pack --store store -o /media/stick/release.tar --volume-size fat32\n  \
     hod pack --store store -o /media/stick/release.tar --with-installer --installer-binary hod-static\n  \
     hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
@@ -201,6 +215,11 @@ pub(super) struct PackArgs {
     pub(super) sign: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
+    /// Tell how large the bundle would be, as hod plan does, and write nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) have: HaveArgs,
     #[command(flatten)]
     pub(super) cut: CutArgs,
     #[command(flatten)]

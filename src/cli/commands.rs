@@ -3,8 +3,10 @@
 pub(super) mod bundle;
 pub(super) mod copy;
 pub(super) mod delete;
+pub(super) mod diff;
 pub(super) mod index;
 pub(super) mod inspect;
+pub(super) mod inventory;
 pub(super) mod keygen;
 pub(super) mod list_tags;
 pub(super) mod lock;
@@ -12,6 +14,7 @@ pub(super) mod login;
 pub(super) mod ls;
 pub(super) mod manifest_digest;
 pub(super) mod pack;
+pub(super) mod plan;
 pub(super) mod pull;
 pub(super) mod push;
 pub(super) mod serve;
@@ -20,6 +23,7 @@ pub(super) mod sign;
 pub(super) mod unpack;
 pub(super) mod verify;
 
+mod holding;
 mod input;
 mod media;
 mod registries;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 
+use super::base::Base;
 use super::contents::Held;
 use crate::bundle::{BundleError, Compression, Content, Contents, Header, HeaderError, Image, Writer, Written};
 use crate::fs::WriteBehind;
@@ -51,6 +52,11 @@ pub enum PackError {
 
 /// The header of a bundle of these images, in their order. `mtime` is in seconds since 1970.
 pub fn header(images: &[Held], mtime: u64) -> Result<Header, PackError> {
+    delta(images, mtime, &Base::default())
+}
+
+/// The header of a delta: a bundle that leaves out the configs and layers that its target has.
+pub fn delta(images: &[Held], mtime: u64, base: &Base) -> Result<Header, PackError> {
     let mut contents = Contents { mtime, ..Contents::default() };
     let mut repositories: BTreeMap<&RepositoryName, Links> = BTreeMap::new();
     let (mut first, mut layers) = (Vec::new(), Vec::new());
@@ -66,13 +72,15 @@ pub fn header(images: &[Held], mtime: u64) -> Result<Header, PackError> {
             list.push((blob.digest, blob.size));
         }
     }
-    let mut positions = HashMap::new();
-    for (digest, size) in first.into_iter().chain(layers) {
-        positions.entry(digest).or_insert_with(|| {
-            contents.blobs.push(Content { digest, size });
-            contents.blobs.len() - 1
-        });
+    let manifests: HashSet<Digest> = repositories.values().flat_map(|links| links.revisions.iter().copied()).collect();
+    let mut seen = HashSet::new();
+    for (digest, size) in first.into_iter().chain(layers).filter(|(digest, _)| seen.insert(*digest)) {
+        let is_there = !manifests.contains(&digest) && base.holds(&digest, size);
+        let list = if is_there { &mut contents.requires } else { &mut contents.blobs };
+        list.push(Content { digest, size });
     }
+    let all = contents.blobs.iter().chain(&contents.requires);
+    let positions = all.enumerate().map(|(position, content)| (content.digest, position)).collect();
     let mut seen = HashSet::new();
     let images = images.iter().filter(|held| seen.insert((&held.name, held.graph.root.descriptor.digest)));
     contents.images = images.map(|held| image(held, &positions)).collect();

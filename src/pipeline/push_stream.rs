@@ -21,6 +21,7 @@ use super::attached::with_attached;
 use super::contents::{ContentsReader, Held, Holdings};
 use super::list::ImageList;
 use super::push::{Outbound, PushOptions, PushReceipt, push};
+use super::push_base::{BaseError, find_base};
 use super::resolve::ResolveOptions;
 use super::select::{Unmatched, select};
 use crate::bundle::{BundleError, BundleReader, Header, Trust, TrustError};
@@ -58,6 +59,9 @@ pub enum StreamError {
         #[source]
         source: CopyError,
     },
+    /// What it builds on.
+    #[error(transparent)]
+    Base(#[from] BaseError),
     /// A name that is too long below the destination's path.
     #[error("an image has no valid name at the destination")]
     Name(#[from] NameError),
@@ -194,6 +198,8 @@ impl State<'_> {
             Piece::Header(header) => {
                 let bytes = header.blobs().iter().map(|blob| blob.size).sum();
                 self.engine.observer().on(&Event::Step { name: "push", images: header.images().len(), bytes });
+                let found = find_base(self.engine, self.registries, &header, None, self.options).await?;
+                self.homes.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
                 self.header = Some(header);
             }
             Piece::Manifest(digest, bytes) => {

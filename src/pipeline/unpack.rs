@@ -4,11 +4,13 @@
 //! The root may be in use. Until the last byte of the bundle has been found right nothing of it is
 //! visible; afterwards all of it is.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::bundle::{BundleError, BundleReader, Content, Header};
+use super::base::{Lacking, lacking};
+use crate::bundle::{BundleError, BundleReader, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, is_referrers_tag};
@@ -67,12 +69,12 @@ pub enum UnpackError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bundle builds on content that is not there.
-    #[error("the bundle builds on {} contents that are not in {}", missing.len(), root.display())]
+    #[error("the bundle builds on {} that {} does not have", super::count(lacking.len(), "content"), root.display())]
     Required {
         /// The root.
         root: PathBuf,
         /// What is missing.
-        missing: Vec<Content>,
+        lacking: Vec<Lacking>,
     },
     /// It would not fit.
     #[error("the bundle needs {needed} more bytes at {}, where {free} are free", root.display())]
@@ -169,6 +171,8 @@ pub fn unpack(
             links
         })
         .collect();
+    // A garbage collection may have taken some of it away in the meantime.
+    check_required(&header, store)?;
     let links = merge_indexes(store, links)?;
     store.commit(&links)?;
     let tags = tags.into_iter().map(|(name, tag, digest, change)| {
@@ -246,16 +250,16 @@ fn refuse_moves(tags: &Tags, store: &Store) -> Result<(), UnpackError> {
 }
 
 fn check_required(header: &Header, store: &Store) -> Result<(), UnpackError> {
-    let mut missing = Vec::new();
+    let mut missing = BTreeSet::new();
     for content in header.requires() {
         if !store.has(&content.digest, content.size)? {
-            missing.push(*content);
+            missing.insert(content.digest);
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-    Err(UnpackError::Required { root: store.root().to_owned(), missing })
+    Err(UnpackError::Required { root: store.root().to_owned(), lacking: lacking(header, &missing) })
 }
 
 fn check_space(header: &Header, store: &Store) -> Result<(), UnpackError> {

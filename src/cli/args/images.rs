@@ -8,7 +8,7 @@ use crate::oci::Platforms;
 use crate::pipeline::resolve::{DefaultRegistry, NameStyle};
 
 /// Which images, from arguments and lists.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Images")]
 pub(in crate::cli) struct ImageArgs {
     /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5

@@ -10,6 +10,7 @@ use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::{report, terminal};
 use crate::oci::{Platform, Platforms};
 use crate::pipeline::attached::{belongs_to_another, with_attached};
+use crate::pipeline::base::Lacking;
 use crate::pipeline::contents::{ContentsReader, Held, Holdings};
 use crate::pipeline::list::{ImageList, ListError, ListReader};
 use crate::pipeline::resolve::ResolveOptions;
@@ -130,6 +131,15 @@ pub(super) fn bundle_failure(path: &Path, error: BundleError) -> Failure {
         return failure.hint("the bundle was damaged on its way: copy it again, and check it there with hod verify");
     }
     failure
+}
+
+/// The failure of a delta whose base is not there, with every content that is missing.
+pub(super) fn base_failure(failure: Failure, lacking: &[Lacking]) -> Failure {
+    let line = |Lacking { content, images }: &Lacking| {
+        format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
+    };
+    let failure = lacking.iter().map(line).fold(failure, Failure::hint);
+    failure.hint("nothing was written; bring the bundle that this one builds on first, or pack without --have")
 }
 
 /// Runs work that blocks on a thread for such work.

@@ -1,11 +1,10 @@
 //! `hod ls`: the images of a store or bundle, with what they share.
 
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use super::input::{self, Target};
-use crate::bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle};
+use super::media;
+use crate::bundle::BundleReader;
 use crate::cli::args::LsArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
@@ -22,10 +21,7 @@ pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitC
             let images = images.map_err(Failure::of_contents)?;
             Ok(Listing::of_images(&images))
         }
-        Target::Bundle(path) => {
-            let bundle = header(&path).map_err(|error| input::bundle_failure(&path, error))?;
-            Ok(Listing::of_header(&bundle))
-        }
+        Target::Bundle(path) => Ok(Listing::of_header(&*media::header(&path, &[])?)),
         Target::Stream => {
             let reader = BundleReader::new(std::io::stdin());
             let reader = reader.map_err(|error| input::bundle_failure("-".as_ref(), error))?;
@@ -35,14 +31,6 @@ pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitC
     .await?;
     context.result(&listing, &text(&listing))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The header of a bundle; of volumes, those that hold it are enough.
-fn header(path: &Path) -> Result<Arc<Header>, BundleError> {
-    match BundleFiles::find(path, &[])? {
-        BundleFiles::One(path) => Ok(OpenBundle::open(&path)?.header().clone()),
-        volumes @ BundleFiles::Volumes(_) => Ok(BundleReader::new(volumes.read(None)?)?.header().clone()),
-    }
 }
 
 fn text(listing: &Listing) -> String {

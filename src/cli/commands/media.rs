@@ -2,10 +2,11 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::input;
 use crate::bundle::volumes::{Answer, Ask};
-use crate::bundle::{BundleError, BundleFiles, OpenBundle, VolumeError};
+use crate::bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle, VolumeError};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 
@@ -17,6 +18,15 @@ pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Fai
 /// Opens a bundle for reading in any order.
 pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<OpenBundle, Failure> {
     files(path, folders)?.open().map_err(|error| input::bundle_failure(path, error))
+}
+
+/// The header of a bundle; of volumes, those that hold it are enough.
+pub(super) fn header(path: &Path, folders: &[PathBuf]) -> Result<Arc<Header>, Failure> {
+    let read = |files: BundleFiles| match files {
+        BundleFiles::One(_) => Ok(files.open()?.header().clone()),
+        BundleFiles::Volumes(_) => Ok(BundleReader::new(files.read(None)?)?.header().clone()),
+    };
+    read(files(path, folders)?).map_err(|error| input::bundle_failure(path, error))
 }
 
 /// Reads a bundle from its beginning, `-` being standard input. On a terminal the user is asked for media.

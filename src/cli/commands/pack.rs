@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{input, trust};
+use super::{holding, input, trust};
 use crate::bundle::volumes::{CutVolumes, VOLUMES_LIMIT};
 use crate::bundle::{BundleError, Compression, Header, VolumeError, VolumeSize, VolumeWriter, Written};
 use crate::cli::args::PackArgs;
@@ -22,12 +22,20 @@ use crate::pipeline::pack::{self, PackError};
 use crate::store::{Store, StoreError};
 
 pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<ExitCode, Failure> {
+    if args.dry_run {
+        return super::plan::pack(context, &args).await;
+    }
     let store = input::store(&args.store)?;
     let images = input::chosen(context, &store, &args.images).await?;
     if images.is_empty() {
         return Err(Failure::new(Kind::Failed, format!("{} has no images to pack", args.store.display())));
     }
-    let header = pack::header(&images, source_date_epoch()?).map_err(failure)?;
+    let base = input::blocking({
+        let (have, near) = (args.have.have.clone(), store.clone());
+        move || holding::base(&have, &near)
+    })
+    .await?;
+    let header = pack::delta(&images, source_date_epoch()?, &base).map_err(failure)?;
     let binary = installer_binary(&args)?;
     let key = match &args.sign {
         Some(path) => Some(trust::signing_key(path, &args.passphrase).await?),
@@ -36,6 +44,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
     let signature = key.as_ref().map(|key| key.sign(&header)).transpose();
     let signature = signature.map_err(|error| Failure::of(Kind::Failed, error))?;
     let count = images.len();
+    let left_out: u64 = header.requires().iter().map(|content| content.size).sum();
     let job = Job {
         store,
         images,
@@ -61,6 +70,8 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         "sums": volumes.as_ref().map(|volumes| &volumes.sums),
         "bytes": written.bytes,
         "images": count,
+        "requires": header.requires().len(),
+        "bytesLeftOut": left_out,
         "blobs": header.blobs().len(),
         "seconds": context.begun.elapsed().as_secs_f64(),
     });
@@ -73,6 +84,10 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
             report::bytes(written.bytes),
             report::time(context.begun.elapsed()),
         ));
+        if !header.requires().is_empty() {
+            let requires = report::count(header.requires().len(), "content");
+            context.summary(&format!("{requires} of {} left out, which the target must have", report::bytes(left_out)));
+        }
     } else {
         context.result(&document, "")?;
     }
@@ -110,7 +125,7 @@ fn installer_binary(args: &PackArgs) -> Result<Option<Vec<u8>>, Failure> {
     installer::static_binary(args.installer.installer_binary.as_deref()).map(Some)
 }
 
-fn compression(output: &Path) -> Result<Compression, Failure> {
+pub(super) fn compression(output: &Path) -> Result<Compression, Failure> {
     let name = output.to_string_lossy();
     if name == "-" || name.ends_with(".tar") {
         Ok(Compression::None)

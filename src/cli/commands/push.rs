@@ -1,5 +1,6 @@
 //! `hod push`: the images of a store or bundle into a registry.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Source};
+use crate::oci::Digest;
 use crate::pipeline::contents::Held;
 use crate::pipeline::index_policy::IndexPolicy;
 use crate::pipeline::push::{Destination, Outbound, PushOptions, PushReceipt, push};
+use crate::pipeline::push_base::{BaseError, Completed, find_base};
 use crate::pipeline::push_stream::{StreamError, push_stream};
 use crate::registry::Registries;
 
@@ -31,7 +34,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
     let receipt = if let Some(input) = sequential(context, &args, &target)? {
         stream(context, &args, input, &engine, &registries, &options).await?
     } else {
-        let images = outbound(context, &args, target).await?;
+        let images = outbound(context, &args, target, (&engine, &registries, &options)).await?;
         push(&engine, &registries, images, &options).await
     };
     report_push(context, &receipt)?;
@@ -49,7 +52,12 @@ const fn policy(arg: IndexArg) -> IndexPolicy {
 }
 
 /// The images to push, with where each is read from.
-async fn outbound(context: &Context, args: &PushArgs, target: Target) -> Result<Vec<Outbound>, Failure> {
+async fn outbound(
+    context: &Context,
+    args: &PushArgs,
+    target: Target,
+    (engine, registries, options): (&Engine, &Registries, &PushOptions),
+) -> Result<Vec<Outbound>, Failure> {
     match target {
         Target::Store(store) => {
             let images = input::chosen(context, &store, &args.images).await?;
@@ -63,10 +71,27 @@ async fn outbound(context: &Context, args: &PushArgs, target: Target) -> Result<
             let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
             trust::say(context, signed.as_ref());
             let images = input::chosen(context, &bundle, &args.images).await?;
-            let source = |held: &Held| -> Arc<dyn Source> { Arc::new(bundle.source(&label, &held.name.repository)) };
+            let needed: BTreeSet<Digest> =
+                images.iter().flat_map(|held| held.graph.blobs()).map(|blob| blob.digest).collect();
+            let homes = find_base(engine, registries, bundle.header(), Some(&needed), options).await;
+            let homes = Arc::new(homes.map_err(base_failure)?);
+            let source = |held: &Held| -> Arc<dyn Source> {
+                let source = Arc::new(bundle.source(&label, &held.name.repository));
+                if homes.is_empty() { source } else { Arc::new(Completed::new(source, homes.clone())) }
+            };
             Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
         }
         Target::Stream => Ok(Vec::new()),
+    }
+}
+
+fn base_failure(error: BaseError) -> Failure {
+    match error {
+        BaseError::Required { ref lacking, .. } => {
+            let lacking = lacking.clone();
+            input::base_failure(Failure::of(Kind::Required, error), &lacking)
+        }
+        error => Failure::of(Kind::Failed, error),
     }
 }
 
@@ -101,6 +126,7 @@ async fn stream(
     pushed.map_err(|error| match error {
         StreamError::Trust(error) => trust::refused(&args.source, error),
         StreamError::Bundle(error) => input::bundle_failure(&args.source, error),
+        StreamError::Base(error) => base_failure(error),
         StreamError::Stopped => Failure::interrupted(),
         StreamError::Unmatched(unmatched) => input::unmatched(context, &unmatched),
         error => Failure::of(Kind::Failed, error),

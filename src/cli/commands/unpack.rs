@@ -89,9 +89,9 @@ fn failure(bundle: &Path, error: UnpackError) -> Failure {
     match error {
         UnpackError::Bundle(error) => input::bundle_failure(bundle, error),
         UnpackError::Stopped => Failure::interrupted(),
-        UnpackError::Required { ref missing, .. } => {
-            let list: Vec<String> = missing.iter().map(|content| content.digest.to_string()).collect();
-            Failure::of(Kind::Required, error).hint(format!("nothing was written; missing: {}", list.join(", ")))
+        UnpackError::Required { ref lacking, .. } => {
+            let lacking = lacking.clone();
+            input::base_failure(Failure::of(Kind::Required, error), &lacking)
         }
         UnpackError::Full { needed, free, .. } => Failure::of(Kind::Failed, error)
             .hint(format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))),

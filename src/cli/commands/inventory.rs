@@ -1,0 +1,71 @@
+//! `hod inventory`: the file that says at the near side what the far side has.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::input::{self, Target};
+use super::{holding, media};
+use crate::cli::args::InventoryArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::{report, terminal};
+use crate::pipeline::catalog::catalog;
+use crate::pipeline::inventory::Inventory;
+use crate::pipeline::push::Destination;
+
+pub(in crate::cli) async fn run(context: &Context, args: InventoryArgs) -> Result<ExitCode, Failure> {
+    let inventory = if args.place.starts_with("docker://") {
+        of_registry(context, &args).await?
+    } else {
+        let (place, minimal) = (args.place.clone(), args.minimal);
+        input::blocking(move || of_place(Path::new(&place), minimal)).await?
+    };
+    let json = inventory.to_json();
+    match &args.output {
+        Some(path) => {
+            crate::fs::write_atomically(path, &json).map_err(|error| Failure::of(Kind::Failed, error))?;
+            context.summary(&format!(
+                "{} in {}: {}",
+                summary(&inventory),
+                path.display(),
+                report::bytes(json.len() as u64)
+            ));
+        }
+        None => terminal::data(&json).map_err(Failure::output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn of_registry(context: &Context, args: &InventoryArgs) -> Result<Inventory, Failure> {
+    let place: Destination = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let registries = context.registries(&args.registry)?;
+    let images = catalog(&registries, &place).await.map_err(|error| Failure::of(Kind::Failed, error))?;
+    // A registry takes no manifest before it has what that names.
+    let there = |_: &_, _| Ok::<_, std::convert::Infallible>(true);
+    let inventory =
+        if args.minimal { Inventory::minimal(&images, there) } else { Inventory::of_images(&images, there) };
+    inventory.map_err(|never| match never {})
+}
+
+fn of_place(place: &Path, minimal: bool) -> Result<Inventory, Failure> {
+    match input::target(place)? {
+        Target::Store(store) => holding::of_store(&store, minimal),
+        Target::Bundle(_) if minimal => Err(Failure::new(
+            Kind::Usage,
+            "a bundle has no minimal inventory: its list is small; give the bundle to --have",
+        )),
+        Target::Bundle(path) => Ok(Inventory::of_header(&*media::header(&path, &[])?)),
+        Target::Stream => Err(Failure::new(Kind::Usage, "standard input has no inventory: name a store or bundle")),
+    }
+}
+
+fn summary(inventory: &Inventory) -> String {
+    match inventory {
+        Inventory::Full { images, contents } => {
+            let bytes = contents.iter().map(|content| content.size).sum();
+            let (images, contents) = (report::count(images.len(), "image"), report::count(contents.len(), "content"));
+            format!("{images} with {contents} of {}", report::bytes(bytes))
+        }
+        Inventory::Minimal { complete, alone } => report::count(complete.len() + alone.len(), "manifest"),
+    }
+}
