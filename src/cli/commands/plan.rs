@@ -78,9 +78,10 @@ async fn plan_pull(
     let described: Vec<Result<Held, _>> = described.buffered(engine.limits().lookups).collect().await;
     let images: Vec<Held> =
         described.into_iter().collect::<Result<_, _>>().map_err(|error| Failure::of(Kind::Failed, error))?;
-    let plan = match images.is_empty() {
-        true => Plan::default(),
-        false => input::blocking(move || make(&images, store.as_ref(), &wanted, true, None)).await?,
+    let plan = if images.is_empty() {
+        Plan::default()
+    } else {
+        input::blocking(move || make(&images, store.as_ref(), &wanted, true, None)).await?
     };
     finish(context, &plan, &resolution.failed)
 }
