@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::hod::hod;
 use crate::support::skopeo::{self, skopeo};
-use crate::support::{fixtures, tree};
+use crate::support::{fixtures, images, tree};
 
 /// `oci:` of the fixtures, with a name.
 fn fixture(name: &str) -> String {
@@ -340,4 +340,43 @@ fn nonsense_is_refused_before_anything_is_done() {
             assert!(output.stderr.contains(says), "{source} {destination}: {}", output.stderr);
         }
     }
+}
+
+#[test]
+fn a_killed_copy_goes_on_where_it_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let image = images::write_big_root(root.path(), "big:1", 300_000_000);
+    let registry = DockerRegistry::over(root.path());
+    let from = format!("docker://{}/big:1", registry.host());
+    let folder = tempfile::tempdir().unwrap();
+    for (transport, rest, named_by) in [("dir", "d", "manifest.json"), ("oci", "l", "index.json")] {
+        let place = folder.path().join(rest);
+        let to = format!("{transport}:{}", place.display());
+        let blobs = if transport == "oci" { place.join("blobs") } else { place.clone() };
+        let partial = blobs.join(format!(".sha256-{}.partial", image.blobs[1].digest().hex()));
+        let mut running = hod(["copy", &from, &to]).spawn();
+        running.until("a part of the layer", || fs::metadata(&partial).is_ok_and(|it| it.len() > 20_000_000));
+        running.kill();
+        let kept = fs::metadata(&partial).unwrap().len();
+        let listed = fs::read_to_string(place.join(named_by)).unwrap_or_default();
+        assert!(!listed.contains("sha256:"), "{listed}");
+        let output = hod(["copy", "--json", &from, &to]).ok().json();
+        assert_eq!(output["images"][0]["digest"], image.digest().to_string());
+        assert_eq!(raw_digest(&to), image.digest());
+        assert!(!partial.exists() && kept >= 20_000_000);
+        skopeo(["copy", "--quiet", &to, &at("dir", folder.path(), &format!("read-{transport}"))]);
+    }
+    // An archive is begun anew; what the killed run has left is not in its way.
+    let archive = folder.path().join("o.tar");
+    let to = format!("oci-archive:{}", archive.display());
+    let mut running = hod(["copy", &from, &to]).spawn();
+    let temporary = || {
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.into_iter().find(|path| path.to_string_lossy().ends_with(".tmp"))
+    };
+    running.until("a part of the archive", || temporary().is_some());
+    running.kill();
+    assert!(!archive.exists());
+    hod(["copy", &from, &to]).ok();
+    assert_eq!(raw_digest(&to), image.digest());
 }

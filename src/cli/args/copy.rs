@@ -26,10 +26,10 @@ pub(in crate::cli) struct CopyArgs {
     #[arg(value_name = "DESTINATION")]
     pub(in crate::cli) destination: String,
     /// Copy the images of this list, one a line; - for standard input
-    #[arg(long, value_name = "FILE", env = "HOD_FILE", hide_env = true)]
+    #[arg(long, value_name = "FILE")]
     pub(in crate::cli) file: Vec<PathBuf>,
     /// Only the images of this group (a ##NAME line) of the list; repeatable
-    #[arg(long, value_name = "NAME", requires = "file", env = "HOD_GROUP", hide_env = true)]
+    #[arg(long, value_name = "NAME", requires = "file")]
     pub(in crate::cli) group: Vec<String>,
     /// Copy all platforms of an image, and its index
     #[arg(short, long, conflicts_with_all = ["multi_arch", "platform"])]
