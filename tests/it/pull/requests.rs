@@ -63,7 +63,7 @@ fn one_request_for_each_manifest_and_each_unique_blob() {
     let names = all(&content);
     let registry = Faulty::new(content.clone()).start();
     let folder = tempfile::tempdir().unwrap();
-    let words = ["--all-platforms", "--no-referrers"].into_iter().chain(names.iter().map(String::as_str));
+    let words = ["--all-platforms"].into_iter().chain(names.iter().map(String::as_str));
     pull(registry.host(), folder.path(), words.clone()).ok();
 
     let manifests = counts(&registry, is_manifest);
@@ -103,11 +103,11 @@ fn what_a_lock_pins_and_the_store_has_needs_no_request() {
     pull(
         registry.host(),
         &store,
-        ["team0/app:0", "team3/app:3", "--lock", lock, "--platform", "linux/amd64", "--no-referrers"],
+        ["team0/app:0", "team3/app:3", "--lock", lock, "--platform", "linux/amd64"],
     )
     .ok();
     let before = registry.requests().len();
-    pull(registry.host(), &store, ["-f", lock, "--no-referrers"]).ok();
+    pull(registry.host(), &store, ["-f", lock]).ok();
     assert_eq!(registry.requests().len(), before, "{:#?}", registry.requests().split_off(before));
 }
 
@@ -116,9 +116,9 @@ fn only_what_is_new_is_fetched() {
     let content = shared();
     let registry = Faulty::new(content).start();
     let folder = tempfile::tempdir().unwrap();
-    pull(registry.host(), folder.path(), ["team0/app:0", "--no-referrers"]).ok();
+    pull(registry.host(), folder.path(), ["team0/app:0"]).ok();
     let before = registry.requests().len();
-    pull(registry.host(), folder.path(), ["team1/app:1", "--no-referrers"]).ok();
+    pull(registry.host(), folder.path(), ["team1/app:1"]).ok();
     let again = registry.requests().split_off(before);
     // Another repository with two layers in common: its manifest, its config and its own layer.
     assert_eq!(again.iter().filter(|seen| is_blob(seen)).count(), 2, "{again:#?}");
@@ -129,7 +129,7 @@ fn only_what_is_new_is_fetched() {
     let content = registry.content().with("team0/app:0", &moved);
     registry.change(|held| *held = content);
     let before = registry.requests().len();
-    pull(registry.host(), folder.path(), ["team0/app:0", "--no-referrers"]).ok();
+    pull(registry.host(), folder.path(), ["team0/app:0"]).ok();
     let again = registry.requests().split_off(before);
     let gets = again.iter().filter(|seen| seen.method == Method::GET && seen.route != Route::Ping);
     let gets: Vec<_> = gets.map(|seen| &seen.path).collect();
