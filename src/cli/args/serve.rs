@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::trust::TrustArgs;
+use super::volumes::MediaArgs;
 
 /// `hod serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod serve store\n  \
     hod serve release.tar.zst                     every image of a bundle, at once and with no unpacking\n  \
+    hod serve /media/stick                        a bundle in volumes
+  \
     hod serve base.tar update.tar                 a base and what was packed to build upon it\n  \
     hod serve /var/lib/registry --listen 0.0.0.0:5000 --writable --htpasswd users --tls-self-signed\n  \
     hod serve store --listen 127.0.0.1:0          any free port, which is printed")]
@@ -49,6 +52,8 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) max_uploads: usize,
     #[command(flatten)]
     pub(in crate::cli) trust: TrustArgs,
+    #[command(flatten)]
+    pub(in crate::cli) media: MediaArgs,
 }
 
 /// What clients may write.

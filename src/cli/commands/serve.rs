@@ -4,17 +4,18 @@ mod log;
 mod system;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::input::{self, Target};
-use super::trust;
-use crate::bundle::{OpenBundle, Trust};
+use super::{media, trust};
+use crate::bundle::{BundleFiles, OpenBundle, Trust};
 use crate::cli::args::{AccessLogArg, ServeArgs, TlsArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::{report, terminal};
-use crate::pipeline::{verify, verify_bundle};
+use crate::pipeline::{verify, verify_bundle, verify_volumes};
 use crate::serve::{AccessLog, Admission, Bundles, Options, Repositories, Server, Tls, Traced};
 use crate::store::Store;
 
@@ -39,6 +40,11 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     options.listen = if options.sockets.is_empty() { args.listen.clone() } else { Vec::new() };
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let server = Server::bind(repositories, options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
+    // From the first look at it signals are heeded, so whoever reads the address may end it.
+    let mut interrupted = pin!(crate::cli::interrupted());
+    if futures_util::poll!(interrupted.as_mut()).is_ready() {
+        return Ok(ExitCode::SUCCESS);
+    }
     for address in server.addresses() {
         terminal::data(format!("listening on {scheme}://{address}\n").as_bytes()).map_err(Failure::output)?;
     }
@@ -51,7 +57,7 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     system::notify("READY=1");
     let stopped = server
         .run(async {
-            crate::cli::interrupted().await;
+            interrupted.await;
             system::notify("STOPPING=1");
         })
         .await;
@@ -67,7 +73,7 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
         let store = if args.writing.writable {
             Some(Store::create(path).map_err(|error| Failure::of(Kind::Failed, error))?)
         } else {
-            match input::target(path)? {
+            match input::target_in(path, &args.media.from_dir)? {
                 Target::Store(store) => Some(store),
                 _ => None,
             }
@@ -99,15 +105,16 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
 }
 
 async fn bundle(context: &Context, args: &ServeArgs, path: &Path) -> Result<OpenBundle, Failure> {
-    let Target::Bundle(path) = input::target(path)? else {
+    let folders = &args.media.from_dir;
+    let Target::Bundle(path) = input::target_in(path, folders)? else {
         return Err(Failure::new(Kind::Usage, format!("{} is no bundle", path.display()))
             .hint("serve one store, or any number of bundles that are files"));
     };
-    let trusted = trust::trust(&args.trust, &path)?;
+    let trusted = trust::trust(&args.trust, &media::whole(&path, folders))?;
     if args.verify {
-        verify_file(context, &path, trusted.clone()).await?;
+        verify_media(context, media::files(&path, folders)?, path.clone(), trusted.clone()).await?;
     }
-    let bundle = OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))?;
+    let bundle = media::open(&path, folders)?;
     let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
     trust::say(context, signed.as_ref());
     Ok(bundle)
@@ -122,11 +129,16 @@ async fn verify_store(context: &Context, store: &Store) -> Result<(), Failure> {
     no_findings(input::blocking(work).await?)
 }
 
-async fn verify_file(context: &Context, path: &Path, trusted: Trust) -> Result<(), Failure> {
-    let (observer, stop, path) = (context.observer(), context.stop.clone(), path.to_owned());
+async fn verify_media(context: &Context, files: BundleFiles, path: PathBuf, trusted: Trust) -> Result<(), Failure> {
+    let (observer, stop) = (context.observer(), context.stop.clone());
     let work = move || {
-        let file = fs_err::File::open(&path).map_err(|error| Failure::of(Kind::Failed, error))?;
-        let found = verify_bundle::verify_bundle(file, &trusted, &*observer, &stop);
+        let found = match files {
+            BundleFiles::One(file) => {
+                let file = fs_err::File::open(&file).map_err(|error| Failure::of(Kind::Failed, error))?;
+                verify_bundle::verify_bundle(file, &trusted, &*observer, &stop)
+            }
+            BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, &trusted, &*observer, &stop),
+        };
         found.map(|found| found.findings.len()).map_err(|error| input::bundle_failure(&path, error))
     };
     no_findings(input::blocking(work).await?)

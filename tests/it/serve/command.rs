@@ -14,7 +14,8 @@ use hod::oci::Digest;
 use super::{busybox_layer, manifest, stored};
 use crate::support::hod::hod;
 use crate::support::raw::{self, Request};
-use crate::support::{fixtures, skopeo};
+use crate::support::tls::Certificates;
+use crate::support::{fixtures, skopeo, tree};
 
 /// A running `hod serve`, which is killed in the end.
 struct Served {
@@ -130,6 +131,49 @@ fn leave_out(from: &Path, to: &Path, digest: &Digest) {
         writer.blob(&blob.digest, &mut bundle.blob(&blob.digest).unwrap()).unwrap();
     }
     writer.finish().unwrap();
+}
+
+#[test]
+fn volumes_are_served_where_they_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    pack(&folder.path().join("all.tar"), &["--volume-size", "300000"]);
+    assert!(fs::read_dir(folder.path()).unwrap().count() > 3);
+    let served = Served::start([folder.path(), Path::new("--verify")]);
+    let image = format!("docker://{}/base/busybox:1.35", served.host);
+    let copy = tempfile::tempdir().unwrap();
+    skopeo::copy_all(&image, &format!("dir:{}", copy.path().display()));
+    let layer = busybox_layer();
+    assert_eq!(raw::get(&served.host, &format!("/v2/base/busybox/blobs/{layer}")).body, stored(&layer));
+}
+
+/// Every command of docs/serve.md, in a folder with what it names; only the port is another.
+#[test]
+fn the_commands_of_the_documentation_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::new();
+    pack(&folder.path().join("release.tar.zst"), &[]);
+    tree::copy(fixtures::root(), &folder.path().join("store"));
+    fs::copy(certificates.server_certificate(), folder.path().join("server.crt")).unwrap();
+    fs::copy(certificates.server_key(), folder.path().join("server.key")).unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_hod")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/serve.md")).unwrap();
+    let mut commands = 0;
+    for block in text.split("```sh\n").skip(1) {
+        let script = block.split("```").next().unwrap().replace("127.0.0.1:5000", "127.0.0.1:0");
+        // The shell becomes the server, so that it is what ends in the end.
+        let script = format!("set -e\n{}", script.replace("hod serve", "exec hod serve"));
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(folder.path()).env("PATH", &path).stdin(Stdio::null());
+        let served = Served::of(&mut command);
+        if served.scheme == "http" {
+            let expected = if script.contains("--htpasswd") { 401 } else { 200 };
+            assert_eq!(raw::get(&served.host, "/v2/").status, expected, "{script}");
+        }
+        assert_eq!(served.stop().0, Some(0), "{script}");
+        commands += 1;
+    }
+    assert!(commands >= 6);
 }
 
 #[test]
