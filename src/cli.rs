@@ -67,6 +67,7 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
 
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Plan(args) => commands::plan::run(context, args).await,
         Command::Pull(args) => commands::pull::run(context, args).await,
         Command::Lock(args) => commands::lock::run(context, args).await,
         Command::Pack(args) => commands::pack::run(context, args).await,

@@ -10,6 +10,7 @@ mod images;
 mod images_at;
 mod index;
 mod lock;
+mod plan;
 mod registry;
 mod serve;
 mod sides;
@@ -28,6 +29,7 @@ pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use lock::LockArgs;
+pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
@@ -107,6 +109,8 @@ pub(super) enum Command {
     Pull(PullArgs),
     /// Write a list with the digests of its images, and say what has moved
     Lock(LockArgs),
+    /// Tell what a pull or pack would take: bytes by image, bundle size, volumes, free space
+    Plan(PlanArgs),
     /// Write a bundle of the images of a store
     Pack(PackArgs),
     /// Fetch images straight into a bundle, without a store
@@ -176,6 +180,9 @@ pub(super) struct PullArgs {
     /// Go on when an image fails; this is the default
     #[arg(long, conflicts_with = "fail_fast")]
     pub(super) keep_going: bool,
+    /// Tell what would be fetched, as hod plan does, and write nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]
@@ -205,6 +212,9 @@ pub(super) struct PackArgs {
     pub(super) sign: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
+    /// Tell how large the bundle would be, as hod plan does, and write nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) have: HaveArgs,
     #[command(flatten)]

@@ -14,6 +14,7 @@ pub(super) mod login;
 pub(super) mod ls;
 pub(super) mod manifest_digest;
 pub(super) mod pack;
+pub(super) mod plan;
 pub(super) mod pull;
 pub(super) mod push;
 pub(super) mod serve;

@@ -102,7 +102,7 @@ pub async fn bundle(
 }
 
 /// The image as it would be found in a store.
-fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
+pub fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
     let source = from.qualify(&image.line.reference).ok().map(|reference| reference.to_string().into());
     let graph = Graph::clone(&image.graph);
     let pinned = image.line.reference.digest.is_some();

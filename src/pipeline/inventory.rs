@@ -330,6 +330,19 @@ mod tests {
     }
 
     #[test]
+    fn the_examples() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/inventories");
+        for name in ["full.json", "minimal.json"] {
+            let json = fs_err::read(folder.join(name)).unwrap();
+            assert_eq!(Inventory::parse(&json).unwrap().to_json(), json, "{name}");
+        }
+        for name in ["position", "twice", "newer", "name"] {
+            let json = fs_err::read(folder.join(format!("bad-{name}.json"))).unwrap();
+            assert!(Inventory::parse(&json).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_no_inventory() {
         let text = String::from_utf8(sample().to_json()).unwrap();
         let problem = |text: &str| Inventory::parse(text.as_bytes()).unwrap_err().to_string();

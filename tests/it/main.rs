@@ -30,6 +30,7 @@ mod inspect;
 mod kill;
 mod lock;
 mod one_pass;
+mod plan;
 mod pull;
 mod push;
 mod referrers;

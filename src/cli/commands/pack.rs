@@ -20,6 +20,9 @@ use crate::pipeline::pack::{self, PackError};
 use crate::store::{Store, StoreError};
 
 pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<ExitCode, Failure> {
+    if args.dry_run {
+        return super::plan::pack(context, &args).await;
+    }
     let store = input::store(&args.store)?;
     let images = input::chosen(context, &store, &args.images).await?;
     if images.is_empty() {
@@ -100,7 +103,7 @@ pub(super) fn source_date_epoch() -> Result<u64, Failure> {
     }
 }
 
-fn compression(output: &Path) -> Result<Compression, Failure> {
+pub(super) fn compression(output: &Path) -> Result<Compression, Failure> {
     let name = output.to_string_lossy();
     if name == "-" || name.ends_with(".tar") {
         Ok(Compression::None)

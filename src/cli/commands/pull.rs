@@ -17,6 +17,9 @@ use crate::pipeline::resolve::{Failed, resolve};
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
+    if args.dry_run {
+        return super::plan::pull(context, &args).await;
+    }
     let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
     let options = input::resolve_options(&args.images, args.fail_fast);
     let registries = context.registries(&args.registry)?;

@@ -136,3 +136,46 @@ proptest! {
         }
     }
 }
+
+/// Pushes one image out of a bundle of all fixtures, and tells how many bytes of the file that took.
+async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
+    use hod::copy::{Engine, Limits, RetryPolicy};
+    use hod::pipeline::{contents::ContentsReader, index_policy::IndexPolicy, push};
+    use std::sync::Arc;
+
+    let registry = crate::support::docker_registry::DockerRegistry::empty();
+    let bundle = OpenBundle::open(path).unwrap();
+    let (repository, tag) = name.split_once(':').unwrap();
+    let stored =
+        hod::pipeline::list::StoredName { repository: repository.parse().unwrap(), tag: Some(tag.parse().unwrap()) };
+    let held = ContentsReader::new(&bundle).image(&stored, None).unwrap();
+    let size = held.graph.size();
+    let source = Arc::new(bundle.source("the bundle", &held.name.repository));
+    let registries = hod::registry::Registries::new(hod::registry::Settings::default());
+    let options = push::PushOptions {
+        destination: format!("docker://{}", registry.host()).parse().unwrap(),
+        index: IndexPolicy::Auto,
+        fail_fast: false,
+    };
+    let retry = RetryPolicy { times: 0, delay: std::time::Duration::ZERO };
+    let engine = Engine::new(Limits::for_jobs(4), retry, Arc::new(hod::observe::Silent));
+    let receipt = push::push(&engine, &registries, vec![push::Outbound { held, source }], &options).await;
+    assert_eq!((receipt.images.len(), receipt.failed.len()), (1, 0));
+    (bundle.bytes_read(), size)
+}
+
+#[tokio::test]
+async fn one_image_out_of_many_costs_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::support::fixtures::root().to_str().unwrap();
+    for (name, slack) in [("all.tar", 64 << 10), ("all.tar.zst", 3 << 20), ("cut.tar", 64 << 10)] {
+        let mut words = vec!["pack", "--store", store, "-o", name];
+        if name == "cut.tar" {
+            words.extend(["--volume-size", "200000"]);
+        }
+        crate::support::hod::hod(words).in_folder(folder.path()).ok();
+        let (read, size) = push_one(&folder.path().join(name), "edge/sensor:1.0").await;
+        println!("{name}: {read} bytes read for an image of {size}");
+        assert!(read >= size / 2 && read < size + slack, "{name}: {read} bytes for an image of {size}");
+    }
+}

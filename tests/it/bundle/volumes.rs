@@ -216,6 +216,35 @@ fn sums_that_are_wrong() {
     assert!(error.ends_with("is not in the form of sha256sum: line 1"), "{error}");
 }
 
+/// The volumes in `fixtures/volumes`, with one of them replaced.
+fn with_damage(name: &str, number: usize) -> Findings {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/volumes");
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["001", "002", "003", "sha256"] {
+        fs::copy(fixtures.join(format!("v1.tar.{part}")), folder.path().join(format!("v1.tar.{part}"))).unwrap();
+    }
+    if number > 0 {
+        fs::copy(fixtures.join(name), folder.path().join(format!("v1.tar.{number:03}"))).unwrap();
+    }
+    verify(folder.path())
+}
+
+#[test]
+fn the_damaged_examples() {
+    let whole = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bundles/v1.tar")).unwrap();
+    assert_eq!(with_damage("", 0).findings, []);
+    let folder = cut(&whole, 16_384);
+    for number in 1..=3 {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/volumes/v1.tar.{number:03}"));
+        assert_eq!(fs::read(volume(folder.path(), number)).unwrap(), fs::read(golden).unwrap());
+    }
+    let found = with_damage("damaged.002", 2);
+    assert_eq!(blamed(&found), [(Code::VolumeDamaged, 2)]);
+    assert_eq!(of_volume(&found, 2).ranges, [(1000, 1000)]);
+    assert_eq!(blamed(&with_damage("short.002", 2)), [(Code::VolumeShort, 2)]);
+    assert_eq!(blamed(&with_damage("foreign.002", 2)), [(Code::VolumeForeign, 2)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -1,0 +1,33 @@
+//! Arguments of `hod plan`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{CutArgs, HaveArgs, ImageArgs, RegistryArgs, RetryArgs};
+
+/// `hod plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod plan -f images-list.txt                          what hod pull would fetch\n  \
+    hod plan -f images-list.txt --store store --volume-size dvd\n  \
+    hod plan --store store -o release.tar --have site.json    what hod pack would write\n  \
+    hod plan -f images-list.txt --json | jq -r '.images | sort_by(-.marginal)[] | .name'")]
+pub(in crate::cli) struct PlanArgs {
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
+    /// The store to pull to or to pack from
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// The bundle: the plan is that of hod pack, and no registry is asked
+    #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
+    pub(in crate::cli) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) have: HaveArgs,
+    #[command(flatten)]
+    pub(in crate::cli) cut: CutArgs,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}

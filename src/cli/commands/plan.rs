@@ -1,0 +1,213 @@
+//! `hod plan`, and `--dry-run` of pull and pack: sizes before the work.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use serde_json::json;
+
+use super::{holding, input, pack};
+use crate::bundle::{Compression, VolumeSize};
+use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
+use crate::cli::context::Context;
+use crate::cli::failure::{self, Failure, Kind};
+use crate::cli::report::{self, Align};
+use crate::pipeline::base::Base;
+use crate::pipeline::bundle::held;
+use crate::pipeline::contents::Held;
+use crate::pipeline::pack::delta;
+use crate::pipeline::plan::{Plan, PlannedBundle, Space};
+use crate::pipeline::resolve::{Failed, Resolved, resolve};
+use crate::store::{Store, StoreError};
+
+/// What is planned besides the images.
+struct Wanted {
+    store: Option<PathBuf>,
+    have: Vec<PathBuf>,
+    volumes: Option<VolumeSize>,
+}
+
+pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, Failure> {
+    let named = !args.images.file.is_empty() || !args.images.images.is_empty();
+    let wanted = Wanted { store: args.store, have: args.have.have, volumes: args.cut.volume_size };
+    if args.output.is_some() || !named {
+        return plan_pack(context, &args.images, wanted, args.output.as_deref(), true).await;
+    }
+    let engine = context.engine(&args.retry);
+    let registries = context.registries(&args.registry)?;
+    plan_pull(context, &args.images, wanted, &engine, &registries).await
+}
+
+/// `hod pull --dry-run`.
+pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode, Failure> {
+    let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None };
+    let engine = context.engine(&args.retry);
+    let registries = context.registries(&args.registry)?;
+    plan_pull(context, &args.images, wanted, &engine, &registries).await
+}
+
+/// `hod pack --dry-run`.
+pub(super) async fn pack(context: &Context, args: &PackArgs) -> Result<ExitCode, Failure> {
+    let (store, have) = (Some(args.store.clone()), args.have.have.clone());
+    let wanted = Wanted { store, have, volumes: args.cut.volume_size };
+    plan_pack(context, &args.images, wanted, Some(&args.output), args.sign.is_none()).await
+}
+
+async fn plan_pull(
+    context: &Context,
+    images: &crate::cli::args::ImageArgs,
+    wanted: Wanted,
+    engine: &crate::copy::Engine,
+    registries: &crate::registry::Registries,
+) -> Result<ExitCode, Failure> {
+    let list = input::image_list(context, &images.file, &images.images, &images.group)?;
+    let options = input::resolve_options(images, false);
+    // A store that is not there yet is made by the pull, and not by its plan.
+    let store = match wanted.store.as_deref().map(Store::open) {
+        None | Some(Err(StoreError::NoRoot(_))) => None,
+        Some(store) => Some(store.map_err(|error| Failure::of(Kind::Failed, error))?),
+    };
+    let resolution = resolve(engine, registries, store.as_ref(), list, &options).await;
+    let from = &options.from;
+    let described = futures_util::stream::iter(resolution.images).map(|image| async move {
+        let graph = engine.describe(&*image.source, (*image.graph).clone()).await;
+        graph.map(|graph| held(&Resolved { graph: Arc::new(graph), ..image }, from))
+    });
+    let described: Vec<Result<Held, _>> = described.buffered(engine.limits().lookups).collect().await;
+    let images: Vec<Held> =
+        described.into_iter().collect::<Result<_, _>>().map_err(|error| Failure::of(Kind::Failed, error))?;
+    let plan = if images.is_empty() {
+        Plan::default()
+    } else {
+        input::blocking(move || make(&images, store.as_ref(), &wanted, true, None)).await?
+    };
+    finish(context, &plan, &resolution.failed)
+}
+
+async fn plan_pack(
+    context: &Context,
+    images: &crate::cli::args::ImageArgs,
+    wanted: Wanted,
+    output: Option<&Path>,
+    unsigned: bool,
+) -> Result<ExitCode, Failure> {
+    let missing = || Failure::new(Kind::Usage, "name a store with --store, or images to look up in a registry");
+    let store = input::store(wanted.store.as_deref().ok_or_else(missing)?)?;
+    let compression = output.map_or(Ok(Compression::None), pack::compression)?;
+    let exact = compression == Compression::None && unsigned;
+    let images = input::chosen(context, &store, images).await?;
+    let folder = output.filter(|output| *output != Path::new("-")).map(Path::to_owned);
+    let plan = input::blocking(move || make(&images, Some(&store), &wanted, exact, folder.as_deref())).await?;
+    finish(context, &plan, &[])
+}
+
+fn make(
+    images: &[Held],
+    store: Option<&Store>,
+    wanted: &Wanted,
+    exact: bool,
+    output: Option<&Path>,
+) -> Result<Plan, Failure> {
+    let failed = |error| Failure::of(Kind::Failed, error);
+    let base = match store {
+        Some(store) => holding::base(&wanted.have, store)?,
+        None if wanted.have.is_empty() => Base::default(),
+        None => {
+            return Err(Failure::new(Kind::Usage, "--have needs the store that is packed from: name it with --store"));
+        }
+    };
+    let header = delta(images, pack::source_date_epoch()?, &base).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let is_there = |digest: &_, size| store.map_or(Ok(false), |store| store.has(digest, size));
+    let mut plan = Plan::new(images, &header, is_there).map_err(failed)?;
+    let bundle = PlannedBundle::new(&header, exact, wanted.volumes);
+    if let Some(path) = wanted.store.as_deref().filter(|_| plan.to_fetch.count > 0) {
+        plan.space.extend(space("store", path, plan.to_fetch.bytes));
+    }
+    if let Some(path) = output {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        plan.space.extend(space("bundle", folder, bundle.bytes));
+    }
+    plan.bundle = Some(bundle);
+    Ok(plan)
+}
+
+/// The room where a folder is or would be made.
+fn space(what: &'static str, path: &Path, needed: u64) -> Option<Space> {
+    let folder = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    let free = crate::fs::free_space(folder).ok()?;
+    Some(Space { what, path: path.to_owned(), needed, free })
+}
+
+fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode, Failure> {
+    let mut document = json!(plan);
+    let causes = |line: &Failed| {
+        let causes = failure::causes("", Some(&line.error));
+        json!({ "reference": line.line.reference.to_string(), "origin": line.line.origin.to_string(), "causes": causes })
+    };
+    if let Some(document) = document.as_object_mut() {
+        document.insert("failed".to_owned(), missing.iter().map(causes).collect());
+    }
+    context.result(&document, &text(plan))?;
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for Failed { line, error } in missing {
+        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
+    }
+    let kind = if plan.images.is_empty() { Kind::Failed } else { Kind::Partial };
+    Err(Failure::new(kind, format!("{} cannot be had", report::count(missing.len(), "image"))))
+}
+
+fn text(plan: &Plan) -> String {
+    let head = [
+        ("IMAGE", Align::Left),
+        ("PLATFORMS", Align::Left),
+        ("SIZE", Align::Right),
+        ("SHARED", Align::Right),
+        ("WITHOUT IT", Align::Right),
+        ("TO FETCH", Align::Right),
+    ];
+    let row = |image: &crate::pipeline::plan::PlannedImage| {
+        vec![
+            image.name.clone(),
+            crate::cli::terminal::printable(&image.platforms.join(",")),
+            report::bytes(image.size),
+            report::bytes(image.shared),
+            format!("{} less", report::bytes(image.marginal)),
+            report::bytes(image.to_fetch),
+        ]
+    };
+    let mut text = report::table(&head, &plan.images.iter().map(row).collect::<Vec<_>>());
+    let _ = writeln!(
+        text,
+        "\n{}: {} unique of {} in all · {} there already · {} to fetch",
+        report::count(plan.images.len(), "image"),
+        report::bytes(plan.bytes_unique),
+        report::bytes(plan.bytes_of_images),
+        report::bytes(plan.already_there.bytes),
+        report::bytes(plan.to_fetch.bytes),
+    );
+    if let Some(bundle) = &plan.bundle {
+        let about = if bundle.exact { "" } else { "at most about " };
+        let volumes = bundle
+            .volumes
+            .map(|count| format!(" in {}", report::count(usize::try_from(count).unwrap_or(usize::MAX), "volume")));
+        let _ = writeln!(
+            text,
+            "bundle: {about}{} ({} bytes){} · {} left out · unpacks to {}",
+            report::bytes(bundle.bytes),
+            bundle.bytes,
+            volumes.unwrap_or_default(),
+            report::bytes(plan.left_out.bytes),
+            report::bytes(bundle.bytes_unpacked),
+        );
+    }
+    for space in &plan.space {
+        let enough = if space.needed <= space.free { "" } else { ": NOT ENOUGH" };
+        let (needed, free) = (report::bytes(space.needed), report::bytes(space.free));
+        let _ = writeln!(text, "{} at {}: {needed} needed, {free} free{enough}", space.what, space.path.display());
+    }
+    text
+}
