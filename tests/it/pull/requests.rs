@@ -100,12 +100,7 @@ fn what_a_lock_pins_and_the_store_has_needs_no_request() {
     let folder = tempfile::tempdir().unwrap();
     let (store, lock) = (folder.path().join("store"), folder.path().join("lock"));
     let lock = lock.to_str().unwrap();
-    pull(
-        registry.host(),
-        &store,
-        ["team0/app:0", "team3/app:3", "--lock", lock, "--platform", "linux/amd64"],
-    )
-    .ok();
+    pull(registry.host(), &store, ["team0/app:0", "team3/app:3", "--lock", lock, "--platform", "linux/amd64"]).ok();
     let before = registry.requests().len();
     pull(registry.host(), &store, ["-f", lock]).ok();
     assert_eq!(registry.requests().len(), before, "{:#?}", registry.requests().split_off(before));
