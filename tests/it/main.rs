@@ -38,6 +38,7 @@ mod one_pass;
 mod plan;
 mod pull;
 mod push;
+mod readme;
 mod referrers;
 mod registry;
 mod serve;
