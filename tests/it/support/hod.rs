@@ -114,10 +114,9 @@ impl Hod {
     /// Runs to the end, which must come with this exit code.
     #[track_caller]
     pub fn code(self, code: i32) -> Output {
-        let running = self.spawn();
-        let description = running.description.clone();
-        let output = running.wait();
-        assert_eq!(output.code, Some(code), "{description}\nstdout: {}\nstderr: {}", output.text(), output.stderr);
+        let arguments = self.arguments.clone();
+        let output = self.run();
+        assert_eq!(output.code, Some(code), "hod {arguments:?}\nstdout: {}\nstderr: {}", output.text(), output.stderr);
         output
     }
 
