@@ -8,6 +8,8 @@
 //!
 //! Everything listens on a free port of loopback, lives in temporary folders, and ends when its value is dropped.
 
+#![allow(dead_code, reason = "a kit holds what the next test will want")]
+
 pub mod docker_registry;
 pub mod faulty;
 pub mod fixtures;
