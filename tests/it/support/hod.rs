@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -100,12 +101,12 @@ impl Hod {
         let input = self.input;
         // A run that ends early reads no more; that is for its exit code to judge.
         std::thread::spawn(move || stdin.write_all(&input));
-        let mut stdout = process.stdout.take().unwrap();
-        let mut stderr = process.stderr.take().unwrap();
+        let stdout = process.stdout.take().unwrap();
+        let stderr = process.stderr.take().unwrap();
         Running {
             description: format!("{command:?}"),
-            stdout: Some(std::thread::spawn(move || read_all(&mut stdout))),
-            stderr: Some(std::thread::spawn(move || read_all(&mut stderr))),
+            stdout: Captured::from(stdout),
+            stderr: Captured::from(stderr),
             process,
             _home: self.home,
         }
@@ -125,10 +126,9 @@ impl Hod {
     /// Runs to the end, which must come with this exit code.
     #[track_caller]
     pub fn code(self, code: i32) -> Output {
-        let running = self.spawn();
-        let description = running.description.clone();
-        let output = running.wait();
-        assert_eq!(output.code, Some(code), "{description}\nstdout: {}\nstderr: {}", output.text(), output.stderr);
+        let arguments = self.arguments.clone();
+        let output = self.run();
+        assert_eq!(output.code, Some(code), "hod {arguments:?}\nstdout: {}\nstderr: {}", output.text(), output.stderr);
         output
     }
 
@@ -162,8 +162,8 @@ impl Output {
 pub struct Running {
     process: Child,
     description: String,
-    stdout: Option<std::thread::JoinHandle<Vec<u8>>>,
-    stderr: Option<std::thread::JoinHandle<Vec<u8>>>,
+    stdout: Captured,
+    stderr: Captured,
     _home: TempDir,
 }
 
@@ -194,6 +194,18 @@ impl Running {
         }
     }
 
+    /// Waits until it has printed this on standard output.
+    #[track_caller]
+    pub fn until_printed(&mut self, text: &str) {
+        let bytes = Arc::clone(&self.stdout.bytes);
+        self.until(&format!("{text:?} is printed"), || String::from_utf8_lossy(&bytes.lock().unwrap()).contains(text));
+    }
+
+    /// What it has printed on standard output so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.stdout.bytes.lock().unwrap()).into_owned()
+    }
+
     /// Waits for the end.
     pub fn wait(mut self) -> Output {
         self.collect()
@@ -203,8 +215,8 @@ impl Running {
         let status = self.process.wait().unwrap();
         Output {
             code: status.code(),
-            stdout: self.stdout.take().unwrap().join().unwrap(),
-            stderr: String::from_utf8_lossy(&self.stderr.take().unwrap().join().unwrap()).into_owned(),
+            stdout: self.stdout.all(),
+            stderr: String::from_utf8_lossy(&self.stderr.all()).into_owned(),
         }
     }
 }
@@ -216,21 +228,75 @@ impl Drop for Running {
     }
 }
 
-fn read_all(stream: &mut impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
-    bytes
+/// What a stream has delivered, read all the time so that the run never waits.
+#[derive(Debug)]
+struct Captured {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Captured {
+    fn from(mut stream: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut chunk = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = stream.read(&mut chunk) {
+                shared.lock().unwrap().extend_from_slice(&chunk[..length]);
+            }
+        });
+        Self { bytes, reader: Some(reader) }
+    }
+
+    /// Everything, once the stream has ended.
+    fn all(&mut self) -> Vec<u8> {
+        self.reader.take().unwrap().join().unwrap();
+        std::mem::take(&mut self.bytes.lock().unwrap())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::faulty::{Effect, Faulty, On, Route};
+    use crate::support::images::{Content, image, layer};
+    use crate::support::{fixtures, raw, tree};
 
     #[test]
     fn runs_the_binary_and_measures_it() {
         let (output, memory) = hod(["--version"]).measured();
-        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        assert_eq!((output.code, output.text()), (Some(0), format!("hod {}\n", env!("CARGO_PKG_VERSION"))));
         assert!((100_000..1_000_000_000).contains(&memory), "{memory} bytes");
-        assert_eq!(hod(["--version"]).ok().text(), output.text());
+        assert!(hod(["no-such-command"]).code(2).stderr.contains("no-such-command"));
+    }
+
+    #[test]
+    fn passes_input_variables_and_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = hod(["pull", "-f", "-", "--store", "s"]).in_folder(folder.path()).input("UPPER\n").code(2);
+        assert!(output.stderr.contains("UPPER"), "{}", output.stderr);
+        tree::copy(fixtures::root(), &folder.path().join("s"));
+        let output = hod(["verify", "s"]).in_folder(folder.path()).env("HOD_JSON", "1").ok();
+        assert!(output.json().is_object());
+    }
+
+    #[test]
+    fn a_server_is_found_and_killed() {
+        let root = fixtures::root().to_str().unwrap();
+        let mut running = hod(["serve", root, "--listen", "127.0.0.1:0"]).spawn();
+        running.until_printed("listening on http://");
+        let printed = running.printed();
+        assert_eq!(raw::get(printed.trim().rsplit('/').next().unwrap(), "/v2/").status, 200);
+        assert_eq!(running.kill().code, None);
+    }
+
+    #[test]
+    fn a_run_is_interrupted() {
+        let content = Content::default().with("app:1", &image("linux/amd64", &[layer(1, 1000)]));
+        let registry = Faulty::new(content).fault(On::any_blob(), Effect::Stall { after: 10 }).start();
+        let running = hod(["pull", "app:1", "--from", registry.host(), "--store", "s"]).spawn();
+        registry.wait_for(|seen| matches!(seen.route, Route::Blob(..)));
+        running.interrupt();
+        assert_eq!(running.wait().code, Some(130));
     }
 }

@@ -330,6 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn foreign_layers_are_named_and_not_stored() {
+        let foreign = foreign_layer(1, "http://127.0.0.1:1/layer");
+        let image = docker_image("windows/amd64", &[foreign.clone(), layer(2, 10)]);
+        assert!(String::from_utf8_lossy(&image.bytes).contains("http://127.0.0.1:1/layer"));
+        let content = Content::default().with("windows:1", &image);
+        assert!(!content.repositories["windows"].blobs.contains_key(&foreign.digest()));
+        let root = tempfile::tempdir().unwrap();
+        content.write_root(root.path());
+        assert_no_garbage(root.path());
+    }
+
+    #[test]
     fn the_same_seed_gives_the_same_image() {
         assert_eq!(layer(7, 1000).bytes, layer(7, 1000).bytes);
         assert_ne!(layer(7, 1000).digest(), layer(8, 1000).digest());
