@@ -67,7 +67,7 @@ pub struct Amount {
 pub struct PlannedBundle {
     /// Its length in bytes.
     pub bytes: u64,
-    /// Whether that is known to the byte; a compressed bundle is most likely smaller.
+    /// Whether that is known to the byte. A compressed bundle is most likely smaller, a signed one a little larger.
     pub exact: bool,
     /// The number of volumes, where it is to be cut up.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,12 +14,14 @@ use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::report::{self, Align};
+use crate::oci::Graph;
 use crate::pipeline::base::Base;
 use crate::pipeline::bundle::held;
 use crate::pipeline::contents::Held;
+use crate::pipeline::list::StoredName;
 use crate::pipeline::pack::delta;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
-use crate::pipeline::resolve::{Failed, Resolved, resolve};
+use crate::pipeline::resolve::{DefaultRegistry, Failed, Resolved, resolve};
 use crate::store::{Store, StoreError};
 
 /// What is planned besides the images.
@@ -73,17 +75,30 @@ async fn plan_pull(
     let from = &options.from;
     let described = futures_util::stream::iter(resolution.images).map(|image| async move {
         let graph = engine.describe(&*image.source, (*image.graph).clone()).await;
-        graph.map(|graph| held(&Resolved { graph: Arc::new(graph), ..image }, from))
+        graph.map(|graph| with_referrers(&Resolved { graph: Arc::new(graph), ..image }, from))
     });
-    let described: Vec<Result<Held, _>> = described.buffered(engine.limits().lookups).collect().await;
-    let images: Vec<Held> =
+    let described: Vec<Result<Vec<Held>, _>> = described.buffered(engine.limits().lookups).collect().await;
+    let described: Vec<Vec<Held>> =
         described.into_iter().collect::<Result<_, _>>().map_err(|error| Failure::of(Kind::Failed, error))?;
+    let images: Vec<Held> = described.into_iter().flatten().collect();
     let plan = if images.is_empty() {
         Plan::default()
     } else {
-        input::blocking(move || make(&images, store.as_ref(), &wanted, true, None)).await?
+        input::blocking(move || make(&images, store.as_ref(), &wanted, false, None)).await?
     };
     finish(context, &plan, &resolution.failed)
+}
+
+/// An image, and the referrers that come with it.
+fn with_referrers(image: &Resolved, from: &DefaultRegistry) -> Vec<Held> {
+    let own = held(image, from);
+    let attached = image.attached.iter().map(|attached| Held {
+        name: StoredName { repository: own.name.repository.clone(), tag: Some(attached.tag.clone()) },
+        graph: Graph::clone(&attached.graph),
+        ..own.clone()
+    });
+    let attached: Vec<Held> = attached.collect();
+    std::iter::once(own).chain(attached).collect()
 }
 
 async fn plan_pack(
@@ -190,7 +205,7 @@ fn text(plan: &Plan) -> String {
         report::bytes(plan.to_fetch.bytes),
     );
     if let Some(bundle) = &plan.bundle {
-        let about = if bundle.exact { "" } else { "at most about " };
+        let about = if bundle.exact { "" } else { "about " };
         let volumes = bundle
             .volumes
             .map(|count| format!(" in {}", report::count(usize::try_from(count).unwrap_or(usize::MAX), "volume")));
