@@ -319,4 +319,10 @@ impl Header {
     pub fn repositories(&self) -> &[Links] {
         &self.repositories
     }
+
+    /// The links of one repository, if the bundle has it.
+    pub fn repository(&self, name: &RepositoryName) -> Option<&Links> {
+        let position = self.repositories.binary_search_by(|links| links.name.cmp(name)).ok()?;
+        self.repositories.get(position)
+    }
 }

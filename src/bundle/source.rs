@@ -49,7 +49,7 @@ impl OpenBundle {
 
 impl BundleSource {
     fn find(&self, version: &Version) -> Result<Digest> {
-        let links = self.bundle.header().repositories().iter().find(|links| links.name == self.name);
+        let links = self.bundle.header().repository(&self.name);
         let found = links.and_then(|links| match version {
             Version::Tag(tag) => links.tags.iter().find(|link| link.name == *tag).map(|link| link.digest),
             Version::Digest(digest) => links.revisions.contains(digest).then_some(*digest),

@@ -94,13 +94,13 @@ impl Holdings for OpenBundle {
     }
 
     fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, EndpointError> {
-        let links = self.header().repositories().iter().find(|links| links.name == *repository);
+        let links = self.header().repository(repository);
         let tags = links.map(|links| links.tags.iter().map(|tag| (tag.name.clone(), tag.digest)).collect());
         Ok(tags.unwrap_or_default())
     }
 
     fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, EndpointError> {
-        let links = self.header().repositories().iter().find(|links| links.name == *repository);
+        let links = self.header().repository(repository);
         Ok(links.map(|links| links.revisions.clone()).unwrap_or_default())
     }
 

@@ -106,8 +106,15 @@ pub async fn push_stream(
     let (sender, mut pieces) = mpsc::channel(1);
     let stop = stop.clone();
     let reader = tokio::task::spawn_blocking(move || read(input, &trust, &sender, &stop));
-    let mut state =
-        State { engine, registries, options, header: None, manifests: HashMap::new(), homes: Arc::default() };
+    let mut state = State {
+        engine,
+        registries,
+        options,
+        header: None,
+        first: HashMap::new(),
+        manifests: HashMap::new(),
+        homes: Arc::default(),
+    };
     let mut result = Ok(false);
     while let Some(piece) = pieces.recv().await {
         result = state.take(piece).await;
@@ -187,6 +194,8 @@ struct State<'a> {
     registries: &'a Registries,
     options: &'a PushOptions,
     header: Option<Arc<Header>>,
+    /// For each blob the repository that needs it first.
+    first: HashMap<Digest, RepositoryName>,
     manifests: HashMap<Digest, Bytes>,
     homes: Homes,
 }
@@ -200,6 +209,11 @@ impl State<'_> {
                 self.engine.observer().on(&Event::Step { name: "push", images: header.images().len(), bytes });
                 let found = find_base(self.engine, self.registries, &header, None, self.options).await?;
                 self.homes.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                for links in header.repositories() {
+                    for digest in &links.layers {
+                        self.first.entry(*digest).or_insert_with(|| links.name.clone());
+                    }
+                }
                 self.header = Some(header);
             }
             Piece::Manifest(digest, bytes) => {
@@ -218,16 +232,14 @@ impl State<'_> {
         size: u64,
         chunks: mpsc::Receiver<endpoint::Result<Bytes>>,
     ) -> Result<(), StreamError> {
-        let Some(header) = &self.header else { return Ok(()) };
-        let first = header.repositories().iter().find(|links| links.layers.contains(&digest));
-        let Some(links) = first else { return Ok(()) };
-        let name = self.options.destination.repository(&links.name)?;
+        let Some(repository) = self.first.get(&digest) else { return Ok(()) };
+        let name = self.options.destination.repository(repository)?;
         let home = Arc::new(self.registries.repository(&self.options.destination.host, &name));
         let source: Arc<dyn Source> = Arc::new(Once::new(chunks));
         let sink: Arc<dyn Sink> = home.clone();
         let content = Descriptor::new(MediaType::Other("".into()), digest, size);
         let placed = self.engine.place(&source, &*sink, &content).await;
-        placed.map_err(|source| StreamError::Blob { digest, repository: links.name.clone(), source })?;
+        placed.map_err(|source| StreamError::Blob { digest, repository: repository.clone(), source })?;
         self.homes.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, home);
         Ok(())
     }
@@ -265,12 +277,12 @@ impl Holdings for InMemory {
     }
 
     fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, NeverFails> {
-        let links = self.header.repositories().iter().find(|links| links.name == *repository);
+        let links = self.header.repository(repository);
         Ok(links.map_or_else(Vec::new, |links| links.tags.iter().map(|tag| (tag.name.clone(), tag.digest)).collect()))
     }
 
     fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, NeverFails> {
-        let links = self.header.repositories().iter().find(|links| links.name == *repository);
+        let links = self.header.repository(repository);
         Ok(links.map(|links| links.revisions.clone()).unwrap_or_default())
     }
 
