@@ -1,6 +1,9 @@
 //! What the standard library lacks for files that have to survive a crash.
 
+mod append;
 mod behind;
+mod direct;
+mod stretch;
 
 use std::fs::TryLockError;
 use std::io;
@@ -11,7 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 
+pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
+pub use direct::{ALIGNMENT, Block, DirectFile};
+pub use stretch::{Stretch, Stretches};
 
 /// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
 /// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.

@@ -24,6 +24,7 @@ use fs_err::os::unix::fs::FileExt as _;
 use super::members::{Holds, Member, header_head};
 use super::ustar::END;
 use super::{BundleError, Header, Result};
+use crate::fs::{Stretch, Stretches};
 use crate::oci::Digest;
 
 /// A bundle that is being filled. Clones are the same file.
@@ -38,7 +39,7 @@ struct Inner {
     area: u64,
     output: PathBuf,
     partial: PathBuf,
-    file: fs::File,
+    file: Arc<Stretches>,
     journal: Mutex<fs::File>,
     /// How far each blob had come when the bundle was opened.
     kept: HashMap<Digest, u64>,
@@ -64,6 +65,7 @@ impl InPlace {
         let mut options = fs::OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(!known).open(&partial).map_err(write)?;
         let area = header.data_area(None);
+        let file = Arc::new(Stretches::new(file, &partial));
         let bundle = Inner { header, area, output: output.to_owned(), partial, file, journal: Mutex::new(log), kept };
         if !known {
             bundle.begin().map_err(write)?;
@@ -84,12 +86,12 @@ impl InPlace {
 
     /// Reads bytes of a blob.
     pub fn read_at(&self, digest: &Digest, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.inner.file.read_exact_at(bytes, self.inner.place(digest)? + offset)
+        self.inner.file.file().read_exact_at(bytes, self.inner.place(digest)? + offset)
     }
 
-    /// Writes bytes of a blob.
-    pub fn write_at(&self, digest: &Digest, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.inner.file.write_all_at(bytes, self.inner.place(digest)? + offset)
+    /// The place of a blob's bytes from `offset` on.
+    pub fn stretch(&self, digest: &Digest, offset: u64) -> io::Result<Stretch> {
+        Ok(Stretch::new(&self.inner.file, self.inner.place(digest)? + offset))
     }
 
     /// Notes that a blob has come that far.
@@ -101,7 +103,7 @@ impl InPlace {
     /// Makes the bundle durable and gives it its name. Every blob MUST be whole and verified.
     pub fn finish(self) -> io::Result<u64> {
         let Inner { file, output, partial, header, .. } = &*self.inner;
-        file.sync_all()?;
+        file.file().sync_all()?;
         fs::rename(partial, output)?;
         let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         crate::fs::sync_directory(folder)?;
@@ -122,15 +124,16 @@ impl Inner {
     /// Writes everything but the blobs, and the journal's first line when that is done.
     fn begin(&self) -> io::Result<()> {
         let size = self.header.tar_size(None);
-        self.file.set_len(size)?;
+        let file = self.file.file();
+        file.set_len(size)?;
         let json = self.header.to_json();
         let head = header_head(json.len() as u64, self.header.mtime());
-        self.file.write_all_at(&head, 0)?;
-        self.file.write_all_at(json, head.len() as u64)?;
+        file.write_all_at(&head, 0)?;
+        file.write_all_at(json, head.len() as u64)?;
         for member in self.header.members() {
             self.member(&member)?;
         }
-        self.file.write_all_at(&END, size - END.len() as u64)?;
+        file.write_all_at(&END, size - END.len() as u64)?;
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.set_len(0)?;
         journal.write_all(format!("{}\n", self.header.id()).as_bytes())
@@ -141,7 +144,7 @@ impl Inner {
         if let Holds::Link(digest) = member.holds {
             bytes.extend_from_slice(digest.to_string().as_bytes());
         }
-        self.file.write_all_at(&bytes, self.area + member.start)
+        self.file.file().write_all_at(&bytes, self.area + member.start)
     }
 }
 

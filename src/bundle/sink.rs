@@ -3,7 +3,7 @@
 //! What belongs to which repository stands in the header already; all that comes here are the bytes.
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::task;
 
@@ -45,13 +45,16 @@ impl BundleSink {
     /// Writes the body to its place; what came of one that breaks off is kept, unless it is wrong.
     async fn receive(&self, content: &Descriptor, mut body: Verified) -> Result<()> {
         let digest = content.digest;
-        let mut position = body.start();
-        let mut noted = position;
-        let mut gathered = BytesMut::with_capacity(CHUNK);
+        let start = body.start();
+        let mut stretch = self.bundle.stretch(&digest, start).map_err(EndpointError::io)?;
+        let begin = stretch.position() - start;
+        let mut noted = start;
+        let (mut gathered, mut length) = (Vec::new(), 0);
         loop {
             let (ended, problem) = match body.next().await {
                 Some(Ok(chunk)) => {
-                    gathered.extend_from_slice(&chunk);
+                    length += chunk.len();
+                    gathered.push(chunk);
                     (false, None)
                 }
                 Some(Err(error)) if error.fault() == Fault::Corrupt => {
@@ -61,15 +64,22 @@ impl BundleSink {
                 Some(Err(error)) => (true, Some(error)),
                 None => (true, None),
             };
-            if gathered.len() >= CHUNK || ended {
-                let bytes = gathered.split().freeze();
-                let (bundle, offset) = (self.bundle.clone(), position);
-                position += bytes.len() as u64;
-                blocking(move || bundle.write_at(&digest, &bytes, offset)).await?;
+            if length >= CHUNK || ended {
+                let chunks: Vec<Bytes> = std::mem::take(&mut gathered);
+                length = 0;
+                stretch = blocking(move || {
+                    chunks.iter().try_for_each(|chunk| stretch.append(chunk))?;
+                    if ended {
+                        stretch.flush()?;
+                    }
+                    Ok(stretch)
+                })
+                .await?;
             }
-            if ended || position - noted >= NOTE {
-                self.note(digest, position).await?;
-                noted = position;
+            let written = stretch.position() - begin;
+            if ended || written - noted >= NOTE {
+                self.note(digest, written).await?;
+                noted = written;
             }
             if ended {
                 return problem.map_or(Ok(()), Err);

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use super::Block;
+
 /// Bytes that are handed over at a time.
 const BUFFER: usize = 1024 * 1024;
 /// Buffers in all; the memory that this takes at the most.
@@ -11,28 +13,30 @@ const BUFFERS: usize = 4;
 
 /// A writer that hands what it gets to a thread, which writes it in the same order.
 ///
+/// All writes but the last are of whole blocks, as [`DirectFile`](super::DirectFile) wants them.
+///
 /// An error of the thread comes back at a later write, or at [`WriteBehind::finish`] at the latest, which MUST
 /// be called: dropping the value ends the thread without a word about what it could not write.
 #[derive(Debug)]
 pub struct WriteBehind<W> {
-    current: Vec<u8>,
-    full: Option<SyncSender<Vec<u8>>>,
-    empty: Receiver<Vec<u8>>,
+    current: Block,
+    full: Option<SyncSender<Block>>,
+    empty: Receiver<Block>,
     thread: Option<JoinHandle<(W, io::Result<()>)>>,
 }
 
 impl<W: Write + Send + 'static> WriteBehind<W> {
     /// Begins to write to `out`.
     pub fn new(out: W) -> io::Result<Self> {
-        let (full, filled) = sync_channel::<Vec<u8>>(BUFFERS);
+        let (full, filled) = sync_channel::<Block>(BUFFERS);
         let (back, empty) = sync_channel(BUFFERS);
         for _ in 1..BUFFERS {
-            let _ = back.send(Vec::with_capacity(BUFFER));
+            let _ = back.send(Block::new(BUFFER));
         }
         let thread = std::thread::Builder::new().name("write".to_owned()).spawn(move || {
             let mut out = out;
             for mut buffer in filled {
-                if let Err(error) = out.write_all(&buffer) {
+                if let Err(error) = out.write_all(buffer.filled()) {
                     return (out, Err(error));
                 }
                 buffer.clear();
@@ -41,8 +45,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
             let flushed = out.flush();
             (out, flushed)
         })?;
-        let current = Vec::with_capacity(BUFFER);
-        Ok(Self { current, full: Some(full), empty, thread: Some(thread) })
+        Ok(Self { current: Block::new(BUFFER), full: Some(full), empty, thread: Some(thread) })
     }
 
     /// Waits until everything is written, and gives back what was written to.
@@ -57,12 +60,12 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        if self.current.is_empty() {
+        if self.current.filled().is_empty() {
             return Ok(());
         }
         // The thread ends early only on an error, which is then what is to be reported.
-        let next = self.empty.recv().ok();
-        let full = std::mem::replace(&mut self.current, next.unwrap_or_default());
+        let Ok(next) = self.empty.recv() else { return Err(self.failure()) };
+        let full = std::mem::replace(&mut self.current, next);
         match self.full.as_ref().map(|sender| sender.send(full)) {
             Some(Ok(())) => Ok(()),
             _ => Err(self.failure()),
@@ -81,13 +84,10 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
 
 impl<W: Write + Send + 'static> Write for WriteBehind<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.current.len() >= BUFFER {
+        if self.current.is_full() {
             self.hand_over()?;
         }
-        let room = BUFFER - self.current.len();
-        let taken = bytes.get(..room).unwrap_or(bytes);
-        self.current.extend_from_slice(taken);
-        Ok(taken.len())
+        Ok(self.current.take(bytes))
     }
 
     /// Does nothing: bytes are on their way, and [`WriteBehind::finish`] waits for them.

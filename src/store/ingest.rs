@@ -5,7 +5,7 @@
 //! of the next commit, which they share.
 
 use std::io;
-use std::io::{IoSlice, Read as _, Write as _};
+use std::io::{IoSlice, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,6 +17,7 @@ use fs_err as fs;
 use super::root::absent;
 use super::{Entry, Result, Store, StoreError};
 use crate::endpoint::Prefix;
+use crate::fs::{ALIGNMENT, Appender};
 use crate::oci::{Digest, Hasher};
 
 /// Blobs from this size on are synced one by one.
@@ -46,7 +47,7 @@ pub struct Ingest {
     digest: Digest,
     size: u64,
     path: PathBuf,
-    file: fs::File,
+    file: Appender,
     length: u64,
     /// Whether the partial file is no longer this value's business.
     done: bool,
@@ -142,12 +143,13 @@ impl Ingest {
             .map_err(|error| StoreError::write(&path, size, error))?;
         store.tree().give(&path)?;
         // Until it is locked the file is nobody's.
+        let file = Appender::new(file);
         Ok(Self { store: store.clone(), digest: *digest, size, path, file, length: 0, done: true })
     }
 
     /// Takes the lock if it is free.
     fn lock(&self) -> Result<bool> {
-        match self.file.try_lock() {
+        match self.file.file().try_lock() {
             Ok(()) => Ok(true),
             Err(std::fs::TryLockError::WouldBlock) => Ok(false),
             Err(std::fs::TryLockError::Error(error)) => Err(crate::fs::with_path(&self.path, &error).into()),
@@ -155,13 +157,13 @@ impl Ingest {
     }
 
     fn measure(&mut self) -> Result<u64> {
-        self.length = self.file.metadata()?.len();
+        self.length = self.file.file().metadata()?.len();
         Ok(self.length)
     }
 
     /// Whether the path still leads to this file, which whoever finished it may have renamed.
     fn is_at_its_path(&self) -> Result<bool> {
-        let own = self.file.metadata()?;
+        let own = self.file.file().metadata()?;
         let found = absent(fs::symlink_metadata(&self.path))?;
         Ok(found.is_some_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
     }
@@ -230,7 +232,7 @@ impl Ingest {
         // Locked before others can find it, as every partial file is that somebody writes to.
         file.try_lock().map_err(|_| StoreError::Overtaken(self.digest))?;
         fs::rename(path, &self.path)?;
-        self.file = file;
+        self.file = Appender::new(file);
         self.length = length;
         Ok(())
     }
@@ -246,24 +248,25 @@ impl Ingest {
         self.write_slices(&mut slices)
     }
 
-    fn write_slices(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
-        IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
-            let failed = |error| {
-                let path = self.store.root().join(Entry::Data(self.digest).to_string());
-                StoreError::write(&path, self.size.saturating_sub(self.length), error)
-            };
-            match self.file.write_vectored(slices) {
-                Ok(0) => return Err(failed(io::ErrorKind::WriteZero.into())),
-                Ok(count) => {
-                    self.length += count as u64;
-                    IoSlice::advance_slices(&mut slices, count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
-            }
+    fn write_slices(&mut self, slices: &mut [IoSlice<'_>]) -> Result<()> {
+        let left = self.size.saturating_sub(self.length);
+        if left >= LARGE && self.length.is_multiple_of(ALIGNMENT as u64) && !self.file.is_gathering() {
+            self.file.gather(&self.store.staging()?.blocks);
         }
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.file.append(slices).map_err(|error| self.write_error(error))?;
+        self.length += length as u64;
         Ok(())
+    }
+
+    /// Writes what waits in memory.
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush().map_err(|error| self.write_error(error))
+    }
+
+    fn write_error(&self, error: io::Error) -> StoreError {
+        let path = self.store.root().join(Entry::Data(self.digest).to_string());
+        StoreError::write(&path, self.size.saturating_sub(self.length), error)
     }
 
     /// Takes the content as complete. The caller MUST have checked its digest.
@@ -273,11 +276,12 @@ impl Ingest {
         if self.length != self.size {
             return Err(StoreError::Size { path: self.path.clone(), found: self.length, expected: self.size });
         }
+        self.flush()?;
         let staging = self.store.staging()?;
         if self.size < LARGE {
             staging.add(&self.digest, self.size)?;
         } else {
-            self.file.sync_data()?;
+            self.file.file().sync_data()?;
             self.store.tree().place(&self.path, &Entry::Data(self.digest).to_string())?;
             staging.touch();
         }
@@ -292,7 +296,8 @@ impl Ingest {
 
     /// Lets others write while the caller is looking for the rest of the bytes.
     pub(super) fn park(mut self) -> Result<Parked> {
-        self.file.unlock()?;
+        self.flush()?;
+        self.file.file().unlock()?;
         self.done = true;
         Ok(Parked { ingest: self })
     }
@@ -323,9 +328,14 @@ impl Parked {
 
 impl Drop for Ingest {
     fn drop(&mut self) {
+        if self.done {
+            return;
+        }
         // An empty file would be nothing to resume.
-        if !self.done && self.length == 0 {
+        if self.length == 0 {
             let _ = fs::remove_file(&self.path);
+        } else {
+            let _ = self.file.flush();
         }
     }
 }

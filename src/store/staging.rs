@@ -20,13 +20,14 @@ use std::io;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
 use super::StoreError;
 use super::layout::{BLOBS, REPOSITORIES};
 use super::root::Root;
+use crate::fs::Blocks;
 use crate::oci::{Algorithm, Digest};
 
 /// Content on its way.
@@ -46,6 +47,8 @@ pub(super) struct Staging {
     links: AtomicU64,
     uploads: AtomicU64,
     blobs: Mutex<BTreeMap<Digest, u64>>,
+    /// Memory for large content on its way.
+    pub(super) blocks: Arc<Blocks>,
     /// Whether names have changed since the last sync.
     unsynced: AtomicBool,
 }
@@ -81,6 +84,7 @@ impl Staging {
             links: AtomicU64::new(0),
             uploads: AtomicU64::new(0),
             blobs: Mutex::default(),
+            blocks: Arc::default(),
             unsynced: AtomicBool::new(false),
         })
     }

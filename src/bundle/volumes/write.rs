@@ -12,6 +12,7 @@ use fs_err as fs;
 use super::name::{self, SUMS_END, VOLUMES_LIMIT};
 use super::{Sums, VolumeError, VolumeSize, volume_name};
 use crate::bundle::{BundleError, Result};
+use crate::fs::DirectFile;
 use crate::oci::{Algorithm, Digest, Hasher};
 
 /// The volumes of a bundle that is being written. What is not finished leaves no files.
@@ -24,7 +25,7 @@ pub struct VolumeWriter {
 }
 
 struct Volume {
-    file: fs::File,
+    file: DirectFile,
     hasher: Hasher,
     left: u64,
 }
@@ -64,7 +65,7 @@ impl VolumeWriter {
         if number > VOLUMES_LIMIT {
             return Err(BundleError::from(VolumeError::Many { size: self.size }).into());
         }
-        let file = fs::File::create(self.partial(number))?;
+        let file = DirectFile::new(fs::File::create(self.partial(number))?);
         Ok(self.current.insert(Volume { file, hasher: Hasher::new(Algorithm::Sha256), left: self.size }))
     }
 
@@ -72,7 +73,7 @@ impl VolumeWriter {
     fn end(&mut self) -> io::Result<()> {
         let Some(volume) = self.current.take() else { return Ok(()) };
         self.done.push(volume.hasher.finish());
-        volume.file.sync_all()
+        volume.file.into_file()?.sync_all()
     }
 
     /// Gives the volumes their names, takes away what an earlier bundle of that name had more, and writes the sums.

@@ -15,6 +15,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::installer::{self, Installer, Summed};
 use crate::cli::report;
+use crate::fs::DirectFile;
 use crate::observe::{Observer, Stop};
 use crate::oci::Digest;
 use crate::pipeline::contents::Held;
@@ -227,13 +228,14 @@ impl Job {
     ) -> Result<(Written, Option<Digest>), Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
         let (file, written, sum) = if self.summed {
-            let (summed, written) = self.write(Summed::new(file))?;
+            let (summed, written) = self.write(Summed::new(DirectFile::new(file)))?;
             let (file, sum) = summed.finish();
             (file, written, Some(sum))
         } else {
-            let (file, written) = self.write(file)?;
+            let (file, written) = self.write(DirectFile::new(file))?;
             (file, written, None)
         };
+        let file = file.into_file().map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs_err::rename(partial, &self.output).map_err(failed)?;
         crate::fs::sync_directory(folder).map_err(failed)?;

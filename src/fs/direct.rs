@@ -1,0 +1,210 @@
+//! Writing past the page cache.
+//!
+//! What is written once and not read again soon costs the kernel memory for nothing: it has to find pages, copy into
+//! them, and write them out later, when whoever makes the file durable waits for it. `O_DIRECT` (open(2)) leaves all
+//! of that out. It wants whole blocks at whole blocks' places, in memory and in the file, and not every filesystem
+//! has it; where either is not so, bytes take the usual way, and nobody has to know.
+
+use std::fmt;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd as _;
+
+use fs_err as fs;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// What addresses, offsets and lengths must be multiples of; enough for every disk with 4 KiB blocks.
+pub const ALIGNMENT: usize = 4096;
+
+/// A buffer of fixed size that begins where direct writes may begin.
+pub struct Block {
+    bytes: Vec<u8>,
+    start: usize,
+    length: usize,
+    capacity: usize,
+}
+
+impl Block {
+    /// An empty block for that many bytes, which are to be a multiple of [`ALIGNMENT`].
+    pub fn new(capacity: usize) -> Self {
+        let bytes = vec![0; capacity + ALIGNMENT];
+        // The vector never grows, so that its bytes stay where they are.
+        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Self { bytes, start, length: 0, capacity }
+    }
+
+    /// Takes as many of the bytes as there is room for; says how many.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let room = self.room();
+        let count = room.len().min(bytes.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.grow(count);
+        count
+    }
+
+    /// Where more bytes can be put, for [`Block::grow`] to count them.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start + self.length..self.start + self.capacity).unwrap_or_default()
+    }
+
+    /// Counts bytes that were put into the room; no more than there is.
+    pub fn grow(&mut self, count: usize) {
+        self.length = self.capacity.min(self.length + count);
+    }
+
+    /// Whether there is no room left.
+    pub const fn is_full(&self) -> bool {
+        self.length == self.capacity
+    }
+
+    /// The bytes that were taken.
+    pub fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..self.start + self.length).unwrap_or_default()
+    }
+
+    /// Whether nothing was taken.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Forgets what was taken.
+    pub const fn clear(&mut self) {
+        self.length = 0;
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("length", &self.length).field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+/// A file that is written from its beginning to its end, past the page cache as long as whole blocks come.
+///
+/// The first write that is none ends that for good: only the last one should be short.
+#[derive(Debug)]
+pub struct DirectFile {
+    file: fs::File,
+    is_direct: bool,
+}
+
+impl DirectFile {
+    /// Takes a file whose position is a multiple of [`ALIGNMENT`].
+    pub fn new(file: fs::File) -> Self {
+        let is_direct = set_direct(&file, true).is_ok();
+        Self { file, is_direct }
+    }
+
+    /// Takes a file that is written the usual way until [`DirectFile::begin_direct`].
+    pub(super) const fn plain(file: fs::File) -> Self {
+        Self { file, is_direct: false }
+    }
+
+    /// Goes past the page cache from here on, if the filesystem lets it; says whether it does.
+    pub(super) fn begin_direct(&mut self) -> bool {
+        self.is_direct = self.is_direct || set_direct(&self.file, true).is_ok();
+        self.is_direct
+    }
+
+    /// The file, for the usual way of writing.
+    pub fn into_file(mut self) -> io::Result<fs::File> {
+        self.end_direct()?;
+        Ok(self.file)
+    }
+
+    /// The file.
+    pub const fn file(&self) -> &fs::File {
+        &self.file
+    }
+
+    /// Takes the usual way from here on.
+    pub(super) fn end_direct(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_direct) {
+            set_direct(&self.file, false)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for DirectFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let whole = bytes.len() - bytes.len() % ALIGNMENT;
+        let is_aligned = whole > 0 && bytes.as_ptr().align_offset(ALIGNMENT) == 0;
+        if self.is_direct && is_aligned {
+            match self.file.write(bytes.get(..whole).unwrap_or_default()) {
+                // The filesystem said yes to the flag and means no.
+                Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {}
+                result => return result,
+            }
+        }
+        self.end_direct()?;
+        self.file.write(bytes)
+    }
+
+    /// Takes the usual way: what comes in pieces is not aligned.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.end_direct()?;
+        self.file.write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Turns `O_DIRECT` on or off for an open file.
+fn set_direct(file: &fs::File, on: bool) -> io::Result<()> {
+    let file = file.file().as_fd();
+    let mut flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_DIRECT, on);
+    fcntl(file, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_begin_where_direct_writes_may() {
+        for _ in 0..20 {
+            let mut block = Block::new(2 * ALIGNMENT);
+            assert_eq!(block.filled().as_ptr().align_offset(ALIGNMENT), 0);
+            assert_eq!(block.take(&[7; 5000]), 5000);
+            assert!(!block.is_full());
+            assert_eq!(block.take(&[8; 5000]), 2 * ALIGNMENT - 5000);
+            assert!(block.is_full());
+            assert_eq!(block.take(b"x"), 0);
+            assert_eq!(block.filled()[4999..=5000], [7, 8]);
+            block.clear();
+            assert!(block.filled().is_empty());
+        }
+    }
+
+    /// Whole blocks, pieces of blocks and blocks at odd addresses: the file is the same.
+    #[test]
+    fn all_ways_write_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        for (number, piece) in [64 * 1024, 3 * ALIGNMENT, 5000, 1].into_iter().enumerate() {
+            let path = folder.path().join(number.to_string());
+            let mut file = DirectFile::new(fs::File::create(&path).unwrap());
+            let mut block = Block::new(64 * 1024);
+            let mut rest = &content[..];
+            while !rest.is_empty() {
+                let count = block.take(&rest[..piece.min(rest.len())]);
+                rest = &rest[count..];
+                if block.is_full() || rest.is_empty() || piece > 1000 {
+                    file.write_all(block.filled()).unwrap();
+                    block.clear();
+                }
+            }
+            let file = file.into_file().unwrap();
+            let flags = OFlag::from_bits_retain(fcntl(file.file().as_fd(), FcntlArg::F_GETFL).unwrap());
+            assert!(!flags.contains(OFlag::O_DIRECT));
+            assert!(fs::read(&path).unwrap() == content, "{piece}");
+        }
+    }
+}
