@@ -21,6 +21,7 @@ mod in_place;
 mod kind;
 mod members;
 mod open;
+mod raw_frame;
 mod reader;
 mod rules;
 mod seek_table;
