@@ -9,7 +9,6 @@
 //! ```
 
 mod commit;
-mod committers;
 mod error;
 mod ingest;
 pub mod layout;
@@ -21,6 +20,7 @@ mod root;
 mod staging;
 mod upload;
 mod walk;
+mod writers;
 
 use std::fmt;
 use std::path::Path;
@@ -29,13 +29,13 @@ use std::sync::Arc;
 use fs_err as fs;
 
 pub use commit::Committed;
-pub use committers::Committers;
 pub use error::StoreError;
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
 pub use repository::Repository;
 pub use upload::Upload;
 pub use walk::{Found, FoundKind, Walk};
+pub use writers::{Outgoing, Writers};
 
 use crate::oci::RepositoryName;
 use commit::Rounds;

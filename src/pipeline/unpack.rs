@@ -10,14 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::base::{Lacking, lacking};
-use crate::bundle::{BundleError, BundleReader, Header};
+use crate::bundle::{BlobBody, BundleError, BundleReader, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, is_referrers_tag};
-use crate::store::{Committers, Links, Store, StoreError, TagLink};
-
-/// Bytes moved at a time.
-const CHUNK: usize = 512 * 1024;
+use crate::store::{Ingest, Links, Store, StoreError, TagLink, Writers};
 
 /// What to do with tags of the root that point to something else than the bundle's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,40 +121,19 @@ pub fn unpack(
     let all = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
     let (mut written, mut there) = ((0, 0), (0, 0));
-    let mut buffer = vec![0; CHUNK];
-    let committers = Committers::start()?;
-    while let Some(mut body) = reader.next_blob()? {
+    let mut writers = Writers::start()?;
+    while let Some(body) = reader.next_blob()? {
         let (digest, size) = (*body.digest(), body.size());
-        let Some(mut ingest) = store.ingest(&digest, size)? else {
+        if let Some(ingest) = store.ingest(&digest, size)? {
+            receive(body, ingest, &mut writers, observer, stop)?;
+            written = (written.0 + 1, written.1 + size);
+        } else {
             there = (there.0 + 1, there.1 + size);
             observer.on(&Event::Moved { digest: &digest, bytes: size });
-            continue;
-        };
-        let content = Descriptor::new(MediaType::Other("".into()), digest, size);
-        observer.on(&Event::Begun { content: &content, offset: 0 });
-        // What an interrupted run has left is not compared but written again: it is at hand.
-        ingest.restart()?;
-        loop {
-            let count = match body.read_checked(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) => {
-                    ingest.discard()?;
-                    return Err(error.into());
-                }
-            };
-            ingest.write(buffer.get(..count).unwrap_or_default())?;
-            observer.on(&Event::Moved { digest: &digest, bytes: count as u64 });
-            if stop.is_requested() {
-                return Err(UnpackError::Stopped);
-            }
         }
-        committers.commit(ingest)?;
-        written = (written.0 + 1, written.1 + size);
-        observer.on(&Event::Settled { content: &content, placed: Placed::Written });
     }
     let header = reader.finish()?;
-    committers.finish()?;
+    writers.finish()?;
     let skipped = |name: &RepositoryName, tag: &Tag| {
         existing == ExistingTags::Skip
             && tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Moved)
@@ -180,6 +156,48 @@ pub fn unpack(
         (name, tag, digest, change)
     });
     Ok(Unpacked { tags: tags.collect(), header, written, there })
+}
+
+/// Reads a blob and checks it, while a thread writes it.
+fn receive(
+    mut body: BlobBody<'_, impl Read>,
+    mut ingest: Ingest,
+    writers: &mut Writers,
+    observer: &dyn Observer,
+    stop: &Stop,
+) -> Result<(), UnpackError> {
+    let digest = *body.digest();
+    let content = Descriptor::new(MediaType::Other("".into()), digest, body.size());
+    observer.on(&Event::Begun { content: &content, offset: 0 });
+    // What an interrupted run has left is not compared but written again: it is at hand.
+    ingest.restart()?;
+    let mut outgoing = writers.begin(ingest)?;
+    let mut block = outgoing.block()?;
+    loop {
+        let count = match body.read_checked(block.room()) {
+            Ok(count) => count,
+            Err(error) => {
+                outgoing.discard();
+                return Err(error.into());
+            }
+        };
+        block.grow(count);
+        observer.on(&Event::Moved { digest: &digest, bytes: count as u64 });
+        if count == 0 {
+            break;
+        }
+        if block.is_full() {
+            let next = outgoing.block()?;
+            outgoing.append(std::mem::replace(&mut block, next));
+        }
+        if stop.is_requested() {
+            return Err(UnpackError::Stopped);
+        }
+    }
+    outgoing.append(block);
+    outgoing.commit();
+    observer.on(&Event::Settled { content: &content, placed: Placed::Written });
+    Ok(())
 }
 
 /// Merges the bundle's indexes of referrers into those of the root; returns the links that are left.
