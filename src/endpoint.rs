@@ -8,9 +8,10 @@
 //! What an implementation owes is written at each method; `tests/it/conformance.rs` runs the same
 //! tests over all of them.
 
+mod chunk;
 mod error;
-mod file;
 mod place;
+mod read_ahead;
 mod verified;
 
 use std::path::{Path, PathBuf};
@@ -19,9 +20,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use chunk::read_chunk;
 pub use error::{EndpointError, Fault};
-pub use file::read_file;
 pub use place::Place;
+pub use read_ahead::read_ahead;
 pub use verified::{Mismatch, Prefix, Verified};
 
 use crate::oci::{Descriptor, Graph, RepositoryName, Tag, Version};

@@ -1,18 +1,14 @@
 //! One repository of a bundle at rest as a source for the copy engine.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use tokio::task;
 
-use super::{OpenBlob, OpenBundle};
-use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source};
+use super::OpenBundle;
+use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source, read_ahead};
 use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Version};
-
-/// Bytes read at a time.
-const CHUNK: usize = 512 * 1024;
 
 /// A repository of a bundle.
 #[derive(Debug)]
@@ -82,23 +78,8 @@ impl Source for BundleSource {
         let missing = || EndpointError::new(Fault::Missing, format!("{} is not in the bundle", content.digest));
         let mut blob = self.bundle.blob(&content.digest).ok_or_else(missing)?;
         blob.seek(SeekFrom::Start(offset)).map_err(EndpointError::io)?;
-        let chunks = futures_util::stream::unfold(Some(blob), |blob| async {
-            let mut blob = blob?;
-            match blocking(move || read(&mut blob).map(|bytes| (blob, bytes)).map_err(EndpointError::io)).await {
-                Ok((_, bytes)) if bytes.is_empty() => None,
-                Ok((blob, bytes)) => Some((Ok(bytes), Some(blob))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Ok(chunks.boxed())
+        Ok(read_ahead(blob, content.size.saturating_sub(offset)))
     }
-}
-
-/// The next bytes of a blob; none at its end.
-fn read(blob: &mut OpenBlob) -> io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(CHUNK);
-    blob.by_ref().take(CHUNK as u64).read_to_end(&mut bytes)?;
-    Ok(bytes.into())
 }
 
 /// Runs file work where it may take its time.

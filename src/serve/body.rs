@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::metrics::Metrics;
 use super::verified::{Stamp, VerifiedFiles};
-use crate::endpoint::{EndpointError, Fault, Mismatch, Result};
+use crate::endpoint::{EndpointError, Fault, Mismatch, Result, read_chunk};
 use crate::oci::{Digest, Hasher};
 
 /// How many bytes are read at once.
@@ -178,10 +178,10 @@ impl Reading {
     /// Reads the next piece; the last one only if everything was what it should be.
     fn piece(mut self: Box<Self>) -> Result<(Bytes, Box<Self>)> {
         let length = self.left.min(PIECE);
-        let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-        let read = self.reader.by_ref().take(length).read_to_end(&mut piece).map_err(EndpointError::io)?;
-        if (read as u64) < length {
-            let got = self.size - self.left + read as u64;
+        let piece = read_chunk(&mut self.reader, length).map_err(EndpointError::io)?;
+        let read = piece.len() as u64;
+        if read < length {
+            let got = self.size - self.left + read;
             return Err(corrupt(Mismatch::Short { digest: self.digest, size: self.size, got }));
         }
         self.left -= length;
@@ -199,7 +199,7 @@ impl Reading {
                 self.checks.verified.note(found, stamp);
             }
         }
-        Ok((piece.into(), self))
+        Ok((piece, self))
     }
 }
 

@@ -22,7 +22,7 @@ use fs_err as fs;
 use super::TransportError;
 use super::archive::read_small;
 use super::landing::{Landings, blocking, checked};
-use crate::endpoint::{BlobReader, Place, Placed, Prefix, Result, Sink, Source, Verified, read_file};
+use crate::endpoint::{BlobReader, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead};
 use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Tag, Version};
 
 const VERSION: &str = "Directory Transport Version: 1.1\n";
@@ -172,7 +172,7 @@ pub(super) async fn open_file(place: &Path, path: PathBuf, content: &Descriptor,
         Ok(file)
     })
     .await?;
-    Ok(read_file(file, size.saturating_sub(offset)))
+    Ok(read_ahead(file, size.saturating_sub(offset)))
 }
 
 /// The bytes of a manifest with what they are, after a check of their digest.

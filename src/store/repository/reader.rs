@@ -2,7 +2,7 @@
 
 use std::io::{Seek as _, SeekFrom};
 
-use crate::endpoint::{BlobReader, read_file};
+use crate::endpoint::{BlobReader, read_ahead};
 use crate::oci::Digest;
 use crate::store::{Result, Store, StoreError};
 
@@ -14,5 +14,5 @@ pub(super) fn open(store: &Store, digest: &Digest, size: u64, offset: u64) -> Re
         return Err(StoreError::Size { path: file.path().to_owned(), found, expected: size });
     }
     file.seek(SeekFrom::Start(offset))?;
-    Ok(read_file(file, size.saturating_sub(offset)))
+    Ok(read_ahead(file, size.saturating_sub(offset)))
 }
