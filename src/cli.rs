@@ -76,6 +76,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Unpack(args) => commands::unpack::run(context, args).await,
         Command::Push(args) => commands::push::run(context, args).await,
         Command::Serve(args) => commands::serve::run(context, args).await,
+        Command::Select(args) => commands::select::run(context, args).await,
         Command::Verify(args) => commands::verify::run(context, args).await,
         Command::Ls(args) => commands::ls::run(context, args).await,
         Command::Inventory(args) => commands::inventory::run(context, args).await,

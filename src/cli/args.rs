@@ -13,6 +13,7 @@ mod installer;
 mod lock;
 mod plan;
 mod registry;
+mod select;
 mod serve;
 mod sides;
 mod skopeo;
@@ -33,6 +34,7 @@ pub(super) use installer::InstallerArgs;
 pub(super) use lock::LockArgs;
 pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
+pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
@@ -123,6 +125,8 @@ pub(super) enum Command {
     Push(PushArgs),
     /// Serve a store or bundles as a registry
     Serve(ServeArgs),
+    /// Make a store of some images of another, without copying their bytes
+    Select(SelectArgs),
     /// Check every byte and link of a store or bundle
     Verify(VerifyArgs),
     /// List the images of a store or bundle

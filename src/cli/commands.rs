@@ -17,6 +17,7 @@ pub(super) mod pack;
 pub(super) mod plan;
 pub(super) mod pull;
 pub(super) mod push;
+pub(super) mod select;
 pub(super) mod serve;
 pub(super) mod shell;
 pub(super) mod sign;
@@ -24,6 +25,7 @@ pub(super) mod unpack;
 pub(super) mod verify;
 
 mod holding;
+mod incoming;
 mod input;
 mod media;
 mod registries;

@@ -41,6 +41,7 @@ mod push;
 mod readme;
 mod referrers;
 mod registry;
+mod select;
 mod serve;
 mod store;
 mod support;
