@@ -115,7 +115,7 @@ pub fn unpack(
     // A garbage collection may have taken some of it away in the meantime.
     check_required(&header, store)?;
     let tags = incoming::link(&header, store, existing, tags)?;
-    Ok(Unpacked { tags, header, written, there })
+    Ok(Unpacked { header, tags, written, there })
 }
 
 fn check_required(header: &Header, store: &Store) -> Result<(), UnpackError> {

@@ -128,7 +128,7 @@ impl Store {
         let path = self.staging()?.upload();
         let clone = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         let taken = self.tree().give(&path).and_then(|()| {
-            if !crate::fs::clone_file(from.file(), clone.file())? || clone.metadata()?.len() != size {
+            if !crate::fs::clone_file(&from, &clone)? || clone.metadata()?.len() != size {
                 return Ok(None);
             }
             // Whoever is writing the same content at this moment will be done with it.

@@ -174,7 +174,7 @@ impl Landings {
             let mut from = fs::File::open(&file)?;
             // Neither a reflink nor copy_file_range takes a file that was opened for appending.
             let mut to = fs::OpenOptions::new().write(true).open(&path)?;
-            if crate::fs::clone_file(from.file(), to.file())? && to.metadata()?.len() == size {
+            if crate::fs::clone_file(&from, &to)? && to.metadata()?.len() == size {
                 settle(&landing.file, &path, &place)?;
                 return Ok(Placed::Cloned);
             }
