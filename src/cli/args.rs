@@ -11,6 +11,7 @@ mod images_at;
 mod index;
 mod installer;
 mod lock;
+mod manage;
 mod plan;
 mod registry;
 mod select;
@@ -32,6 +33,7 @@ pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, Log
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use installer::InstallerArgs;
 pub(super) use lock::LockArgs;
+pub(super) use manage::{GcArgs, RmArgs, StatArgs, TagArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
@@ -127,6 +129,12 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Make a store of some images of another, without copying their bytes
     Select(SelectArgs),
+    /// Give an image of a store or layout more names
+    Tag(TagArgs),
+    /// Take images of a store or layout away
+    Rm(RmArgs),
+    /// Delete what nothing in a store or layout refers to
+    Gc(GcArgs),
     /// Check every byte and link of a store or bundle
     Verify(VerifyArgs),
     /// List the images of a store or bundle
@@ -143,6 +151,8 @@ pub(super) enum Command {
     Copy(CopyArgs),
     /// Tell what an image is
     Inspect(InspectArgs),
+    /// Tell of which layers an image is made, and how they came to be
+    Stat(StatArgs),
     /// List the tags of a repository, layout or archive
     ListTags(ListTagsArgs),
     /// Delete images from registries and layouts

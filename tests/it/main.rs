@@ -34,6 +34,7 @@ mod installer;
 mod kill;
 mod limits;
 mod lock;
+mod manage;
 mod one_pass;
 mod plan;
 mod pull;
