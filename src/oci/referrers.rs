@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(referrers_tag(&digest).unwrap().as_str(), format!("sha256-{hex}"));
         let cosign: Vec<String> = cosign_tags(&digest).map(|tag| tag.to_string()).collect();
         assert_eq!(cosign, [".sig", ".att", ".sbom"].map(|ending| format!("sha256-{hex}{ending}")));
-        let long = Digest::of(crate::oci::Algorithm::Sha512, b"");
+        let long = Digest::of(Algorithm::Sha512, b"");
         assert_eq!(referrers_tag(&long).unwrap().as_str().len(), "sha512-".len() + 64);
         assert!(is_referrers_tag(&referrers_tag(&long).unwrap()));
         assert!(is_companion_tag(&format!("sha256-{hex}.att").parse().unwrap()));

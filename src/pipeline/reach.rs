@@ -64,14 +64,13 @@ impl<'a> Reach<'a> {
     /// A manifest, read; `None` where its bytes are not there.
     pub(super) fn manifest(&mut self, digest: &Digest) -> Result<Option<&Manifest>, ReachError> {
         if !self.manifests.contains_key(digest) {
-            let manifest = match self.store.size(digest)? {
-                None => None,
-                Some(_) => {
-                    let bytes = self.store.read_manifest(digest)?;
-                    let parsed = Manifest::parse(&MediaType::Other("".into()), &bytes);
-                    let (name, digest) = (self.name.clone(), *digest);
-                    Some(parsed.map_err(|source| ReachError::Manifest { name, digest, source })?)
-                }
+            let manifest = if self.store.size(digest)?.is_some() {
+                let bytes = self.store.read_manifest(digest)?;
+                let parsed = Manifest::parse(&MediaType::Other("".into()), &bytes);
+                let (name, digest) = (self.name.clone(), *digest);
+                Some(parsed.map_err(|source| ReachError::Manifest { name, digest, source })?)
+            } else {
+                None
             };
             self.manifests.insert(*digest, manifest);
         }

@@ -53,12 +53,12 @@ pub(super) struct Staging {
 impl Staging {
     /// Joins those that write to a root, and picks up what dead processes have left.
     pub(super) fn join(root: &Root) -> Result<Self, StoreError> {
-        Self::with_lock(root, |lock| lock.try_lock_shared(), StoreError::Locked)
+        Self::with_lock(root, fs::File::try_lock_shared, StoreError::Locked)
     }
 
     /// The same for a process that deletes, while no other writes.
     pub(super) fn join_alone(root: &Root) -> Result<Self, StoreError> {
-        Self::with_lock(root, |lock| lock.try_lock(), StoreError::InUse)
+        Self::with_lock(root, fs::File::try_lock, StoreError::InUse)
     }
 
     fn with_lock(

@@ -131,10 +131,8 @@ impl Collected {
             if dry_run { "would be deleted" } else { "deleted" },
         );
         if self.shared > 0 {
-            text.push_str(&format!(
-                "\n{} of it has names elsewhere too, by hard links, and is not freed by this",
-                report::bytes(self.shared)
-            ));
+            let shared = report::bytes(self.shared);
+            text.extend(["\n", &shared, " of it has names elsewhere too, by hard links, and is not freed by this"]);
         }
         text
     }

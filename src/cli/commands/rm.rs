@@ -44,7 +44,7 @@ pub(in crate::cli) async fn run(context: &Context, args: RmArgs) -> Result<ExitC
         Ok(removed)
     })
     .await?;
-    let lines: String = removed.iter().map(|(name, _)| format!("{name}\n")).collect();
+    let lines: String = removed.iter().flat_map(|(name, _)| [name, "\n"]).collect();
     let entries: Vec<&Value> = removed.iter().map(|(_, entry)| entry).collect();
     context.result(&json!({ "removed": entries }), &lines)?;
     context.summary("the space is free after hod gc");

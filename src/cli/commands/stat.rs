@@ -40,10 +40,10 @@ fn text(stat: &Stat) -> String {
         let layer = step.layer.as_ref();
         vec![
             layer.map_or_else(none, |layer| layer.digest.to_string()),
-            step.created().map_or_else(none, |text| terminal::printable(text).to_string()),
-            terminal::printable(step.created_by()).to_string(),
+            step.created().map_or_else(none, terminal::printable),
+            terminal::printable(step.created_by()),
             layer.map_or_else(none, |layer| report::bytes(layer.size)),
-            terminal::printable(step.comment()).to_string(),
+            terminal::printable(step.comment()),
         ]
     };
     report::table(&head, &stat.history.iter().map(row).collect::<Vec<_>>())

@@ -23,7 +23,8 @@ pub(in crate::cli) async fn run(context: &Context, args: TagArgs) -> Result<Exit
         Named::Store(root, image) => input::blocking(move || in_store(&root, &image, &names)).await?,
         Named::Layout(path, image) => input::blocking(move || in_layout(&path, image.as_ref(), &names)).await?,
     };
-    let lines: String = args.new.iter().map(|name| format!("{name}  {digest}\n")).collect();
+    let text = digest.to_string();
+    let lines: String = args.new.iter().flat_map(|name| [name, "  ", &text, "\n"]).collect();
     context.result(&json!({ "digest": digest, "names": args.new }), &lines)?;
     Ok(ExitCode::SUCCESS)
 }
