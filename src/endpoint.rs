@@ -47,6 +47,8 @@ pub enum Placed {
     Mounted,
     /// The place had the bytes, and only a link was made.
     Linked,
+    /// It is a file of its own that shares its blocks with the source's (a reflink).
+    Cloned,
 }
 
 /// A repository that content can be read from.
@@ -113,7 +115,7 @@ pub trait Sink: Send + Sync {
     }
 
     /// Takes content that is a file for which its source vouches, see [`Source::file`]: `Linked`
-    /// where both places share the file from now on, `Written` where it was copied, `None` where this
+    /// where both places share the file from now on, `Cloned` where they share its blocks, `Written` where it was copied, `None` where this
     /// sink takes bytes alone. The rules of `put` hold.
     async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
         let _ = (content, file);

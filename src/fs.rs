@@ -79,6 +79,23 @@ pub fn sync_filesystem(path: &Path) -> io::Result<()> {
     nix::unistd::syncfs(file).map_err(|error| with_path(path, &error.into()))
 }
 
+/// Makes an empty file share the blocks of another (a reflink); says whether the filesystem can.
+pub fn clone_file(from: &fs::File, to: &fs::File) -> io::Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::ioctl_ficlone(to, from) {
+        Ok(()) => Ok(true),
+        Err(
+            Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::INVAL | Errno::PERM | Errno::TXTBSY | Errno::NOSYS,
+        ) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether two paths are on one filesystem.
+pub fn same_filesystem(one: &Path, other: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(one)?.dev() == fs::metadata(other)?.dev())
+}
+
 /// Bytes that an unprivileged process can still write to the filesystem that holds `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let stat = nix::sys::statvfs::statvfs(path).map_err(|error| with_path(path, &error.into()))?;
@@ -117,6 +134,17 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(free_space(folder.path()).unwrap() > 0);
         sync_filesystem(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_clone_has_the_same_bytes_or_is_not_possible() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        fs::write(&one, "bricks").unwrap();
+        let (from, to) = (fs::File::open(&one).unwrap(), fs::File::create(&two).unwrap());
+        let expected = if clone_file(&from, &to).unwrap() { "bricks" } else { "" };
+        assert_eq!(fs::read_to_string(&two).unwrap(), expected);
+        assert!(same_filesystem(&one, &two).unwrap());
     }
 
     #[test]

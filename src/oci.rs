@@ -23,5 +23,7 @@ pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};
 pub use platform::{AbsentPlatforms, Choice, Offer, Platform, PlatformError, Platforms};
 pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
-pub use referrers::{ReferrerIndex, cosign_tags, is_companion_tag, is_referrers_tag, merged, referrer, referrers_tag};
+pub use referrers::{
+    ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged, referrer, referrers_tag,
+};
 pub use signed::signed_digest;

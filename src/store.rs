@@ -18,6 +18,7 @@ mod remove;
 mod repository;
 mod root;
 mod staging;
+mod sweep;
 mod upload;
 mod walk;
 mod writers;
@@ -33,6 +34,7 @@ pub use error::StoreError;
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
 pub use repository::Repository;
+pub use sweep::StoredBlob;
 pub use upload::Upload;
 pub use walk::{Found, FoundKind, Walk};
 pub use writers::{Outgoing, Writers};
@@ -81,6 +83,18 @@ impl Store {
         fs::create_dir_all(root)?;
         let root = Root::new(root)?;
         let staging = Staging::join(&root)?;
+        Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
+    }
+
+    /// Opens an existing root to delete from it. While the value lives no other hod process can write there; a
+    /// registry cannot be kept from it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while another process writes to the root, [`StoreError::Locked`] while one deletes.
+    pub fn alone(root: &Path) -> Result<Self> {
+        Self::open(root)?;
+        let root = Root::new(root)?;
+        let staging = Staging::join_alone(&root)?;
         Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
     }
 

@@ -11,8 +11,10 @@ mod images_at;
 mod index;
 mod installer;
 mod lock;
+mod manage;
 mod plan;
 mod registry;
+mod select;
 mod serve;
 mod sides;
 mod skopeo;
@@ -31,8 +33,10 @@ pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, Log
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use installer::InstallerArgs;
 pub(super) use lock::LockArgs;
+pub(super) use manage::{GcArgs, RmArgs, StatArgs, TagArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
+pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
@@ -123,6 +127,14 @@ pub(super) enum Command {
     Push(PushArgs),
     /// Serve a store or bundles as a registry
     Serve(ServeArgs),
+    /// Make a store of some images of another, without copying their bytes
+    Select(SelectArgs),
+    /// Give an image of a store or layout more names
+    Tag(TagArgs),
+    /// Take images of a store or layout away
+    Rm(RmArgs),
+    /// Delete what nothing in a store or layout refers to
+    Gc(GcArgs),
     /// Check every byte and link of a store or bundle
     Verify(VerifyArgs),
     /// List the images of a store or bundle
@@ -139,6 +151,8 @@ pub(super) enum Command {
     Copy(CopyArgs),
     /// Tell what an image is
     Inspect(InspectArgs),
+    /// Tell of which layers an image is made, and how they came to be
+    Stat(StatArgs),
     /// List the tags of a repository, layout or archive
     ListTags(ListTagsArgs),
     /// Delete images from registries and layouts

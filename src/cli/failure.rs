@@ -11,6 +11,7 @@ use crate::copy::CopyError;
 use crate::endpoint::{EndpointError, Fault};
 use crate::pipeline::contents::ContentsError;
 use crate::pipeline::fetch::FetchError;
+use crate::pipeline::incoming::IncomingError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::push::PushError;
 use crate::pipeline::resolve::ImageError;
@@ -197,6 +198,9 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
         return of_store(error);
     }
     if let Some(UnpackError::Store(error)) = error.downcast_ref() {
+        return of_store(error);
+    }
+    if let Some(IncomingError::Store(error)) = error.downcast_ref() {
         return of_store(error);
     }
     if let Some(PackError::Store(error)) = error.downcast_ref() {

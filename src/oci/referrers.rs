@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Descriptor, Digest, Manifest, MediaType, Tag};
+use super::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag};
 
 /// The endings of cosign's tags: signatures, attestations, bills of materials.
 const COSIGN: [&str; 3] = [".sig", ".att", ".sbom"];
@@ -34,6 +34,16 @@ pub fn is_referrers_tag(tag: &Tag) -> bool {
     matches!(algorithm, "sha256" | "sha384" | "sha512")
         && hex.len() == DIGITS
         && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The digest that a tag is made of, where it is of something that belongs to another image: the algorithm's name, and
+/// the first hex digits, which for SHA-256 are all.
+pub fn companion_of(tag: &Tag) -> Option<(Algorithm, &str)> {
+    if !is_companion_tag(tag) {
+        return None;
+    }
+    let (algorithm, rest) = tag.as_str().split_once('-')?;
+    Some((Algorithm::from_name(algorithm)?, rest.split('.').next()?))
 }
 
 /// Whether a tag is of something that belongs to another image, by its form.
@@ -172,7 +182,7 @@ mod tests {
         assert_eq!(referrers_tag(&digest).unwrap().as_str(), format!("sha256-{hex}"));
         let cosign: Vec<String> = cosign_tags(&digest).map(|tag| tag.to_string()).collect();
         assert_eq!(cosign, [".sig", ".att", ".sbom"].map(|ending| format!("sha256-{hex}{ending}")));
-        let long = Digest::of(crate::oci::Algorithm::Sha512, b"");
+        let long = Digest::of(Algorithm::Sha512, b"");
         assert_eq!(referrers_tag(&long).unwrap().as_str().len(), "sha512-".len() + 64);
         assert!(is_referrers_tag(&referrers_tag(&long).unwrap()));
         assert!(is_companion_tag(&format!("sha256-{hex}.att").parse().unwrap()));

@@ -149,18 +149,19 @@ struct RootFs {
     diff_ids: Vec<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct History {
+/// A step of an image's making, as its config tells it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct History {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    created: Option<String>,
+    pub(super) created: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    created_by: String,
+    pub(super) created_by: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     author: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    comment: String,
+    pub(super) comment: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    empty_layer: bool,
+    pub(super) empty_layer: bool,
 }
 
 /// The bytes of what a name stands for, and their digest.

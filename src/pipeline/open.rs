@@ -181,7 +181,7 @@ impl Places {
             Location::Oci(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
                 let layout = Layout::create(path).map_err(failed)?;
-                open(Arc::new(layout.sink(name)))
+                open(Arc::new(layout.sink(name).map_err(failed)?))
             }
             Location::OciArchive(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
@@ -254,8 +254,8 @@ fn layout_name<'a>(location: &Location, image: Option<&'a LayoutImage>) -> Resul
     match image {
         None => Ok(None),
         Some(LayoutImage::Name(name)) => Ok(Some(name)),
-        Some(LayoutImage::Position(_)) => {
-            Err(OpenError::ReadOnly(Box::new(location.clone()), "a position chooses an image that is there"))
+        Some(LayoutImage::Position(_) | LayoutImage::Digest(_)) => {
+            Err(OpenError::ReadOnly(Box::new(location.clone()), "a position or digest chooses an image that is there"))
         }
     }
 }

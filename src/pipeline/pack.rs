@@ -160,7 +160,7 @@ pub fn pack<W: Write + Send + 'static>(
 }
 
 /// The images that need some content.
-fn users(images: &[Held], digest: &Digest) -> Vec<String> {
+pub(super) fn users(images: &[Held], digest: &Digest) -> Vec<String> {
     let needs = |held: &&Held| {
         held.graph.blobs().iter().any(|blob| blob.digest == *digest)
             || held.graph.manifests().iter().any(|node| node.descriptor.digest == *digest)

@@ -10,37 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::base::{Lacking, lacking};
+use super::incoming::{self, ExistingTags, IncomingError, Tags};
 use crate::bundle::{BlobBody, BundleError, BundleReader, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
-use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, is_referrers_tag};
-use crate::store::{Ingest, Links, Store, StoreError, TagLink, Writers};
-
-/// What to do with tags of the root that point to something else than the bundle's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExistingTags {
-    /// Move them.
-    Overwrite,
-    /// Leave them.
-    Skip,
-    /// Refuse the bundle.
-    Refuse,
-}
-
-/// What became of a tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TagChange {
-    /// There was none of that name.
-    New,
-    /// It pointed to the same image.
-    Same,
-    /// It pointed to another, and does no longer.
-    Moved,
-    /// It points to another, and still does.
-    Skipped,
-    /// It is an index of referrers, which now has those of both.
-    Merged,
-}
+use crate::oci::{Descriptor, MediaType};
+use crate::store::{Ingest, Store, StoreError, Writers};
 
 /// What unpacking did.
 #[derive(Debug)]
@@ -48,7 +23,7 @@ pub struct Unpacked {
     /// The header of the bundle.
     pub header: Arc<Header>,
     /// Every tag of the bundle.
-    pub tags: Vec<(RepositoryName, Tag, Digest, TagChange)>,
+    pub tags: Tags,
     /// Blobs that were written, and their bytes.
     pub written: (usize, u64),
     /// Blobs that were there, and their bytes.
@@ -73,27 +48,9 @@ pub enum UnpackError {
         /// What is missing.
         lacking: Vec<Lacking>,
     },
-    /// It would not fit.
-    #[error("the bundle needs {needed} more bytes at {}, where {free} are free", root.display())]
-    Full {
-        /// The root.
-        root: PathBuf,
-        /// Bytes to be written.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
-    /// The free space cannot be known.
-    #[error("cannot tell how much space is free")]
-    Space(#[source] std::io::Error),
-    /// Tags that point to something else, which the user wants to keep.
-    #[error("{} of the bundle point to other images in {}", super::count(tags.len(), "tag"), root.display())]
-    Tags {
-        /// The root.
-        root: PathBuf,
-        /// The tags, as `name:tag`.
-        tags: Vec<String>,
-    },
+    /// The root does not take it.
+    #[error(transparent)]
+    Incoming(#[from] IncomingError),
     /// Asked to stop.
     #[error("stopped before the bundle was unpacked")]
     Stopped,
@@ -113,11 +70,8 @@ pub fn unpack(
 ) -> Result<Unpacked, UnpackError> {
     let header = reader.header().clone();
     check_required(&header, store)?;
-    let tags = compare_tags(&header, store)?;
-    if existing == ExistingTags::Refuse {
-        refuse_moves(&tags, store)?;
-    }
-    check_space(&header, store)?;
+    let tags = incoming::welcome(&header, store, existing)?;
+    incoming::check_space(&header, store)?;
     let all = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
     let (mut written, mut there) = ((0, 0), (0, 0));
@@ -134,28 +88,10 @@ pub fn unpack(
     }
     let header = reader.finish()?;
     writers.finish()?;
-    let skipped = |name: &RepositoryName, tag: &Tag| {
-        existing == ExistingTags::Skip
-            && tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Moved)
-    };
-    let links: Vec<Links> = header
-        .repositories()
-        .iter()
-        .cloned()
-        .map(|mut links| {
-            links.tags.retain(|tag| !skipped(&links.name, &tag.name));
-            links
-        })
-        .collect();
     // A garbage collection may have taken some of it away in the meantime.
     check_required(&header, store)?;
-    let links = merge_indexes(store, links)?;
-    store.commit(&links)?;
-    let tags = tags.into_iter().map(|(name, tag, digest, change)| {
-        let change = if skip_applies(existing, change) { TagChange::Skipped } else { change };
-        (name, tag, digest, change)
-    });
-    Ok(Unpacked { tags: tags.collect(), header, written, there })
+    let tags = incoming::link(&header, store, existing, tags)?;
+    Ok(Unpacked { header, tags, written, there })
 }
 
 /// Reads a blob and checks it, while a thread writes it.
@@ -200,73 +136,6 @@ fn receive(
     Ok(())
 }
 
-/// Merges the bundle's indexes of referrers into those of the root; returns the links that are left.
-///
-/// All of them go this way, also those that the root did not have a moment ago.
-fn merge_indexes(store: &Store, mut links: Vec<Links>) -> Result<Vec<Links>, StoreError> {
-    let mut indexes = Vec::new();
-    for links in &mut links {
-        let (merge, plain): (Vec<TagLink>, Vec<TagLink>) =
-            std::mem::take(&mut links.tags).into_iter().partition(|tag| is_referrers_tag(&tag.name));
-        links.tags = plain;
-        indexes.extend(merge.into_iter().map(|tag| (links.name.clone(), tag)));
-    }
-    if indexes.is_empty() {
-        return Ok(links);
-    }
-    // What the indexes name must be there before they are.
-    let content: Vec<Links> = links.iter().map(|links| Links { tags: Vec::new(), ..links.clone() }).collect();
-    store.commit(&content)?;
-    for (name, tag) in indexes {
-        let index = store.read_manifest(&tag.digest)?;
-        match store.merge_referrers(&name, &tag.name, &index) {
-            Ok(_) => {}
-            // By its tag it could have been one; it is something else, and moves as any tag does.
-            Err(StoreError::Manifest { .. }) => {
-                store.commit(&[Links { tags: vec![tag], ..Links::none(name) }])?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(links)
-}
-
-fn skip_applies(existing: ExistingTags, change: TagChange) -> bool {
-    existing == ExistingTags::Skip && change == TagChange::Moved
-}
-
-type Tags = Vec<(RepositoryName, Tag, Digest, TagChange)>;
-
-/// What the bundle's tags would change in the root.
-fn compare_tags(header: &Header, store: &Store) -> Result<Tags, StoreError> {
-    let mut tags = Vec::new();
-    for links in header.repositories() {
-        for tag in &links.tags {
-            let change = match store.tag(&links.name, &tag.name) {
-                Ok(None) => TagChange::New,
-                Ok(Some(digest)) if digest == tag.digest => TagChange::Same,
-                Ok(Some(_)) if is_referrers_tag(&tag.name) => TagChange::Merged,
-                Ok(Some(_)) | Err(StoreError::Link { .. }) => TagChange::Moved,
-                Err(error) => return Err(error),
-            };
-            tags.push((links.name.clone(), tag.name.clone(), tag.digest, change));
-        }
-    }
-    Ok(tags)
-}
-
-fn refuse_moves(tags: &Tags, store: &Store) -> Result<(), UnpackError> {
-    let moved: Vec<String> = tags
-        .iter()
-        .filter(|(.., change)| *change == TagChange::Moved)
-        .map(|(name, tag, ..)| format!("{name}:{tag}"))
-        .collect();
-    if moved.is_empty() {
-        return Ok(());
-    }
-    Err(UnpackError::Tags { root: store.root().to_owned(), tags: moved })
-}
-
 fn check_required(header: &Header, store: &Store) -> Result<(), UnpackError> {
     let mut missing = BTreeSet::new();
     for content in header.requires() {
@@ -278,18 +147,4 @@ fn check_required(header: &Header, store: &Store) -> Result<(), UnpackError> {
         return Ok(());
     }
     Err(UnpackError::Required { root: store.root().to_owned(), lacking: lacking(header, &missing) })
-}
-
-fn check_space(header: &Header, store: &Store) -> Result<(), UnpackError> {
-    let mut needed = 0_u64;
-    for blob in header.blobs() {
-        if !store.has(&blob.digest, blob.size)? {
-            needed = needed.saturating_add(blob.size);
-        }
-    }
-    let free = crate::fs::free_space(store.root()).map_err(UnpackError::Space)?;
-    if needed <= free {
-        return Ok(());
-    }
-    Err(UnpackError::Full { root: store.root().to_owned(), needed, free })
 }

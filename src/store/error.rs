@@ -19,8 +19,11 @@ pub enum StoreError {
     #[error("the store {0} was opened for reading only")]
     ReadOnly(PathBuf),
     /// Another process works on the whole root and must be alone.
-    #[error("the store {0} is locked: another hod process is deleting content from it")]
+    #[error("the store {0} is locked: another hod process is deleting from it")]
     Locked(PathBuf),
+    /// The root is to be deleted from, and others write to it.
+    #[error("the store {0} is in use: another hod process writes to it")]
+    InUse(PathBuf),
     /// A rename could not take content to its place.
     #[error(
         "{first} and {second} must be on one filesystem: content is completed in the one and renamed into the other"

@@ -16,7 +16,7 @@ use fs_err as fs;
 
 use super::root::absent;
 use super::{Entry, Result, Store, StoreError};
-use crate::endpoint::Prefix;
+use crate::endpoint::{Placed, Prefix};
 use crate::fs::{ALIGNMENT, Appender};
 use crate::oci::{Digest, Hasher};
 
@@ -95,29 +95,53 @@ impl Store {
         }
     }
 
-    /// Takes a file as content, by a hard link; says whether that was possible. The caller MUST have
-    /// checked its digest.
+    /// Takes a file as content, by a hard link or a reflink; `None` where neither is possible. The caller MUST
+    /// have checked its digest.
     ///
     /// From here on [`Store::has`] knows it; [`Store::commit`] puts it in its place.
-    pub fn link_in(&self, digest: &Digest, size: u64, file: &Path) -> Result<bool> {
+    pub fn link_in(&self, digest: &Digest, size: u64, file: &Path) -> Result<Option<Placed>> {
         let staging = self.staging()?;
         let metadata = fs::symlink_metadata(file)?;
+        if !metadata.is_file() || metadata.len() != size {
+            return Ok(None);
+        }
         // A link has one owner and one mode: the root's, or it is no file for the root.
-        if !metadata.is_file() || metadata.len() != size || !self.tree().owns_as_is(&metadata) {
-            return Ok(false);
+        if self.tree().owns_as_is(&metadata) {
+            match staging.link_content(digest, size, file) {
+                Ok(()) => return Ok(Some(Placed::Linked)),
+                // Another filesystem, or one without links, or the kernel's rules on links to others' files.
+                Err(error) => match error.kind() {
+                    io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::TooManyLinks
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::AlreadyExists => {}
+                    _ => return Err(error.into()),
+                },
+            }
         }
-        match staging.link_content(digest, size, file) {
-            Ok(()) => Ok(true),
-            // Another filesystem, or one without links, or the kernel's rules on links to others' files.
-            Err(error) => match error.kind() {
-                io::ErrorKind::CrossesDevices
-                | io::ErrorKind::TooManyLinks
-                | io::ErrorKind::PermissionDenied
-                | io::ErrorKind::Unsupported
-                | io::ErrorKind::AlreadyExists => Ok(false),
-                _ => Err(error.into()),
-            },
+        self.clone_in(digest, size, file)
+    }
+
+    /// Takes a file as content by a reflink, where the filesystem can.
+    fn clone_in(&self, digest: &Digest, size: u64, file: &Path) -> Result<Option<Placed>> {
+        let from = fs::File::open(file)?;
+        let path = self.staging()?.upload();
+        let clone = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let taken = self.tree().give(&path).and_then(|()| {
+            if !crate::fs::clone_file(&from, &clone)? || clone.metadata()?.len() != size {
+                return Ok(None);
+            }
+            // Whoever is writing the same content at this moment will be done with it.
+            let Attempt::Begun(mut ingest) = self.try_ingest(digest, size)? else { return Ok(None) };
+            ingest.replace(clone, &path, size)?;
+            ingest.commit()?;
+            Ok(Some(Placed::Cloned))
+        });
+        if !matches!(taken, Ok(Some(_))) {
+            let _ = fs::remove_file(&path);
         }
+        taken
     }
 
     /// Begins to write some content as [`Store::try_ingest`] does, and waits while another writes it;

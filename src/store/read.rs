@@ -72,6 +72,11 @@ impl Store {
         Ok(self.link(&Entry::Layer(name.clone(), *digest))? == Some(*digest))
     }
 
+    /// The content that the link of a layer holds, which may be the same under another algorithm.
+    pub fn layer_target(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
+        self.link(&Entry::Layer(name.clone(), *digest))
+    }
+
     /// The length of some content in its place, in bytes.
     pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
         let found = self.tree().look(&Entry::Data(*digest).to_string())?;
@@ -140,7 +145,7 @@ impl Store {
     }
 
     /// The names of the folders in a folder, sorted; none where it does not exist.
-    fn folders(&self, relative: &str) -> Result<Vec<String>> {
+    pub(super) fn folders(&self, relative: &str) -> Result<Vec<String>> {
         let Some((path, _)) = self.tree().look(relative)? else { return Ok(Vec::new()) };
         let Some(entries) = absent(fs::read_dir(path))? else { return Ok(Vec::new()) };
         let folder = |entry: io::Result<fs::DirEntry>| -> io::Result<Option<String>> {

@@ -49,8 +49,19 @@ impl Store {
         Ok(existed)
     }
 
+    /// Removes links and tags in the order given, each whole; a tag is named by its `current` link. What is gone is
+    /// durably gone when this returns.
+    pub fn remove_links(&self, links: &[Entry]) -> Result<()> {
+        for link in links {
+            let path = link.to_string();
+            let folder = path.strip_suffix("/current/link").or_else(|| path.strip_suffix("/link")).unwrap_or(&path);
+            self.take_away(folder)?;
+        }
+        self.finish()
+    }
+
     /// Takes a folder out of the root; says whether there was one.
-    fn take_away(&self, folder: &str) -> Result<bool> {
+    pub(super) fn take_away(&self, folder: &str) -> Result<bool> {
         let staging = self.staging()?;
         let Some((path, metadata)) = self.tree().look(folder)? else { return Ok(false) };
         if !metadata.is_dir() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! .hod/
-//! ├── lock                        held shared by all that write
+//! ├── lock                        held shared by all that write, alone by who deletes
 //! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
 //! └── staged/<number>/            of one process, locked while it lives
 //!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
@@ -56,6 +56,19 @@ pub(super) struct Staging {
 impl Staging {
     /// Joins those that write to a root, and picks up what dead processes have left.
     pub(super) fn join(root: &Root) -> Result<Self, StoreError> {
+        Self::with_lock(root, fs::File::try_lock_shared, StoreError::Locked)
+    }
+
+    /// The same for a process that deletes, while no other writes.
+    pub(super) fn join_alone(root: &Root) -> Result<Self, StoreError> {
+        Self::with_lock(root, fs::File::try_lock, StoreError::InUse)
+    }
+
+    fn with_lock(
+        root: &Root,
+        take: impl Fn(&fs::File) -> Result<(), TryLockError>,
+        refused: impl Fn(PathBuf) -> StoreError,
+    ) -> Result<Self, StoreError> {
         for folder in [BLOBS, REPOSITORIES, PARTIAL, STAGED] {
             root.folder(folder)?;
         }
@@ -63,9 +76,9 @@ impl Staging {
         let path = own.join("lock");
         let lock = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         root.give(&path)?;
-        match lock.try_lock_shared() {
+        match take(&lock) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(root.path().to_owned())),
+            Err(TryLockError::WouldBlock) => return Err(refused(root.path().to_owned())),
             Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(&path, &error).into()),
         }
         for folder in [BLOBS, REPOSITORIES] {
@@ -97,6 +110,19 @@ impl Staging {
     /// Where complete content waits.
     pub(super) fn staged(&self, digest: &Digest) -> PathBuf {
         self.folder.join(file_name(digest))
+    }
+
+    /// What nobody is writing and nobody will miss but for the time it took: files and their bytes.
+    pub(super) fn unfinished(&self) -> io::Result<Vec<(PathBuf, u64)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.partial)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file() {
+                found.push((entry.path(), metadata.len()));
+            }
+        }
+        Ok(found)
     }
 
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, u64>> {

@@ -38,7 +38,8 @@ enum Task {
 #[derive(Debug)]
 pub struct Outgoing<'a> {
     writers: &'a mut Writers,
-    tasks: SyncSender<Task>,
+    /// `None` once a thread has failed: nobody waits for more.
+    tasks: Option<SyncSender<Task>>,
 }
 
 impl Writers {
@@ -79,7 +80,7 @@ impl Writers {
         if let Some(queue) = &self.queue {
             let _ = queue.send((ingest, received));
         }
-        Ok(Outgoing { writers: self, tasks })
+        Ok(Outgoing { writers: self, tasks: Some(tasks) })
     }
 
     /// Waits until all are committed. MUST be called before their links are: a failure shows here at the latest.
@@ -106,25 +107,36 @@ impl Writers {
 impl Outgoing<'_> {
     /// A block to be filled; waits while all are being written.
     pub fn block(&mut self) -> Result<Block> {
-        self.writers.check()?;
+        if self.writers.failed.load(Ordering::SeqCst) {
+            // The thread that has this ingest waits for its end.
+            self.tasks = None;
+            self.writers.wait()?;
+        }
         // The threads hold the other end until the last of them has failed, which was said above.
         Ok(self.writers.empty.recv().unwrap_or_else(|_| Block::new(BLOCK)))
     }
 
     /// Appends the content of a block.
-    pub fn append(&mut self, block: Block) {
-        let _ = self.tasks.send(Task::Append(block));
+    pub fn append(&self, block: Block) {
+        self.send(Task::Append(block));
     }
 
     /// Has the ingest committed once all of it is written. Its bytes MUST be complete and right, as
     /// [`Ingest::commit`] demands.
     pub fn commit(self) {
-        let _ = self.tasks.send(Task::Commit);
+        self.send(Task::Commit);
     }
 
     /// Has what was written thrown away.
     pub fn discard(self) {
-        let _ = self.tasks.send(Task::Discard);
+        self.send(Task::Discard);
+    }
+
+    /// A thread that has failed takes nothing more; [`Writers::finish`] tells why.
+    fn send(&self, task: Task) {
+        if let Some(tasks) = &self.tasks {
+            let _ = tasks.send(task);
+        }
     }
 }
 
@@ -226,6 +238,7 @@ mod tests {
         let mut writers = Writers::start().unwrap();
         let Attempt::Begun(ingest) = store.try_ingest(&Digest::sha256(b"brick"), 5).unwrap() else { panic!() };
         writers.begin(ingest).unwrap().commit();
+        // Another thread has this one, and goes on when the first has failed.
         let big = vec![1; 100 * BLOCK];
         let outcome = hand_over(&mut writers, &store, &Digest::sha256(&big), &big).and_then(|()| writers.finish());
         assert!(matches!(outcome, Err(crate::store::StoreError::Size { .. })), "{outcome:?}");

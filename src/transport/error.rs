@@ -24,6 +24,12 @@ pub enum TransportError {
     /// Somebody else's files.
     #[error("{0} is neither empty nor an image directory: hod does not write over other files")]
     Foreign(PathBuf),
+    /// Another process is deleting content from the layout.
+    #[error("the layout {0} is locked: another hod process is deleting from it")]
+    Locked(PathBuf),
+    /// Content is to be deleted from a layout that another process is writing to.
+    #[error("the layout {0} is in use: another hod process writes to it")]
+    InUse(PathBuf),
     /// The path holds no layout.
     #[error("{0} is no OCI image layout: it has no oci-layout and index.json")]
     NoLayout(PathBuf),

@@ -170,10 +170,15 @@ impl Landings {
             if fs::hard_link(&file, &place).is_ok() {
                 return Ok(Placed::Linked);
             }
-            let (path, mut landing) = this.create(&digest)?;
+            let (path, landing) = this.create(&digest)?;
             let mut from = fs::File::open(&file)?;
-            // On Linux this is copy_file_range, which shares blocks where the filesystem can.
-            let copied = io::copy(from.file_mut(), landing.file.file_mut())?;
+            // Neither a reflink nor copy_file_range takes a file that was opened for appending.
+            let mut to = fs::OpenOptions::new().write(true).open(&path)?;
+            if crate::fs::clone_file(&from, &to)? && to.metadata()?.len() == size {
+                settle(&landing.file, &path, &place)?;
+                return Ok(Placed::Cloned);
+            }
+            let copied = io::copy(from.file_mut(), to.file_mut())?;
             if copied != size {
                 return Err(TransportError::Size { path: file, found: copied, expected: size });
             }

@@ -38,6 +38,8 @@ pub enum LayoutImage {
     Name(Box<str>),
     /// The one at this position of the index, from 0; to read only.
     Position(usize),
+    /// The one with this digest, whatever its name; to read only.
+    Digest(Digest),
 }
 
 /// Which image of a `docker save` archive.
@@ -92,7 +94,7 @@ pub enum LocationError {
         image: String,
     },
     /// A position that is no number.
-    #[error("{image:?} in {text:?} is no position: write @0 for the first image")]
+    #[error("{image:?} in {text:?} is no position and no digest: write @0 for the first image")]
     Position {
         /// The text as given.
         text: String,
@@ -239,6 +241,9 @@ fn position(text: &str, image: &str) -> Result<Option<usize>, LocationError> {
 }
 
 fn layout_image(text: &str, image: &str) -> Result<LayoutImage, LocationError> {
+    if let Some(digest) = image.strip_prefix('@').and_then(|digest| digest.parse().ok()) {
+        return Ok(LayoutImage::Digest(digest));
+    }
     if let Some(position) = position(text, image)? {
         return Ok(LayoutImage::Position(position));
     }
@@ -309,6 +314,7 @@ impl fmt::Display for LayoutImage {
         match self {
             Self::Name(name) => f.write_str(name),
             Self::Position(position) => write!(f, "@{position}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
         }
     }
 }

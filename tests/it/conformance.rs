@@ -47,7 +47,7 @@ fn layout() -> Subject {
     let path = folder.path().join("layout");
     let again = path.clone();
     Subject {
-        sink: Box::new(move || Arc::new(Layout::create(&path).unwrap().sink(Some("1")))),
+        sink: Box::new(move || Arc::new(Layout::create(&path).unwrap().sink(Some("1")).unwrap())),
         source: Box::new(move || Some(Arc::new(Layout::open(&again).ok()?.source()))),
         finish: Box::new(|| ()),
         is_archive: false,

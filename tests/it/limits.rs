@@ -203,7 +203,7 @@ fn pack_and_unpack_onto_a_full_disk() {
     }
     let output = unpack(&bundle, &disk.path(), []).code(1);
     assert!(
-        output.stderr.contains("the bundle needs") && output.stderr.contains("nothing was written"),
+        output.stderr.contains("the images need") && output.stderr.contains("nothing was written"),
         "{}",
         output.stderr
     );

@@ -197,7 +197,8 @@ fn report_copy(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
         }
         let unchanged = outcome.copied.iter().filter(|(_, image)| image.copied.unchanged).count();
         let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];
-        for (placed, word) in [(Placed::Linked, "linked"), (Placed::Mounted, "mounted")] {
+        for (placed, word) in [(Placed::Linked, "linked"), (Placed::Cloned, "reflinked"), (Placed::Mounted, "mounted")]
+        {
             if sum(placed) > 0 {
                 parts.push(format!("{} {word}", report::bytes(sum(placed))));
             }
@@ -218,6 +219,7 @@ fn report_copy(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
         "failed": failed,
         "bytesWritten": sum(Placed::Written),
         "bytesLinked": sum(Placed::Linked),
+        "bytesReflinked": sum(Placed::Cloned),
         "bytesMounted": sum(Placed::Mounted),
         "bytesAlreadyThere": sum(Placed::AlreadyThere),
         "seconds": context.begun.elapsed().as_secs_f64(),

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{input, media, trust};
+use super::{incoming, input, media, trust};
 use crate::bundle::{BundleReader, Signed};
-use crate::cli::args::{OnExistingTag, UnpackArgs};
+use crate::cli::args::UnpackArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
-use crate::pipeline::unpack::{ExistingTags, TagChange, UnpackError, Unpacked, unpack};
+use crate::pipeline::unpack::{UnpackError, Unpacked, unpack};
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
@@ -26,17 +26,13 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
     .await?;
     trust::say(context, signed.as_ref());
     let store = Store::create(&args.root).map_err(|error| Failure::of(Kind::Failed, error))?;
-    let existing = match args.on_existing_tag {
-        OnExistingTag::Overwrite => ExistingTags::Overwrite,
-        OnExistingTag::Skip => ExistingTags::Skip,
-        OnExistingTag::Error => ExistingTags::Refuse,
-    };
+    let existing = incoming::existing(args.on_existing_tag);
     let (observer, stop, bundle) = (context.observer(), context.stop.clone(), args.bundle.clone());
     let done = input::blocking(move || {
         unpack(reader, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
     })
     .await?;
-    context.result(&document(context, &done, signed.as_ref()), &lines(&done))?;
+    context.result(&document(context, &done, signed.as_ref()), &incoming::lines(&done.header, &done.tags))?;
     context.summary(&format!(
         "{} unpacked to {}: {} new ({}), {} there before ({}), in {}",
         report::count(done.header.images().len(), "image"),
@@ -50,35 +46,12 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-const fn word(change: TagChange) -> &'static str {
-    match change {
-        TagChange::New => "new",
-        TagChange::Same => "unchanged",
-        TagChange::Moved => "moved",
-        TagChange::Skipped => "skipped",
-        TagChange::Merged => "merged",
-    }
-}
-
-/// One line a tag, and one an image that has none.
-fn lines(done: &Unpacked) -> String {
-    let tags =
-        done.tags.iter().map(|(name, tag, digest, change)| format!("{name}:{tag}  {digest}  {}\n", word(*change)));
-    let untagged = done.header.images().iter().filter(|image| image.tag.is_none());
-    tags.chain(untagged.map(|image| format!("{}\n", image.label()))).collect()
-}
-
 fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serde_json::Value {
-    let tags: Vec<_> = done
-        .tags
-        .iter()
-        .map(|(name, tag, digest, change)| json!({ "name": format!("{name}:{tag}"), "digest": digest, "change": word(*change) }))
-        .collect();
     json!({
         "bundle": done.header.id(),
         "signed": signed,
         "images": done.header.images().len(),
-        "tags": tags,
+        "tags": incoming::document(&done.tags),
         "written": { "count": done.written.0, "bytes": done.written.1 },
         "alreadyThere": { "count": done.there.0, "bytes": done.there.1 },
         "seconds": context.begun.elapsed().as_secs_f64(),
@@ -93,12 +66,7 @@ fn failure(bundle: &Path, error: UnpackError) -> Failure {
             let lacking = lacking.clone();
             input::base_failure(Failure::of(Kind::Required, error), &lacking)
         }
-        UnpackError::Full { needed, free, .. } => Failure::of(Kind::Failed, error)
-            .hint(format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))),
-        UnpackError::Tags { ref tags, .. } => {
-            let list = tags.join(", ");
-            Failure::of(Kind::Failed, error).hint(format!("nothing was written; they are {list}"))
-        }
+        UnpackError::Incoming(error) => incoming::failure(error),
         error => Failure::of(Kind::Failed, error),
     }
 }

@@ -58,11 +58,11 @@ impl Sink for Repository {
 
     async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
         let (store, digest, size, file) = (self.store.clone(), content.digest, content.size, file.to_owned());
-        let linked = blocking(move || store.link_in(&digest, size, &file)).await?;
-        if linked {
+        let placed = blocking(move || store.link_in(&digest, size, &file)).await?;
+        if placed.is_some() {
             self.remember(content);
         }
-        Ok(linked.then_some(Placed::Linked))
+        Ok(placed)
     }
 
     async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {

@@ -1,6 +1,7 @@
 //! Changing a layout without moving content: names, removal, and what nothing refers to.
 
 use std::collections::HashSet;
+use std::fs::TryLockError;
 use std::io;
 
 use fs_err as fs;
@@ -14,6 +15,8 @@ use crate::transport::{LayoutImage, TransportError};
 pub struct Swept {
     /// The blobs, with their lengths.
     pub blobs: Vec<(Digest, u64)>,
+    /// What interrupted runs have left: files and bytes.
+    pub unfinished: (usize, u64),
 }
 
 impl Layout {
@@ -45,6 +48,12 @@ impl Layout {
     /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A manifest
     /// that cannot be read ends it before anything is removed.
     pub fn sweep(&self, dry_run: bool) -> super::super::Result<Swept> {
+        let alone = fs::File::open(self.path().join("blobs"))?;
+        match alone.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(TransportError::InUse(self.path().to_owned())),
+            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(alone.path(), &error).into()),
+        }
         let lock = fs::File::open(self.path().join("oci-layout"))?;
         lock.lock()?;
         let present = self.present()?;
@@ -62,7 +71,26 @@ impl Layout {
                 swept.blobs.push((digest, size));
             }
         }
+        for entry in fs::read_dir(alone.path())? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".partial")) {
+                swept.unfinished = (swept.unfinished.0 + 1, swept.unfinished.1 + entry.metadata()?.len());
+                if !dry_run {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
         Ok(swept)
+    }
+
+    /// Whether there is an image of that name.
+    pub fn has(&self, image: Option<&LayoutImage>) -> super::super::Result<bool> {
+        match self.find(image) {
+            Ok(_) => Ok(true),
+            Err(TransportError::Unknown { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every blob that is there, with its length.

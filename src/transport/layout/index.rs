@@ -91,6 +91,7 @@ impl Index {
             }
             None => images.first(),
             Some(LayoutImage::Position(position)) => images.get(*position),
+            Some(LayoutImage::Digest(digest)) => images.iter().find(|(_, descriptor)| descriptor.digest == *digest),
             Some(LayoutImage::Name(wanted)) => images
                 .iter()
                 .find(|(name, descriptor)| name.as_deref() == Some(&**wanted) && descriptor.media_type.is_manifest()),

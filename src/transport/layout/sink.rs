@@ -1,5 +1,6 @@
 //! Writing one image to a layout.
 
+use std::fs::TryLockError;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -21,17 +22,31 @@ pub struct LayoutSink {
     landings: Landings,
     /// What the image will be called there.
     name: Option<String>,
+    /// Locked, so that nobody deletes what no image of the index names yet.
+    _held: fs::File,
 }
 
 impl Layout {
     /// This layout as the place for an image of that name, or of none.
-    pub fn sink(&self, name: Option<&str>) -> LayoutSink {
-        LayoutSink {
+    ///
+    /// # Errors
+    /// [`TransportError::Locked`] while another process is alone with the layout to delete from it.
+    pub fn sink(&self, name: Option<&str>) -> super::super::Result<LayoutSink> {
+        let blobs = self.path().join("blobs");
+        fs::create_dir_all(&blobs)?;
+        let held = fs::File::open(&blobs)?;
+        match held.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(TransportError::Locked(self.path().to_owned())),
+            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(&blobs, &error).into()),
+        }
+        Ok(LayoutSink {
             layout: self.clone(),
             place: Place::local(&self.path().display().to_string(), None),
             landings: Landings::new(&self.path().join("blobs")),
             name: name.map(str::to_owned),
-        }
+            _held: held,
+        })
     }
 
     /// Changes the index: nobody else does in the meantime.

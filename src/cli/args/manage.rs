@@ -1,0 +1,81 @@
+//! Arguments of the commands that change what a store or layout holds, or tell what an image is made of.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{RegistryArgs, RetryArgs};
+
+/// `hod tag`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod tag store:store:web:1.0 stable                  one more tag\n  \
+    hod tag --store store web:1.0 mirror/web:1.0        a name in another repository\n  \
+    hod tag oci:images:web:1.0 web:stable web:latest")]
+pub(in crate::cli) struct TagArgs {
+    /// The image, as store:DIR:NAME:TAG or oci:DIR:NAME, or its name in --store
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) image: String,
+    /// Names that it is to have too; in a store a word without a colon is a tag of the same repository
+    #[arg(value_name = "NEW", required = true)]
+    pub(in crate::cli) new: Vec<String>,
+    /// The store that the names are in
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(in crate::cli) store: Option<PathBuf>,
+}
+
+/// `hod rm`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod rm --store store web:1.0 web:1.1\n  \
+    hod rm store:store:web@sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865\n  \
+    hod rm oci:images:web:1.0 && hod gc oci:images")]
+pub(in crate::cli) struct RmArgs {
+    /// The images, as store:DIR:NAME:TAG, store:DIR:NAME@DIGEST, oci:DIR:NAME or oci:DIR:@DIGEST, or their names in --store
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(in crate::cli) images: Vec<String>,
+    /// The store that the names are in
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// Remove the tag alone: in a store the image can still be pulled by its digest
+    #[arg(long, env = "HOD_TAG_ONLY", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) tag_only: bool,
+}
+
+/// `hod gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod gc --store store --dry-run\n  \
+    hod gc --store store\n  \
+    hod gc --store store --untagged        images that only a digest names go too\n  \
+    hod gc oci:images")]
+pub(in crate::cli) struct GcArgs {
+    /// A store or registry root, as DIR or store:DIR, or a layout, as oci:DIR
+    #[arg(value_name = "PLACE", required_unless_present = "store")]
+    pub(in crate::cli) place: Option<String>,
+    /// The store
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(in crate::cli) store: Option<PathBuf>,
+    /// Tell what would be deleted, and delete nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) dry_run: bool,
+    /// Delete images without a tag, also those that were pulled by their digest
+    #[arg(long, env = "HOD_UNTAGGED", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) untagged: bool,
+}
+
+/// `hod stat`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod stat oci:images:web:1.0\n  \
+    hod stat store:store:web:1.0\n  \
+    hod stat docker://registry.site:5000/web:1.0 --json | jq -r '.history[].diff_id'")]
+pub(in crate::cli) struct StatArgs {
+    /// The image, as transport:place
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) image: String,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}

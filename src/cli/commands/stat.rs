@@ -1,0 +1,50 @@
+//! `hod stat`: of which layers an image is made, in umoci's words.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::input;
+use crate::cli::args::StatArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::report::{self, Align};
+use crate::cli::terminal;
+use crate::pipeline::inspect::inspect;
+use crate::pipeline::open::Places;
+use crate::pipeline::stat::{Stat, Step};
+use crate::transport::Location;
+
+pub(in crate::cli) async fn run(context: &Context, args: StatArgs) -> Result<ExitCode, Failure> {
+    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let places = Arc::new(Places::new(context.registries(&args.registry)?));
+    let place = location.clone();
+    let source =
+        input::blocking(move || places.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let failed = |error| Failure::new(Kind::Failed, format!("cannot tell what {location} is made of")).because(error);
+    let found = inspect(&context.engine(&args.retry), &source, &context.platform()?).await.map_err(failed)?;
+    let stat = Stat::of(&found);
+    context.result(&stat, &text(&stat))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(stat: &Stat) -> String {
+    let head = [
+        ("LAYER", Align::Left),
+        ("CREATED", Align::Left),
+        ("CREATED BY", Align::Left),
+        ("SIZE", Align::Right),
+        ("COMMENT", Align::Left),
+    ];
+    let none = || "<none>".to_owned();
+    let row = |step: &Step| {
+        let layer = step.layer.as_ref();
+        vec![
+            layer.map_or_else(none, |layer| layer.digest.to_string()),
+            step.created().map_or_else(none, terminal::printable),
+            terminal::printable(step.created_by()),
+            layer.map_or_else(none, |layer| report::bytes(layer.size)),
+            terminal::printable(step.comment()),
+        ]
+    };
+    report::table(&head, &stat.history.iter().map(row).collect::<Vec<_>>())
+}

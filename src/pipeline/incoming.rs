@@ -1,0 +1,160 @@
+//! What holds for images on their way into a root, from a bundle or from another store: that they fit, that
+//! their tags are welcome, and that links follow when all content is there.
+
+use std::path::PathBuf;
+
+use crate::bundle::Header;
+use crate::oci::{Digest, RepositoryName, Tag, is_referrers_tag};
+use crate::store::{Links, Store, StoreError, TagLink};
+
+/// What to do with tags of the root that point to something else than those that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExistingTags {
+    /// Move them.
+    Overwrite,
+    /// Leave them.
+    Skip,
+    /// Refuse all that comes.
+    Refuse,
+}
+
+/// What became of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagChange {
+    /// There was none of that name.
+    New,
+    /// It pointed to the same image.
+    Same,
+    /// It pointed to another, and does no longer.
+    Moved,
+    /// It points to another, and still does.
+    Skipped,
+    /// It is an index of referrers, which now has those of both.
+    Merged,
+}
+
+/// Tags, where they point, and what became of them.
+pub type Tags = Vec<(RepositoryName, Tag, Digest, TagChange)>;
+
+/// Why a root does not take what comes. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IncomingError {
+    /// The root.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It would not fit.
+    #[error("the images need {needed} more bytes at {}, where {free} are free", root.display())]
+    Full {
+        /// The root.
+        root: PathBuf,
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The free space cannot be known.
+    #[error("cannot tell how much space is free")]
+    Space(#[source] std::io::Error),
+    /// Tags that point to something else, which the user wants to keep.
+    #[error("{} that should be written point to other images in {}", super::count(tags.len(), "tag"), root.display())]
+    Tags {
+        /// The root.
+        root: PathBuf,
+        /// The tags, as `name:tag`.
+        tags: Vec<String>,
+    },
+}
+
+/// What the tags that come would change in the root; refuses them where the user wants that.
+pub(super) fn welcome(header: &Header, store: &Store, existing: ExistingTags) -> Result<Tags, IncomingError> {
+    let tags = compare(header, store)?;
+    let moved = tags.iter().filter(|(.., change)| *change == TagChange::Moved);
+    let moved: Vec<String> = moved.map(|(name, tag, ..)| format!("{name}:{tag}")).collect();
+    if existing == ExistingTags::Refuse && !moved.is_empty() {
+        return Err(IncomingError::Tags { root: store.root().to_owned(), tags: moved });
+    }
+    Ok(tags)
+}
+
+fn compare(header: &Header, store: &Store) -> Result<Tags, StoreError> {
+    let mut tags = Vec::new();
+    for links in header.repositories() {
+        for tag in &links.tags {
+            let change = match store.tag(&links.name, &tag.name) {
+                Ok(None) => TagChange::New,
+                Ok(Some(digest)) if digest == tag.digest => TagChange::Same,
+                Ok(Some(_)) if is_referrers_tag(&tag.name) => TagChange::Merged,
+                Ok(Some(_)) | Err(StoreError::Link { .. }) => TagChange::Moved,
+                Err(error) => return Err(error),
+            };
+            tags.push((links.name.clone(), tag.name.clone(), tag.digest, change));
+        }
+    }
+    Ok(tags)
+}
+
+/// Refuses what does not fit.
+pub(super) fn check_space(header: &Header, store: &Store) -> Result<(), IncomingError> {
+    let mut needed = 0_u64;
+    for blob in header.blobs() {
+        if !store.has(&blob.digest, blob.size)? {
+            needed = needed.saturating_add(blob.size);
+        }
+    }
+    let free = crate::fs::free_space(store.root()).map_err(IncomingError::Space)?;
+    if needed <= free {
+        return Ok(());
+    }
+    Err(IncomingError::Full { root: store.root().to_owned(), needed, free })
+}
+
+/// Makes the links of everything that has come. Returns what became of the tags.
+pub(super) fn link(header: &Header, store: &Store, existing: ExistingTags, mut tags: Tags) -> Result<Tags, StoreError> {
+    if existing == ExistingTags::Skip {
+        for (.., change) in tags.iter_mut().filter(|(.., change)| *change == TagChange::Moved) {
+            *change = TagChange::Skipped;
+        }
+    }
+    let skipped = |name: &RepositoryName, tag: &Tag| {
+        tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Skipped)
+    };
+    let mut links = header.repositories().to_vec();
+    for links in &mut links {
+        links.tags.retain(|tag| !skipped(&links.name, &tag.name));
+    }
+    let links = merge_indexes(store, links)?;
+    store.commit(&links)?;
+    Ok(tags)
+}
+
+/// Merges the indexes of referrers into those of the root; returns the links that are left.
+///
+/// All of them go this way, also those that the root did not have a moment ago.
+fn merge_indexes(store: &Store, mut links: Vec<Links>) -> Result<Vec<Links>, StoreError> {
+    let mut indexes = Vec::new();
+    for links in &mut links {
+        let (merge, plain): (Vec<TagLink>, Vec<TagLink>) =
+            std::mem::take(&mut links.tags).into_iter().partition(|tag| is_referrers_tag(&tag.name));
+        links.tags = plain;
+        indexes.extend(merge.into_iter().map(|tag| (links.name.clone(), tag)));
+    }
+    if indexes.is_empty() {
+        return Ok(links);
+    }
+    // What the indexes name must be there before they are.
+    let content: Vec<Links> = links.iter().map(|links| Links { tags: Vec::new(), ..links.clone() }).collect();
+    store.commit(&content)?;
+    for (name, tag) in indexes {
+        let index = store.read_manifest(&tag.digest)?;
+        match store.merge_referrers(&name, &tag.name, &index) {
+            Ok(_) => {}
+            // By its tag it could have been one; it is something else, and moves as any tag does.
+            Err(StoreError::Manifest { .. }) => {
+                store.commit(&[Links { tags: vec![tag], ..Links::none(name) }])?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(links)
+}

@@ -1,0 +1,158 @@
+//! What a garbage collection needs of a root: its blobs, and ways to be rid of what nothing refers to.
+//!
+//! Nothing here decides what that is.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use fs_err as fs;
+
+use super::layout::BLOBS;
+use super::root::absent;
+use super::{Entry, Result, Store};
+use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
+
+/// A blob in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether the file has a name elsewhere too, so that deleting it here frees nothing.
+    pub shared: bool,
+}
+
+impl Store {
+    /// Every blob in its place, sorted.
+    pub fn blobs(&self) -> Result<Vec<StoredBlob>> {
+        let mut found = Vec::new();
+        for algorithm in Algorithm::ALL {
+            for folder in self.folders(&format!("{BLOBS}/{}", algorithm.name()))? {
+                for hex in self.folders(&format!("{BLOBS}/{}/{folder}", algorithm.name()))? {
+                    let Ok(digest) = Digest::from_parts(algorithm, &hex) else { continue };
+                    let data = self.tree().look(&Entry::Data(digest).to_string())?;
+                    if let Some((_, metadata)) = data.filter(|(_, metadata)| metadata.is_file()) {
+                        found.push(StoredBlob { digest, size: metadata.len(), shared: metadata.nlink() > 1 });
+                    }
+                }
+            }
+        }
+        found.sort_by_key(|blob| blob.digest);
+        Ok(found)
+    }
+
+    /// What a tag has pointed to.
+    pub fn tag_history(&self, name: &RepositoryName, tag: &Tag) -> Result<Vec<Digest>> {
+        let current = Entry::TagCurrent(name.clone(), tag.clone()).to_string();
+        let folder = current.strip_suffix("/current/link").unwrap_or(&current);
+        let mut found = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let hexes = self.folders(&format!("{folder}/index/{}", algorithm.name()))?;
+            found.extend(hexes.iter().filter_map(|hex| Digest::from_parts(algorithm, hex).ok()));
+        }
+        Ok(found)
+    }
+
+    /// Removes a blob, to which nothing may refer any more.
+    pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
+        let staging = self.staging()?;
+        let Some((path, _)) = self.tree().look(&Entry::Data(*digest).to_string())? else { return Ok(()) };
+        absent(fs::remove_file(&path))?;
+        staging.touch();
+        // The folder of the blob, and that of its first two digits when it was the last.
+        for folder in path.ancestors().skip(1).take(2) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folders of a repository in which nothing is left; says whether it was one.
+    pub fn remove_empty_repository(&self, name: &RepositoryName) -> Result<bool> {
+        let folder = Entry::Layers(name.clone()).to_string();
+        let folder = folder.strip_suffix("/_layers").unwrap_or(&folder).to_owned();
+        let holds = |below: &str| -> Result<bool> {
+            let Some((path, _)) = self.tree().look(&format!("{folder}/{below}"))? else { return Ok(false) };
+            let files = walkdir::WalkDir::new(path).into_iter();
+            Ok(files.filter_map(std::result::Result::ok).any(|entry| !entry.file_type().is_dir()))
+        };
+        for below in ["_layers", "_manifests", "_uploads"] {
+            if holds(below)? {
+                return Ok(false);
+            }
+        }
+        // `_layers` last: a registry of version 3 fails on a repository that has manifests and no layers.
+        for below in ["_manifests", "_uploads", "_layers"] {
+            self.take_away(&format!("{folder}/{below}"))?;
+        }
+        let path = self.root().join(&folder);
+        let repositories = self.root().join(super::layout::REPOSITORIES);
+        for above in path.ancestors().take_while(|above| *above != repositories) {
+            if fs::remove_dir(above).is_err() {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What interrupted runs have left: files and bytes.
+    pub fn unfinished(&self) -> Result<(usize, u64)> {
+        let found = self.staging()?.unfinished()?;
+        Ok((found.len(), found.iter().map(|(_, bytes)| bytes).sum()))
+    }
+
+    /// Removes what interrupted runs have left; the next run begins those blobs anew.
+    pub fn discard_unfinished(&self) -> Result<()> {
+        let found = self.staging()?.unfinished()?;
+        found.iter().try_for_each(|(path, _)| absent(fs::remove_file(path)).map(drop)).map_err(io::Error::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Links, StoreError, TagLink};
+
+    #[test]
+    fn who_deletes_is_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Store::alone(folder.path()), Err(StoreError::NoRoot(_))));
+        let writer = Store::create(folder.path()).unwrap();
+        assert!(matches!(Store::alone(folder.path()), Err(StoreError::InUse(_))));
+        drop(writer);
+        let alone = Store::alone(folder.path()).unwrap();
+        assert!(matches!(Store::create(folder.path()), Err(StoreError::Locked(_))));
+        assert!(Store::alone(folder.path()).is_err());
+        Store::open(folder.path()).unwrap();
+        drop(alone);
+        Store::create(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn blobs_and_repositories_go_with_their_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let digest = Digest::sha256(b"1");
+        store.add(&digest, b"1").unwrap();
+        let outer: RepositoryName = "a".parse().unwrap();
+        let inner: RepositoryName = "a/b".parse().unwrap();
+        let tag = TagLink { name: "t".parse().unwrap(), digest };
+        let links = Links { revisions: vec![digest], tags: vec![tag.clone()], ..Links::none(inner.clone()) };
+        store.commit(&[Links::none(outer.clone()), links]).unwrap();
+        assert_eq!(store.blobs().unwrap(), [StoredBlob { digest, size: 1, shared: false }]);
+        assert_eq!(store.tag_history(&inner, &tag.name).unwrap(), [digest]);
+        fs::hard_link(Entry::Data(digest).under(folder.path()), folder.path().join("elsewhere")).unwrap();
+        assert!(store.blobs().unwrap()[0].shared);
+
+        assert!(store.remove_empty_repository(&outer).unwrap(), "nothing is in it but another repository");
+        assert!(!store.remove_empty_repository(&inner).unwrap());
+        let links = [Entry::TagCurrent(inner.clone(), tag.name.clone()), Entry::Revision(inner.clone(), digest)];
+        store.remove_links(&links).unwrap();
+        assert!(store.remove_empty_repository(&inner).unwrap());
+        store.remove_blob(&digest).unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("docker/registry/v2/repositories")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path().join("docker/registry/v2/blobs/sha256")).unwrap().count(), 0);
+    }
+}
