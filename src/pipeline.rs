@@ -34,6 +34,7 @@ mod push_referrers;
 pub mod push_stream;
 pub mod resolve;
 pub mod select;
+pub mod sync;
 pub mod unpack;
 pub mod verify;
 pub mod verify_bundle;

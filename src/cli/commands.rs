@@ -20,6 +20,7 @@ pub(super) mod push;
 pub(super) mod serve;
 pub(super) mod shell;
 pub(super) mod sign;
+pub(super) mod sync;
 pub(super) mod unpack;
 pub(super) mod verify;
 

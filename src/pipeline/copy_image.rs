@@ -88,15 +88,26 @@ pub async fn copy_image(
     multi_arch: &MultiArch,
     format: Option<Format>,
 ) -> Result<CopiedImage, CopyImageError> {
+    let (source_digest, graph) = prepare(engine, from, multi_arch, format).await?;
+    let digest = graph.root.descriptor.digest;
+    let copied = engine.copy(from.source.clone(), to.sink.clone(), Arc::new(graph), &to.tags).await?;
+    Ok(CopiedImage { source_digest, digest, copied })
+}
+
+/// Loads the part of an image that is wanted, in the format that is wanted; with the digest that it has at the source.
+pub async fn prepare(
+    engine: &Engine,
+    from: &OpenSource,
+    multi_arch: &MultiArch,
+    format: Option<Format>,
+) -> Result<(Digest, Graph), CopyImageError> {
     let graph = load(engine, from, multi_arch).await?;
     let source_digest = graph.root.descriptor.digest;
     let graph = match format {
         Some(format) => Graph { root: convert(graph.root, format)? },
         None => graph,
     };
-    let digest = graph.root.descriptor.digest;
-    let copied = engine.copy(from.source.clone(), to.sink.clone(), Arc::new(graph), &to.tags).await?;
-    Ok(CopiedImage { source_digest, digest, copied })
+    Ok((source_digest, graph))
 }
 
 /// Loads the part of an image that is wanted.

@@ -120,6 +120,11 @@ impl Places {
         Self { registries, stores: Mutex::default(), oci_archives: Mutex::default(), docker_archives: Mutex::default() }
     }
 
+    /// The registries, for questions about more than one image.
+    pub const fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
     /// Opens a location to read an image from. Reads files: not for the async threads.
     pub fn source(&self, location: &Location) -> Result<OpenSource> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };

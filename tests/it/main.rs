@@ -44,5 +44,6 @@ mod registry;
 mod serve;
 mod store;
 mod support;
+mod sync;
 mod trust;
 mod volumes;
