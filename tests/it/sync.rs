@@ -75,7 +75,7 @@ fn folders_are_those_of_skopeo_and_skopeo_syncs_them_back() {
         ("web", &["--all"][..]),
         ("web", &[]),
         ("web:1.1", &["--all", "--scoped"]),
-        ("base/busybox", &["--all", "--scoped", "--append-suffix", "-site"]),
+        ("base/busybox", &["--all", "--scoped"]),
         ("legacy/shell", &["--all", "--preserve-digests"]),
     ]
     .into_iter()
@@ -183,9 +183,7 @@ fn a_dry_run_says_what_skopeo_says_and_writes_nothing() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
     let source = format!("docker://{}/web", registry.host());
-    for (to, more) in
-        [("docker://site.invalid:5000/x/", &["--append-suffix", "-a"][..]), ("dir:///nowhere/usb", &["--scoped"])]
-    {
+    for (to, more) in [("docker://site.invalid:5000/x/", &["--all"][..]), ("dir:///nowhere/usb", &["--scoped"])] {
         let more = [more, &["--dry-run"]].concat();
         let theirs = if to.starts_with("dir") {
             // skopeo makes the folders even so.
@@ -205,6 +203,8 @@ fn a_dry_run_says_what_skopeo_says_and_writes_nothing() {
         }
     }
     assert!(!Path::new("/nowhere").exists());
+    let suffixed = hod_sync(&source, "docker://site.invalid/x", &["--append-suffix=-a", "--dry-run"]).ok().stderr;
+    assert!(suffixed.contains("to=\"docker://site.invalid/x/web:1.1-a\""), "{suffixed}");
 }
 
 #[test]
@@ -219,9 +219,14 @@ fn what_is_there_is_skipped_and_what_is_different_stays() {
     let first = hod_sync(&source, &usb, &more).ok();
     assert!(first.stderr.contains("2 images copied, 0 already there"), "{}", first.stderr);
     let written = fs::read_to_string(&digests).unwrap();
-    let their_digests = folder.path().join("their-digests");
-    skopeo_sync(&source, &at(folder.path(), "theirs"), &["--all", "--digestfile", their_digests.to_str().unwrap()]);
-    assert_eq!(written, fs::read_to_string(&their_digests).unwrap().replace("/theirs/", "/usb/"));
+    let lines = ["1.0", "1.1"].map(|tag| {
+        let name = format!("web:{tag}");
+        format!("{} dir:{}\n", fixtures::digest(&name), tree_path.join(&name).display())
+    });
+    // The registry lists tags in an order of its own.
+    let mut found: Vec<&str> = written.split_inclusive('\n').collect();
+    found.sort_by_key(|line| line.rsplit_once(':').map(|(_, tag)| tag.to_owned()));
+    assert_eq!(found, lines);
     let whole = tree::listing(&tree_path);
     let again = hod_sync(&source, &usb, &more).ok();
     assert!(again.stderr.contains("Synced 2 images from 1 sources"), "{}", again.stderr);
@@ -361,4 +366,44 @@ fn what_makes_no_sense_is_refused() {
     }
     hod(["sync", "--src", "docker", "a", "b"]).code(2);
     hod(["sync", "--src=dir", "--dest=docker", "a"]).code(2);
+}
+
+/// What stands between fences in `docs/sync.md`, by language.
+fn blocks(language: &str) -> Vec<String> {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sync.md")).unwrap();
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_page_does_what_it_says() {
+    let (upstream, site) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
+    let folder = tempfile::tempdir().unwrap();
+    let here =
+        |text: &str| text.replace("registry.example:5000", upstream.host()).replace("registry.site:5000", site.host());
+    let files =
+        [("images.yaml", &blocks("yaml")[0]), ("rules.yaml", &blocks("yaml")[1]), ("auth.json", &blocks("json")[0])];
+    for (name, text) in files {
+        fs::write(folder.path().join(name), here(text)).unwrap();
+    }
+    let commands: Vec<String> = blocks("sh").iter().flat_map(|block| block.lines()).map(here).collect();
+    assert_eq!(commands.len(), 9);
+    for line in &commands {
+        let words = line.split_whitespace().skip(1);
+        let run = hod(words).in_folder(folder.path()).env("READER_PASSWORD", "x").env("WRITER_PASSWORD", "y");
+        let output = run.ok();
+        assert!(output.stderr.contains("ynced ") && !output.stderr.contains("Synced 0"), "{line}: {}", output.stderr);
+    }
+    let found = tags(&site);
+    for name in [
+        "mirror/web:1.0",
+        "mirror/busybox:latest",
+        "product/klibc:2.0",
+        "rules/certs:2023",
+        "rules/site:new",
+        "rules/busybox:1.35",
+    ] {
+        assert!(found.contains_key(name), "{name} of {found:?}");
+    }
+    assert_eq!(found["product/web:1.1"], fixtures::digest("web:1.1"));
 }

@@ -81,10 +81,10 @@ pub(in crate::cli) struct SyncArgs {
     )]
     pub(in crate::cli) format: Option<FormatArg>,
     /// Never change a digest; this is what hod does unless --format is given
-    #[arg(long)]
+    #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) preserve_digests: bool,
     /// Taken for skopeo's sake: hod copies no signatures of its kind
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) remove_signatures: bool,
     /// Write a line with digest and destination for each image that was copied to this file
     #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]
@@ -127,58 +127,36 @@ pub(in crate::cli) struct ImageSyncerArgs {
     #[arg(long, env = "HOD_IMAGE_SYNCER", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) image_syncer: bool,
     /// The file that says as whom to appear at which registry, or path there; .json, .yaml or .yml
-    #[arg(long, value_name = "FILE", requires = "image_syncer", env = "HOD_AUTH", hide_env = true)]
+    #[arg(long, value_name = "FILE", env = "HOD_AUTH", hide_env = true)]
     pub(in crate::cli) auth: Option<PathBuf>,
     /// The file that says what goes where; .json, .yaml or .yml
-    #[arg(long, value_name = "FILE", requires = "image_syncer", env = "HOD_IMAGES", hide_env = true)]
+    #[arg(long, value_name = "FILE", env = "HOD_IMAGES", hide_env = true)]
     pub(in crate::cli) images: Option<PathBuf>,
     /// Both in one file, as before version 1.2
-    #[arg(long, value_name = "FILE", requires = "image_syncer", conflicts_with_all = ["auth", "images"],
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"],
         env = "HOD_CONFIG", hide_env = true)]
     pub(in crate::cli) config: Option<PathBuf>,
     /// Blobs in motion at the same time, in place of --jobs
-    #[arg(short, long, value_name = "N", requires = "image_syncer", env = "HOD_PROC", hide_env = true,
+    #[arg(short, long, value_name = "N", env = "HOD_PROC", hide_env = true,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(in crate::cli) proc: Option<u16>,
     /// How often images that failed are tried once more when all others are done
-    #[arg(
-        short,
-        long,
-        value_name = "N",
-        requires = "image_syncer",
-        default_value_t = 2,
-        env = "HOD_RETRIES",
-        hide_env = true
-    )]
+    #[arg(short, long, value_name = "N", default_value_t = 2, env = "HOD_RETRIES", hide_env = true)]
     pub(in crate::cli) retries: u16,
     /// Leave out other operating systems; repeatable
-    #[arg(long, value_name = "OS", requires = "image_syncer", env = "HOD_OS", hide_env = true, value_delimiter = ',')]
+    #[arg(long, value_name = "OS", env = "HOD_OS", hide_env = true, value_delimiter = ',')]
     pub(in crate::cli) os: Vec<String>,
     /// Leave out other processors, such as arm64, or arm:v7 for one variant; repeatable
-    #[arg(
-        long,
-        value_name = "ARCH",
-        requires = "image_syncer",
-        env = "HOD_ARCH",
-        hide_env = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ARCH", env = "HOD_ARCH", hide_env = true, value_delimiter = ',')]
     pub(in crate::cli) arch: Vec<Architecture>,
     /// Write manifests that are at the destination already once more
-    #[arg(long, requires = "image_syncer", env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
+    #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) force: bool,
     /// Write what is at its destination now to this file, which --images takes
-    #[arg(long, value_name = "FILE", requires = "image_syncer", env = "HOD_OUTPUT_SUCCESS_IMAGES", hide_env = true)]
+    #[arg(long, value_name = "FILE", env = "HOD_OUTPUT_SUCCESS_IMAGES", hide_env = true)]
     pub(in crate::cli) output_success_images: Option<PathBuf>,
     /// The language of that file
-    #[arg(
-        long,
-        value_name = "LANGUAGE",
-        requires = "image_syncer",
-        default_value = "yaml",
-        env = "HOD_OUTPUT_IMAGES_FORMAT",
-        hide_env = true
-    )]
+    #[arg(long, value_name = "LANGUAGE", default_value = "yaml", env = "HOD_OUTPUT_IMAGES_FORMAT", hide_env = true)]
     pub(in crate::cli) output_images_format: LanguageArg,
 }
 
@@ -189,6 +167,24 @@ pub(in crate::cli) enum LanguageArg {
     Yaml,
     /// JSON
     Json,
+}
+
+impl ImageSyncerArgs {
+    /// A flag that was given although it means nothing without `--image-syncer`.
+    pub(in crate::cli) fn stray(&self) -> Option<&'static str> {
+        let given = [
+            (self.auth.is_some(), "--auth"),
+            (self.images.is_some(), "--images"),
+            (self.config.is_some(), "--config"),
+            (self.proc.is_some(), "--proc"),
+            (!self.os.is_empty(), "--os"),
+            (!self.arch.is_empty(), "--arch"),
+            (self.force, "--force"),
+            (self.output_success_images.is_some(), "--output-success-images"),
+        ];
+        let stray = given.into_iter().find(|(given, _)| *given && !self.image_syncer);
+        stray.map(|(_, flag)| flag)
+    }
 }
 
 impl LanguageArg {

@@ -42,6 +42,9 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
     if args.image_syncer.image_syncer {
         return image_syncer::run(context, &args).await;
     }
+    if let Some(flag) = args.image_syncer.stray() {
+        return Err(Failure::new(Kind::Usage, format!("{flag} is for the files of image-syncer: add --image-syncer")));
+    }
     let target = target(&args)?;
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
@@ -151,7 +154,7 @@ async fn find_in_file(
         context.print_error(&format!("{name}: {}", error.entry), &error.problem);
     }
     if !file.problems.is_empty() && !args.keep_going {
-        let message = format!("{} of {name} cannot be meant", text::count(file.problems.len(), "entry"));
+        let message = format!("{} of {name} cannot be meant", text::count(file.problems.len(), "part"));
         return Err(
             Failure::new(Kind::Usage, message).hint("nothing was looked up; --keep-going leaves such entries out")
         );

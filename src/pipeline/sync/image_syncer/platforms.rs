@@ -55,7 +55,8 @@ impl PlatformFilter {
             return Ok(Some(graph.clone()));
         }
         let Some(root) = self.node(&graph.root) else { return Ok(None) };
-        rewritten(&Graph { root }).map(Some)
+        let graph = Graph { root };
+        if graph.root.manifest.media_type.is_index() { rewritten(&graph).map(Some) } else { Ok(Some(graph)) }
     }
 
     fn node(&self, node: &Node) -> Option<Node> {
