@@ -17,7 +17,7 @@ use crate::support::hod::hod;
 use crate::support::images::{Content, image, layer};
 use crate::support::skopeo::{self, skopeo};
 use crate::support::tls::Certificates;
-use crate::support::{fixtures, tree};
+use crate::support::{fixtures, images, tree};
 
 /// The arguments of a sync, without those for the transport of registries.
 fn words<'a>(source: &'a str, destination: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -406,4 +406,24 @@ fn the_page_does_what_it_says() {
         assert!(found.contains_key(name), "{name} of {found:?}");
     }
     assert_eq!(found["product/web:1.1"], fixtures::digest("web:1.1"));
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let image = images::write_big_root(root.path(), "big:1", 200_000_000);
+    let registry = DockerRegistry::over(root.path());
+    let source = format!("docker://{}/big", registry.host());
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("usb/big:1");
+    let partial = directory.join(format!(".sha256-{}.partial", image.blobs[1].digest().hex()));
+    let mut running = hod_sync(&source, &at(folder.path(), "usb"), &[]).spawn();
+    running.until("a part of the layer", || fs::metadata(&partial).is_ok_and(|it| it.len() > 20_000_000));
+    running.kill();
+    assert!(!directory.join("manifest.json").exists());
+    hod_sync(&source, &at(folder.path(), "usb"), &[]).ok();
+    let ranges = registry.log().lines().filter(|line| line.contains("206")).count();
+    assert!(ranges > 0 && !partial.exists(), "{}", registry.log());
+    skopeo_sync(&source, &at(folder.path(), "theirs"), &[]);
+    tree::assert_same(&folder.path().join("theirs"), &folder.path().join("usb"));
 }

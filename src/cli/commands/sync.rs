@@ -144,7 +144,6 @@ async fn find_in_file(
     places: &Arc<Places>,
 ) -> Result<Found, Failure> {
     let name = path.display().to_string();
-    let unreadable = |error| Failure::new(Kind::Usage, format!("cannot read {name}")).because(error);
     let file = SourceFile::parse(&configuration(path).await?)
         .map_err(|error| Failure::new(Kind::Usage, format!("{name} is no source file of sync")).because(error))?;
     for warning in &file.warnings {
@@ -162,7 +161,7 @@ async fn find_in_file(
     let mut requests = Vec::new();
     for registry in file.registries {
         if let Some(folder) = registry.access.cert_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(unreadable(std::io::Error::other(format!("cert-dir {} is no folder", folder.display()))));
+            return Err(Failure::new(Kind::Usage, format!("{name}: cert-dir {} is no folder", folder.display())));
         }
         let own = Arc::new(Places::new(places.registries().with_access(&registry.access)));
         let of_registry = registry.repositories.into_iter();
@@ -193,8 +192,7 @@ async fn listed(
                 found.origins.push(origin);
             }
             Err(error) if keep_going => {
-                let name = error.repository.clone();
-                context.print_error(&name, &error);
+                context.print_failure(&Failure::of(Kind::Failed, error));
                 found.failed += 1;
             }
             Err(error) => return Err(Failure::of(Kind::Failed, error)),
@@ -212,22 +210,21 @@ async fn configuration(path: &Path) -> Result<String, Failure> {
             |error: std::io::Error| Failure::new(Kind::Usage, format!("cannot read {}", path.display())).because(error);
         let mut text = String::new();
         let file = fs_err::File::open(&path).map_err(unreadable)?;
-        file.take(FILE_LIMIT).read_to_string(&mut text).map_err(unreadable)?;
+        let read = file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if read as u64 > FILE_LIMIT {
+            return Err(Failure::new(Kind::Usage, format!("{} has more than {FILE_LIMIT} bytes", path.display())));
+        }
         Ok(text)
     })
     .await
 }
 
 /// The tasks of a plan in which every image has a place of its own.
-fn checked(context: &Context, plan: Plan) -> Result<Vec<Task>, Failure> {
-    let Some((last, others)) = plan.problems.split_last() else { return Ok(plan.tasks) };
-    for problem in others {
-        context.print_error("cannot place an image", problem);
+fn checked(context: &Context, mut plan: Plan) -> Result<Vec<Task>, Failure> {
+    let Some(last) = plan.problems.pop() else { return Ok(plan.tasks) };
+    for problem in plan.problems {
+        context.print_failure(&Failure::of(Kind::Usage, problem));
     }
-    let failure = Failure::new(Kind::Usage, last.to_string());
-    let failure = match std::error::Error::source(last) {
-        Some(cause) => failure.because(std::io::Error::other(cause.to_string())),
-        None => failure,
-    };
+    let failure = Failure::of(Kind::Usage, last);
     Err(failure.hint("nothing was copied; --scoped keeps the names of different places apart"))
 }

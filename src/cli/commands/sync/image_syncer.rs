@@ -126,7 +126,7 @@ async fn plan(context: &Context, engine: &Engine, configuration: &Configuration,
                 reach.plan(&mut planned.plan, rule, &origin);
             }
             Err(error) => {
-                context.print_error(&rule.source, &error);
+                context.print_failure(&Failure::of(Kind::Failed, error));
                 planned.failed += 1;
             }
         }

@@ -105,6 +105,7 @@ fn document(context: &Context, outcome: &Outcome) -> Value {
         "planned": planned.collect::<Vec<_>>(),
         "images": images.collect::<Vec<_>>(),
         "failed": failed.collect::<Vec<_>>(),
+        "leftOut": outcome.receipt.left_out.iter().map(from).collect::<Vec<_>>(),
         "failedBefore": outcome.failed_before,
         "bytesWritten": sum(Placed::Written),
         "bytesLinked": sum(Placed::Linked),
