@@ -163,7 +163,7 @@ async fn find_in_file(
         if let Some(folder) = registry.access.cert_dir.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Failure::new(Kind::Usage, format!("{name}: cert-dir {} is no folder", folder.display())));
         }
-        let own = Arc::new(Places::new(places.registries().with_access(&registry.access)));
+        let own = Arc::new(places.with_access(&registry.access));
         let of_registry = registry.repositories.into_iter();
         requests.extend(of_registry.map(|(repository, choice)| Request { repository, choice, places: own.clone() }));
     }

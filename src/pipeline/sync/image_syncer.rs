@@ -26,7 +26,7 @@ use super::source::Request;
 use super::{End, Origin};
 use crate::oci::{DOCKER_IO, Reference};
 use crate::pipeline::open::Places;
-use crate::registry::{HostAccess, Registries};
+use crate::registry::HostAccess;
 use crate::transport::Location;
 
 use auth::{AuthTable, RawAuth};
@@ -134,14 +134,14 @@ impl Configuration {
 #[derive(Debug)]
 pub struct Reach<'a> {
     auth: &'a AuthTable,
-    registries: Registries,
+    base: &'a Places,
     made: HashMap<Option<usize>, Arc<Places>>,
 }
 
 impl<'a> Reach<'a> {
-    /// Registries that the table does not name are dealt with as the command says.
-    pub fn new(auth: &'a AuthTable, registries: Registries) -> Self {
-        Self { auth, registries, made: HashMap::new() }
+    /// Registries that the table does not name are dealt with as those of `base`.
+    pub fn new(auth: &'a AuthTable, base: &'a Places) -> Self {
+        Self { auth, base, made: HashMap::new() }
     }
 
     /// How to reach a repository.
@@ -150,7 +150,7 @@ impl<'a> Reach<'a> {
         let found = self.auth.find(host, repository.name.as_str());
         let access = found.map_or_else(HostAccess::default, |(_, access)| access.clone());
         let made = self.made.entry(found.map(|(position, _)| position));
-        made.or_insert_with(|| Arc::new(Places::new(self.registries.with_access(&access)))).clone()
+        made.or_insert_with(|| Arc::new(self.base.with_access(&access))).clone()
     }
 
     /// What has to be asked to know the images of a rule.
@@ -193,7 +193,7 @@ impl<'a> Reach<'a> {
 mod tests {
     use super::super::Named;
     use super::*;
-    use crate::registry::{Credentials, Settings};
+    use crate::registry::{Credentials, Registries, Settings};
 
     const AUTH: &str = r#"{
   // the registry as a whole
@@ -234,7 +234,8 @@ mod tests {
         let mut configuration = Configuration::default();
         configuration.add_images(Language::Yaml, images, &variables).unwrap();
         assert!(configuration.problems.is_empty(), "{:?}", configuration.problems);
-        let mut reach = Reach::new(&configuration.auth, Registries::new(Settings::default()));
+        let base = Places::new(Registries::new(Settings::default()));
+        let mut reach = Reach::new(&configuration.auth, &base);
         let mut plan = Plan::default();
         for rule in &configuration.rules {
             let request = reach.request(rule);

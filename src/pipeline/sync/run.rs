@@ -9,11 +9,11 @@ use futures_util::StreamExt as _;
 use super::forced::Forced;
 use super::image_syncer::platforms::PlatformFilter;
 use super::{Task, familiar};
-use crate::copy::{Copied, CopyError, Engine};
-use crate::endpoint::{Placed, Sink};
+use crate::copy::{CopyError, Engine};
+use crate::endpoint::Placed;
 use crate::observe::Event;
 use crate::oci::{Digest, Graph};
-use crate::pipeline::copy_image::{CopyImageError, Format, MultiArch, prepare};
+use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, Prepared, prepare, transfer};
 use crate::pipeline::index_policy::FormError;
 use crate::pipeline::open::{OpenError, OpenSink, OpenSource};
 use crate::transport::{DirTree, Location, TransportError};
@@ -42,12 +42,8 @@ pub struct SyncOptions {
 pub struct Synced {
     /// What was asked for.
     pub task: Task,
-    /// The digest of its root at the source.
-    pub source_digest: Digest,
-    /// The digest of its root at the destination.
-    pub digest: Digest,
-    /// What it took.
-    pub copied: Copied,
+    /// What became of it.
+    pub image: CopiedImage,
 }
 
 /// Why an image is not at its destination.
@@ -57,12 +53,12 @@ pub enum SyncError {
     /// One of its ends.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Reading it, or making of it what is wanted.
-    #[error(transparent)]
-    Image(#[from] CopyImageError),
     /// Copying it.
     #[error(transparent)]
-    Copy(#[from] CopyError),
+    Image(#[from] CopyImageError),
+    /// Learning its platforms.
+    #[error(transparent)]
+    Platforms(#[from] CopyError),
     /// Taking platforms out of it.
     #[error("cannot leave platforms out")]
     Form(#[from] FormError),
@@ -150,10 +146,10 @@ async fn pass_over(
                 engine.observer().on(&Event::Notice(&text));
                 left_out.push(task);
             }
-            Ok(Some((source_digest, digest, copied))) => {
-                let (unchanged, bytes) = (copied.unchanged, copied.bytes(Placed::Written));
-                engine.observer().on(&Event::ImageDone { name: &name, digest: &digest, unchanged, bytes });
-                done.push((position, Synced { task, source_digest, digest, copied }));
+            Ok(Some(image)) => {
+                let (unchanged, bytes) = (image.copied.unchanged, image.copied.bytes(Placed::Written));
+                engine.observer().on(&Event::ImageDone { name: &name, digest: &image.digest, unchanged, bytes });
+                done.push((position, Synced { task, image }));
             }
             Err(error) => {
                 engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
@@ -167,21 +163,20 @@ async fn pass_over(
     failed
 }
 
-/// The digests at the source and at the destination, and what it took; `None` where no platform is wanted.
-type Done = Option<(Digest, Digest, Copied)>;
-
-async fn one(engine: &Engine, task: &Task, options: &SyncOptions) -> Result<Done, SyncError> {
+/// Copies one image; `None` where it has no platform that is wanted.
+async fn one(engine: &Engine, task: &Task, options: &SyncOptions) -> Result<Option<CopiedImage>, SyncError> {
     let from = task.from.clone();
     let source: OpenSource = blocking(move || Ok(from.places.source(&from.location)?)).await?;
-    let (source_digest, graph) = prepare(engine, &source, &options.multi_arch, options.format).await?;
+    let Prepared { source_digest, graph } = prepare(engine, &source, &options.multi_arch, options.format).await?;
     let Some(graph) = filtered(engine, &source, graph, &options.filter).await? else { return Ok(None) };
     let digest = graph.root.descriptor.digest;
     let (task, tree) = (task.clone(), options.tree.clone());
     // Nothing is made for an image that cannot go there.
-    let OpenSink { sink, tags } = blocking(move || open(&task, tree, digest)).await?;
-    let sink: Arc<dyn Sink> = if options.force { Arc::new(Forced(sink)) } else { sink };
-    let copied = engine.copy(source.source.clone(), sink, Arc::new(graph), &tags).await?;
-    Ok(Some((source_digest, digest, copied)))
+    let mut to = blocking(move || open(&task, tree, digest)).await?;
+    if options.force {
+        to.sink = Arc::new(Forced(to.sink));
+    }
+    Ok(Some(transfer(engine, &source, &to, Prepared { source_digest, graph }).await?))
 }
 
 async fn filtered(

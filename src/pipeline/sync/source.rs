@@ -1,5 +1,7 @@
 //! Which images a source stands for: repositories of registries, asked for their tags, many at a time.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt as _;
 use regex::Regex;
 
@@ -11,7 +13,6 @@ use crate::observe::Event;
 use crate::oci::{DOCKER_IO, Reference, Tag, Version};
 use crate::pipeline::open::Places;
 use crate::transport::Location;
-use std::sync::Arc;
 
 /// Which images of a repository.
 #[derive(Debug, Clone)]

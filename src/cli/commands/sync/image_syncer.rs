@@ -11,6 +11,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::copy::Engine;
 use crate::pipeline::copy_image::MultiArch;
+use crate::pipeline::open::Places;
 use crate::pipeline::sync::destination::Plan;
 use crate::pipeline::sync::document::Language;
 use crate::pipeline::sync::image_syncer::platforms::PlatformFilter;
@@ -31,7 +32,8 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, 
     let configuration = read(context, own).await?;
     let registries = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let engine = context.engine_with(own.proc, &args.retry);
-    let mut reach = Reach::new(&configuration.auth, registries);
+    let places = Places::new(registries);
+    let mut reach = Reach::new(&configuration.auth, &places);
     let Planned { plan, sources, failed } = plan(context, &engine, &configuration, &mut reach).await;
     let tasks = checked(context, plan)?;
     let mut outcome = Outcome { sources, failed_before: failed, ..Outcome::default() };

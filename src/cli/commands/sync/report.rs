@@ -44,7 +44,7 @@ pub(super) fn finish(context: &Context, outcome: &Outcome, digestfile: Option<&P
 /// A line for each image that is there now: its digest and its name.
 fn digests(images: &[Synced]) -> String {
     images.iter().fold(String::new(), |mut text, image| {
-        let _ = writeln!(text, "{} {}", image.digest, familiar(&image.task.to.location));
+        let _ = writeln!(text, "{} {}", image.image.digest, familiar(&image.task.to.location));
         text
     })
 }
@@ -56,7 +56,7 @@ fn say(context: &Context, outcome: &Outcome) {
         context.say(&format!("Would have copied image ref {position}/{total} from={from:?} to={to:?}"));
     }
     let images = &outcome.receipt.images;
-    let changed = images.iter().filter(|image| image.digest != image.source_digest).count();
+    let changed = images.iter().filter(|it| it.image.digest != it.image.source_digest).count();
     if changed > 0 {
         let changed = report::count(changed, "image");
         context.say(&format!("note: {changed} with another digest than at the source; indexes keep theirs with --all"));
@@ -67,8 +67,8 @@ fn say(context: &Context, outcome: &Outcome) {
         return;
     }
     context.say(&format!("Synced {} images from {} sources", images.len(), outcome.sources));
-    let sum = |placed| images.iter().map(|image| image.copied.bytes(placed)).sum::<u64>();
-    let unchanged = images.iter().filter(|image| image.copied.unchanged).count();
+    let sum = |placed| images.iter().map(|it| it.image.copied.bytes(placed)).sum::<u64>();
+    let unchanged = images.iter().filter(|it| it.image.copied.unchanged).count();
     let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];
     for (placed, word) in [(Placed::Linked, "linked"), (Placed::Mounted, "mounted")] {
         if sum(placed) > 0 {
@@ -87,10 +87,10 @@ fn document(context: &Context, outcome: &Outcome) -> Value {
     let from = |task: &Task| familiar(&task.from.location);
     let to = |task: &Task| familiar(&task.to.location);
     let planned = outcome.planned.iter().map(|task| json!({ "source": from(task), "destination": to(task) }));
-    let images = outcome.receipt.images.iter().map(|image| {
+    let images = outcome.receipt.images.iter().map(|Synced { task, image }| {
         json!({
-            "source": from(&image.task),
-            "destination": to(&image.task),
+            "source": from(task),
+            "destination": to(task),
             "sourceDigest": image.source_digest,
             "digest": image.digest,
             "unchanged": image.copied.unchanged,
@@ -99,7 +99,7 @@ fn document(context: &Context, outcome: &Outcome) -> Value {
     let failed = outcome.receipt.failed.iter().map(
         |(task, error)| json!({ "source": from(task), "destination": to(task), "causes": causes("", Some(error)) }),
     );
-    let sum = |placed| outcome.receipt.images.iter().map(|image| image.copied.bytes(placed)).sum::<u64>();
+    let sum = |placed| outcome.receipt.images.iter().map(|it| it.image.copied.bytes(placed)).sum::<u64>();
     json!({
         "sources": outcome.sources,
         "planned": planned.collect::<Vec<_>>(),
