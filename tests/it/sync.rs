@@ -148,7 +148,7 @@ fn registries_and_files_give_what_skopeo_gives() {
         "{}",
         denied.stderr
     );
-    assert!(!denied.stderr.contains("wrong"), "{}", denied.stderr);
+    assert!(!denied.stderr.contains("wrong") && denied.stderr.contains("check the credentials"), "{}", denied.stderr);
 }
 
 #[test]
@@ -247,6 +247,8 @@ fn what_is_there_is_skipped_and_what_is_different_stays() {
     hod_sync(&source, &usb, &["--all"]).ok();
     assert_eq!(tree::listing(&tree_path), whole);
     // Another image in its place is not touched.
+    let ended = hod_sync(&source, &usb, &[]).code(1);
+    assert!(ended.stderr.contains("2 of 2 images not copied"), "{}", ended.stderr);
     let other = hod_sync(&source, &usb, &["--keep-going"]).code(1);
     assert!(other.stderr.contains("web:1.0 holds another image"), "{}", other.stderr);
     assert_eq!(tree::listing(&tree_path), whole);

@@ -11,6 +11,8 @@ use super::{DestinationRegistryArgs, FormatArg, MultiArchArg, RetryArgs, SourceR
 
 /// `hod sync`.
 #[derive(Debug, Args)]
+#[command(override_usage = "hod sync --src <KIND> --dest <KIND> [OPTIONS] <SOURCE> <DESTINATION>\n       \
+    hod sync --image-syncer --images <FILE> [--auth <FILE>] [OPTIONS]")]
 #[command(after_help = "EXAMPLES:\n  \
     hod sync --src docker --dest dir registry.example/web /media/usb        all tags of a repository\n  \
     hod sync --src dir --dest docker --scoped /media/usb registry.site:5000/mirror\n  \

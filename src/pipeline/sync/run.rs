@@ -99,21 +99,21 @@ pub struct SyncReceipt {
     pub failed: Vec<(Task, SyncError)>,
     /// Those that have none of the platforms that are wanted.
     pub left_out: Vec<Task>,
-    /// Whether it ended before all images were tried.
-    pub stopped_early: bool,
+    /// How many were not tried, since another failed before.
+    pub untried: usize,
 }
 
 /// Copies all images.
 pub async fn sync(engine: &Engine, tasks: Vec<Task>, options: &SyncOptions) -> SyncReceipt {
     engine.observer().on(&Event::Step { name: "sync", images: tasks.len(), bytes: 0 });
+    let total = tasks.len();
     let mut receipt = SyncReceipt::default();
     let mut waiting: Vec<(usize, Task)> = tasks.into_iter().enumerate().collect();
     let mut done: Vec<(usize, Synced)> = Vec::new();
     for pass in 0..=options.passes {
         let mut failed = pass_over(engine, waiting, options, (&mut done, &mut receipt.left_out)).await;
-        receipt.stopped_early = !failed.is_empty() && !options.keep_going;
         failed.sort_by_key(|(position, ..)| *position);
-        if pass == options.passes || failed.is_empty() || receipt.stopped_early {
+        if pass == options.passes || failed.is_empty() || !options.keep_going {
             receipt.failed = failed.into_iter().map(|(_, task, error)| (task, error)).collect();
             break;
         }
@@ -121,6 +121,8 @@ pub async fn sync(engine: &Engine, tasks: Vec<Task>, options: &SyncOptions) -> S
     }
     done.sort_by_key(|(position, _)| *position);
     receipt.images = done.into_iter().map(|(_, synced)| synced).collect();
+    let tried = receipt.images.len() + receipt.failed.len() + receipt.left_out.len();
+    receipt.untried = total.saturating_sub(tried);
     receipt
 }
 

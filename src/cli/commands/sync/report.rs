@@ -123,15 +123,20 @@ fn end(context: &Context, outcome: &Outcome) -> Result<ExitCode, Failure> {
     for (task, error) in &outcome.receipt.failed {
         context.print_error(&familiar(&task.from.location), error);
     }
-    let done = outcome.receipt.images.len() + outcome.planned.len();
-    let kind = if done == 0 || outcome.receipt.stopped_early { Kind::Failed } else { Kind::Partial };
+    let receipt = &outcome.receipt;
+    let done = receipt.images.len() + outcome.planned.len();
+    let missing = receipt.failed.len() + receipt.untried;
+    let kind = if done == 0 || receipt.untried > 0 { Kind::Failed } else { Kind::Partial };
     let mut parts = Vec::new();
-    if !outcome.receipt.failed.is_empty() {
-        let all = outcome.receipt.images.len() + outcome.receipt.failed.len();
-        parts.push(format!("{} of {} not copied", outcome.receipt.failed.len(), report::count(all, "image")));
+    if missing > 0 {
+        parts.push(format!("{missing} of {} not copied", report::count(receipt.images.len() + missing, "image")));
     }
     if outcome.failed_before > 0 {
         parts.push(format!("{} of the source left out", report::count(outcome.failed_before, "part")));
     }
-    Err(Failure::new(kind, parts.join(", ")))
+    let failure = Failure::new(kind, parts.join(", "));
+    if receipt.untried == 0 {
+        return Err(failure);
+    }
+    Err(failure.hint("the first failure ended the run; with --keep-going the other images are copied"))
 }
