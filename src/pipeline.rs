@@ -39,6 +39,7 @@ pub mod resolve;
 pub mod select;
 pub mod select_into;
 pub mod stat;
+pub mod sync;
 pub mod unpack;
 pub mod untag;
 pub mod verify;

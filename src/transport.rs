@@ -10,6 +10,7 @@
 
 mod archive;
 mod dir;
+mod dir_tree;
 mod docker_archive;
 mod error;
 mod landing;
@@ -18,6 +19,7 @@ mod location;
 mod oci_archive;
 
 pub use dir::{DirSink, DirSource};
+pub use dir_tree::{DirTree, DirTreeSink};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
 pub use error::TransportError;
 pub use layout::{Layout, LayoutSink, LayoutSource, Swept};

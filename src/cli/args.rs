@@ -18,6 +18,7 @@ mod select;
 mod serve;
 mod sides;
 mod skopeo;
+mod sync;
 mod trust;
 mod volumes;
 
@@ -40,6 +41,7 @@ pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
+pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
 pub(super) use volumes::{CutArgs, MediaArgs};
 
@@ -149,6 +151,8 @@ pub(super) enum Command {
     Sign(SignArgs),
     /// Copy an image, or a list of images, from any place to any other
     Copy(CopyArgs),
+    /// Copy all images of a repository, a folder or a file that names them
+    Sync(Box<SyncArgs>),
     /// Tell what an image is
     Inspect(InspectArgs),
     /// Tell of which layers an image is made, and how they came to be

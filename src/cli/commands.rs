@@ -24,6 +24,7 @@ pub(super) mod serve;
 pub(super) mod shell;
 pub(super) mod sign;
 pub(super) mod stat;
+pub(super) mod sync;
 pub(super) mod tag;
 pub(super) mod unpack;
 pub(super) mod verify;

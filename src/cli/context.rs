@@ -68,6 +68,12 @@ impl Context {
         Engine::new(Limits::for_jobs(self.jobs), retry.policy(), self.observer.clone())
     }
 
+    /// An engine with another number of blobs in motion, where one is given.
+    pub(super) fn engine_with(&self, jobs: Option<u16>, retry: &RetryArgs) -> Engine {
+        let jobs = jobs.map_or(self.jobs, usize::from);
+        Engine::new(Limits::for_jobs(jobs), retry.policy(), self.observer.clone())
+    }
+
     /// The registries, as the flags say to talk to them.
     pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
         super::commands::registries(args, self.authfile.clone(), self.jobs)

@@ -10,11 +10,13 @@ use std::process::ExitCode;
 use crate::copy::CopyError;
 use crate::endpoint::{EndpointError, Fault};
 use crate::pipeline::contents::ContentsError;
+use crate::pipeline::copy_image::CopyImageError;
 use crate::pipeline::fetch::FetchError;
 use crate::pipeline::incoming::IncomingError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::push::PushError;
 use crate::pipeline::resolve::ImageError;
+use crate::pipeline::sync::run::SyncError;
 use crate::pipeline::unpack::UnpackError;
 use crate::store::StoreError;
 
@@ -183,6 +185,10 @@ pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         }
         if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
             return copy_hint(error);
+        }
+        if let Some(SyncError::Image(CopyImageError::Copy(error))) = error.downcast_ref::<SyncError>() {
+            // What is said of names that are missing is for lists.
+            return copy_hint(error).filter(|_| error.fault() != Some(Fault::Missing));
         }
         if let Some(error) = error.downcast_ref::<CopyError>() {
             return copy_hint(error);

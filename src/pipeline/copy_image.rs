@@ -80,6 +80,15 @@ pub enum CopyImageError {
     Sparse(Digest, usize),
 }
 
+/// An image that is about to be copied.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The digest of the root at the source.
+    pub source_digest: Digest,
+    /// What is copied, in the format that is wanted.
+    pub graph: Graph,
+}
+
 /// Copies an image and returns what it is at the destination.
 pub async fn copy_image(
     engine: &Engine,
@@ -88,12 +97,33 @@ pub async fn copy_image(
     multi_arch: &MultiArch,
     format: Option<Format>,
 ) -> Result<CopiedImage, CopyImageError> {
+    let prepared = prepare(engine, from, multi_arch, format).await?;
+    transfer(engine, from, to, prepared).await
+}
+
+/// Loads the part of an image that is wanted, and converts it.
+pub async fn prepare(
+    engine: &Engine,
+    from: &OpenSource,
+    multi_arch: &MultiArch,
+    format: Option<Format>,
+) -> Result<Prepared, CopyImageError> {
     let graph = load(engine, from, multi_arch).await?;
     let source_digest = graph.root.descriptor.digest;
     let graph = match format {
         Some(format) => Graph { root: convert(graph.root, format)? },
         None => graph,
     };
+    Ok(Prepared { source_digest, graph })
+}
+
+/// Copies what was prepared.
+pub async fn transfer(
+    engine: &Engine,
+    from: &OpenSource,
+    to: &OpenSink,
+    Prepared { source_digest, graph }: Prepared,
+) -> Result<CopiedImage, CopyImageError> {
     let digest = graph.root.descriptor.digest;
     let copied = engine.copy(from.source.clone(), to.sink.clone(), Arc::new(graph), &to.tags).await?;
     Ok(CopiedImage { source_digest, digest, copied })

@@ -9,7 +9,7 @@ use super::list::StoredName;
 use crate::bundle::{BundleError, OpenBundle};
 use crate::endpoint::{EndpointError, Sink, Source};
 use crate::oci::{DOCKER_IO, Graph, Reference, Tag, Version};
-use crate::registry::Registries;
+use crate::registry::{HostAccess, Registries};
 use crate::store::{Store, StoreError};
 use crate::transport::{
     DirSink, DirSource, DockerArchive, DockerArchiveSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink,
@@ -118,6 +118,17 @@ impl Places {
     /// Places where registries are dealt with in this way.
     pub fn new(registries: Registries) -> Self {
         Self { registries, stores: Mutex::default(), oci_archives: Mutex::default(), docker_archives: Mutex::default() }
+    }
+
+    /// The same places, where one registry is dealt with in a way of its own.
+    #[must_use]
+    pub fn with_access(&self, access: &HostAccess) -> Self {
+        Self::new(self.registries.with_access(access))
+    }
+
+    /// The registries, for questions about more than one image.
+    pub const fn registries(&self) -> &Registries {
+        &self.registries
     }
 
     /// Opens a location to read an image from. Reads files: not for the async threads.

@@ -209,6 +209,11 @@ impl DirSink {
         })
     }
 
+    /// The file of some content.
+    pub(super) fn path_of(&self, content: &Descriptor) -> PathBuf {
+        self.path.join(file_name(content))
+    }
+
     fn need(&self, content: &Descriptor) {
         self.needed.lock().unwrap_or_else(PoisonError::into_inner).insert(file_name(content));
     }

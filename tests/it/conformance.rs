@@ -9,7 +9,7 @@ use hod::endpoint::{BlobReader, EndpointError, Fault, Placed, Prefix, Sink, Sour
 use hod::oci::{Descriptor, Digest, Graph, Manifest, Node, Version};
 use hod::registry::{Registries, Settings};
 use hod::store::Store;
-use hod::transport::{DirSink, DirSource, Layout, OciArchive, OciArchiveSink};
+use hod::transport::{DirSink, DirSource, DirTree, Layout, OciArchive, OciArchiveSink};
 use tempfile::TempDir;
 
 use crate::support::docker_registry::DockerRegistry;
@@ -61,6 +61,20 @@ fn directory() -> Subject {
     let again = path.clone();
     Subject {
         sink: Box::new(move || Arc::new(DirSink::open(&path).unwrap())),
+        source: Box::new(move || Some(Arc::new(DirSource::open(&again).ok()?))),
+        finish: Box::new(|| ()),
+        is_archive: false,
+        _folder: folder,
+    }
+}
+
+fn directory_of_a_tree() -> Subject {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = DirTree::new(folder.path());
+    let path = folder.path().join("a/b:1");
+    let again = path.clone();
+    Subject {
+        sink: Box::new(move || Arc::new(tree.sink(&path).unwrap())),
         source: Box::new(move || Some(Arc::new(DirSource::open(&again).ok()?))),
         finish: Box::new(|| ()),
         is_archive: false,
@@ -123,7 +137,7 @@ macro_rules! conformance {
     };
 }
 
-conformance!(store, layout, directory, archive, registry);
+conformance!(store, layout, directory, directory_of_a_tree, archive, registry);
 
 fn sample() -> Image {
     image("linux/amd64", &[layer(1, 200_000), layer(2, 10)])

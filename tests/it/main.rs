@@ -47,5 +47,6 @@ mod select;
 mod serve;
 mod store;
 mod support;
+mod sync;
 mod trust;
 mod volumes;

@@ -1,0 +1,199 @@
+//! Arguments of `hod sync`, with the names of skopeo and image-syncer.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::pipeline::sync::document::Language;
+use crate::pipeline::sync::image_syncer::platforms::Architecture;
+
+use super::{DestinationRegistryArgs, FormatArg, MultiArchArg, RetryArgs, SourceRegistryArgs};
+
+/// `hod sync`.
+#[derive(Debug, Args)]
+#[command(override_usage = "hod sync --src <KIND> --dest <KIND> [OPTIONS] <SOURCE> <DESTINATION>\n       \
+    hod sync --image-syncer --images <FILE> [--auth <FILE>] [OPTIONS]")]
+#[command(after_help = "EXAMPLES:\n  \
+    hod sync --src docker --dest dir registry.example/web /media/usb        all tags of a repository\n  \
+    hod sync --src dir --dest docker --scoped /media/usb registry.site:5000/mirror\n  \
+    hod sync --src yaml --dest docker --all --dry-run images.yaml registry.site:5000\n  \
+    hod sync --src yaml --dest docker --all --keep-going images.yaml registry.site:5000\n  \
+    hod sync --image-syncer --auth auth.json --images images.yaml")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
+pub(in crate::cli) struct SyncArgs {
+    /// What SOURCE is: a repository or image, a folder of image directories, or a YAML file
+    #[arg(
+        short,
+        long,
+        value_name = "KIND",
+        env = "HOD_SRC",
+        hide_env = true,
+        required_unless_present = "image_syncer"
+    )]
+    pub(in crate::cli) src: Option<SourceKindArg>,
+    /// What DESTINATION is: a registry, perhaps with a path there, or a folder for image directories
+    #[arg(
+        short,
+        long,
+        value_name = "KIND",
+        env = "HOD_DEST",
+        hide_env = true,
+        required_unless_present = "image_syncer"
+    )]
+    pub(in crate::cli) dest: Option<DestinationKindArg>,
+    /// Where the images are, without a transport in front
+    #[arg(value_name = "SOURCE", required_unless_present = "image_syncer", conflicts_with = "image_syncer")]
+    pub(in crate::cli) source: Option<String>,
+    /// Where they go, without a transport in front
+    #[arg(value_name = "DESTINATION", required_unless_present = "image_syncer", conflicts_with = "image_syncer")]
+    pub(in crate::cli) destination: Option<String>,
+    /// Keep the whole name at the source, with the registry, as part of the name at the destination
+    #[arg(long, env = "HOD_SCOPED", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) scoped: bool,
+    /// Add this to each name at the destination
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        env = "HOD_APPEND_SUFFIX",
+        hide_env = true
+    )]
+    pub(in crate::cli) append_suffix: String,
+    /// Tell what would be copied, and copy nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) dry_run: bool,
+    /// Go on when an image, or an entry of the file, fails
+    #[arg(long, env = "HOD_KEEP_GOING", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) keep_going: bool,
+    /// Copy all platforms of each image, and its index
+    #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with = "multi_arch")]
+    pub(in crate::cli) all: bool,
+    /// What to copy of an image with several platforms [default: system]
+    #[arg(long, value_name = "WHAT", env = "HOD_MULTI_ARCH", hide_env = true)]
+    pub(in crate::cli) multi_arch: Option<MultiArchArg>,
+    /// Convert the manifests to this format; configs and layers stay as they are
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        env = "HOD_FORMAT",
+        hide_env = true,
+        conflicts_with = "preserve_digests"
+    )]
+    pub(in crate::cli) format: Option<FormatArg>,
+    /// Never change a digest; this is what hod does unless --format is given
+    #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) preserve_digests: bool,
+    /// Taken for skopeo's sake: hod copies no signatures of its kind
+    #[arg(long, hide = true, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) remove_signatures: bool,
+    /// Write a line with digest and destination for each image that was copied to this file
+    #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]
+    pub(in crate::cli) digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) image_syncer: ImageSyncerArgs,
+    #[command(flatten)]
+    pub(in crate::cli) from: SourceRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}
+
+/// What the source of `hod sync` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum SourceKindArg {
+    /// A repository, which means all its tags, or an image
+    Docker,
+    /// A folder with image directories at any depth
+    Dir,
+    /// A file that names registries, repositories and tags
+    Yaml,
+}
+
+/// What the destination of `hod sync` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum DestinationKindArg {
+    /// A registry, and perhaps a path there
+    Docker,
+    /// A folder
+    Dir,
+}
+
+/// `hod sync --image-syncer`: image-syncer's own flags.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration files of image-syncer")]
+pub(in crate::cli) struct ImageSyncerArgs {
+    /// Take the configuration files of image-syncer instead of SOURCE and DESTINATION
+    #[arg(long, env = "HOD_IMAGE_SYNCER", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) image_syncer: bool,
+    /// The file that says as whom to appear at which registry, or path there; .json, .yaml or .yml
+    #[arg(long, value_name = "FILE", env = "HOD_AUTH", hide_env = true)]
+    pub(in crate::cli) auth: Option<PathBuf>,
+    /// The file that says what goes where; .json, .yaml or .yml
+    #[arg(long, value_name = "FILE", env = "HOD_IMAGES", hide_env = true)]
+    pub(in crate::cli) images: Option<PathBuf>,
+    /// Both in one file, as before version 1.2
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"],
+        env = "HOD_CONFIG", hide_env = true)]
+    pub(in crate::cli) config: Option<PathBuf>,
+    /// Blobs in motion at the same time, in place of --jobs
+    #[arg(short, long, value_name = "N", env = "HOD_PROC", hide_env = true,
+        value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(in crate::cli) proc: Option<u16>,
+    /// How often images that failed are tried once more when all others are done
+    #[arg(short, long, value_name = "N", default_value_t = 2, env = "HOD_RETRIES", hide_env = true)]
+    pub(in crate::cli) retries: u16,
+    /// Leave out other operating systems; repeatable
+    #[arg(long, value_name = "OS", env = "HOD_OS", hide_env = true, value_delimiter = ',')]
+    pub(in crate::cli) os: Vec<String>,
+    /// Leave out other processors, such as arm64, or arm:v7 for one variant; repeatable
+    #[arg(long, value_name = "ARCH", env = "HOD_ARCH", hide_env = true, value_delimiter = ',')]
+    pub(in crate::cli) arch: Vec<Architecture>,
+    /// Write manifests that are at the destination already once more
+    #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) force: bool,
+    /// Write what is at its destination now to this file, which --images takes
+    #[arg(long, value_name = "FILE", env = "HOD_OUTPUT_SUCCESS_IMAGES", hide_env = true)]
+    pub(in crate::cli) output_success_images: Option<PathBuf>,
+    /// The language of that file
+    #[arg(long, value_name = "LANGUAGE", default_value = "yaml", env = "HOD_OUTPUT_IMAGES_FORMAT", hide_env = true)]
+    pub(in crate::cli) output_images_format: LanguageArg,
+}
+
+/// The language of a file that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum LanguageArg {
+    /// YAML
+    Yaml,
+    /// JSON
+    Json,
+}
+
+impl ImageSyncerArgs {
+    /// A flag that was given although it means nothing without `--image-syncer`.
+    pub(in crate::cli) fn stray(&self) -> Option<&'static str> {
+        let given = [
+            (self.auth.is_some(), "--auth"),
+            (self.images.is_some(), "--images"),
+            (self.config.is_some(), "--config"),
+            (self.proc.is_some(), "--proc"),
+            (!self.os.is_empty(), "--os"),
+            (!self.arch.is_empty(), "--arch"),
+            (self.force, "--force"),
+            (self.output_success_images.is_some(), "--output-success-images"),
+        ];
+        let stray = given.into_iter().find(|(given, _)| *given && !self.image_syncer);
+        stray.map(|(_, flag)| flag)
+    }
+}
+
+impl LanguageArg {
+    pub(in crate::cli) const fn language(self) -> Language {
+        match self {
+            Self::Yaml => Language::Yaml,
+            Self::Json => Language::Json,
+        }
+    }
+}

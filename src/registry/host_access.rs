@@ -1,0 +1,35 @@
+//! What is different about one registry among those that a command deals with.
+
+use std::path::PathBuf;
+
+use super::{Credentials, Registries};
+
+/// Settings that a file gives for one registry; what it does not give stays as the command has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostAccess {
+    /// As whom to appear there.
+    pub credentials: Option<Credentials>,
+    /// Whether to insist on HTTPS with a valid certificate.
+    pub tls_verify: Option<bool>,
+    /// The directory with certificates.
+    pub cert_dir: Option<PathBuf>,
+}
+
+impl Registries {
+    /// The same registries, dealt with in this way. Nothing is shared but what is said here.
+    #[must_use]
+    pub fn with_access(&self, access: &HostAccess) -> Self {
+        if *access == HostAccess::default() {
+            return self.clone();
+        }
+        let mut settings = self.shared.settings.clone();
+        if let Some(credentials) = &access.credentials {
+            settings.credentials.given = Some(credentials.clone());
+            settings.credentials.anonymous = false;
+            settings.registry_token = None;
+        }
+        settings.tls_verify = access.tls_verify.or(settings.tls_verify);
+        settings.cert_dir = access.cert_dir.clone().or(settings.cert_dir);
+        Self::new(settings)
+    }
+}
