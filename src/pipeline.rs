@@ -18,6 +18,7 @@ pub mod copy_list;
 pub mod diff;
 pub mod fetch;
 pub mod finding;
+pub mod gathered;
 pub mod index;
 pub mod index_policy;
 pub mod inspect;

@@ -145,7 +145,7 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
                 || error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
         }
         ContentsError::Absent { .. } | ContentsError::Manifest { .. } => true,
-        ContentsError::Unknown(_) => false,
+        ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::list::StoredName;
+use super::list::{PinnedReferrer, StoredName};
 use crate::bundle::OpenBundle;
 use crate::endpoint::EndpointError;
 use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag};
@@ -43,6 +43,8 @@ pub struct Held {
     pub source: Option<Box<str>>,
     /// Whether it was asked for by digest, which then must not change.
     pub pinned: bool,
+    /// What belongs to it, where a lock says so.
+    pub referrers: Option<Vec<PinnedReferrer>>,
 }
 
 impl Held {
@@ -84,6 +86,14 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     /// A name that was asked for.
     #[error("there is no image {0}")]
     Unknown(String),
+    /// What a lock says to belong to an image.
+    #[error("{referrer}, which belongs to {image} by the lock, is not there: pull the lock again")]
+    Referrer {
+        /// The image.
+        image: String,
+        /// What is missing.
+        referrer: String,
+    },
 }
 
 impl Holdings for OpenBundle {
@@ -228,7 +238,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         let Some(root) = self.node(&text, descriptor, revisions, DEPTH)? else {
             return Err(ContentsError::Absent { name: text, digest: root });
         };
-        Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false })
+        Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false, referrers: None })
     }
 
     /// The manifest and its children, or `None` where its bytes are not there.

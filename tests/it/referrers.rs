@@ -14,6 +14,8 @@ use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, Image, artifact, image, index, layer};
 use crate::support::skopeo;
 
+mod locked;
+
 /// An image for two platforms, of which one is signed in the old way, with referrers of root, child and referrer.
 struct Sample {
     image: Image,

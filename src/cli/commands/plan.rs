@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -14,14 +13,13 @@ use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::report::{self, Align};
-use crate::oci::Graph;
 use crate::pipeline::base::Base;
-use crate::pipeline::bundle::held;
+use crate::pipeline::bundle::describe;
 use crate::pipeline::contents::Held;
-use crate::pipeline::list::StoredName;
+use crate::pipeline::gathered::in_store;
 use crate::pipeline::pack::delta;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
-use crate::pipeline::resolve::{DefaultRegistry, Failed, Resolved, resolve};
+use crate::pipeline::resolve::{Failed, Resolved, resolve};
 use crate::store::{Store, StoreError};
 
 /// What is planned besides the images.
@@ -72,33 +70,17 @@ async fn plan_pull(
         Some(store) => Some(store.map_err(|error| Failure::of(Kind::Failed, error))?),
     };
     let resolution = resolve(engine, registries, store.as_ref(), list, &options).await;
-    let from = &options.from;
-    let described = futures_util::stream::iter(resolution.images).map(|image| async move {
-        let graph = engine.describe(&*image.source, (*image.graph).clone()).await;
-        graph.map(|graph| with_referrers(&Resolved { graph: Arc::new(graph), ..image }, from))
-    });
-    let described: Vec<Result<Vec<Held>, _>> = described.buffered(engine.limits().lookups).collect().await;
-    let described: Vec<Vec<Held>> =
+    let described = futures_util::stream::iter(resolution.images).map(|image| describe(engine, image));
+    let described: Vec<Result<Resolved, _>> = described.buffered(engine.limits().lookups).collect().await;
+    let described: Vec<Resolved> =
         described.into_iter().collect::<Result<_, _>>().map_err(|error| Failure::of(Kind::Failed, error))?;
-    let images: Vec<Held> = described.into_iter().flatten().collect();
+    let images = in_store(&described, &options.from).map_err(|error| Failure::of(Kind::Failed, error))?;
     let plan = if images.is_empty() {
         Plan::default()
     } else {
         input::blocking(move || make(&images, store.as_ref(), &wanted, false, None)).await?
     };
     finish(context, &plan, &resolution.failed)
-}
-
-/// An image, and the referrers that come with it.
-fn with_referrers(image: &Resolved, from: &DefaultRegistry) -> Vec<Held> {
-    let own = held(image, from);
-    let attached = image.attached.iter().map(|attached| Held {
-        name: StoredName { repository: own.name.repository.clone(), tag: Some(attached.tag.clone()) },
-        graph: Graph::clone(&attached.graph),
-        ..own.clone()
-    });
-    let attached: Vec<Held> = attached.collect();
-    std::iter::once(own).chain(attached).collect()
 }
 
 async fn plan_pack(
