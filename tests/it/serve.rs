@@ -2,6 +2,7 @@
 
 mod clients;
 mod command;
+mod daemons;
 mod guarded;
 mod kill;
 mod manage;
