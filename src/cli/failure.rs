@@ -138,7 +138,7 @@ pub(super) const DAMAGED_STORE: &str = "nothing was written; find what is damage
 /// Whether contents cannot be told because something is not as it was written.
 pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
     match error {
-        ContentsError::Read(error) => {
+        ContentsError::Read(error) | ContentsError::Image { source: error, .. } => {
             let error: &(dyn Error + 'static) = error;
             let store = error.downcast_ref::<StoreError>();
             matches!(store, Some(StoreError::Corrupt { .. } | StoreError::Link { .. } | StoreError::Absent { .. }))

@@ -64,6 +64,15 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     /// Reading failed.
     #[error(transparent)]
     Read(E),
+    /// Reading something of an image failed.
+    #[error("{image} cannot be read")]
+    Image {
+        /// The image.
+        image: String,
+        /// Why not.
+        #[source]
+        source: E,
+    },
     /// The manifest that a name points to is not there.
     #[error("{name} points to {digest}, which is not there")]
     Absent {
@@ -262,7 +271,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
                 None => absent.push(child.clone()),
             }
         }
-        let platform = if descriptor.platform.is_none() { self.platform(&manifest)? } else { None };
+        let platform = if descriptor.platform.is_none() { self.platform(name, &manifest)? } else { None };
         Ok(Some(Node { descriptor, bytes, manifest, children, absent, platform, config: None }))
     }
 
@@ -275,7 +284,8 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         if let Some(known) = self.manifests.get(&digest) {
             return Ok(Some(known.clone()));
         }
-        let Some(bytes) = self.holdings.manifest(&digest).map_err(ContentsError::Read)? else { return Ok(None) };
+        let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
+        let Some(bytes) = self.holdings.manifest(&digest).map_err(unreadable)? else { return Ok(None) };
         let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| ContentsError::Manifest {
             name: name.to_owned(),
             digest,
@@ -286,14 +296,15 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     }
 
     /// The platform that an image's config names, if it is that of a runnable image.
-    fn platform(&mut self, manifest: &Manifest) -> Result<Option<Platform>, ContentsError<H::Error>> {
+    fn platform(&mut self, name: &str, manifest: &Manifest) -> Result<Option<Platform>, ContentsError<H::Error>> {
         let Some(config) = manifest.config().filter(|config| config.media_type.is_image_config()) else {
             return Ok(None);
         };
         if let Some(known) = self.platforms.get(&config.digest) {
             return Ok(known.clone());
         }
-        let bytes = self.holdings.config(config).map_err(ContentsError::Read)?;
+        let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
+        let bytes = self.holdings.config(config).map_err(unreadable)?;
         let platform = bytes.and_then(|bytes| Platform::of_config(&bytes));
         self.platforms.insert(config.digest, platform.clone());
         Ok(platform)

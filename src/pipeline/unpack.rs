@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::base::{Lacking, lacking};
-use crate::bundle::{BundleError, BundleReader, Header};
+use crate::bundle::{BlobBody, BundleError, BundleReader, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, is_referrers_tag};
@@ -123,63 +123,94 @@ pub fn unpack(
     check_space(&header, store)?;
     let all = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
-    let (mut written, mut there) = ((0, 0), (0, 0));
-    let mut buffer = vec![0; CHUNK];
+    let mut blobs = Blobs { store, observer, stop, buffer: vec![0; CHUNK], written: (0, 0), there: (0, 0) };
     let committers = Committers::start()?;
-    while let Some(mut body) = reader.next_blob()? {
-        let (digest, size) = (*body.digest(), body.size());
-        let Some(mut ingest) = store.ingest(&digest, size)? else {
-            there = (there.0 + 1, there.1 + size);
-            observer.on(&Event::Moved { digest: &digest, bytes: size });
-            continue;
-        };
-        let content = Descriptor::new(MediaType::Other("".into()), digest, size);
-        observer.on(&Event::Begun { content: &content, offset: 0 });
-        // What an interrupted run has left is not compared but written again: it is at hand.
-        ingest.restart()?;
-        loop {
-            let count = match body.read_checked(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) => {
-                    ingest.discard()?;
-                    return Err(error.into());
-                }
-            };
-            ingest.write(buffer.get(..count).unwrap_or_default())?;
-            observer.on(&Event::Moved { digest: &digest, bytes: count as u64 });
-            if stop.is_requested() {
-                return Err(UnpackError::Stopped);
-            }
-        }
-        committers.commit(ingest)?;
-        written = (written.0 + 1, written.1 + size);
-        observer.on(&Event::Settled { content: &content, placed: Placed::Written });
+    while let Some(body) = reader.next_blob()? {
+        blobs.take(body, &committers)?;
     }
     let header = reader.finish()?;
     committers.finish()?;
-    let skipped = |name: &RepositoryName, tag: &Tag| {
-        existing == ExistingTags::Skip
-            && tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Moved)
-    };
-    let links: Vec<Links> = header
-        .repositories()
-        .iter()
-        .cloned()
-        .map(|mut links| {
-            links.tags.retain(|tag| !skipped(&links.name, &tag.name));
-            links
+    let tags: Tags = tags
+        .into_iter()
+        .map(|(name, tag, digest, change)| {
+            let skipped = existing == ExistingTags::Skip && change == TagChange::Moved;
+            (name, tag, digest, if skipped { TagChange::Skipped } else { change })
         })
         .collect();
     // A garbage collection may have taken some of it away in the meantime.
     check_required(&header, store)?;
-    let links = merge_indexes(store, links)?;
+    let links = merge_indexes(store, wanted_links(&header, &tags))?;
     store.commit(&links)?;
-    let tags = tags.into_iter().map(|(name, tag, digest, change)| {
-        let change = if skip_applies(existing, change) { TagChange::Skipped } else { change };
-        (name, tag, digest, change)
-    });
-    Ok(Unpacked { tags: tags.collect(), header, written, there })
+    Ok(Unpacked { tags, header, written: blobs.written, there: blobs.there })
+}
+
+/// The blobs of a bundle on their way to the root.
+struct Blobs<'a> {
+    store: &'a Store,
+    observer: &'a dyn Observer,
+    stop: &'a Stop,
+    buffer: Vec<u8>,
+    written: (usize, u64),
+    there: (usize, u64),
+}
+
+impl Blobs<'_> {
+    /// Writes a blob. One that the root has is read all the same: a damaged bundle is to be known as one.
+    fn take(&mut self, mut body: BlobBody<'_, impl Read>, committers: &Committers) -> Result<(), UnpackError> {
+        let (digest, size) = (*body.digest(), body.size());
+        let Some(mut ingest) = self.store.ingest(&digest, size)? else {
+            self.read(&mut body, |_| Ok(()))?;
+            self.there = (self.there.0 + 1, self.there.1 + size);
+            return Ok(());
+        };
+        let content = Descriptor::new(MediaType::Other("".into()), digest, size);
+        self.observer.on(&Event::Begun { content: &content, offset: 0 });
+        // What an interrupted run has left is not compared but written again: it is at hand.
+        ingest.restart()?;
+        match self.read(&mut body, |bytes| ingest.write(bytes)) {
+            Ok(()) => {}
+            Err(UnpackError::Bundle(error)) => {
+                ingest.discard()?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error),
+        }
+        committers.commit(ingest)?;
+        self.written = (self.written.0 + 1, self.written.1 + size);
+        self.observer.on(&Event::Settled { content: &content, placed: Placed::Written });
+        Ok(())
+    }
+
+    /// Reads a blob to its end, where its digest is known to be right.
+    fn read(
+        &mut self,
+        body: &mut BlobBody<'_, impl Read>,
+        mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), UnpackError> {
+        loop {
+            let count = body.read_checked(&mut self.buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            take(self.buffer.get(..count).unwrap_or_default())?;
+            self.observer.on(&Event::Moved { digest: body.digest(), bytes: count as u64 });
+            if self.stop.is_requested() {
+                return Err(UnpackError::Stopped);
+            }
+        }
+    }
+}
+
+/// The bundle's links, without tags that stay as they are in the root.
+fn wanted_links(header: &Header, tags: &Tags) -> Vec<Links> {
+    let is_skipped = |name: &RepositoryName, tag: &Tag| {
+        tags.iter().any(|(other, it, _, change)| other == name && it == tag && *change == TagChange::Skipped)
+    };
+    let wanted = |mut links: Links| {
+        links.tags.retain(|tag| !is_skipped(&links.name, &tag.name));
+        links
+    };
+    header.repositories().iter().cloned().map(wanted).collect()
 }
 
 /// Merges the bundle's indexes of referrers into those of the root; returns the links that are left.
@@ -211,10 +242,6 @@ fn merge_indexes(store: &Store, mut links: Vec<Links>) -> Result<Vec<Links>, Sto
         }
     }
     Ok(links)
-}
-
-fn skip_applies(existing: ExistingTags, change: TagChange) -> bool {
-    existing == ExistingTags::Skip && change == TagChange::Moved
 }
 
 type Tags = Vec<(RepositoryName, Tag, Digest, TagChange)>;
