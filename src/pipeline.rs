@@ -31,6 +31,7 @@ pub mod pack;
 pub mod plan;
 pub mod push;
 pub mod push_base;
+mod push_chosen;
 mod push_referrers;
 pub mod push_stream;
 pub mod resolve;

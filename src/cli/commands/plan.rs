@@ -27,13 +27,14 @@ struct Wanted {
     store: Option<PathBuf>,
     have: Vec<PathBuf>,
     volumes: Option<VolumeSize>,
+    signed: bool,
 }
 
 pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, Failure> {
     let named = !args.images.file.is_empty() || !args.images.images.is_empty();
-    let wanted = Wanted { store: args.store, have: args.have.have, volumes: args.cut.volume_size };
+    let wanted = Wanted { store: args.store, have: args.have.have, volumes: args.cut.volume_size, signed: false };
     if args.output.is_some() || !named {
-        return plan_pack(context, &args.images, wanted, args.output.as_deref(), true).await;
+        return plan_pack(context, &args.images, wanted, args.output.as_deref()).await;
     }
     let engine = context.engine(&args.retry);
     let registries = context.registries(&args.registry)?;
@@ -42,7 +43,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<Exi
 
 /// `hod pull --dry-run`.
 pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode, Failure> {
-    let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None };
+    let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None, signed: false };
     let engine = context.engine(&args.retry);
     let registries = context.registries(&args.registry)?;
     plan_pull(context, &args.images, wanted, &engine, &registries).await
@@ -51,8 +52,8 @@ pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode,
 /// `hod pack --dry-run`.
 pub(super) async fn pack(context: &Context, args: &PackArgs) -> Result<ExitCode, Failure> {
     let (store, have) = (Some(args.store.clone()), args.have.have.clone());
-    let wanted = Wanted { store, have, volumes: args.cut.volume_size };
-    plan_pack(context, &args.images, wanted, Some(&args.output), args.sign.is_none()).await
+    let wanted = Wanted { store, have, volumes: args.cut.volume_size, signed: args.sign.is_some() };
+    plan_pack(context, &args.images, wanted, Some(&args.output)).await
 }
 
 async fn plan_pull(
@@ -88,12 +89,11 @@ async fn plan_pack(
     images: &crate::cli::args::ImageArgs,
     wanted: Wanted,
     output: Option<&Path>,
-    unsigned: bool,
 ) -> Result<ExitCode, Failure> {
     let missing = || Failure::new(Kind::Usage, "name a store with --store, or images to look up in a registry");
     let store = input::store(wanted.store.as_deref().ok_or_else(missing)?)?;
     let compression = output.map_or(Ok(Compression::None), pack::compression)?;
-    let exact = compression == Compression::None && unsigned;
+    let exact = compression == Compression::None;
     let images = input::chosen(context, &store, images).await?;
     let folder = output.filter(|output| *output != Path::new("-")).map(Path::to_owned);
     let plan = input::blocking(move || make(&images, Some(&store), &wanted, exact, folder.as_deref())).await?;
@@ -118,7 +118,7 @@ fn make(
     let header = delta(images, pack::source_date_epoch()?, &base).map_err(|error| Failure::of(Kind::Failed, error))?;
     let is_there = |digest: &_, size| store.map_or(Ok(false), |store| store.has(digest, size));
     let mut plan = Plan::new(images, &header, is_there).map_err(failed)?;
-    let bundle = PlannedBundle::new(&header, exact, wanted.volumes);
+    let bundle = PlannedBundle::new(&header, wanted.signed, exact, wanted.volumes);
     if let Some(path) = wanted.store.as_deref().filter(|_| plan.to_fetch.count > 0) {
         plan.space.extend(space("store", path, plan.to_fetch.bytes));
     }
