@@ -33,6 +33,7 @@ pub use committers::Committers;
 pub use error::StoreError;
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
+pub use referrers::ReferrersLock;
 pub use repository::Repository;
 pub use upload::Upload;
 pub use walk::{Found, FoundKind, Walk};

@@ -2,6 +2,7 @@
 
 mod clients;
 mod command;
+mod conformance;
 mod daemons;
 mod guarded;
 mod kill;
