@@ -40,7 +40,7 @@ pub use kind::Kind;
 pub use members::{Holds, Member};
 pub use open::{OpenBlob, OpenBundle, RandomAccess};
 pub use reader::{BlobBody, BundleReader};
-pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, Trust, TrustError};
+pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, Trust, TrustError, signature_length};
 pub use sink::{BundleSink, Done};
 pub use source::BundleSource;
 pub use tape::SIGNATURE_LIMIT;

@@ -48,7 +48,7 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 /// [`io::ErrorKind::ResourceBusy`] where another process has it.
 pub fn claim(path: &Path) -> io::Result<fs::File> {
     loop {
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -33,6 +33,7 @@ pub use commit::Committed;
 pub use error::StoreError;
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
+pub use referrers::ReferrersLock;
 pub use repository::Repository;
 pub use sweep::StoredBlob;
 pub use upload::Upload;

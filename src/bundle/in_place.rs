@@ -89,6 +89,11 @@ impl InPlace {
         self.inner.file.file().read_exact_at(bytes, self.inner.place(digest)? + offset)
     }
 
+    /// Writes all of a blob, which is at hand.
+    pub fn write(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
+        self.inner.file.file().write_all_at(bytes, self.inner.place(digest)?)
+    }
+
     /// The place of a blob's bytes from `offset` on.
     pub fn stretch(&self, digest: &Digest, offset: u64) -> io::Result<Stretch> {
         Ok(Stretch::new(&self.inner.file, self.inner.place(digest)? + offset))

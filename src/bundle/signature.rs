@@ -25,6 +25,8 @@ const SECRET_BYTES: usize = 6 + 32 + 16 + 8 + 64 + 32;
 const SIGNATURE_BYTES: usize = 2 + 8 + 64;
 /// The Ed25519 signature over the first one and the trusted comment.
 const GLOBAL_BYTES: usize = 64;
+/// What a signature says that is signed by nobody; the number of the key follows.
+const UNTRUSTED: &str = "signature from minisign secret key ";
 /// The longest passphrase that minisign takes, in bytes.
 const PASSPHRASE_LIMIT: usize = 1024;
 
@@ -147,6 +149,20 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// The length of the signature that any key makes over a header, in bytes.
+pub fn signature_length(header: &Header) -> u64 {
+    let untrusted = "untrusted comment: ".len() + UNTRUSTED.len() + 16;
+    let trusted = "trusted comment: ".len() + comment(header).len();
+    let encoded = |bytes: usize| bytes.div_ceil(3) * 4;
+    // Four lines, each with its end.
+    (untrusted + encoded(SIGNATURE_BYTES) + trusted + encoded(GLOBAL_BYTES) + 4) as u64
+}
+
+/// What is written and signed beside the header.
+fn comment(header: &Header) -> String {
+    format!("hod bundle {}", header.id())
+}
+
 /// A key that signs.
 pub struct SigningKey {
     key: minisign::SecretKey,
@@ -208,12 +224,12 @@ impl SigningKey {
     ///
     /// Each call gives other bytes, since Ed25519 is used with a random part as minisign's library does.
     pub fn sign(&self, header: &Header) -> Result<Vec<u8>, KeyError> {
-        self.sign_bytes(header.to_json(), &format!("hod bundle {}", header.id()))
+        self.sign_bytes(header.to_json(), &comment(header))
     }
 
     /// Signs any bytes; the comment is signed too.
     pub fn sign_bytes(&self, bytes: &[u8], comment: &str) -> Result<Vec<u8>, KeyError> {
-        let untrusted = format!("signature from minisign secret key {}", self.public.id);
+        let untrusted = format!("{UNTRUSTED}{}", self.public.id);
         let signed =
             minisign::sign(Some(&self.public.key), &self.key, Cursor::new(bytes), Some(comment), Some(&untrusted));
         Ok(signed.map_err(|error| KeyError::Random(error.to_string()))?.into_string().into_bytes())

@@ -141,14 +141,14 @@ pub(super) const DAMAGED_STORE: &str = "nothing was written; find what is damage
 /// Whether contents cannot be told because something is not as it was written.
 pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
     match error {
-        ContentsError::Read(error) => {
+        ContentsError::Read(error) | ContentsError::Image { source: error, .. } => {
             let error: &(dyn Error + 'static) = error;
             let store = error.downcast_ref::<StoreError>();
             matches!(store, Some(StoreError::Corrupt { .. } | StoreError::Link { .. } | StoreError::Absent { .. }))
                 || error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
         }
         ContentsError::Absent { .. } | ContentsError::Manifest { .. } => true,
-        ContentsError::Unknown(_) => false,
+        ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
     }
 }
 

@@ -146,16 +146,13 @@ impl Installer<'_> {
              It says what it will do and asks before it changes anything, can be run again, and takes back\n\
              what it has set up with --undo. It needs no network and nothing that is not here.\n\n\
              {signed}\n\n\
-             Without the script: ./hod --help. Without hod: {}.\n\n\
+             Without the script: ./hod --help. Without hod:\n\n    \
+             {}\n\n\
              Images:\n\n",
             report::count(images.len(), "image"),
             report::bytes(bytes),
             self.header.id(),
-            if Path::new(name).extension().is_some_and(|extension| extension == "tar") {
-                format!("tar -xf {name} -C /var/lib/registry")
-            } else {
-                format!("zstd -dc {name} | tar -x -C /var/lib/registry")
-            },
+            by_hand(name, self.sums.iter().any(|(file, _)| file != name)),
         );
         for image in images.iter().take(NAMED) {
             let _ = writeln!(text, "    {}", image.label());
@@ -164,6 +161,18 @@ impl Installer<'_> {
             let _ = writeln!(text, "    and {more} more: ./hod ls {name}");
         }
         text
+    }
+}
+
+/// How to unpack a bundle with what every system has. Volumes have to be joined, in the order of their numbers.
+fn by_hand(name: &str, in_volumes: bool) -> String {
+    let is_plain = Path::new(name).extension().is_some_and(|extension| extension == "tar");
+    let name = quoted(name);
+    match (is_plain, in_volumes) {
+        (true, false) => format!("tar -xf {name} -C /var/lib/registry"),
+        (true, true) => format!("cat {name}.[0-9]* | tar -x -C /var/lib/registry"),
+        (false, false) => format!("zstd -dc {name} | tar -x -C /var/lib/registry"),
+        (false, true) => format!("cat {name}.[0-9]* | zstd -dc | tar -x -C /var/lib/registry"),
     }
 }
 

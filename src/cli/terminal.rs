@@ -1,7 +1,16 @@
 //! Standard output and standard error: colour, line endings, and readers that go away.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::observe::Stop;
+
+/// How often a reader that waits looks whether it is to stop, in milliseconds.
+const LOOK: u8 = 200;
 
 /// Whether standard error is a terminal that bars can be drawn on.
 pub(super) fn is_interactive() -> bool {
@@ -40,6 +49,38 @@ pub(super) fn ask(question: &str) -> io::Result<Option<String>> {
     Ok((count > 0).then_some(answer))
 }
 
+/// Standard input, or another file that may say nothing for a long time: reading ends when the command is to stop.
+#[derive(Debug)]
+pub(super) struct Interruptible<F> {
+    file: F,
+    stop: Stop,
+}
+
+impl Interruptible<io::Stdin> {
+    /// Standard input, of which nobody else reads.
+    pub(super) fn stdin(stop: &Stop) -> Self {
+        Self { file: io::stdin(), stop: stop.clone() }
+    }
+}
+
+impl<F: AsFd> Read for Interruptible<F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let file = self.file.as_fd();
+        loop {
+            let mut waiting = [PollFd::new(file, PollFlags::POLLIN)];
+            match poll(&mut waiting, PollTimeout::from(LOOK)) {
+                Ok(_) | Err(Errno::EINTR) if self.stop.is_requested() => return Err(io::Error::other("stopped")),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => match nix::unistd::read(file, bytes) {
+                    Err(Errno::EINTR | Errno::EAGAIN) => {}
+                    result => return Ok(result?),
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 /// Prints help, version or a usage error as clap has written it.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
@@ -49,4 +90,31 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 /// Text that cannot move the cursor, whatever a registry or a file name put into it.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_input_does_not_hold_up_the_end() {
+        let (silent, mut feed) = io::pipe().unwrap();
+        let stop = Stop::default();
+        let mut input = Interruptible { file: silent, stop: stop.clone() };
+        feed.write_all(b"abc").unwrap();
+        let mut bytes = [0; 8];
+        assert_eq!(input.read(&mut bytes).unwrap(), 3);
+        let waiting = std::thread::spawn(move || input.read(&mut bytes).map_err(|error| error.to_string()));
+        stop.request();
+        assert_eq!(waiting.join().unwrap(), Err("stopped".to_owned()));
+        drop(feed);
+    }
+
+    #[test]
+    fn an_input_that_ends_has_ended() {
+        let (ended, feed) = io::pipe().unwrap();
+        drop(feed);
+        let mut input = Interruptible { file: ended, stop: Stop::default() };
+        assert_eq!(input.read(&mut [0; 8]).unwrap(), 0);
+    }
 }

@@ -118,6 +118,11 @@ impl ReferrerIndex {
         self.entries.insert(digest, entry);
     }
 
+    /// Whether it names all that another index names.
+    pub fn names_all_of(&self, other: &Self) -> bool {
+        other.entries.keys().all(|digest| self.entries.contains_key(digest))
+    }
+
     /// Keeps only these.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.entries.retain(|digest, _| wanted(digest));

@@ -4,22 +4,25 @@
 //! under a tag names, and cosign's tags; then the same for what was found. A registry that cannot be asked
 //! is an error; only "not found" means that there is nothing.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::contents::{ContentsError, ContentsReader, Held, Holdings};
-use super::list::StoredName;
+use super::list::PinnedReferrer;
 use crate::copy::{CopyError, Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source as _};
 use crate::oci::{
     Descriptor, Digest, Graph, Manifest, MediaType, Node, Platforms, ReferrerIndex, RepositoryName, Tag, Version,
-    cosign_tags, is_companion_tag, referrers_tag,
+    cosign_tags, is_companion_tag, is_referrers_tag, referrer, referrers_tag,
 };
 use crate::registry::{Registries, Repository};
 use crate::store;
+
+mod held;
+
+pub use held::{belongs_to_another, with_attached};
 
 /// How much may belong to one image, against registries that invent more and more.
 const LIMIT: usize = 10_000;
@@ -110,9 +113,7 @@ impl Finder {
         };
         let root = image.root.descriptor.digest;
         tags.get_or_try_init(list).await.map_err(|source| AttachedError::Ask { subject: root, source })?;
-        let repository = registries.repository(host, name);
-        let mut search =
-            Search { engine, repository, kept, tags, seen: HashSet::new(), queue: Vec::new(), found: Vec::new() };
+        let mut search = Search::new(engine, registries.repository(host, name), kept, tags);
         search.look_at(image);
         while let Some(subject) = search.queue.pop() {
             if search.found.len() > LIMIT || search.seen.len() > LIMIT {
@@ -122,6 +123,41 @@ impl Finder {
             search.referrers(&subject).await?;
         }
         Ok(search.found)
+    }
+
+    /// Gets what a lock says to belong to an image, and nothing else, wherever tags and indexes are now.
+    pub async fn pinned(
+        &self,
+        engine: &Engine,
+        registries: &Registries,
+        (host, name): (&str, &RepositoryName),
+        kept: Option<&store::Repository>,
+        (image, pinned): (&Graph, &[PinnedReferrer]),
+    ) -> Result<Vec<Attached>, AttachedError> {
+        let search = Search::new(engine, registries.repository(host, name), kept, Tags::default());
+        let subject = image.root.descriptor.digest;
+        let mut found = Vec::new();
+        let mut indexes: BTreeMap<&Tag, Vec<Node>> = BTreeMap::new();
+        for PinnedReferrer { tag, digest } in pinned {
+            let graph = search.load(&subject, Version::Digest(*digest)).await?;
+            if is_referrers_tag(tag) {
+                indexes.entry(tag).or_default().push(graph.root);
+            } else {
+                found.push(Attached { tag: tag.clone(), graph: Arc::new(graph), is_index: false });
+            }
+        }
+        let index = |(tag, children): (&Tag, _)| {
+            let graph = Arc::new(index_of_referrers(children));
+            Attached { tag: tag.clone(), graph, is_index: true }
+        };
+        found.extend(indexes.into_iter().map(index));
+        Ok(found)
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(engine: &'a Engine, repository: Repository, kept: Option<&'a store::Repository>, tags: Tags) -> Self {
+        Self { engine, repository, kept, tags, seen: HashSet::new(), queue: Vec::new(), found: Vec::new() }
     }
 }
 
@@ -210,6 +246,13 @@ fn is_absent(error: &CopyError, tag: &Tag) -> bool {
     matches!(error, CopyError::Resolve { version, source, .. } if is_tag(version) && source.fault() == Fault::Missing)
 }
 
+/// The index of referrers that names these and says of each what its manifest says: always the same bytes.
+pub(super) fn index_of_referrers(children: Vec<Node>) -> Graph {
+    let mut index = ReferrerIndex::default();
+    children.iter().for_each(|child| index.add(&referrer(&child.descriptor, &child.manifest)));
+    index_of(index.to_bytes(), children)
+}
+
 /// An index of referrers as a graph.
 pub(super) fn index_of(bytes: Bytes, children: Vec<Node>) -> Graph {
     let descriptor = Descriptor::of(MediaType::OciIndex, &bytes);
@@ -220,48 +263,7 @@ pub(super) fn index_of(bytes: Bytes, children: Vec<Node>) -> Graph {
         kind,
         subject: None,
         artifact_type: None,
-        annotations: std::collections::BTreeMap::default(),
+        annotations: BTreeMap::default(),
     };
     Graph { root: Node { descriptor, bytes, manifest, children, absent: Vec::new(), platform: None, config: None } }
-}
-
-/// The images, each followed by what holdings have that belongs to it.
-pub fn with_attached<H: Holdings>(holdings: &H, images: Vec<Held>) -> Result<Vec<Held>, ContentsError<H::Error>> {
-    let mut reader = ContentsReader::new(holdings);
-    let mut tags: HashMap<RepositoryName, BTreeSet<Tag>> = HashMap::new();
-    let mut taken: HashSet<StoredName> = images.iter().map(|held| held.name.clone()).collect();
-    let mut all = Vec::with_capacity(images.len());
-    for held in images {
-        let repository = held.name.repository.clone();
-        if !tags.contains_key(&repository) {
-            let listed = holdings.tags(&repository).map_err(ContentsError::Read)?;
-            let companions = listed.into_iter().map(|(tag, _)| tag).filter(is_companion_tag);
-            tags.insert(repository.clone(), companions.collect());
-        }
-        let companions = tags.get(&repository);
-        let mut queue: Vec<Digest> = digests(&held);
-        all.push(held);
-        // Each is taken once, so this ends.
-        while let Some(subject) = queue.pop() {
-            for tag in cosign_tags(&subject).chain(referrers_tag(&subject)) {
-                let name = StoredName { repository: repository.clone(), tag: Some(tag) };
-                let there = name.tag.as_ref().is_some_and(|tag| companions.is_some_and(|tags| tags.contains(tag)));
-                if there && taken.insert(name.clone()) {
-                    let attached = reader.image(&name, None)?;
-                    queue.extend(digests(&attached));
-                    all.push(attached);
-                }
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn digests(held: &Held) -> Vec<Digest> {
-    held.graph.manifests().iter().map(|node| node.descriptor.digest).collect()
-}
-
-/// Whether a held image belongs to another: by its tag, or because it has a subject and no tag.
-pub fn belongs_to_another(held: &Held) -> bool {
-    held.name.tag.as_ref().map_or_else(|| held.graph.root.manifest.subject.is_some(), is_companion_tag)
 }

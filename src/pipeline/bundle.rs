@@ -2,19 +2,23 @@
 //!
 //! The result has the same bytes as fetching into a store and packing that.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use super::contents::Held;
+use super::attached::Attached;
+use super::contents::ContentsError;
+use super::gathered::in_store;
 use super::pack::{self, PackError};
 use super::resolve::{DefaultRegistry, Failed, ImageError, Resolved};
 use crate::bundle::{BundleError, BundleSink, Done, Header, InPlace};
-use crate::copy::{CopyError, Engine};
+use crate::copy::{Copied, CopyError, Engine};
 use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
-use crate::oci::{Digest, Graph};
+use crate::oci::{Digest, Graph, Node};
 
 /// What writing a bundle in one pass did.
 #[derive(Debug)]
@@ -43,6 +47,9 @@ pub enum BundlingError {
         #[source]
         source: CopyError,
     },
+    /// What was found makes no sense.
+    #[error(transparent)]
+    Contents(#[from] ContentsError<Infallible>),
     /// The file.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -76,37 +83,39 @@ pub async fn bundle(
     mtime: u64,
 ) -> Result<Bundled, BundlingError> {
     let mut described = Vec::with_capacity(images.len());
-    let mut reading = futures_util::stream::iter(images)
-        .map(|image| async {
-            let graph = engine.describe(&*image.source, (*image.graph).clone()).await;
-            (image, graph)
-        })
-        .buffered(engine.limits().lookups);
-    while let Some((image, graph)) = reading.next().await {
-        let named = image.line.reference.to_string();
-        let graph = graph.map_err(|source| BundlingError::Describe { image: named, source })?;
-        described.push(Resolved { graph: Arc::new(graph), ..image });
+    let mut reading =
+        futures_util::stream::iter(images).map(|image| describe(engine, image)).buffered(engine.limits().lookups);
+    while let Some(image) = reading.next().await {
+        described.push(image?);
     }
     drop(reading);
-    let held: Vec<Held> = described.iter().map(|image| held(image, from)).collect();
+    let held = in_store(&described, from)?;
     let header = pack::header(&held, mtime)?;
+    let indexes = pack::made_indexes(&held).into_values().cloned().collect();
     drop(held);
     check_space(&header, output)?;
     let path = output.to_owned();
     let own = header.clone();
     let file =
         tokio::task::spawn_blocking(move || InPlace::open(&path, own)).await.map_err(std::io::Error::other)??;
-    let fetched = fill(engine, described, &file, &output.display().to_string()).await?;
+    let label = output.display().to_string();
+    let filled = Filling { engine, file: &file, label: &label, done: Done::default() }.fill(described, indexes).await;
+    let fetched = filled?;
     let bytes = tokio::task::spawn_blocking(move || file.finish()).await.map_err(std::io::Error::other)??;
     Ok(Bundled { header, bytes, fetched })
 }
 
-/// The image as it would be found in a store.
-pub fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
-    let source = from.qualify(&image.line.reference).ok().map(|reference| reference.to_string().into());
-    let graph = Graph::clone(&image.graph);
-    let pinned = image.line.reference.digest.is_some();
-    Held { name: image.name.clone(), graph, group: image.line.group.clone(), source, pinned }
+/// Learns the platforms of an image, and of what belongs to it, where manifests do not tell.
+pub async fn describe(engine: &Engine, image: Resolved) -> Result<Resolved, BundlingError> {
+    let failed = |source| BundlingError::Describe { image: image.line.reference.to_string(), source };
+    let described = |graph: Arc<Graph>| engine.describe(&*image.source, Graph::clone(&graph));
+    let graph = Arc::new(described(image.graph.clone()).await.map_err(failed)?);
+    let mut attached = Vec::with_capacity(image.attached.len());
+    for one in &image.attached {
+        let graph = Arc::new(described(one.graph.clone()).await.map_err(failed)?);
+        attached.push(Attached { graph, ..one.clone() });
+    }
+    Ok(Resolved { graph, attached, ..image })
 }
 
 fn check_space(header: &Header, output: &Path) -> Result<(), BundlingError> {
@@ -126,43 +135,82 @@ fn check_space(header: &Header, output: &Path) -> Result<(), BundlingError> {
     Err(BundlingError::Full { place: folder.display().to_string(), needed, free })
 }
 
-/// Copies every image into its place; returns the bytes that were fetched.
-async fn fill(engine: &Engine, images: Vec<Resolved>, file: &InPlace, label: &str) -> Result<u64, BundlingError> {
-    let header = file.header();
-    let bytes = header.blobs().iter().map(|blob| blob.size).sum();
-    engine.observer().on(&Event::Step { name: "bundle", images: images.len(), bytes });
-    let done = Done::default();
-    let (mut fetched, mut failed) = (0, Vec::new());
-    let mut running = futures_util::stream::iter(images)
-        .map(|image| async {
-            let sink: Arc<dyn Sink> = Arc::new(BundleSink::new(file, label, &image.name.repository, &done));
-            let result = engine.copy(image.source.clone(), sink, image.graph.clone(), &[]).await;
-            (image, result)
-        })
-        .buffer_unordered(engine.limits().images);
-    while let Some((image, result)) = running.next().await {
-        let name = image.name.to_string();
-        match result {
-            Ok(copied) => {
-                let (digest, bytes) = (image.graph.root.descriptor.digest, copied.bytes(Placed::Written));
-                fetched += bytes;
-                engine.observer().on(&Event::ImageDone { name: &name, digest: &digest, unchanged: bytes == 0, bytes });
-            }
-            Err(error) => {
-                let error = ImageError::Copy(error);
-                engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
-                failed.push(Failed { line: image.line, error });
+/// A bundle that is being filled.
+struct Filling<'a> {
+    engine: &'a Engine,
+    file: &'a InPlace,
+    label: &'a str,
+    done: Done,
+}
+
+impl Filling<'_> {
+    /// Copies every image into its place, and the indexes of referrers; returns the bytes that were fetched.
+    async fn fill(self, images: Vec<Resolved>, indexes: Vec<Bytes>) -> Result<u64, BundlingError> {
+        let header = self.file.header();
+        let bytes = header.blobs().iter().map(|blob| blob.size).sum();
+        self.engine.observer().on(&Event::Step { name: "bundle", images: images.len(), bytes });
+        let (mut fetched, mut failed) = (0, Vec::new());
+        let mut running = futures_util::stream::iter(images)
+            .map(|image| async {
+                let result = self.image(&image).await;
+                (image, result)
+            })
+            .buffer_unordered(self.engine.limits().images);
+        while let Some((image, result)) = running.next().await {
+            let name = image.name.to_string();
+            match result {
+                Ok(copied) => {
+                    let (digest, bytes) = (image.graph.root.descriptor.digest, copied.bytes(Placed::Written));
+                    fetched += bytes;
+                    let event = Event::ImageDone { name: &name, digest: &digest, unchanged: bytes == 0, bytes };
+                    self.engine.observer().on(&event);
+                }
+                Err(error) => {
+                    let error = ImageError::Copy(error);
+                    self.engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
+                    failed.push(Failed { line: image.line, error });
+                }
             }
         }
+        drop(running);
+        if !failed.is_empty() {
+            return Err(BundlingError::Images(failed));
+        }
+        self.indexes(indexes).await?;
+        let done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match header.blobs().iter().find(|blob| !done.contains(&blob.digest)) {
+            None => Ok(fetched),
+            Some(blob) => Err(BundleError::Unfinished(blob.digest).into()),
+        }
     }
-    drop(running);
-    let missing: Vec<Digest> = {
-        let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        header.blobs().iter().map(|blob| blob.digest).filter(|digest| !done.contains(digest)).collect()
-    };
-    match (failed.is_empty(), missing.first()) {
-        (true, None) => Ok(fetched),
-        (true, Some(digest)) => Err(BundleError::Unfinished(*digest).into()),
-        (false, _) => Err(BundlingError::Images(failed)),
+
+    /// Copies an image and what belongs to it. Indexes of referrers come later, when all are known.
+    async fn image(&self, image: &Resolved) -> Result<Copied, CopyError> {
+        let copy = async |root: &Node| {
+            let sink: Arc<dyn Sink> =
+                Arc::new(BundleSink::new(self.file, self.label, &image.name.repository, &self.done));
+            self.engine.copy(image.source.clone(), sink, Arc::new(Graph { root: root.clone() }), &[]).await
+        };
+        let mut total = copy(&image.graph.root).await?;
+        for Attached { graph, is_index, .. } in &image.attached {
+            let roots = if *is_index { graph.root.children.as_slice() } else { std::slice::from_ref(&graph.root) };
+            for root in roots {
+                total.add_all(&copy(root).await?);
+            }
+        }
+        Ok(total)
+    }
+
+    async fn indexes(&self, indexes: Vec<Bytes>) -> Result<(), BundlingError> {
+        let (file, done) = (self.file.clone(), self.done.clone());
+        let work = move || {
+            for bytes in indexes {
+                let digest = Digest::sha256(&bytes);
+                file.write(&digest, &bytes)?;
+                done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(digest);
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
     }
 }

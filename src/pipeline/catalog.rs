@@ -78,6 +78,7 @@ pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec
                     group: None,
                     source: None,
                     pinned: false,
+                    referrers: None,
                 }));
             }
             Ok::<_, CatalogError>(images)

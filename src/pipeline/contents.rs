@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::list::StoredName;
+use super::list::{PinnedReferrer, StoredName};
 use crate::bundle::OpenBundle;
 use crate::endpoint::EndpointError;
 use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag};
@@ -43,6 +43,8 @@ pub struct Held {
     pub source: Option<Box<str>>,
     /// Whether it was asked for by digest, which then must not change.
     pub pinned: bool,
+    /// What belongs to it, where a lock says so.
+    pub referrers: Option<Vec<PinnedReferrer>>,
 }
 
 impl Held {
@@ -62,6 +64,15 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     /// Reading failed.
     #[error(transparent)]
     Read(E),
+    /// Reading something of an image failed.
+    #[error("{image} cannot be read")]
+    Image {
+        /// The image.
+        image: String,
+        /// Why not.
+        #[source]
+        source: E,
+    },
     /// The manifest that a name points to is not there.
     #[error("{name} points to {digest}, which is not there")]
     Absent {
@@ -84,6 +95,14 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     /// A name that was asked for.
     #[error("there is no image {0}")]
     Unknown(String),
+    /// What a lock says to belong to an image.
+    #[error("{referrer}, which belongs to {image} by the lock, is not there: pull the lock again")]
+    Referrer {
+        /// The image.
+        image: String,
+        /// What is missing.
+        referrer: String,
+    },
 }
 
 impl Holdings for OpenBundle {
@@ -228,7 +247,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         let Some(root) = self.node(&text, descriptor, revisions, DEPTH)? else {
             return Err(ContentsError::Absent { name: text, digest: root });
         };
-        Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false })
+        Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false, referrers: None })
     }
 
     /// The manifest and its children, or `None` where its bytes are not there.
@@ -252,7 +271,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
                 None => absent.push(child.clone()),
             }
         }
-        let platform = if descriptor.platform.is_none() { self.platform(&manifest)? } else { None };
+        let platform = if descriptor.platform.is_none() { self.platform(name, &manifest)? } else { None };
         Ok(Some(Node { descriptor, bytes, manifest, children, absent, platform, config: None }))
     }
 
@@ -265,7 +284,8 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         if let Some(known) = self.manifests.get(&digest) {
             return Ok(Some(known.clone()));
         }
-        let Some(bytes) = self.holdings.manifest(&digest).map_err(ContentsError::Read)? else { return Ok(None) };
+        let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
+        let Some(bytes) = self.holdings.manifest(&digest).map_err(unreadable)? else { return Ok(None) };
         let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| ContentsError::Manifest {
             name: name.to_owned(),
             digest,
@@ -276,14 +296,15 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     }
 
     /// The platform that an image's config names, if it is that of a runnable image.
-    fn platform(&mut self, manifest: &Manifest) -> Result<Option<Platform>, ContentsError<H::Error>> {
+    fn platform(&mut self, name: &str, manifest: &Manifest) -> Result<Option<Platform>, ContentsError<H::Error>> {
         let Some(config) = manifest.config().filter(|config| config.media_type.is_image_config()) else {
             return Ok(None);
         };
         if let Some(known) = self.platforms.get(&config.digest) {
             return Ok(known.clone());
         }
-        let bytes = self.holdings.config(config).map_err(ContentsError::Read)?;
+        let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
+        let bytes = self.holdings.config(config).map_err(unreadable)?;
         let platform = bytes.and_then(|bytes| Platform::of_config(&bytes));
         self.platforms.insert(config.digest, platform.clone());
         Ok(platform)

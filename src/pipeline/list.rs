@@ -13,7 +13,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::oci::{NameError, PlatformError, Platforms, Reference, ReferenceError, RepositoryName, Tag};
+use crate::oci::{
+    Digest, NameError, PlatformError, Platforms, Reference, ReferenceError, RepositoryName, Tag, is_companion_tag,
+};
 
 /// Where a line stands: a file and its line, or the command line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +66,23 @@ pub struct Line {
     pub platforms: Option<Platforms>,
     /// Its own name in the store.
     pub name: Option<StoredName>,
+    /// What belongs to it, where a lock says so.
+    pub referrers: Option<Vec<PinnedReferrer>>,
+}
+
+/// Something that belongs to an image, as a lock pins it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PinnedReferrer {
+    /// The tag of the index of referrers that names it, or one of cosign's, which points to it.
+    pub tag: Tag,
+    /// The digest of its manifest.
+    pub digest: Digest,
+}
+
+impl fmt::Display for PinnedReferrer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.tag, self.digest)
+    }
 }
 
 /// All images that were asked for, each once, in the order of their first mention.
@@ -84,7 +103,7 @@ pub enum LineError {
     Reference(#[from] ReferenceError),
     /// A word after the image that is no option.
     #[error(
-        "{0:?} is not an option: after the image, only platform=… and as=… may follow, and comments begin with '#'"
+        "{0:?} is not an option: after the image, only platform=…, as=… and referrers=… may follow, and comments begin with '#'"
     )]
     Word(String),
     /// An option given twice.
@@ -105,6 +124,9 @@ pub enum LineError {
     /// `as=` with a digest or a host, which names in a store do not have.
     #[error("as={0} is not a name in a store: write name or name:tag")]
     NameShape(String),
+    /// `referrers=` with something else than a lock has there.
+    #[error("{0:?} is no referrer: a lock has TAG@DIGEST there, with a tag like sha256-…, or none")]
+    Referrer(String),
     /// Bytes that are no text.
     #[error("the line is not UTF-8 text")]
     Encoding,
@@ -172,11 +194,11 @@ impl ListReader {
 
     fn line(&mut self, origin: Origin, text: &str, group: Option<Box<str>>) {
         match parse_line(text) {
-            Ok((reference, platforms, name)) => {
+            Ok(Parsed { reference, platforms, name, referrers }) => {
                 if reference.tag.is_none() && reference.digest.is_none() {
                     self.notices.push(format!("{origin}: {reference} has no tag, taking :latest"));
                 }
-                self.lines.push(Line { origin, text: text.into(), reference, group, platforms, name });
+                self.lines.push(Line { origin, text: text.into(), reference, group, platforms, name, referrers });
             }
             Err(error) => self.bad.push((origin, text.to_owned(), error)),
         }
@@ -204,7 +226,7 @@ impl ListReader {
         }
         let mut seen: HashMap<_, Origin> = HashMap::new();
         lines.retain(|line| {
-            let key = (line.reference.clone(), line.platforms.clone(), line.name.clone());
+            let key = (line.reference.clone(), line.platforms.clone(), line.name.clone(), line.referrers.clone());
             match seen.get(&key) {
                 None => {
                     seen.insert(key, line.origin.clone());
@@ -238,12 +260,17 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-type Parsed = (Reference, Option<Platforms>, Option<StoredName>);
+struct Parsed {
+    reference: Reference,
+    platforms: Option<Platforms>,
+    name: Option<StoredName>,
+    referrers: Option<Vec<PinnedReferrer>>,
+}
 
 fn parse_line(text: &str) -> Result<Parsed, LineError> {
     let mut words = text.split_whitespace();
     let reference: Reference = words.next().unwrap_or_default().parse()?;
-    let (mut platforms, mut name) = (None, None);
+    let (mut platforms, mut name, mut referrers) = (None, None, None);
     for word in words {
         match word.split_once('=') {
             Some(("platform", list)) => {
@@ -257,10 +284,34 @@ fn parse_line(text: &str) -> Result<Parsed, LineError> {
                     return Err(LineError::Twice("as"));
                 }
             }
+            Some(("referrers", list)) => {
+                if referrers.replace(pinned_referrers(list)?).is_some() {
+                    return Err(LineError::Twice("referrers"));
+                }
+            }
             _ => return Err(LineError::Word(word.to_owned())),
         }
     }
-    Ok((reference, platforms, name))
+    Ok(Parsed { reference, platforms, name, referrers })
+}
+
+/// `none`, or `TAG@DIGEST` with commas, in any order.
+fn pinned_referrers(list: &str) -> Result<Vec<PinnedReferrer>, LineError> {
+    if list == "none" {
+        return Ok(Vec::new());
+    }
+    let one = |text: &str| {
+        let (tag, digest) = text.split_once('@')?;
+        let (tag, digest) = (tag.parse().ok().filter(is_companion_tag)?, digest.parse().ok()?);
+        Some(PinnedReferrer { tag, digest })
+    };
+    let mut referrers = list
+        .split(',')
+        .map(|text| one(text).ok_or_else(|| LineError::Referrer(text.to_owned())))
+        .collect::<Result<Vec<_>, _>>()?;
+    referrers.sort();
+    referrers.dedup();
+    Ok(referrers)
 }
 
 /// `name` or `name:tag`; without a tag, the image keeps its own.
@@ -310,6 +361,22 @@ mod tests {
         assert_eq!(list.lines[0].platforms.as_ref().unwrap().to_string(), "linux/arm64,linux/amd64");
         assert_eq!(list.lines[0].name.as_ref().unwrap().to_string(), "b/c:2");
         assert_eq!(list.lines[1].name.as_ref().unwrap().to_string(), "e:3");
+    }
+
+    #[test]
+    fn referrers_of_a_lock() {
+        let digest = Digest::sha256(b"");
+        let (index, cosign) = (format!("sha256-{}", digest.hex()), format!("sha256-{}.sig", digest.hex()));
+        let text = format!("a:1 referrers={cosign}@{digest},{index}@{digest}\nb:1 referrers=none\nc:1");
+        let list = read(&text).unwrap();
+        let texts = |line: usize| -> Option<Vec<String>> {
+            list.lines[line].referrers.as_ref().map(|all| all.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(texts(0).unwrap(), [format!("{index}@{digest}"), format!("{cosign}@{digest}")]);
+        assert_eq!((texts(1), texts(2)), (Some(Vec::new()), None));
+        for bad in ["", "x", "latest@x", &format!("latest@{digest}"), &index, &format!("{index}@{digest},")] {
+            assert!(read(&format!("a:1 referrers={bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

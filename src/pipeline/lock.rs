@@ -1,14 +1,14 @@
 //! The lock: a list in which every image is pinned to what it was.
 //!
 //! It is a valid list itself, so everything that takes a list takes a lock. A line says all that
-//! decides what is stored: where from, which digest, which platforms, under which name.
+//! decides what is stored: where from, which digest, which platforms, under which name, and what belongs to it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::list::ImageList;
+use super::list::{ImageList, PinnedReferrer};
 use super::resolve::{Failed, Resolved};
 use crate::oci::{Digest, Platforms};
 
@@ -24,9 +24,34 @@ pub fn lock_text(images: &[Resolved]) -> String {
         } else {
             image.line.platforms.as_ref().unwrap_or(&Platforms::All)
         };
-        let _ = writeln!(text, "{} platform={chosen} as={}", image.source_name, image.name);
+        let referrers = referrers_text(&pinned(image));
+        let _ = writeln!(text, "{} platform={chosen} as={} referrers={referrers}", image.source_name, image.name);
     }
     text
+}
+
+/// What belongs to an image as it was found, sorted.
+fn pinned(image: &Resolved) -> Vec<PinnedReferrer> {
+    let mut pinned = Vec::new();
+    for attached in &image.attached {
+        let roots = match attached.is_index {
+            true => attached.graph.root.children.as_slice(),
+            false => std::slice::from_ref(&attached.graph.root),
+        };
+        pinned.extend(
+            roots.iter().map(|root| PinnedReferrer { tag: attached.tag.clone(), digest: root.descriptor.digest }),
+        );
+    }
+    pinned.sort();
+    pinned.dedup();
+    pinned
+}
+
+fn referrers_text(pinned: &[PinnedReferrer]) -> String {
+    if pinned.is_empty() {
+        return "none".to_owned();
+    }
+    pinned.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// An image that is no longer what a lock says.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
 
+use bytes::Bytes;
+
 use super::base::Base;
 use super::contents::Held;
 use crate::bundle::{BundleError, Compression, Content, Contents, Header, HeaderError, Image, Writer, Written};
 use crate::fs::WriteBehind;
 use crate::observe::{Event, Observer, Stop};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, RepositoryName, is_referrers_tag};
 use crate::store::{Links, Store, StoreError, TagLink};
 
 /// Why a bundle could not be written.
@@ -145,9 +147,13 @@ pub fn pack<W: Write + Send + 'static>(
     // Hashing and writing take about as long: each on a thread, they take half.
     let out = WriteBehind::new(out).map_err(|error| PackError::Write(BundleError::Write(error)))?;
     let mut writer = Writer::new(out, header, signature, compression).map_err(PackError::Write)?;
+    let made = made_indexes(images);
     while let Some(blob) = writer.next_blob() {
-        let file = store.open_blob(&blob.digest)?;
-        let mut content = Watched { inner: file, digest: blob.digest, observer, stop };
+        let inner: Box<dyn Read> = match made.get(&blob.digest) {
+            Some(bytes) => Box::new(bytes.as_ref()),
+            None => Box::new(store.open_blob(&blob.digest)?),
+        };
+        let mut content = Watched { inner, digest: blob.digest, observer, stop };
         writer.blob(&blob.digest, &mut content).map_err(|source| match source {
             _ if stop.is_requested() => PackError::Stopped,
             BundleError::Write(_) => PackError::Write(source),
@@ -157,6 +163,12 @@ pub fn pack<W: Write + Send + 'static>(
     let (out, written) = writer.finish().map_err(PackError::Write)?;
     let out = out.finish().map_err(|error| PackError::Write(BundleError::Write(error)))?;
     Ok((out, written))
+}
+
+/// The indexes of referrers. Those that a lock decides are in no store.
+pub(super) fn made_indexes(images: &[Held]) -> HashMap<Digest, &Bytes> {
+    let is_index = |held: &&Held| held.name.tag.as_ref().is_some_and(is_referrers_tag);
+    images.iter().filter(is_index).map(|held| (held.graph.root.descriptor.digest, &held.graph.root.bytes)).collect()
 }
 
 /// The images that need some content.

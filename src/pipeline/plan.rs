@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::contents::Held;
-use crate::bundle::{Header, VolumeSize};
+use crate::bundle::{Header, VolumeSize, signature_length};
 use crate::oci::Digest;
 
 /// A plan.
@@ -67,7 +67,7 @@ pub struct Amount {
 pub struct PlannedBundle {
     /// Its length in bytes.
     pub bytes: u64,
-    /// Whether that is known to the byte. A compressed bundle is most likely smaller, a signed one a little larger.
+    /// Whether that is known to the byte. A compressed bundle is most likely smaller.
     pub exact: bool,
     /// The number of volumes, where it is to be cut up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,9 +97,9 @@ impl Amount {
 }
 
 impl PlannedBundle {
-    /// The bundle that a header describes.
-    pub fn new(header: &Header, exact: bool, volumes: Option<VolumeSize>) -> Self {
-        let bytes = header.tar_size(None);
+    /// The bundle that a header describes, signed or not.
+    pub fn new(header: &Header, signed: bool, exact: bool, volumes: Option<VolumeSize>) -> Self {
+        let bytes = header.tar_size(signed.then(|| signature_length(header)));
         let bytes_unpacked = header.blobs().iter().map(|blob| blob.size).sum();
         Self { bytes, exact, volumes: volumes.map(|size| size.volumes(bytes)), bytes_unpacked }
     }

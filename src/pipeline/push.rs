@@ -1,5 +1,6 @@
 //! From a store or bundle to a registry: blobs first, then manifests, tags last, each image on its own.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -168,10 +169,11 @@ pub async fn push(
     engine.observer().on(&Event::Step { name: "push", images: images.len(), bytes });
     let mut receipt = PushReceipt::default();
     let (indexes, images): (Vec<_>, Vec<_>) = images.into_iter().enumerate().partition(|(_, image)| is_index(image));
+    let listed = &listed(&indexes);
     let mut running = futures_util::stream::iter(images)
         .map(|(position, image)| async move {
             let label = image.held.label();
-            (position, label, push_one(engine, registries, image, options).await)
+            (position, label, push_one(engine, registries, image, (options, listed)).await)
         })
         .buffer_unordered(engine.limits().images);
     let (mut done, mut failed) = (Vec::new(), Vec::new());
@@ -216,9 +218,22 @@ pub async fn push(
     receipt
 }
 
+/// Referrers by repository.
+type Listed = HashSet<(RepositoryName, Digest)>;
+
+/// The referrers that the lists among the images name: these lists bring them to the registry's.
+fn listed(indexes: &[(usize, Outbound)]) -> Listed {
+    let named = |(_, index): &(usize, Outbound)| {
+        let name = index.held.name.repository.clone();
+        let children = index.held.graph.root.children.iter();
+        children.map(move |child| (name.clone(), child.descriptor.digest)).collect::<Vec<_>>()
+    };
+    indexes.iter().flat_map(named).collect()
+}
+
 /// Bytes of the different blobs, which are what moves at the most.
 fn unique_bytes(images: &[Outbound]) -> u64 {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let blobs = images.iter().flat_map(|image| image.held.graph.blobs());
     blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size).sum()
 }
@@ -227,7 +242,7 @@ async fn push_one(
     engine: &Engine,
     registries: &Registries,
     image: Outbound,
-    options: &PushOptions,
+    (options, listed): (&PushOptions, &Listed),
 ) -> Result<Pushed, PushError> {
     let Outbound { held, source } = image;
     let repository = options.destination.repository(&held.name.repository)?;
@@ -259,8 +274,10 @@ async fn push_one(
             }
         },
     };
-    announce(engine, registries, &there, &graph.root, options).await?;
     let new = graph.root.descriptor.digest;
+    if !listed.contains(&(held.name.repository.clone(), new)) {
+        announce(engine, registries, &there, &graph.root, options).await?;
+    }
     Ok(Pushed {
         label: held.label(),
         destination: destination_name(options, &repository, held.name.tag.as_ref(), &new),

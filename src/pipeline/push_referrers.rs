@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::attached::index_of;
 use super::push::{Outbound, PushError, PushOptions, Pushed};
 use crate::copy::{Copied, Engine};
@@ -72,6 +74,12 @@ pub(super) async fn announce(
     let Some(name) = Source::place(repository).repository() else { return Ok(()) };
     let mut index = ReferrerIndex::default();
     index.add(&referrer(&node.descriptor, &node.manifest));
+    let place = registries.repository(&options.destination.host, name);
+    let old = kept_index(engine, &place, &tag, node.descriptor.digest).await?;
+    // A list that names it stays as it is, whatever else it says of it.
+    if old.and_then(|bytes| ReferrerIndex::parse(&bytes)).is_some_and(|old| old.names_all_of(&index)) {
+        return Ok(());
+    }
     put_index(engine, registries, (&options.destination.host, name, &tag), &index).await?;
     Ok(())
 }
@@ -97,17 +105,26 @@ async fn put_index(
     index: &ReferrerIndex,
 ) -> Result<Copied, PushError> {
     let repository = Arc::new(registries.repository(host, name));
-    let version = Version::Tag(tag.clone());
     let bytes = index.to_bytes();
-    let about = Digest::sha256(&bytes);
-    let what = format!("{version} in {}", Source::place(&*repository));
-    let ask = || async { Ok(repository.kept_referrers(&version).await?) };
-    let old = engine.question(&what, ask).await.map_err(|source| refused(about, source))?;
+    let old = kept_index(engine, &repository, tag, Digest::sha256(&bytes)).await?;
     let union = merged(old.as_ref(), &bytes).unwrap_or(bytes);
     // Its children are there: they were pushed just now, or the registry has named them itself.
     let graph = Arc::new(index_of(union, Vec::new()));
     let sink: Arc<dyn Sink> = repository.clone();
     Ok(engine.copy(repository, sink, graph, std::slice::from_ref(tag)).await?)
+}
+
+/// The index that the registry has under the tag.
+async fn kept_index(
+    engine: &Engine,
+    repository: &Repository,
+    tag: &Tag,
+    about: Digest,
+) -> Result<Option<Bytes>, PushError> {
+    let version = Version::Tag(tag.clone());
+    let what = format!("{version} in {}", Source::place(repository));
+    let ask = || async { Ok(repository.kept_referrers(&version).await?) };
+    engine.question(&what, ask).await.map_err(|source| refused(about, source))
 }
 
 fn refused(digest: Digest, source: EndpointError) -> PushError {

@@ -22,9 +22,10 @@ use super::contents::{ContentsReader, Held, Holdings};
 use super::list::ImageList;
 use super::push::{Outbound, PushOptions, PushReceipt, push};
 use super::push_base::{BaseError, find_base};
+use super::push_chosen::{chosen, contents};
 use super::resolve::ResolveOptions;
 use super::select::{Unmatched, select};
-use crate::bundle::{BundleError, BundleReader, Header, Trust, TrustError};
+use crate::bundle::{BundleError, BundleReader, Header, Image, Trust, TrustError};
 use crate::copy::{CopyError, Engine};
 use crate::endpoint::{self, BlobReader, EndpointError, Fault, Place, Sink, Source};
 use crate::observe::{Event, Stop};
@@ -94,12 +95,15 @@ enum Piece {
     Whole,
 }
 
+/// The images of a list, and how to find them.
+type Wanted = (ImageList, ResolveOptions);
+
 /// Pushes the images of a bundle as it comes, all of them or those of a list.
 pub async fn push_stream(
     engine: &Engine,
     registries: &Registries,
     input: impl Read + Send + 'static,
-    wanted: Option<(ImageList, ResolveOptions)>,
+    wanted: Option<Wanted>,
     options: &PushOptions,
     (trust, stop): (Trust, &Stop),
 ) -> Result<PushReceipt, StreamError> {
@@ -117,7 +121,7 @@ pub async fn push_stream(
     };
     let mut result = Ok(false);
     while let Some(piece) = pieces.recv().await {
-        result = state.take(piece).await;
+        result = state.take(piece, wanted.as_ref()).await;
         if !matches!(result, Ok(false)) {
             break;
         }
@@ -202,20 +206,9 @@ struct State<'a> {
 
 impl State<'_> {
     /// Deals with a piece; says whether it was the last.
-    async fn take(&mut self, piece: Piece) -> Result<bool, StreamError> {
+    async fn take(&mut self, piece: Piece, wanted: Option<&Wanted>) -> Result<bool, StreamError> {
         match piece {
-            Piece::Header(header) => {
-                let bytes = header.blobs().iter().map(|blob| blob.size).sum();
-                self.engine.observer().on(&Event::Step { name: "push", images: header.images().len(), bytes });
-                let found = find_base(self.engine, self.registries, &header, None, self.options).await?;
-                self.homes.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
-                for links in header.repositories() {
-                    for digest in &links.layers {
-                        self.first.entry(*digest).or_insert_with(|| links.name.clone());
-                    }
-                }
-                self.header = Some(header);
-            }
+            Piece::Header(header) => self.begin(header, wanted).await?,
             Piece::Manifest(digest, bytes) => {
                 self.manifests.insert(digest, bytes);
             }
@@ -223,6 +216,30 @@ impl State<'_> {
             Piece::Whole => return Ok(true),
         }
         Ok(false)
+    }
+
+    /// Finds what the bundle builds on, and which repository needs each blob first; of a list, only for its images.
+    async fn begin(&mut self, header: Arc<Header>, wanted: Option<&Wanted>) -> Result<(), StreamError> {
+        let images = wanted.map(|(list, options)| chosen(&header, list, options));
+        let needed = images.as_ref().map(|images| contents(&header, images));
+        let is_needed = |digest: &Digest| needed.as_ref().is_none_or(|needed| needed.contains(digest));
+        let bytes = header.blobs().iter().filter(|blob| is_needed(&blob.digest)).map(|blob| blob.size).sum();
+        let count = images.as_ref().map_or_else(|| header.images().len(), Vec::len);
+        self.engine.observer().on(&Event::Step { name: "push", images: count, bytes });
+        let found = find_base(self.engine, self.registries, &header, needed.as_ref(), self.options).await?;
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        for links in header.repositories() {
+            let uses = |image: &&Image, digest: &Digest| {
+                image.name == links.name && header.contents_of(image).any(|content| content.digest == *digest)
+            };
+            for digest in links.layers.iter().filter(|digest| is_needed(digest)) {
+                if images.as_ref().is_none_or(|images| images.iter().any(|image| uses(image, digest))) {
+                    self.first.entry(*digest).or_insert_with(|| links.name.clone());
+                }
+            }
+        }
+        self.header = Some(header);
+        Ok(())
     }
 
     /// Brings a blob to the first repository that needs it.
@@ -245,7 +262,7 @@ impl State<'_> {
     }
 
     /// Publishes the images, now that all their blobs are somewhere at the registry.
-    async fn publish(self, wanted: Option<(ImageList, ResolveOptions)>) -> Result<PushReceipt, StreamError> {
+    async fn publish(self, wanted: Option<Wanted>) -> Result<PushReceipt, StreamError> {
         let Some(header) = self.header else { return Ok(PushReceipt::default()) };
         let holdings = InMemory { header, manifests: self.manifests };
         let images: Vec<Held> = match wanted {

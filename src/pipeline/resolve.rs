@@ -257,10 +257,11 @@ async fn resolve_line(
     let asked = line.platforms.is_some() || options.platforms_asked;
     let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
     let graph = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await?;
-    let attached = if options.referrers {
-        finder.find(engine, registries, (host, &qualified.name), kept.as_ref(), &graph).await?
-    } else {
-        Vec::new()
+    let place = (host, &qualified.name);
+    let attached = match &line.referrers {
+        _ if !options.referrers => Vec::new(),
+        Some(pinned) => finder.pinned(engine, registries, place, kept.as_ref(), (&graph, pinned)).await?,
+        None => finder.find(engine, registries, place, kept.as_ref(), &graph).await?,
     };
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
     Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph), attached })

@@ -78,6 +78,7 @@ fn find<H: Holdings>(
         held.graph = Graph { root };
     }
     held.pinned = line.reference.digest.is_some();
+    held.referrers.clone_from(&line.referrers);
     held.group.clone_from(&line.group);
     held.source = Some(qualified.to_string().into());
     Ok(held)

@@ -17,6 +17,9 @@ use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, MediaType};
 use crate::store::{Ingest, Store, StoreError, Writers};
 
+/// Bytes that are read at a time of what is not written.
+const CHUNK: usize = 128 * 1024;
+
 /// What unpacking did.
 #[derive(Debug)]
 pub struct Unpacked {
@@ -82,8 +85,8 @@ pub fn unpack(
             receive(body, ingest, &mut writers, observer, stop)?;
             written = (written.0 + 1, written.1 + size);
         } else {
+            read(body, observer, stop)?;
             there = (there.0 + 1, there.1 + size);
-            observer.on(&Event::Moved { digest: &digest, bytes: size });
         }
     }
     let header = reader.finish()?;
@@ -92,6 +95,21 @@ pub fn unpack(
     check_required(&header, store)?;
     let tags = incoming::link(&header, store, existing, tags)?;
     Ok(Unpacked { header, tags, written, there })
+}
+
+/// Reads a blob that the root has: a damaged bundle is to be known as one.
+fn read(mut body: BlobBody<'_, impl Read>, observer: &dyn Observer, stop: &Stop) -> Result<(), UnpackError> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = body.read_checked(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        observer.on(&Event::Moved { digest: body.digest(), bytes: count as u64 });
+        if stop.is_requested() {
+            return Err(UnpackError::Stopped);
+        }
+    }
 }
 
 /// Reads a blob and checks it, while a thread writes it.

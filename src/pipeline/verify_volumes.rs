@@ -8,6 +8,7 @@ mod compare;
 mod judge;
 mod parts;
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,35 +16,42 @@ use zstd::bulk::Decompressor;
 
 use super::finding::{Code, Finding, Findings};
 use crate::bundle::frames::{self, FramePlace};
-use crate::bundle::volumes::VolumeReader;
+use crate::bundle::volumes::{Ask, VolumeReader};
 use crate::bundle::{BundleError, BundleReader, Header, SIGNATURE_NAME, Trust, VolumeSet};
 use crate::observe::{Event, Observer, Stop};
 use compare::Comparison;
 use judge::Judge;
-use parts::Parts;
+use parts::{Media, Parts};
 
-/// Checks the volumes of a bundle, those of them that are there.
+/// Checks the volumes of a bundle: those that are there, or that `ask` brings when their turn comes.
 ///
 /// # Errors
 /// Only where folders cannot be read; damage is a finding.
 pub fn verify_volumes(
     set: &VolumeSet,
+    ask: Option<Ask>,
     trust: &Trust,
     observer: &dyn Observer,
     stop: &Stop,
 ) -> Result<Findings, BundleError> {
-    let begun = Beginning::read(set);
+    let mut media = Media { set: set.clone(), ask };
+    media.locate(1)?;
+    let begun = Beginning::read(&media.set);
     let total = begun.as_ref().ok().filter(|begun| !begun.compressed).map(Beginning::tar_size);
-    let mut parts = Parts::find(set, total)?;
-    observer.on(&Event::Step { name: "verify", images: 0, bytes: parts.size() });
+    let mut parts = Parts::find(media, total)?;
     let begun = match begun {
-        Err(error) => return without_header(set, &mut parts, &error, stop),
+        Err(error) => return without_header(&mut parts, &error, stop),
         Ok(begun) => begun,
     };
+    if begun.compressed {
+        // The table at the end is needed first.
+        parts.fetch(parts.parts.len().saturating_sub(1))?;
+    }
+    observer.on(&Event::Step { name: "verify", images: 0, bytes: parts.size() });
     let mut found = if begun.compressed {
-        compressed(set, parts, &begun, observer, stop)?
+        compressed(parts, &begun, observer, stop)?
     } else {
-        plain(set, parts, &begun, observer, stop)?
+        plain(parts, &begun, observer, stop)?
     };
     match trust.check(&begun.header, begun.signature.as_deref()) {
         Ok(signed) => found.signed = signed,
@@ -85,20 +93,15 @@ impl Beginning {
 }
 
 /// Without the header nothing is known but what the sums say.
-fn without_header(
-    set: &VolumeSet,
-    parts: &mut Parts,
-    error: &BundleError,
-    stop: &Stop,
-) -> Result<Findings, BundleError> {
+fn without_header(parts: &mut Parts, error: &BundleError, stop: &Stop) -> Result<Findings, BundleError> {
     let mut bytes = 0;
-    parts.scan(set, &mut |read| {
+    parts.scan(&mut |read| {
         bytes += read.map_or(0, |read| read.len() as u64);
         !stop.is_requested()
     })?;
     let mut findings = Findings { bytes, ..Findings::default() };
     findings.findings = judge::by_sums(parts);
-    let first = set.name(1);
+    let first = parts.media.set.name(1);
     if !findings.findings.iter().any(|finding| finding.path == first) {
         let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
         let why = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
@@ -109,17 +112,11 @@ fn without_header(
     Ok(findings)
 }
 
-fn plain(
-    set: &VolumeSet,
-    mut parts: Parts,
-    begun: &Beginning,
-    observer: &dyn Observer,
-    stop: &Stop,
-) -> Result<Findings, BundleError> {
+fn plain(mut parts: Parts, begun: &Beginning, observer: &dyn Observer, stop: &Stop) -> Result<Findings, BundleError> {
     let mut comparison = begun.comparison();
     let mut bytes = 0;
     let mut outcomes = Vec::new();
-    parts.scan(set, &mut |read| {
+    parts.scan(&mut |read| {
         match read {
             Ok(read) => {
                 bytes += read.len() as u64;
@@ -135,25 +132,25 @@ fn plain(
         return Ok(Findings::default());
     }
     outcomes.extend(comparison.finish());
-    Ok(Judge::new(set, parts, &begun.header).findings(&outcomes, bytes, &Range::clone))
+    Ok(Judge::new(parts, &begun.header).findings(&outcomes, bytes, &Range::clone))
 }
 
 fn compressed(
-    set: &VolumeSet,
     mut parts: Parts,
     begun: &Beginning,
     observer: &dyn Observer,
     stop: &Stop,
 ) -> Result<Findings, BundleError> {
-    let read = |bytes: &mut [u8], offset| parts.read_exact_at(bytes, offset).map_err(BundleError::from);
-    let table = frames::load(parts.size(), &read).ok();
+    let size = parts.size();
+    let media = RefCell::new(&mut parts);
+    let table = frames::load(size, &|bytes, offset| media.borrow_mut().read_exact_at(bytes, offset)).ok();
     let table = table.filter(|frames| frames.last().is_some_and(|last| last.tar + last.content == begun.tar_size()));
-    let Some(table) = table else { return without_table(set, &mut parts, begun, stop) };
+    let Some(table) = table else { return without_table(&mut parts, begun, stop) };
     let mut comparison = begun.comparison();
     let mut walk = Walk { frames: &table, next: 0, pending: Vec::new(), hole: false, length: 0, position: 0 };
     let mut decompressor = Decompressor::new()?;
     let (mut bytes, mut outcomes) = (0, Vec::new());
-    parts.scan(set, &mut |read| {
+    parts.scan(&mut |read| {
         if let Ok(read) = read {
             bytes += read.len() as u64;
             observer.on(&Event::Moved { digest: &begun.header.id(), bytes: read.len() as u64 });
@@ -172,19 +169,20 @@ fn compressed(
         let start = table.get(first).map_or(0, |frame| frame.file);
         start..last.checked_sub(1).and_then(|last| table.get(last)).map_or(start, |frame| frame.file + frame.compressed)
     };
-    Ok(Judge::new(set, parts, &begun.header).findings(&outcomes, bytes, &place))
+    Ok(Judge::new(parts, &begun.header).findings(&outcomes, bytes, &place))
 }
 
 /// Without the table at the end, which the last volume holds, frames cannot be told apart after damage.
-fn without_table(set: &VolumeSet, parts: &mut Parts, begun: &Beginning, stop: &Stop) -> Result<Findings, BundleError> {
+fn without_table(parts: &mut Parts, begun: &Beginning, stop: &Stop) -> Result<Findings, BundleError> {
     let mut bytes = 0;
-    parts.scan(set, &mut |read| {
+    parts.scan(&mut |read| {
         bytes += read.map_or(0, |read| read.len() as u64);
         !stop.is_requested()
     })?;
     let mut findings = Findings { bytes, images: begun.header.images().len(), ..Findings::default() };
     findings.findings = judge::by_sums(parts);
     if findings.findings.is_empty() {
+        let set = &parts.media.set;
         let last = parts.parts.last().map(|part| part.name.clone()).unwrap_or_default();
         let detail = if set.sums().is_some() {
             "the table at the end of the bundle is damaged".to_owned()

@@ -46,7 +46,7 @@ impl Writing {
         };
         let removed = self.store.remove_revision(name, digest)?;
         if let Some(subject) = subject.filter(|_| removed) {
-            let _alone = self.merging();
+            let _alone = self.store.lock_referrers()?;
             let tag = fallback_tag(&subject.digest)?;
             if let Some(index) = strike(&self.store, name, &tag, digest)? {
                 let tags = vec![TagLink { name: tag, digest: index }];

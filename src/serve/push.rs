@@ -13,12 +13,15 @@ use hyper::{HeaderMap, StatusCode};
 use super::answer::{Answer, Refusal, finish};
 use super::body::{Body, blocking};
 use super::receive::Receiving;
-use super::referrers::{enter, fallback_tag};
+use super::referrers::{descriptor, enter, fallback_tag};
 use super::upload::created_at;
 use super::writing::Writing;
 use crate::endpoint::EndpointError;
 use crate::oci::{Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
 use crate::store::{Links, TagLink};
+
+/// How often an index of referrers is written that somebody else has replaced.
+const TRIES: usize = 5;
 
 /// Answers PUT of a manifest.
 pub(super) async fn manifest(
@@ -111,14 +114,23 @@ impl Writing {
             return Ok(());
         };
         // One at a time, or of two referrers that come at once one would be missing.
-        let _alone = self.merging();
+        let _alone = self.store.lock_referrers()?;
         let tag = fallback_tag(&subject)?;
-        let index = enter(&self.store, pushed.name, &tag, pushed.digest, (pushed.manifest, pushed.bytes.len() as u64))?;
-        if let Some(index) = index {
-            links.revisions.push(index);
-            links.tags.push(TagLink { name: tag, digest: index });
+        let own = descriptor(pushed.digest, pushed.manifest, pushed.bytes.len() as u64);
+        for _ in 0..TRIES {
+            let mut all = self.subjects.of(&self.store, pushed.name, &subject)?;
+            all.push(own.clone());
+            let index = enter(&self.store, pushed.name, &tag, &all)?;
+            if let Some(index) = index {
+                links.revisions.push(index);
+                links.tags.push(TagLink { name: tag.clone(), digest: index });
+            }
+            self.store.commit(&[std::mem::replace(&mut links, Links::none(pushed.name.clone()))])?;
+            // Another registry on the same root knows no lock, and may have written its own at the same moment.
+            if index.is_none() || self.store.tag(pushed.name, &tag).ok().flatten() == index {
+                break;
+            }
         }
-        self.store.commit(&[links])?;
         Ok(())
     }
 }

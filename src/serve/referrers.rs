@@ -67,6 +67,24 @@ impl Subjects {
     }
 }
 
+impl Subjects {
+    /// The referrers of a manifest among the manifests of a repository, sorted by digest.
+    pub(super) fn of(
+        &self,
+        repositories: &dyn Repositories,
+        name: &RepositoryName,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, EndpointError> {
+        let mut found = Vec::new();
+        for digest in repositories.manifests(name)? {
+            let referrer = self.referrer(repositories, name, &digest)?;
+            found.extend(referrer.filter(|it| it.subject == *subject).map(|it| it.descriptor.clone()));
+        }
+        found.sort_by_key(|descriptor| descriptor.digest);
+        Ok(found)
+    }
+}
+
 /// Answers with an index of the referrers of a manifest; an empty one where there are none.
 pub(super) async fn list(
     repositories: Arc<dyn Repositories>,
@@ -79,15 +97,8 @@ pub(super) async fn list(
         .map(|(_, value)| value.into_owned());
     let (asked, wanted) = (name.clone(), filter.clone());
     let found = blocking(move || {
-        let mut found = Vec::new();
-        for digest in repositories.manifests(&asked)? {
-            let Some(referrer) = subjects.referrer(&*repositories, &asked, &digest)? else { continue };
-            let fits = |wanted: &String| referrer.descriptor.artifact_type.as_deref() == Some(wanted);
-            if referrer.subject == subject && wanted.as_ref().is_none_or(fits) {
-                found.push(referrer.descriptor.clone());
-            }
-        }
-        found.sort_by_key(|descriptor| descriptor.digest);
+        let mut found = subjects.of(&*repositories, &asked, &subject)?;
+        found.retain(|referrer| wanted.as_deref().is_none_or(|it| referrer.artifact_type.as_deref() == Some(it)));
         Ok(found)
     });
     let found =
@@ -100,7 +111,7 @@ pub(super) async fn list(
 }
 
 /// How a referrer is listed: with what it says of itself.
-fn descriptor(digest: Digest, manifest: &Manifest, size: u64) -> Descriptor {
+pub(super) fn descriptor(digest: Digest, manifest: &Manifest, size: u64) -> Descriptor {
     let config = manifest.config().map(|config| config.media_type.as_str().into());
     Descriptor {
         artifact_type: manifest.artifact_type.clone().filter(|text| !text.is_empty()).or(config),
@@ -121,20 +132,23 @@ pub(super) fn fallback_tag(subject: &Digest) -> Result<Tag, EndpointError> {
     tag.map_err(|error: crate::oci::NameError| EndpointError::new(Fault::Other, error))
 }
 
-/// Writes the index that a fallback tag is to point to next, with one more referrer; `None` where it has it.
+/// Writes the index that a fallback tag is to point to next, with all these referrers; `None` where it has them.
+///
+/// They are all that the repository has, so that one that somebody else has lost comes back.
 pub(super) fn enter(
     store: &Store,
     name: &RepositoryName,
     tag: &Tag,
-    digest: Digest,
-    (manifest, size): (&Manifest, u64),
+    referrers: &[Descriptor],
 ) -> Result<Option<Digest>, EndpointError> {
     let mut entries = entries(store, name, tag)?;
-    if entries.iter().any(|entry| names(entry, &digest)) {
-        return Ok(None);
+    let before = entries.len();
+    for referrer in referrers {
+        if !entries.iter().any(|entry| names(entry, &referrer.digest)) {
+            entries.push(json!(referrer));
+        }
     }
-    entries.push(json!(descriptor(digest, manifest, size)));
-    write(store, &entries)
+    if entries.len() == before { Ok(None) } else { write(store, &entries) }
 }
 
 /// Writes the index that a fallback tag is to point to next, without a referrer; `None` where it has it not.

@@ -28,6 +28,7 @@ use super::auth::{Admission, Door};
 use super::body::Checks;
 use super::error::ServeError;
 use super::metrics::Metrics;
+use super::referrers::Subjects;
 use super::repositories::Repositories;
 use super::service::Service;
 use super::stall::Stalling;
@@ -151,10 +152,11 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
+        let subjects = Arc::<Subjects>::default();
         let writing = match repositories.store().filter(|_| options.writable) {
             Some(store) => {
                 let uploads = Uploads::new(options.uploads, options.upload_idle);
-                Some(Arc::new(Writing::new(store.clone(), uploads, options.sparse)))
+                Some(Arc::new(Writing::new(store.clone(), uploads, Arc::clone(&subjects), options.sparse)))
             }
             None if options.writable => return Err(ServeError::NoStore),
             None => None,
@@ -162,7 +164,7 @@ impl Server {
         let metrics = Arc::<Metrics>::default();
         let service = Service {
             repositories,
-            subjects: Arc::default(),
+            subjects,
             writing,
             deletes: options.deletes,
             door,

@@ -1,7 +1,8 @@
 //! What a server that may write has beside what every server has.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::referrers::Subjects;
 use super::uploads::Uploads;
 use crate::store::Store;
 
@@ -11,17 +12,13 @@ pub(super) struct Writing {
     pub(super) uploads: Uploads,
     /// Whether an index may come without some of its children.
     pub(super) sparse: bool,
-    merging: Mutex<()>,
+    /// What the manifests of the store are about.
+    pub(super) subjects: Arc<Subjects>,
 }
 
 impl Writing {
     /// Lets clients write to a store.
-    pub(super) const fn new(store: Store, uploads: Uploads, sparse: bool) -> Self {
-        Self { store, uploads, sparse, merging: Mutex::new(()) }
-    }
-
-    /// Held by whoever reads a fallback index and writes the next one.
-    pub(super) fn merging(&self) -> MutexGuard<'_, ()> {
-        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) const fn new(store: Store, uploads: Uploads, subjects: Arc<Subjects>, sparse: bool) -> Self {
+        Self { store, uploads, sparse, subjects }
     }
 }

@@ -8,14 +8,26 @@ use crate::oci::{Descriptor, Digest, ManifestError, MediaType, RepositoryName, T
 /// Held while an index is read and written, by all that write to the root.
 const LOCK: &str = ".hod/referrers";
 
+/// The right to change indexes of referrers of a root, for as long as the value lives.
+#[derive(Debug)]
+pub struct ReferrersLock {
+    _file: fs::File,
+}
+
 impl Store {
+    /// Waits until nobody else changes an index of referrers of this root.
+    pub fn lock_referrers(&self) -> Result<ReferrersLock> {
+        let path = self.root().join(LOCK);
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        file.lock().map_err(|error| crate::fs::with_path(&path, &error))?;
+        Ok(ReferrersLock { _file: file })
+    }
+
     /// Merges an index of referrers into the one that the tag points to. Returns what it points to then.
     ///
     /// What the index names must be in the store, or it is named and absent. An index that cannot be read is replaced.
     pub fn merge_referrers(&self, name: &RepositoryName, tag: &Tag, index: &bytes::Bytes) -> Result<Digest> {
-        let path = self.root().join(LOCK);
-        let lock = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        lock.lock().map_err(|error| crate::fs::with_path(&path, &error))?;
+        let _alone = self.lock_referrers()?;
         let old = match self.tag(name, tag) {
             Ok(Some(digest)) => self.read_manifest(&digest).ok(),
             Ok(None) | Err(StoreError::Link { .. }) => None,

@@ -260,15 +260,10 @@ impl NewTar {
             return Err(TransportError::Exists(path.to_owned()));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        for number in 0_u32.. {
-            let temporary = path.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()));
-            match fs::OpenOptions::new().read(true).write(true).create_new(true).open(&temporary) {
-                Ok(file) => return Ok(Self { path: path.to_owned(), temporary, file, next: 0, finished: false }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(TransportError::Exists(path.to_owned()))
+        // What a run that was killed has left is taken over, so that nothing of it stays.
+        let temporary = path.with_file_name(format!(".{name}.partial"));
+        let file = crate::fs::claim(&temporary)?;
+        Ok(Self { path: path.to_owned(), temporary, file, next: 0, finished: false })
     }
 
     /// The folder that it will be in.

@@ -166,7 +166,7 @@ fn a_damaged_source_leaves_nothing() {
     }
     assert!(!folder.path().join("o.tar").exists() && !folder.path().join("d/manifest.json").exists());
     let found = tree::listing(folder.path());
-    assert!(!found.keys().any(|path| path.contains(".tmp")), "{found:#?}");
+    assert!(!found.keys().any(|path| path.contains(".tmp") || path.contains("tar.partial")), "{found:#?}");
     let name = largest.file_name().unwrap().to_str().unwrap();
     assert!(!folder.path().join("l/blobs/sha256").join(name).exists());
 }
@@ -372,11 +372,14 @@ fn a_killed_copy_goes_on_where_it_stopped() {
     let mut running = hod(["copy", &from, &to]).spawn();
     let temporary = || {
         let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        names.into_iter().find(|path| path.to_string_lossy().ends_with(".tmp"))
+        names.into_iter().find(|path| path.to_string_lossy().ends_with("o.tar.partial"))
     };
     running.until("a part of the archive", || temporary().is_some());
+    let second = hod(["copy", &from, &to]).code(1);
+    assert!(second.stderr.contains("another process is writing it"), "{}", second.stderr);
     running.kill();
     assert!(!archive.exists());
     hod(["copy", &from, &to]).ok();
     assert_eq!(raw_digest(&to), image.digest());
+    assert_eq!(temporary(), None);
 }

@@ -220,8 +220,14 @@ fn a_delta_goes_to_a_registry_that_has_its_base() {
     releases.run(&["push", "stays.tar", &destination], 0);
     fs::write(releases.path("list"), "stays:1\n").unwrap();
     releases.run(&["push", "delta.tar", &destination, "-f", "list"], 0);
+    let stays = releases.path("list");
+    hod(["push", "-", &destination, "--file", stays.to_str().unwrap()]).input(bundle.clone()).ok();
+    // What nobody asked for is not sent either.
+    let repositories = fs::read_dir(registry.root().join("docker/registry/v2/repositories")).unwrap();
+    assert_eq!(repositories.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["stays"]);
     fs::write(releases.path("list"), "new/tool:2\n").unwrap();
     releases.run(&["push", "delta.tar", &destination, "-f", "list"], 5);
+    hod(["push", "-", &destination, "--file", stays.to_str().unwrap()]).input(bundle).code(5);
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::support::skopeo;
 use crate::support::tls::Certificates;
 use crate::support::tree;
 
+mod systemd;
+
 /// The static hod, built once a run.
 fn static_hod() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -342,6 +344,25 @@ fn volumes_are_installed_as_one_bundle() {
     fs::write(&volume, bytes).unwrap();
     assert!(root.install(&["--yes"]).code(1).contains("v.tar.002: FAILED"));
     root.install(&["--yes", "--skip-sums", "--root", "/other"]).code(4);
+}
+
+#[test]
+fn the_page_says_how_to_do_without_hod() {
+    let store = fixtures::root().to_str().unwrap();
+    for (name, more) in [("r.tar", ""), ("r.tar.zst", ""), ("r.tar", "100000"), ("a b.tar.zst", "100000")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut words = vec!["pack", "web:1.0", "--store", store, "--with-installer", "-o", name];
+        words.extend([("--volume-size"), more].into_iter().filter(|_| !more.is_empty()));
+        hod(words).arg("--installer-binary").arg(static_hod()).in_folder(folder.path()).ok();
+        let page = fs::read_to_string(folder.path().join("README.txt")).unwrap();
+        let line = page.lines().find(|line| line.contains(" -C /var/lib/registry")).unwrap().trim();
+        let root = folder.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let line = line.replace("/var/lib/registry", root.to_str().unwrap());
+        let output = Command::new("sh").args(["-c", &line]).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_no_garbage(&root);
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod credentials;
 mod damage;
 mod delta;
 mod faults;
+mod foreign;
 mod index;
 mod inspect;
 mod installer;

@@ -17,10 +17,10 @@ fn the_bytes_are_those_of_pull_and_pack() {
     for platforms in [&["--all-platforms"][..], &["--platform", "linux/amd64,linux/arm64"], &[]] {
         let _ = fs::remove_dir_all(path("store"));
         let common = [&["-q", "-f", &list, "--from", upstream.host()], platforms].concat();
-        hod([&["pull", "--no-referrers"], &*common, &["--store", &path("store")]].concat()).run();
+        hod([&["pull"], &*common, &["--store", &path("store")]].concat()).run();
         let listed = if platforms == ["--all-platforms"] { &["--group", "base", "--group", "web"][..] } else { &[] };
         hod([
-            &["pack", "-q", "--no-referrers", "-f", &list, "--from", upstream.host()],
+            &["pack", "-q", "-f", &list, "--from", upstream.host()],
             listed,
             &["--store", &path("store"), "-o", &path("two.tar")],
         ]

@@ -88,6 +88,14 @@ fn the_size_of_a_bundle_is_known_to_the_byte() {
     assert_eq!(plan["leftOut"]["bytes"], done["bytesLeftOut"]);
     let space = plan["space"].as_array().unwrap();
     assert!(space.iter().any(|space| space["what"] == "bundle" && space["free"].as_u64().unwrap() > 0), "{space:?}");
+    run(&["keygen", "ours", "--no-passphrase"]);
+    let sign = ["pack", "--store", store, "-o", "signed.tar", "--sign", "ours.key", "--json"];
+    let plan = run(&[&sign[..], &["--dry-run"]].concat()).json();
+    let done = run(&sign).json();
+    assert_eq!(
+        (plan["bundle"]["exact"].clone(), plan["bundle"]["bytes"].clone()),
+        (true.into(), done["bytes"].clone())
+    );
     let zstd = run(&["plan", "--store", store, "-o", "all.tar.zst", "--json"]).json();
     assert_eq!(zstd["bundle"]["exact"], false);
 }

@@ -14,6 +14,8 @@ use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, Image, artifact, image, index, layer};
 use crate::support::skopeo;
 
+mod locked;
+
 /// An image for two platforms, of which one is signed in the old way, with referrers of root, child and referrer.
 struct Sample {
     image: Image,
@@ -272,5 +274,24 @@ fn push_merges_the_list_where_it_has_to_keep_one() {
             assert_eq!(found, expected.into_iter().collect(), "{from}");
             assert_eq!(named(target.host(), &sample.bill.digest()), [sample.signed_bill.digest()].into());
         }
+    }
+}
+
+#[test]
+fn a_list_that_names_a_referrer_keeps_its_bytes() {
+    let sample = Sample::new();
+    // A referrer with a tag of its own, which whoever lists it describes in other words than hod.
+    let content = sample.tagged().with("app:bill", &sample.bill);
+    let source = Faulty::new(content.clone()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["pull", "app:1", "app:bill", "--from", source.host(), "--store", "store", "--all-platforms"];
+    hod(words).in_folder(folder.path()).ok();
+    let tag = referrers_tag(&sample.image.digest()).unwrap();
+    let expected = content.repositories["app"].tags[tag.as_str()];
+    let target = DockerRegistry::empty();
+    let to = format!("docker://{}", target.host());
+    for more in [&[][..], &["app:bill"], &["app:bill", "--no-referrers"]] {
+        hod([&["push", "store", &to], more].concat()).in_folder(folder.path()).ok();
+        assert_eq!(skopeo::digest(&format!("{}/app:{tag}", target.host())), expected, "{more:?}");
     }
 }

@@ -2,6 +2,8 @@
 
 mod clients;
 mod command;
+mod conformance;
+mod daemons;
 mod guarded;
 mod kill;
 mod manage;

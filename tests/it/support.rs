@@ -10,6 +10,7 @@
 
 #![allow(dead_code, reason = "a kit holds what the next test will want")]
 
+pub mod daemons;
 pub mod docker_registry;
 pub mod faulty;
 pub mod fixtures;

@@ -1,5 +1,6 @@
 //! Bundles on media: cut up as they are written, read from several folders, checked by others and by hod.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -146,6 +147,73 @@ fn on_a_terminal_hod_asks_for_the_next_medium() {
     assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("release.tar.003, is not in").count(), 2, "{said}");
     assert_unpacked(&root);
+}
+
+/// Runs hod on a terminal with the first of some volumes on the medium that is in, and puts in each that it asks for.
+/// Returns the exit code, what it said, and the volumes in the order in which they were asked for.
+fn with_one_drive(words: &str, shelf: &Path) -> (Option<i32>, String, Vec<String>) {
+    let drive = tempfile::tempdir().unwrap();
+    let put_in = |name: &str| {
+        for path in volumes(drive.path()) {
+            fs::remove_file(path).unwrap();
+        }
+        fs::copy(shelf.join(name), drive.path().join(name)).unwrap();
+    };
+    let first = volumes(shelf).swap_remove(0);
+    let base = first.file_stem().unwrap().to_str().unwrap();
+    fs::copy(shelf.join(format!("{base}.sha256")), drive.path().join(format!("{base}.sha256"))).unwrap();
+    put_in(&format!("{base}.001"));
+    let line = format!("{} {}", env!("CARGO_BIN_EXE_hod"), words.replace("DRIVE", drive.path().to_str().unwrap()));
+    let mut process = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, mut output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+    let (mut said, mut asked, mut bytes) = (String::new(), Vec::new(), [0; 4096]);
+    while let count @ 1.. = output.read(&mut bytes).unwrap() {
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        let questions = said.split(", is not in ");
+        let names: Vec<&str> = questions.filter_map(|text| text.rsplit(' ').next()).collect();
+        let count = said.matches(", is not in ").count();
+        for name in names.into_iter().take(count).skip(asked.len()) {
+            put_in(name);
+            asked.push(name.to_owned());
+            input.write_all(b"\n").unwrap();
+        }
+    }
+    (process.wait().unwrap().code(), said, asked)
+}
+
+#[test]
+fn media_may_follow_one_another_in_one_place() {
+    for name in ["release.tar", "release.tar.zst"] {
+        let shelf = packed(name);
+        let count = volumes(shelf.path()).len();
+        assert!(count > 4, "{count}");
+        let number = |number: usize| format!("{name}.{number:03}");
+        let in_order: Vec<String> = (2..=count).map(number).collect();
+        let root = tempfile::tempdir().unwrap();
+        let unpack = format!("unpack DRIVE --root {}", root.path().display());
+        let (code, said, asked) = with_one_drive(&unpack, shelf.path());
+        assert_eq!((code, &asked), (Some(0), &in_order), "{said}");
+        assert_unpacked(&root);
+        // Of a compressed bundle the table at its end is read first.
+        let first: Vec<String> = if name.ends_with("zst") { vec![number(count), number(1)] } else { Vec::new() };
+        let expected = [first, in_order].concat();
+        let (code, said, asked) = with_one_drive("verify DRIVE", shelf.path());
+        assert_eq!((code, &asked), (Some(0), &expected), "{said}");
+        // Damage is found as if all were there at once.
+        let path = shelf.path().join(number(3));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[1000] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let (code, said, asked) = with_one_drive("verify DRIVE", shelf.path());
+        assert_eq!((code, &asked), (Some(4), &expected), "{said}");
+        assert!(said.contains("volume-damaged: ") && said.contains("blob-digest-mismatch: "), "{said}");
+        assert!(said.contains(&format!("{}; the other volumes are right", number(3))), "{said}");
+    }
 }
 
 #[test]

@@ -11,8 +11,7 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
 #[command(after_help = "EXAMPLES:\n  \
     hod bundle -f images-list.txt -o release.tar\n  \
     hod bundle alpine:3.20 quay.io/coreos/etcd:v3.5.15 -o two.tar --all-platforms\n  \
-    hod bundle -f release.lock -o release.tar             the same bytes as hod pull and hod pack\n\n\
-    Signatures and other referrers are not taken along: for these use hod pull and hod pack.")]
+    hod bundle -f release.lock -o release.tar             the same bytes as hod pull and hod pack")]
 pub(in crate::cli) struct BundleArgs {
     #[command(flatten)]
     pub(in crate::cli) images: ImageArgs,

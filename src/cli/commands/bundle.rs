@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::pipeline::bundle::{Bundled, BundlingError, bundle};
 use crate::pipeline::lock::lock_text;
-use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
+use crate::pipeline::resolve::{Failed, resolve};
 
 pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<ExitCode, Failure> {
     if !args.output.to_string_lossy().ends_with(".tar") {
@@ -21,8 +21,7 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
         );
     }
     let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
-    // What others say about an image is known only when it is there: that is for a store to gather.
-    let options = ResolveOptions { referrers: false, ..input::resolve_options(&args.images, false) };
+    let options = input::resolve_options(&args.images, false);
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
     let listed = list.lines.len();

@@ -18,8 +18,9 @@ pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<Exi
     let checked = args.check.as_ref().map(std::slice::from_ref);
     let files = checked.unwrap_or(&args.images.file);
     let list = input::image_list(context, files, &args.images.images, &args.images.group)?;
-    let options = input::resolve_options(&args.images, false);
-    let options = crate::pipeline::resolve::ResolveOptions { referrers: false, ..options };
+    let mut options = input::resolve_options(&args.images, false);
+    // To see what has moved, the images are enough.
+    options.referrers &= args.check.is_none();
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
     let listed = list.lines.len();

@@ -10,11 +10,13 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::report::{self, Align};
 use crate::cli::terminal;
+use crate::cli::terminal::Interruptible;
 use crate::pipeline::contents::ContentsReader;
 use crate::pipeline::listing::Listing;
 
 pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitCode, Failure> {
     let target = input::target(&args.target)?;
+    let stop = context.stop.clone();
     let listing = input::blocking(move || match target {
         Target::Store(store) => {
             let images = ContentsReader::new(&store).images();
@@ -23,7 +25,7 @@ pub(in crate::cli) async fn run(context: &Context, args: LsArgs) -> Result<ExitC
         }
         Target::Bundle(path) => Ok(Listing::of_header(&*media::header(&path, &[])?)),
         Target::Stream => {
-            let reader = BundleReader::new(std::io::stdin());
+            let reader = BundleReader::new(Interruptible::stdin(&stop));
             let reader = reader.map_err(|error| input::bundle_failure("-".as_ref(), error))?;
             Ok(Listing::of_header(reader.header()))
         }

@@ -9,6 +9,7 @@ use crate::bundle::volumes::{Answer, Ask};
 use crate::bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle, VolumeError};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::terminal::Interruptible;
 
 /// The file or volumes that a path stands for; `folders` are more places for volumes.
 pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Failure> {
@@ -32,9 +33,9 @@ pub(super) fn header(path: &Path, folders: &[PathBuf]) -> Result<Arc<Header>, Fa
 /// Reads a bundle from its beginning, `-` being standard input. On a terminal the user is asked for media.
 pub(super) fn read(context: &Context, path: &Path, folders: &[PathBuf]) -> Result<Box<dyn Read + Send>, Failure> {
     if path == Path::new("-") {
-        return Ok(Box::new(std::io::stdin()));
+        return Ok(Box::new(Interruptible::stdin(&context.stop)));
     }
-    files(path, folders)?.read(asker(context)).map_err(|error| input::bundle_failure(path, error))
+    files(path, folders)?.read(asker(context, "gives up")).map_err(|error| input::bundle_failure(path, error))
 }
 
 /// The name that a bundle has as a whole, for what lies beside it.
@@ -47,14 +48,14 @@ pub(super) fn whole(path: &Path, folders: &[PathBuf]) -> PathBuf {
     }
 }
 
-/// Asks for a volume that is not there, where there is somebody to ask.
-pub(super) fn asker(context: &Context) -> Option<Ask> {
+/// Asks for a volume that is not there, where there is somebody to ask. `otherwise` says what q does.
+pub(super) fn asker(context: &Context, otherwise: &'static str) -> Option<Ask> {
     let question = context.question()?;
     Some(Box::new(move |wanted| {
         let of = wanted.count.map(|count| format!(" of {count}")).unwrap_or_default();
         let folders: Vec<_> = wanted.folders.iter().map(|folder| folder.display().to_string()).collect();
         let text = format!(
-            "Volume {}{of}, {}, is not in {}.\nPut its medium in and press Enter, or type the folder where it is; q gives up: ",
+            "Volume {}{of}, {}, is not in {}.\nPut its medium in and press Enter, or type the folder where it is; q {otherwise}: ",
             wanted.number,
             wanted.name,
             folders.join(", "),

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -14,14 +13,13 @@ use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::report::{self, Align};
-use crate::oci::Graph;
 use crate::pipeline::base::Base;
-use crate::pipeline::bundle::held;
+use crate::pipeline::bundle::describe;
 use crate::pipeline::contents::Held;
-use crate::pipeline::list::StoredName;
+use crate::pipeline::gathered::in_store;
 use crate::pipeline::pack::delta;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
-use crate::pipeline::resolve::{DefaultRegistry, Failed, Resolved, resolve};
+use crate::pipeline::resolve::{Failed, Resolved, resolve};
 use crate::store::{Store, StoreError};
 
 /// What is planned besides the images.
@@ -29,13 +27,14 @@ struct Wanted {
     store: Option<PathBuf>,
     have: Vec<PathBuf>,
     volumes: Option<VolumeSize>,
+    signed: bool,
 }
 
 pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, Failure> {
     let named = !args.images.file.is_empty() || !args.images.images.is_empty();
-    let wanted = Wanted { store: args.store, have: args.have.have, volumes: args.cut.volume_size };
+    let wanted = Wanted { store: args.store, have: args.have.have, volumes: args.cut.volume_size, signed: false };
     if args.output.is_some() || !named {
-        return plan_pack(context, &args.images, wanted, args.output.as_deref(), true).await;
+        return plan_pack(context, &args.images, wanted, args.output.as_deref()).await;
     }
     let engine = context.engine(&args.retry);
     let registries = context.registries(&args.registry)?;
@@ -44,7 +43,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<Exi
 
 /// `hod pull --dry-run`.
 pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode, Failure> {
-    let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None };
+    let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None, signed: false };
     let engine = context.engine(&args.retry);
     let registries = context.registries(&args.registry)?;
     plan_pull(context, &args.images, wanted, &engine, &registries).await
@@ -53,8 +52,8 @@ pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode,
 /// `hod pack --dry-run`.
 pub(super) async fn pack(context: &Context, args: &PackArgs) -> Result<ExitCode, Failure> {
     let (store, have) = (Some(args.store.clone()), args.have.have.clone());
-    let wanted = Wanted { store, have, volumes: args.cut.volume_size };
-    plan_pack(context, &args.images, wanted, Some(&args.output), args.sign.is_none()).await
+    let wanted = Wanted { store, have, volumes: args.cut.volume_size, signed: args.sign.is_some() };
+    plan_pack(context, &args.images, wanted, Some(&args.output)).await
 }
 
 async fn plan_pull(
@@ -72,15 +71,11 @@ async fn plan_pull(
         Some(store) => Some(store.map_err(|error| Failure::of(Kind::Failed, error))?),
     };
     let resolution = resolve(engine, registries, store.as_ref(), list, &options).await;
-    let from = &options.from;
-    let described = futures_util::stream::iter(resolution.images).map(|image| async move {
-        let graph = engine.describe(&*image.source, (*image.graph).clone()).await;
-        graph.map(|graph| with_referrers(&Resolved { graph: Arc::new(graph), ..image }, from))
-    });
-    let described: Vec<Result<Vec<Held>, _>> = described.buffered(engine.limits().lookups).collect().await;
-    let described: Vec<Vec<Held>> =
+    let described = futures_util::stream::iter(resolution.images).map(|image| describe(engine, image));
+    let described: Vec<Result<Resolved, _>> = described.buffered(engine.limits().lookups).collect().await;
+    let described: Vec<Resolved> =
         described.into_iter().collect::<Result<_, _>>().map_err(|error| Failure::of(Kind::Failed, error))?;
-    let images: Vec<Held> = described.into_iter().flatten().collect();
+    let images = in_store(&described, &options.from).map_err(|error| Failure::of(Kind::Failed, error))?;
     let plan = if images.is_empty() {
         Plan::default()
     } else {
@@ -89,29 +84,16 @@ async fn plan_pull(
     finish(context, &plan, &resolution.failed)
 }
 
-/// An image, and the referrers that come with it.
-fn with_referrers(image: &Resolved, from: &DefaultRegistry) -> Vec<Held> {
-    let own = held(image, from);
-    let attached = image.attached.iter().map(|attached| Held {
-        name: StoredName { repository: own.name.repository.clone(), tag: Some(attached.tag.clone()) },
-        graph: Graph::clone(&attached.graph),
-        ..own.clone()
-    });
-    let attached: Vec<Held> = attached.collect();
-    std::iter::once(own).chain(attached).collect()
-}
-
 async fn plan_pack(
     context: &Context,
     images: &crate::cli::args::ImageArgs,
     wanted: Wanted,
     output: Option<&Path>,
-    unsigned: bool,
 ) -> Result<ExitCode, Failure> {
     let missing = || Failure::new(Kind::Usage, "name a store with --store, or images to look up in a registry");
     let store = input::store(wanted.store.as_deref().ok_or_else(missing)?)?;
     let compression = output.map_or(Ok(Compression::None), pack::compression)?;
-    let exact = compression == Compression::None && unsigned;
+    let exact = compression == Compression::None;
     let images = input::chosen(context, &store, images).await?;
     let folder = output.filter(|output| *output != Path::new("-")).map(Path::to_owned);
     let plan = input::blocking(move || make(&images, Some(&store), &wanted, exact, folder.as_deref())).await?;
@@ -136,7 +118,7 @@ fn make(
     let header = delta(images, pack::source_date_epoch()?, &base).map_err(|error| Failure::of(Kind::Failed, error))?;
     let is_there = |digest: &_, size| store.map_or(Ok(false), |store| store.has(digest, size));
     let mut plan = Plan::new(images, &header, is_there).map_err(failed)?;
-    let bundle = PlannedBundle::new(&header, exact, wanted.volumes);
+    let bundle = PlannedBundle::new(&header, wanted.signed, exact, wanted.volumes);
     if let Some(path) = wanted.store.as_deref().filter(|_| plan.to_fetch.count > 0) {
         plan.space.extend(space("store", path, plan.to_fetch.bytes));
     }

@@ -15,6 +15,7 @@ use crate::cli::args::{IndexArg, PushArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
+use crate::cli::terminal::Interruptible;
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Source};
 use crate::oci::Digest;
@@ -98,12 +99,12 @@ fn base_failure(error: BaseError) -> Failure {
 /// What can only be read from its beginning: standard input, and volumes on media that are put in one by one.
 fn sequential(context: &Context, args: &PushArgs, target: &Target) -> Result<Option<Box<dyn Read + Send>>, Failure> {
     let path = match target {
-        Target::Stream => return Ok(Some(Box::new(std::io::stdin()))),
+        Target::Stream => return Ok(Some(Box::new(Interruptible::stdin(&context.stop)))),
         Target::Bundle(path) => path,
         Target::Store(_) => return Ok(None),
     };
     let BundleFiles::Volumes(set) = media::files(path, &args.media.from_dir)? else { return Ok(None) };
-    match (set.volumes(), media::asker(context)) {
+    match (set.volumes(), media::asker(context, "gives up")) {
         (Err(BundleError::Volume(error)), Some(ask)) if matches!(*error, VolumeError::Missing { .. }) => {
             Ok(Some(Box::new(VolumeReader::new(set, Some(ask)))))
         }

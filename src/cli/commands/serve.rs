@@ -137,7 +137,7 @@ async fn verify_media(context: &Context, files: BundleFiles, path: PathBuf, trus
                 let file = fs_err::File::open(&file).map_err(|error| Failure::of(Kind::Failed, error))?;
                 verify_bundle::verify_bundle(file, &trusted, &*observer, &stop)
             }
-            BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, &trusted, &*observer, &stop),
+            BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, None, &trusted, &*observer, &stop),
         };
         found.map(|found| found.findings.len()).map_err(|error| input::bundle_failure(&path, error))
     };

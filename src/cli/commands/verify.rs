@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use super::input::{self, Target};
 use super::{media, trust};
-use crate::bundle::{BundleFiles, Trust, VolumeSet};
+use crate::bundle::{BundleFiles, Trust};
 use crate::cli::args::VerifyArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
+use crate::cli::terminal::Interruptible;
 use crate::pipeline::finding::{Code, Findings};
 use crate::pipeline::{verify, verify_bundle, verify_volumes};
 
@@ -19,7 +20,7 @@ pub(in crate::cli) async fn run(context: &Context, args: VerifyArgs) -> Result<E
         _ => trust::trust(&args.trust, &media::whole(&args.target, &args.media.from_dir))?,
     };
     let (observer, stop) = (context.observer(), context.stop.clone());
-    let (folders, question) = (args.media.from_dir.clone(), context.question());
+    let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "goes on without it"));
     let work = move || match target {
         Target::Store(store) => {
             verify::verify_store(&store, &*observer, &stop).map_err(|error| Failure::of(Kind::Failed, error))
@@ -30,16 +31,11 @@ pub(in crate::cli) async fn run(context: &Context, args: VerifyArgs) -> Result<E
                     let file = fs_err::File::open(&file).map_err(|error| Failure::of(Kind::Failed, error))?;
                     verify_bundle::verify_bundle(file, &trusted, &*observer, &stop)
                 }
-                BundleFiles::Volumes(mut set) => {
-                    if let Some(question) = question {
-                        gather(&mut set, &question)?;
-                    }
-                    verify_volumes::verify_volumes(&set, &trusted, &*observer, &stop)
-                }
+                BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, ask, &trusted, &*observer, &stop),
             };
             found.map_err(|error| input::bundle_failure(&path, error))
         }
-        Target::Stream => verify_bundle::verify_bundle(std::io::stdin(), &trusted, &*observer, &stop)
+        Target::Stream => verify_bundle::verify_bundle(Interruptible::stdin(&stop), &trusted, &*observer, &stop)
             .map_err(|error| input::bundle_failure("-".as_ref(), error)),
     };
     let found = input::blocking(work).await?;
@@ -78,26 +74,6 @@ fn advice(found: &Findings) -> String {
         return "copy the bundle again from where it was right".to_owned();
     }
     "delete the blob files named above and pull or unpack again: what is right is kept".to_owned()
-}
-
-/// Asks for the folders of volumes that are not there, since all are needed before the check begins.
-fn gather(set: &mut VolumeSet, question: &impl Fn(&str) -> std::io::Result<Option<String>>) -> Result<(), Failure> {
-    let failed = |error| Failure::of(Kind::Failed, error);
-    let Some(count) = set.sums().map(crate::bundle::volumes::Sums::count) else { return Ok(()) };
-    let mut number = 1;
-    while number <= count {
-        if set.locate(number).map_err(failed)?.is_some() {
-            number += 1;
-            continue;
-        }
-        let name = set.name(number);
-        let text = format!("{name} is not there.\nType the folder where it is, or press Enter to go on without it: ");
-        match question(&text).map_err(failed)?.as_deref().map(str::trim) {
-            None | Some("") => number += 1,
-            Some(folder) => set.add_folder(folder.as_ref()).map_err(|error| Failure::of(Kind::Failed, error))?,
-        }
-    }
-    Ok(())
 }
 
 fn text(found: &Findings) -> String {

@@ -184,6 +184,7 @@ Documentation=file://$here/README.txt
 After=network.target
 
 [Service]
+Type=notify
 ExecStart=$binary serve $root --listen $serve
 DynamicUser=yes
 ProtectSystem=strict

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::compare::Outcome;
 use super::parts::{Part, Parts};
-use crate::bundle::{Header, VolumeSet};
+use crate::bundle::Header;
 use crate::oci::Digest;
 use crate::pipeline::finding::{Code, Finding, Findings};
 use crate::pipeline::verify_bundle::users;
@@ -28,15 +28,14 @@ struct Blame {
 
 /// Judges the volumes of one bundle.
 pub(super) struct Judge<'a> {
-    set: &'a VolumeSet,
     parts: Parts,
     header: &'a Header,
     users: HashMap<Digest, Vec<String>>,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(set: &'a VolumeSet, parts: Parts, header: &'a Header) -> Self {
-        Self { set, parts, header, users: users(header) }
+    pub(super) fn new(parts: Parts, header: &'a Header) -> Self {
+        Self { parts, header, users: users(header) }
     }
 
     /// What was found, with each volume that is at fault.
@@ -170,7 +169,7 @@ impl<'a> Judge<'a> {
     /// Volumes beyond the last.
     fn superfluous(&self) -> Vec<Finding> {
         let count = self.parts.parts.len();
-        let present = self.set.present().unwrap_or_default();
+        let present = self.parts.media.set.present().unwrap_or_default();
         let beyond = present.into_iter().filter(|(number, _)| *number > count);
         let finding = |file: crate::bundle::volumes::VolumeFile| {
             let detail = format!("the bundle has {count} volumes: this file belongs to another; move it elsewhere");

@@ -1,4 +1,6 @@
 //! The volumes as they lie on the media: read in order, with holes where bytes are not there, and hashed on the way.
+//!
+//! A medium that is not in is asked for when its turn comes, so that all may be put into the same place one by one.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -8,8 +10,9 @@ use std::path::PathBuf;
 use fs_err as fs;
 
 use super::compare::add;
+use crate::bundle::BundleError;
 use crate::bundle::VolumeSet;
-use crate::bundle::volumes::{Sums, VOLUMES_LIMIT, VolumeFile};
+use crate::bundle::volumes::{Answer, Ask, Sums, VOLUMES_LIMIT, VolumeFile, WantedVolume};
 use crate::oci::{Algorithm, Digest, Hasher};
 
 /// Bytes read at a time; also what is given up where a medium cannot be read.
@@ -41,15 +44,42 @@ pub(super) struct Part {
     pub(super) good_blobs: usize,
 }
 
+/// Where volumes are looked for, and who is asked for those that are not there.
+pub(super) struct Media {
+    pub(super) set: VolumeSet,
+    pub(super) ask: Option<Ask>,
+}
+
+impl Media {
+    /// Finds a volume, counted from 1, unless whoever is asked gives up.
+    pub(super) fn locate(&mut self, number: usize) -> Result<Option<VolumeFile>, BundleError> {
+        loop {
+            if let Some(found) = self.set.locate(number)? {
+                return Ok(Some(found));
+            }
+            let Some(ask) = &mut self.ask else { return Ok(None) };
+            let (name, count) = (self.set.name(number), self.set.sums().map(Sums::count));
+            match ask(WantedVolume { name: &name, number, count, folders: self.set.folders() })? {
+                Answer::Again => {}
+                Answer::In(folder) => self.set.add_folder(&folder)?,
+                Answer::GiveUp => return Ok(None),
+            }
+        }
+    }
+}
+
 /// All volumes of a bundle.
-#[derive(Debug)]
 pub(super) struct Parts {
     pub(super) parts: Vec<Part>,
+    pub(super) media: Media,
+    /// Whether the header says how long the bundle is.
+    has_total: bool,
 }
 
 impl Parts {
     /// The volumes of a set. `total` is the length of the bundle, where the header says it.
-    pub(super) fn find(set: &VolumeSet, total: Option<u64>) -> io::Result<Self> {
+    pub(super) fn find(media: Media, total: Option<u64>) -> io::Result<Self> {
+        let set = &media.set;
         let present = set.present()?;
         let highest = present.keys().max().copied().unwrap_or(0);
         // The longest is as long as all but the last should be, unless everything was cut.
@@ -78,7 +108,7 @@ impl Parts {
             parts.push(Part { name, path, size, expected, start, sum: None, unreadable, fixed, good_blobs: 0 });
             start += expected;
         }
-        Ok(Self { parts })
+        Ok(Self { parts, media, has_total: total.is_some() })
     }
 
     /// The length that the bundle should have.
@@ -86,10 +116,26 @@ impl Parts {
         self.parts.last().map_or(0, |part| part.start + part.expected)
     }
 
+    /// Sees to it that a volume is there now, counted from 0: media come and go.
+    pub(super) fn fetch(&mut self, index: usize) -> Result<(), BundleError> {
+        let is_last = index + 1 == self.parts.len();
+        let found = self.media.locate(index + 1)?;
+        let Some(part) = self.parts.get_mut(index) else { return Ok(()) };
+        part.size = found.as_ref().map_or(0, |file| file.size);
+        // Nothing else says how long the last volume is.
+        if is_last && !self.has_total && found.is_some() {
+            part.expected = part.size;
+        }
+        part.path = found.map(|file| file.path);
+        Ok(())
+    }
+
     /// Reads all volumes from the first byte to the last, and compares their digests with the sums.
-    pub(super) fn scan(&mut self, set: &VolumeSet, take: Take<'_>) -> io::Result<()> {
-        for (index, part) in self.parts.iter_mut().enumerate() {
-            let sum = set.sums().and_then(|sums| sums.digest(index + 1));
+    pub(super) fn scan(&mut self, take: Take<'_>) -> Result<(), BundleError> {
+        for index in 0..self.parts.len() {
+            self.fetch(index)?;
+            let sum = self.media.set.sums().and_then(|sums| sums.digest(index + 1));
+            let Some(part) = self.parts.get_mut(index) else { break };
             if !part.scan(sum, take)? {
                 break;
             }
@@ -98,11 +144,14 @@ impl Parts {
     }
 
     /// Reads bytes at a position, if they are all there.
-    pub(super) fn read_exact_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    pub(super) fn read_exact_at(&mut self, mut bytes: &mut [u8], mut offset: u64) -> Result<(), BundleError> {
         while !bytes.is_empty() {
-            let part = self.parts.iter().find(|part| (part.start..part.start + part.expected).contains(&offset));
-            let part = part.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let mut file = fs::File::open(part.path.as_ref().ok_or(io::ErrorKind::NotFound)?)?;
+            let holds = |part: &Part| (part.start..part.start + part.expected).contains(&offset);
+            let index = self.parts.iter().position(holds).ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            self.fetch(index)?;
+            let missing = || io::Error::from(io::ErrorKind::NotFound);
+            let part = self.parts.get(index).ok_or_else(missing)?;
+            let mut file = fs::File::open(part.path.as_ref().ok_or_else(missing)?)?;
             let inside = offset - part.start;
             file.seek(SeekFrom::Start(inside))?;
             let here = usize::try_from(part.expected - inside).unwrap_or(usize::MAX).min(bytes.len());

@@ -32,7 +32,7 @@ fn set(folder: &Path) -> VolumeSet {
 }
 
 fn verify(folder: &Path) -> Findings {
-    verify_volumes(&set(folder), &Trust::default(), &Silent, &Stop::default()).unwrap()
+    verify_volumes(&set(folder), None, &Trust::default(), &Silent, &Stop::default()).unwrap()
 }
 
 fn volume(folder: &Path, number: usize) -> PathBuf {
@@ -291,7 +291,7 @@ proptest! {
         if let Ok(files) = BundleFiles::find(folder.path(), &[]) {
             prop_assert!(files.open().is_err());
             if let BundleFiles::Volumes(set) = files {
-                prop_assert!(!verify_volumes(&set, &Trust::default(), &Silent, &Stop::default()).unwrap().findings.is_empty());
+                prop_assert!(!verify_volumes(&set, None, &Trust::default(), &Silent, &Stop::default()).unwrap().findings.is_empty());
             }
         }
     }

@@ -172,8 +172,7 @@ fn pack_ships_nothing_that_is_wrong() {
             fs::write(&output, "an older bundle").unwrap();
             flip(&blob_path(store.path(), &digest), 20);
             let said = pack(store.path(), &output, []).code(4).stderr;
-            let image = if what == "layer" { "app:1" } else { "" };
-            for part in [&*digest.hex(), image, "hod verify"] {
+            for part in [&*digest.hex(), "app:1", "hod verify"] {
                 assert!(said.contains(part), "{what}: {part} is not in {said}");
             }
             assert_eq!(fs::read_to_string(&output).unwrap(), "an older bundle");
@@ -197,6 +196,22 @@ fn what_a_broken_unpack_has_left_is_of_use_to_the_next() {
     let document = unpack(Path::new("-"), &root, ["--json"]).input(whole).ok().json();
     assert!(document["alreadyThere"]["count"].as_u64().unwrap() > 0, "{document}");
     assert_serves(&root, &bundled());
+}
+
+#[test]
+fn a_damaged_bundle_is_refused_even_where_the_root_has_the_blob() {
+    for name in ["x.tar", "x.tar.zst"] {
+        let whole = bundle(name);
+        let root = tempfile::tempdir().unwrap();
+        unpack(Path::new("-"), root.path(), []).input(&whole[..]).ok();
+        // The largest blob takes more than half of the bundle.
+        let mut damaged = whole;
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        let output = unpack(Path::new("-"), root.path(), []).input(damaged).code(4);
+        assert!(output.stderr.contains("copy it again"), "{}", output.stderr);
+        assert_clean(root.path());
+    }
 }
 
 #[test]

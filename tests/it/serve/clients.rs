@@ -100,7 +100,7 @@ fn skopeo_sync_fills_a_registry() {
 
 /// Runs a tool that keeps images in a folder of its own.
 #[track_caller]
-fn run<S: AsRef<OsStr>>(tool: &str, folder: &Path, arguments: impl IntoIterator<Item = S>) -> String {
+pub fn run<S: AsRef<OsStr>>(tool: &str, folder: &Path, arguments: impl IntoIterator<Item = S>) -> String {
     let mut command = Command::new(tool);
     command.arg("--root").arg(folder.join("root")).arg("--runroot").arg(folder.join("run"));
     command.args(["--storage-driver", "vfs"]).args(arguments).env("HOME", folder);

@@ -18,17 +18,17 @@ use crate::support::tls::Certificates;
 use crate::support::{fixtures, skopeo, tree};
 
 /// A running `hod serve`, which is killed in the end.
-struct Served {
+pub struct Served {
     process: Child,
     output: BufReader<ChildStdout>,
     errors: BufReader<ChildStderr>,
-    host: String,
+    pub host: String,
     scheme: String,
 }
 
 impl Served {
     /// Serves on any free port.
-    fn start<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+    pub fn start<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hod"));
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
         Self::of(command.stdin(Stdio::null()))

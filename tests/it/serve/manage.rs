@@ -1,10 +1,13 @@
 //! Content management and referrers of distribution-spec 1.1, a test per requirement.
 
-use hod::oci::Digest;
+use hod::oci::{Descriptor, Digest, MediaType, ReferrerIndex, referrers_tag};
+use hod::store::Store;
 use serde_json::{Value, json};
 
 use super::push::{INDEX, MANIFEST, image, push_image, registry};
 use super::serving::{Serving, code};
+use crate::support::docker_registry::DockerRegistry;
+use crate::support::raw::Request;
 
 const SIGNATURE: &str = "application/vnd.example.signature";
 
@@ -136,6 +139,47 @@ fn a_subject_need_not_be_there() {
     assert_eq!(referrers(&serving, &subject, "").len(), 1);
     let invalid = serving.get("/v2/a/referrers/sha256:abc");
     assert_eq!((invalid.status, &*code(&invalid)), (400, "DIGEST_INVALID"));
+}
+
+#[test]
+fn referrers_that_another_registry_has_lost_come_back() {
+    let (serving, root) = registry();
+    let beside = DockerRegistry::over(root.path());
+    let subject = push_image(&serving, "a", "1", b"{}", &json!({}));
+    let tag = format!("/v2/a/manifests/sha256-{}", subject.hex());
+    push_image(&serving, "a", "first", b"first", &about(&subject, SIGNATURE));
+    let second = push_image(&serving, "a", "second", b"second", &about(&subject, SIGNATURE));
+    // A client that keeps the list itself, and has read it before the first one was there.
+    let size = serving.get(&format!("/v2/a/manifests/{second}")).body.len();
+    let entry = json!({ "mediaType": MANIFEST, "digest": second, "size": size, "theirs": "kept" });
+    let list = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] }).to_string();
+    let request = Request::new("PUT", &tag).header("Content-Type", INDEX).body(list);
+    assert_eq!(request.send(beside.host()).status, 201);
+    assert_eq!(serving.get(&tag).json()["manifests"].as_array().unwrap().len(), 1);
+    push_image(&serving, "a", "third", b"third", &about(&subject, SIGNATURE));
+    let listed = serving.get(&tag).json()["manifests"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]), (3, &entry));
+    assert_eq!(crate::support::raw::get(beside.host(), &tag).json()["manifests"], listed);
+}
+
+#[test]
+fn bundles_may_be_unpacked_below_a_running_registry() {
+    let (serving, root) = registry();
+    let subject = push_image(&serving, "a", "1", b"{}", &json!({}));
+    let tag = referrers_tag(&subject).unwrap();
+    std::thread::scope(|scope| {
+        for client in 0..6_u8 {
+            let (serving, subject, tag, root) = (&serving, &subject, &tag, root.path());
+            scope.spawn(move || push_image(serving, "a", &format!("s{client}"), &[client], &about(subject, SIGNATURE)));
+            scope.spawn(move || {
+                let mut index = ReferrerIndex::default();
+                index.add(&Descriptor::of(MediaType::OciManifest, &[100 + client]));
+                Store::create(root).unwrap().merge_referrers(&"a".parse().unwrap(), tag, &index.to_bytes()).unwrap();
+            });
+        }
+    });
+    let listed = serving.get(&format!("/v2/a/manifests/{tag}")).json()["manifests"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 12, "{listed}");
 }
 
 #[test]

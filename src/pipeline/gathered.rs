@@ -1,0 +1,106 @@
+//! What a pull would put into an empty store, known before anything of it is there.
+//!
+//! `hod bundle` and the plan of a pull ask it what they would ask the store, so that they come to the same answer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
+
+use bytes::Bytes;
+
+use super::attached::with_attached;
+use super::contents::{ContentsError, Held, Holdings};
+use super::resolve::{DefaultRegistry, Resolved};
+use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag, merged};
+
+/// The images as they would be found in a store, each followed by what belongs to it.
+pub fn in_store(images: &[Resolved], from: &DefaultRegistry) -> Result<Vec<Held>, ContentsError<Infallible>> {
+    with_attached(&Gathered::of(images), images.iter().map(|image| held(image, from)).collect())
+}
+
+fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
+    let source = from.qualify(&image.line.reference).ok().map(|reference| reference.to_string().into());
+    Held {
+        name: image.name.clone(),
+        graph: Graph::clone(&image.graph),
+        group: image.line.group.clone(),
+        source,
+        pinned: image.line.reference.digest.is_some(),
+        referrers: image.line.referrers.clone(),
+    }
+}
+
+/// Manifests that were resolved, by the repositories that they will be in.
+#[derive(Debug, Default)]
+struct Gathered {
+    repositories: BTreeMap<RepositoryName, Repository>,
+    manifests: HashMap<Digest, Bytes>,
+    configs: HashMap<Digest, Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Repository {
+    tags: BTreeMap<Tag, Digest>,
+    revisions: BTreeSet<Digest>,
+}
+
+impl Gathered {
+    fn of(images: &[Resolved]) -> Self {
+        let mut all = Self::default();
+        for image in images {
+            all.add(&image.name.repository, image.name.tag.as_ref(), &image.graph);
+            for attached in &image.attached {
+                all.add(&image.name.repository, Some(&attached.tag), &attached.graph);
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, name: &RepositoryName, tag: Option<&Tag>, graph: &Graph) {
+        let repository = self.repositories.entry(name.clone()).or_default();
+        for node in graph.manifests() {
+            repository.revisions.insert(node.descriptor.digest);
+            self.manifests.insert(node.descriptor.digest, node.bytes.clone());
+            if let Some((config, bytes)) = node.manifest.config().zip(node.config.clone()) {
+                self.configs.insert(config.digest, bytes);
+            }
+        }
+        let Some(tag) = tag else { return };
+        let mut digest = graph.root.descriptor.digest;
+        let before = repository.tags.get(tag).filter(|before| **before != digest);
+        let is_index = crate::oci::is_referrers_tag(tag);
+        if let Some(old) = before.filter(|_| is_index).and_then(|before| self.manifests.get(before)) {
+            // As a store does it when a second list of referrers arrives.
+            if let Some(bytes) = merged(Some(old), &graph.root.bytes) {
+                digest = Digest::sha256(&bytes);
+                repository.revisions.insert(digest);
+                self.manifests.insert(digest, bytes);
+            }
+        }
+        repository.tags.insert(tag.clone(), digest);
+    }
+}
+
+impl Holdings for Gathered {
+    type Error = Infallible;
+
+    fn repositories(&self) -> Result<Vec<RepositoryName>, Infallible> {
+        Ok(self.repositories.keys().cloned().collect())
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Infallible> {
+        let found = self.repositories.get(repository);
+        Ok(found.into_iter().flat_map(|found| &found.tags).map(|(tag, digest)| (tag.clone(), *digest)).collect())
+    }
+
+    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, Infallible> {
+        Ok(self.repositories.get(repository).into_iter().flat_map(|found| &found.revisions).copied().collect())
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.manifests.get(digest).cloned())
+    }
+
+    fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.configs.get(&config.digest).cloned())
+    }
+}
