@@ -40,6 +40,7 @@ pub mod select;
 pub mod select_into;
 pub mod stat;
 pub mod unpack;
+pub mod unpack_image;
 pub mod untag;
 pub mod verify;
 pub mod verify_bundle;

@@ -19,6 +19,7 @@ mod serve;
 mod sides;
 mod skopeo;
 mod trust;
+mod unpack_image;
 mod volumes;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
+pub(super) use unpack_image::UnpackImageArgs;
 pub(super) use volumes::{CutArgs, MediaArgs};
 
 /// Carries container images across an air gap.
@@ -149,6 +151,8 @@ pub(super) enum Command {
     Sign(SignArgs),
     /// Copy an image, or a list of images, from any place to any other
     Copy(CopyArgs),
+    /// Unpack an image to files: a bundle for runc and crun, or the tree alone
+    UnpackImage(UnpackImageArgs),
     /// Tell what an image is
     Inspect(InspectArgs),
     /// Tell of which layers an image is made, and how they came to be

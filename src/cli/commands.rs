@@ -26,6 +26,7 @@ pub(super) mod sign;
 pub(super) mod stat;
 pub(super) mod tag;
 pub(super) mod unpack;
+pub(super) mod unpack_image;
 pub(super) mod verify;
 
 mod holding;

@@ -47,4 +47,5 @@ mod serve;
 mod store;
 mod support;
 mod trust;
+mod unpack_image;
 mod volumes;
