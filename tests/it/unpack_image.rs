@@ -237,12 +237,9 @@ fn the_configuration_is_that_of_umoci() {
     if !is_root() {
         return;
     }
-    let etc = plain(&[
-        folder("etc"),
-        symlink("etc/passwd", "/etc/accounts"),
-        file("etc/accounts", "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n"),
-        file("etc/group", "www:x:34:\nlogs:x:50:web\n"),
-    ]);
+    let accounts = "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n";
+    let group = || file("etc/group", "www:x:34:\nlogs:x:50:web\n");
+    let etc = plain(&[folder("etc"), file("etc/passwd", accounts), group()]);
     let more = json!({"created": "2020-01-02T03:04:05Z", "author": "Somebody <a@b>"});
     for run in [
         json!({}),
@@ -257,6 +254,14 @@ fn the_configuration_is_that_of_umoci() {
         hod(["unpack-image", "oci:layout:app", "ours", "--platform", "linux/amd64"]).in_folder(folder.path()).ok();
         assert_eq!(config(&folder.path().join("ours")), config(&folder.path().join("theirs")), "{run}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    // By a link that is one within the tree; umoci would follow it out.
+    let linked =
+        plain(&[self::folder("etc"), symlink("etc/passwd", "/etc/accounts"), file("etc/accounts", accounts), group()]);
+    places(folder.path(), &image_with("linux/amd64", &json!({"User": "web"}), &more, &[linked]));
+    hod(["unpack-image", "store:store:app:1", "linked", "--platform", "linux/amd64"]).in_folder(folder.path()).ok();
+    assert_eq!(config(&folder.path().join("linked"))["process"]["user"]["uid"], 33);
+
     let folder = tempfile::tempdir().unwrap();
     let nobody = image_with("linux/amd64", &json!({"User": "nobody"}), &json!({}), &[etc]);
     places(folder.path(), &nobody);
