@@ -89,6 +89,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Sign(args) => commands::sign::run(context, args).await,
         Command::Copy(args) => commands::copy::run(context, args).await,
         Command::Sync(args) => commands::sync::run(context, *args).await,
+        Command::UnpackImage(args) => commands::unpack_image::run(context, args).await,
         Command::Inspect(args) => commands::inspect::run(context, args).await,
         Command::ListTags(args) => commands::list_tags::run(context, args).await,
         Command::Delete(args) => commands::delete::run(context, args).await,

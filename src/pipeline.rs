@@ -43,6 +43,7 @@ pub mod select_into;
 pub mod stat;
 pub mod sync;
 pub mod unpack;
+pub mod unpack_image;
 pub mod untag;
 pub mod verify;
 pub mod verify_bundle;

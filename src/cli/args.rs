@@ -20,6 +20,7 @@ mod sides;
 mod skopeo;
 mod sync;
 mod trust;
+mod unpack_image;
 mod volumes;
 
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use skopeo::SkopeoArgs;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
+pub(super) use unpack_image::UnpackImageArgs;
 pub(super) use volumes::{CutArgs, MediaArgs};
 
 /// Carries container images across an air gap.
@@ -153,6 +155,8 @@ pub(super) enum Command {
     Copy(CopyArgs),
     /// Copy all images of a repository, a folder or a file that names them
     Sync(Box<SyncArgs>),
+    /// Unpack an image to files: a bundle for runc and crun, or the tree alone
+    UnpackImage(UnpackImageArgs),
     /// Tell what an image is
     Inspect(InspectArgs),
     /// Tell of which layers an image is made, and how they came to be

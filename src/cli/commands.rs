@@ -27,6 +27,7 @@ pub(super) mod stat;
 pub(super) mod sync;
 pub(super) mod tag;
 pub(super) mod unpack;
+pub(super) mod unpack_image;
 pub(super) mod verify;
 
 mod holding;

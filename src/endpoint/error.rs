@@ -49,11 +49,13 @@ impl EndpointError {
 
     /// A failure of the local system.
     pub fn io(cause: io::Error) -> Self {
-        let fault = match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,
-            _ => Fault::Other,
-        };
+        let fault = if Self::is_full(&cause) { Fault::Full } else { Fault::Other };
         Self::new(fault, cause)
+    }
+
+    /// Whether the system says that no space is left.
+    pub fn is_full(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
     /// What kind of failure it is.

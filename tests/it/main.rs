@@ -50,4 +50,5 @@ mod store;
 mod support;
 mod sync;
 mod trust;
+mod unpack_image;
 mod volumes;

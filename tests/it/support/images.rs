@@ -50,6 +50,16 @@ impl Blob {
         Self { descriptor: Descriptor::of(media_type.into(), &bytes), bytes, diff }
     }
 
+    /// Bytes that are the compressed form of others.
+    pub fn compressed(media_type: &str, bytes: impl Into<Bytes>, plain: &[u8]) -> Self {
+        Self { diff: Digest::sha256(plain), ..Self::new(media_type, bytes) }
+    }
+
+    /// The same with a wrong digest of what was compressed.
+    pub fn with_diff(self, diff: Digest) -> Self {
+        Self { diff, ..self }
+    }
+
     /// The digest.
     pub fn digest(&self) -> Digest {
         self.descriptor.digest
@@ -96,6 +106,17 @@ pub fn foreign_layer(seed: u64, url: &str) -> Blob {
 /// An OCI image.
 pub fn image(platform: &str, layers: &[Blob]) -> Image {
     let config = Blob::new("application/vnd.oci.image.config.v1+json", config(platform, layers));
+    platformed(manifest(&MediaType::OciManifest, config, layers, json!({})), platform)
+}
+
+/// An OCI image that runs as `run` says, the `config` of its config, with more fields beside it.
+pub fn image_with(platform: &str, run: &Value, more: &Value, layers: &[Blob]) -> Image {
+    let mut value: Value = serde_json::from_str(&config(platform, layers)).unwrap();
+    value["config"] = run.clone();
+    for (name, field) in more.as_object().into_iter().flatten() {
+        value[name] = field.clone();
+    }
+    let config = Blob::new("application/vnd.oci.image.config.v1+json", value.to_string());
     platformed(manifest(&MediaType::OciManifest, config, layers, json!({})), platform)
 }
 

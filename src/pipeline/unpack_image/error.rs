@@ -1,0 +1,53 @@
+//! Why a layer cannot be unpacked.
+
+use std::io;
+
+use crate::oci::Digest;
+
+/// A layer that cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// Its type is not one of layers.
+    #[error("the layer has media type {0}, which is none of a layer")]
+    MediaType(String),
+    /// It cannot be read or expanded.
+    #[error("the layer cannot be read")]
+    Read(#[source] io::Error),
+    /// It is no tar archive.
+    #[error("the layer is no tar archive that can be unpacked: {0}")]
+    Tar(String),
+    /// It breaks off.
+    #[error("the layer ends in the middle of {0}")]
+    Truncated(String),
+    /// An entry that no image may have.
+    #[error("the layer has an entry that is refused, {path:?}: {problem}")]
+    Entry {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An entry that could not be made.
+    #[error("cannot make {path:?}")]
+    Write {
+        /// Its path in the image.
+        path: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What was unpacked is not what the config says.
+    #[error("the layer unpacks to {found}, but the image's config says {expected}")]
+    DiffId {
+        /// The digest of the config.
+        expected: Digest,
+        /// The digest of what came out.
+        found: Digest,
+    },
+}
+
+/// A path as it is shown in messages.
+pub(super) fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}

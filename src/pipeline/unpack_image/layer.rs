@@ -1,0 +1,113 @@
+//! One layer on top of those below it (OCI image-spec, `layer.md`).
+//!
+//! A whiteout takes away what lower layers have, and nothing of its own layer, wherever in the archive it stands.
+
+use std::io::{self, BufRead as _, BufReader, Read};
+
+use super::error::{LayerError, shown};
+use super::members::Members;
+use super::rootfs::{Rootfs, components};
+use super::write::{LeftOut, Maker};
+use crate::oci::{Digest, Hasher, MediaType};
+
+/// What the names of whiteouts begin with.
+const WHITEOUT: &[u8] = b".wh.";
+/// The whiteout of all that lower layers have in a folder.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// What the names of other files of aufs begin with, which mean nothing here.
+const OF_AUFS: &[u8] = b".wh..wh.";
+
+/// Unpacks a layer, which may be compressed, and checks that it is what the config says. Returns the number of its entries.
+pub(super) fn apply(
+    rootfs: &mut Rootfs,
+    input: impl Read,
+    diff_id: &Digest,
+    left_out: &mut LeftOut,
+) -> Result<u64, LayerError> {
+    let mut input = BufReader::with_capacity(128 * 1024, input);
+    let head = input.fill_buf().map_err(LayerError::Read)?;
+    let mut content =
+        Hashed { hasher: Hasher::new(diff_id.algorithm()), input: expanded(head.to_vec().as_slice(), input)? };
+    let mut members = Members::new(&mut content);
+    let mut maker = Maker::new(rootfs, left_out);
+    let mut count = 0;
+    while let Some(member) = members.next()? {
+        count += 1;
+        let name = member.path.strip_suffix(b"/").unwrap_or(&member.path);
+        let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if name == OPAQUE {
+            opaque(&mut maker, &member.path)?;
+        } else if name.starts_with(OF_AUFS) {
+            continue;
+        } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            whiteout(&mut maker, &member.path, hidden)?;
+        } else {
+            maker.make(&member, &mut members)?;
+        }
+    }
+    // What follows the end of the archive counts for the digest, too.
+    io::copy(&mut content, &mut io::sink()).map_err(LayerError::Read)?;
+    let found = content.hasher.finish();
+    if found == *diff_id { Ok(count) } else { Err(LayerError::DiffId { expected: *diff_id, found }) }
+}
+
+/// Whether a layer of this type can be unpacked.
+pub(super) fn check_media_type(media_type: &MediaType) -> Result<(), LayerError> {
+    const KNOWN: [&str; 4] = [
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    ];
+    let text = media_type.as_str();
+    let rest = KNOWN.iter().find_map(|known| text.strip_prefix(known));
+    match rest {
+        Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd") => Ok(()),
+        _ => Err(LayerError::MediaType(text.to_owned())),
+    }
+}
+
+/// The bytes of a layer that may be compressed, by what they begin with (RFC 1952; RFC 8878, section 3.1.1).
+fn expanded<'a>(head: &[u8], input: BufReader<impl Read + 'a>) -> Result<Box<dyn Read + 'a>, LayerError> {
+    Ok(match head {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(LayerError::Read)?)
+        }
+        _ => Box::new(input),
+    })
+}
+
+/// Hides all that lower layers have in the folder of an opaque whiteout.
+fn opaque(maker: &mut Maker<'_>, path: &[u8]) -> Result<(), LayerError> {
+    let mut above = components(path)?;
+    above.pop();
+    let Some(place) = maker.rootfs.find(&above, false)? else { return Ok(()) };
+    let emptied = maker.rootfs.empty(&place.folder, &mut place.path.clone(), &maker.written);
+    emptied.map(drop).map_err(|error| LayerError::Write { path: shown(path), source: error.into() })
+}
+
+fn whiteout(maker: &mut Maker<'_>, path: &[u8], hidden: &[u8]) -> Result<(), LayerError> {
+    let mut above = components(path)?;
+    above.pop();
+    if matches!(hidden, b"" | b"." | b"..") {
+        return Err(LayerError::Entry { path: shown(path), problem: "it hides nothing that has a name" });
+    }
+    let Some(place) = maker.rootfs.find(&above, false)? else { return Ok(()) };
+    let removed = maker.rootfs.remove(&place.folder, hidden, &mut place.child(hidden), &maker.written);
+    removed.map(drop).map_err(|error| LayerError::Write { path: shown(path), source: error.into() })
+}
+
+/// Bytes that are hashed on their way.
+struct Hashed<R> {
+    hasher: Hasher,
+    input: R,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}

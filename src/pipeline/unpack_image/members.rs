@@ -1,0 +1,322 @@
+//! The entries of a layer, one after the other, as Go's `archive/tar` reads them: by that nearly every layer is
+//! written and read, and where readers of tar differ, one image must not be two.
+
+use std::io::Read;
+
+use tar::{EntryType, Header};
+
+use super::error::{LayerError, shown};
+use super::pax::Pax;
+
+const BLOCK: usize = 512;
+/// How long extended headers and long names may be.
+const EXTENDED: u64 = 1024 * 1024;
+/// How many entries a layer may have.
+const MEMBERS: u64 = 10_000_000;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    HardLink,
+    SymbolicLink,
+    Folder,
+    Character,
+    Block,
+    Pipe,
+}
+
+/// An entry without its bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) path: Vec<u8>,
+    pub(super) link: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Seconds since 1970, and nanoseconds.
+    pub(super) mtime: (i64, u32),
+    /// Major and minor number.
+    pub(super) device: (u32, u32),
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Reads entries from a tar stream.
+#[derive(Debug)]
+pub(super) struct Members<R> {
+    input: R,
+    /// Bytes of the current entry that were not read, and blanks after them.
+    left: u64,
+    padding: u64,
+    path: String,
+    count: u64,
+}
+
+/// What stands before an entry and belongs to it.
+#[derive(Default)]
+struct Before {
+    pax: Pax,
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+impl<R: Read> Members<R> {
+    /// Reads from the start of an archive.
+    pub(super) fn new(input: R) -> Self {
+        Self { input, left: 0, padding: 0, path: "its first entry".to_owned(), count: 0 }
+    }
+
+    /// The next entry, or `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Member>, LayerError> {
+        let mut before = Before::default();
+        let mut is_described = false;
+        loop {
+            let Some(header) = self.header()? else {
+                return if is_described { Err(bad("its last entry is only described")) } else { Ok(None) };
+            };
+            let size = number(&header.as_old().size)?;
+            let kind = header.entry_type();
+            is_described = true;
+            match kind {
+                EntryType::XHeader => before.pax = Pax::parse(&self.extended(size)?)?,
+                EntryType::GNULongName => before.path = Some(name(self.extended(size)?)),
+                EntryType::GNULongLink => before.link = Some(name(self.extended(size)?)),
+                // For all entries that follow; no tool that makes layers says anything there that matters.
+                EntryType::XGlobalHeader => {
+                    self.extended(size)?;
+                    is_described = false;
+                }
+                _ => {
+                    self.count += 1;
+                    if self.count > MEMBERS {
+                        return Err(bad("it has more than ten million entries"));
+                    }
+                    return self.member(&header, before, size).map(Some);
+                }
+            }
+        }
+    }
+
+    /// The bytes of the current entry.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
+        let count = self.input.read(buffer).map_err(LayerError::Read)?;
+        if count == 0 {
+            return Err(LayerError::Truncated(self.path.clone()));
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), LayerError> {
+        let skipped = std::io::copy(&mut self.input.by_ref().take(bytes), &mut std::io::sink());
+        if skipped.map_err(LayerError::Read)? == bytes {
+            return Ok(());
+        }
+        Err(LayerError::Truncated(self.path.clone()))
+    }
+
+    /// The next header, `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<Header>, LayerError> {
+        let rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        self.skip(rest)?;
+        let mut block = [0; BLOCK];
+        let mut length = 0;
+        while let Some(free) = block.get_mut(length..).filter(|free| !free.is_empty()) {
+            match self.input.read(free).map_err(LayerError::Read)? {
+                0 if length == 0 => return Ok(None),
+                0 => return Err(LayerError::Truncated(format!("the header after {}", self.path))),
+                count => length += count,
+            }
+        }
+        if block == [0; BLOCK] {
+            return Ok(None);
+        }
+        let header = Header::from_byte_slice(&block).clone();
+        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+        let of_sum: u64 = header.as_old().cksum.iter().map(|byte| u64::from(*byte)).sum();
+        if number(&header.as_old().cksum)? != sum - of_sum + 8 * u64::from(b' ') {
+            return Err(bad("the sum of a header is wrong"));
+        }
+        Ok(Some(header))
+    }
+
+    fn begin(&mut self, size: u64) -> Result<(), LayerError> {
+        let block = BLOCK as u64;
+        self.left = size;
+        self.padding = (block - size % block) % block;
+        size.checked_add(block).map(drop).ok_or_else(|| bad("an entry is larger than anything"))
+    }
+
+    fn extended(&mut self, size: u64) -> Result<Vec<u8>, LayerError> {
+        if size > EXTENDED {
+            return Err(bad("an extended header is longer than a megabyte"));
+        }
+        self.begin(size)?;
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        let mut length = 0;
+        while let Some(free) = bytes.get_mut(length..).filter(|free| !free.is_empty()) {
+            length += self.read(free)?;
+        }
+        Ok(bytes)
+    }
+
+    fn member(&mut self, header: &Header, before: Before, size: u64) -> Result<Member, LayerError> {
+        let pax = before.pax;
+        let path = pax.path.or(before.path).unwrap_or_else(|| header.path_bytes().into_owned());
+        self.path = shown(&path);
+        let kind = kind(header, &path)?;
+        // Only files have bytes, whatever their header says.
+        let size = if kind == Kind::File { pax.size.unwrap_or(size) } else { 0 };
+        self.begin(size)?;
+        let old = header.as_old();
+        let small =
+            |field: &[u8]| number(field).and_then(|id| u32::try_from(id).map_err(|_| bad("an id is too large")));
+        let link = || header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
+        let device = match header.as_ustar().map(|ustar| (&ustar.dev_major, &ustar.dev_minor)) {
+            Some((major, minor)) => (small(major)?, small(minor)?),
+            None => match header.as_gnu().map(|gnu| (&gnu.dev_major, &gnu.dev_minor)) {
+                Some((major, minor)) => (small(major)?, small(minor)?),
+                None => (0, 0),
+            },
+        };
+        Ok(Member {
+            link: pax.link.or(before.link).unwrap_or_else(link),
+            kind,
+            mode: small(&old.mode)? & 0o7777,
+            uid: pax.uid.map_or_else(|| small(&old.uid), Ok)?,
+            gid: pax.gid.map_or_else(|| small(&old.gid), Ok)?,
+            mtime: pax.mtime.map_or_else(|| seconds(&old.mtime).map(|seconds| (seconds, 0)), Ok)?,
+            device,
+            xattrs: pax.xattrs,
+            path,
+        })
+    }
+}
+
+fn bad(problem: &str) -> LayerError {
+    LayerError::Tar(problem.to_owned())
+}
+
+fn kind(header: &Header, path: &[u8]) -> Result<Kind, LayerError> {
+    let is_old = header.as_old().linkflag == [0];
+    Ok(match header.entry_type() {
+        // As the oldest archives call folders.
+        EntryType::Regular if is_old && path.ends_with(b"/") => Kind::Folder,
+        EntryType::Regular | EntryType::Continuous => Kind::File,
+        EntryType::Link => Kind::HardLink,
+        EntryType::Symlink => Kind::SymbolicLink,
+        EntryType::Char => Kind::Character,
+        EntryType::Block => Kind::Block,
+        EntryType::Directory => Kind::Folder,
+        EntryType::Fifo => Kind::Pipe,
+        EntryType::GNUSparse => {
+            return Err(LayerError::Entry { path: shown(path), problem: "sparse files are not supported" });
+        }
+        _ => return Err(LayerError::Entry { path: shown(path), problem: "it is of a kind that nobody knows" }),
+    })
+}
+
+/// A name that ends at its first zero byte.
+fn name(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    bytes
+}
+
+/// A number of a header: octal digits, or GNU's binary form with the highest bit set. An empty field is 0.
+fn number(field: &[u8]) -> Result<u64, LayerError> {
+    u64::try_from(seconds(field)?).map_err(|_| bad("a number that counts something is negative"))
+}
+
+/// The same where negative numbers make sense.
+fn seconds(field: &[u8]) -> Result<i64, LayerError> {
+    let invalid = || bad("a header has a number that is none");
+    match field.split_first() {
+        Some((first, rest)) if first & 0x80 != 0 => {
+            // Two's complement over the whole field, without its highest bit.
+            let start = if first & 0x40 != 0 { i128::from(first | 0x80) - 256 } else { i128::from(first & 0x7f) };
+            let value =
+                rest.iter().try_fold(start, |value, byte| value.checked_mul(256)?.checked_add(i128::from(*byte)));
+            value.and_then(|value| i64::try_from(value).ok()).ok_or_else(invalid)
+        }
+        _ => {
+            let digits = field.split(|byte| *byte == 0).next().unwrap_or_default();
+            let text = std::str::from_utf8(digits).map_err(|_| invalid())?.trim_matches(' ');
+            if text.is_empty() { Ok(0) } else { i64::from_str_radix(text, 8).map_err(|_| invalid()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(tar: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, LayerError> {
+        let mut members = Members::new(tar);
+        let mut found = Vec::new();
+        while let Some(member) = members.next()? {
+            let (mut bytes, mut buffer) = (Vec::new(), [0; 100]);
+            loop {
+                let count = members.read(&mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                bytes.extend_from_slice(&buffer[..count]);
+            }
+            found.push((member, bytes));
+        }
+        Ok(found)
+    }
+
+    fn entry(name: &str, body: &[u8]) -> Vec<u8> {
+        let mut header = Header::new_gnu();
+        header.set_size(body.len() as u64);
+        header.set_mode(0o4755);
+        header.set_uid(5_000_000);
+        header.set_mtime(1234);
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_data(&mut header, name, body).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn reads_names_of_any_length_and_numbers_of_both_kinds() {
+        let long = "d/".repeat(120) + "file";
+        let found = all(&entry(&long, b"bricks")).unwrap();
+        let (member, bytes) = &found[0];
+        assert_eq!((&*member.path, &**bytes), (long.as_bytes(), &b"bricks"[..]));
+        assert_eq!((member.mode, member.uid, member.mtime, member.kind), (0o4755, 5_000_000, (1234, 0), Kind::File));
+        assert_eq!(seconds(&[0xff, 0xff, 0xff, 0xfe]).unwrap(), -2);
+        assert_eq!(seconds(&[0x80, 0, 1, 0]).unwrap(), 256);
+        assert_eq!(seconds(b"  644 \0").unwrap(), 0o644);
+        assert!(number(&[0xff; 8]).is_err() && seconds(b"9").is_err() && seconds(&[0x8f; 12]).is_err());
+    }
+
+    #[test]
+    fn the_end_may_be_missing_and_the_middle_may_not() {
+        let tar = entry("a", &[7; 1000]);
+        assert_eq!(all(&tar[..512 + 1024]).unwrap().len(), 1);
+        for cut in [1, 511, 600, 1500] {
+            assert!(matches!(all(&tar[..cut]), Err(LayerError::Truncated(_))), "{cut}");
+        }
+        assert!(all(&[]).unwrap().is_empty());
+        let mut damaged = tar.clone();
+        damaged[0] ^= 1;
+        assert!(matches!(all(&damaged), Err(LayerError::Tar(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(mut block in proptest::collection::vec(proptest::num::u8::ANY, 512..2048)) {
+            let _ = all(&block);
+            // With a right sum the rest of the header is looked at too.
+            block[148..156].copy_from_slice(b"        ");
+            let sum: u32 = block[..512].iter().map(|byte| u32::from(*byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            let _ = all(&block);
+        }
+    }
+}

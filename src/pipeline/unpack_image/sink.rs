@@ -1,0 +1,131 @@
+//! A layer as the engine brings it: unpacked as it comes, on a thread of its own.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task;
+
+use super::State;
+use super::error::LayerError;
+use super::layer::apply;
+use crate::endpoint::{EndpointError, Fault, Place, Placed, Result, Sink, Verified};
+use crate::oci::{Descriptor, Digest, Graph, Tag};
+
+/// Chunks that wait to be unpacked.
+const QUEUE: usize = 8;
+
+/// Takes one layer.
+#[derive(Debug)]
+pub(super) struct LayerSink {
+    place: Place,
+    diff_id: Digest,
+    state: Arc<Mutex<State>>,
+}
+
+impl LayerSink {
+    pub(super) fn new(target: &Path, diff_id: Digest, state: Arc<Mutex<State>>) -> Self {
+        Self { place: Place::local(&target.display().to_string(), None), diff_id, state }
+    }
+
+    /// Unpacks what can be read, on a thread that may block.
+    fn unpack(&self, open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Unpacking {
+        let (state, diff_id) = (self.state.clone(), self.diff_id);
+        task::spawn_blocking(move || {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let State { rootfs, left_out, entries } = &mut *state;
+            let input = open().map_err(LayerError::Read)?;
+            *entries += apply(rootfs, input, &diff_id, left_out)?;
+            Ok(())
+        })
+    }
+}
+
+type Unpacking = task::JoinHandle<std::result::Result<(), LayerError>>;
+
+#[async_trait]
+impl Sink for LayerSink {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn published(&self, _: &Graph, _: &[Tag]) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn contains(&self, _: &Descriptor) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Reads a file for which its source vouches.
+    async fn link(&self, _: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+        let file = file.to_owned();
+        let unpacking = self.unpack(move || Ok(Box::new(fs_err::File::open(file)?)));
+        settled(unpacking).await?;
+        Ok(Some(Placed::Written))
+    }
+
+    /// What fails cannot be tried again: something of it is in the tree.
+    async fn put(&self, _: &Descriptor, mut body: Verified) -> Result<Placed> {
+        let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
+        let unpacking = self.unpack(move || Ok(Box::new(Chunks { receiver, current: Bytes::new() })));
+        let mut failed = None;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| {
+                failed = Some(error);
+                io::Error::other("the bytes do not come")
+            });
+            let ends = chunk.is_err();
+            // Nobody receives where unpacking has ended with an error of its own.
+            if sender.send(chunk).await.is_err() || ends {
+                break;
+            }
+        }
+        drop(sender);
+        let unpacked = settled(unpacking).await;
+        match failed {
+            Some(error) => Err(EndpointError::new(Fault::Rejected, error)),
+            None => unpacked.map(|()| Placed::Written),
+        }
+    }
+
+    async fn publish(&self, _: &Descriptor, _: Bytes, _: &[Tag]) -> Result<()> {
+        Err(EndpointError::new(Fault::Rejected, "a tree of files takes no manifests"))
+    }
+}
+
+async fn settled(unpacking: Unpacking) -> Result<()> {
+    match unpacking.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(LayerError::Write { path, source })) if EndpointError::is_full(&source) => {
+            Err(EndpointError::new(Fault::Full, LayerError::Write { path, source }))
+        }
+        Ok(Err(error)) => Err(EndpointError::new(Fault::Rejected, error)),
+        Err(stopped) => Err(EndpointError::new(Fault::Other, stopped)),
+    }
+}
+
+/// Chunks as a reader. It fails where they broke off, so that half a layer is not taken for a whole one.
+struct Chunks {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.current = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        let chunk = self.current.split_to(count);
+        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(&chunk);
+        Ok(count)
+    }
+}

@@ -1,0 +1,227 @@
+//! Makes the files, links, folders and devices of a layer, with their owners, modes, attributes and times.
+
+use std::io::{Read, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use fs_err::File;
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::error::{LayerError, shown};
+use super::members::{Kind, Member, Members};
+use super::rootfs::{Folder, Place, Rootfs, Written, components, look, times};
+
+/// How much is moved at once.
+const CHUNK: usize = 256 * 1024;
+/// Attributes that belong to the machine and not to the image.
+const OF_THE_MACHINE: [&[u8]; 4] = [b"security.selinux", b"system.nfs4_acl", b"system.nfs4_dacl", b"system.nfs4_sacl"];
+
+/// What could not be made by this user, or on this filesystem.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeftOut {
+    /// Devices.
+    pub devices: u64,
+    /// Extended attributes.
+    pub xattrs: u64,
+}
+
+/// Makes entries.
+#[derive(Debug)]
+pub(super) struct Maker<'a> {
+    pub(super) rootfs: &'a mut Rootfs,
+    pub(super) written: Written,
+    pub(super) left_out: &'a mut LeftOut,
+    /// Whether owners can be given, and devices made.
+    pub(super) is_root: bool,
+    pub(super) buffer: Vec<u8>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(rootfs: &'a mut Rootfs, left_out: &'a mut LeftOut) -> Self {
+        let is_root = nix::unistd::geteuid().is_root();
+        Self { rootfs, written: Written::new(), left_out, is_root, buffer: vec![0; CHUNK] }
+    }
+
+    /// Makes an entry; its bytes are read from the archive.
+    pub(super) fn make(&mut self, member: &Member, archive: &mut Members<impl Read>) -> Result<(), LayerError> {
+        let failed = |error: Errno| LayerError::Write { path: shown(&member.path), source: error.into() };
+        let refuse = |problem| LayerError::Entry { path: shown(&member.path), problem };
+        let path = components(&member.path)?;
+        let Some((name, above)) = path.split_last() else {
+            if member.kind != Kind::Folder {
+                return Err(refuse("the top of an image is a folder"));
+            }
+            let top = self.rootfs.top();
+            return self.describe(&top, member, true).map_err(failed);
+        };
+        let place = self.rootfs.find(above, true)?.ok_or_else(|| refuse("there is no folder for it"))?;
+        if member.kind == Kind::Folder {
+            let (folder, is_new) = self.rootfs.folder(&place, name).map_err(failed)?;
+            self.describe(&folder, member, !is_new).map_err(failed)?;
+            self.written.insert(place.child(name).join(&b'/'));
+            return Ok(());
+        }
+        if member.kind == Kind::HardLink {
+            self.hard_link(&place, name, member)?;
+        } else {
+            self.rootfs.clear(&place, name).map_err(failed)?;
+            match member.kind {
+                Kind::File => self.file(&place, name, member, archive)?,
+                Kind::SymbolicLink => self.symbolic_link(&place, name, member).map_err(failed)?,
+                _ => self.special(&place, name, member).map_err(failed)?,
+            }
+        }
+        self.written.insert(place.child(name).join(&b'/'));
+        Ok(())
+    }
+
+    /// Gives a folder all but its mode and time, which it gets in the end.
+    fn describe(&mut self, folder: &OwnedFd, member: &Member, is_old: bool) -> Result<(), Errno> {
+        self.rootfs.describe(folder, Folder { mode: member.mode, mtime: member.mtime })?;
+        if self.is_root {
+            let (user, group) = owner(member);
+            fs::fchown(folder, user, group)?;
+        }
+        if is_old {
+            self.clear_xattrs(folder)?;
+        }
+        self.xattrs(folder, member)
+    }
+
+    fn file(
+        &mut self,
+        place: &Place,
+        name: &[u8],
+        member: &Member,
+        archive: &mut Members<impl Read>,
+    ) -> Result<(), LayerError> {
+        let failed = |source| LayerError::Write { path: shown(&member.path), source };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::openat(&*place.folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = file.map_err(|error| failed(error.into()))?;
+        let mut file = File::from_parts(file.into(), shown(&member.path));
+        loop {
+            let count = archive.read(&mut self.buffer)?;
+            if count == 0 {
+                break;
+            }
+            file.write_all(self.buffer.get(..count).unwrap_or_default()).map_err(failed)?;
+        }
+        let file = OwnedFd::from(file.into_parts().0);
+        let mut settled = || -> Result<(), Errno> {
+            // Another owner takes setuid bits and capabilities away: it comes first.
+            if self.is_root {
+                let (user, group) = owner(member);
+                fs::fchown(&file, user, group)?;
+            }
+            fs::fchmod(&file, Mode::from_raw_mode(member.mode))?;
+            self.xattrs(&file, member)?;
+            fs::futimens(&file, &times(member.mtime))
+        };
+        settled().map_err(|error| failed(error.into()))
+    }
+
+    fn symbolic_link(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), Errno> {
+        fs::symlinkat(&*member.link, &*place.folder, name)?;
+        if self.is_root {
+            let (user, group) = owner(member);
+            fs::chownat(&*place.folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        self.xattrs_by_name(place, name, member)?;
+        fs::utimensat(&*place.folder, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// Links to a file of the tree. It has one owner, mode and time under all its names.
+    fn hard_link(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), LayerError> {
+        let refuse = |problem| LayerError::Entry { path: shown(&member.path), problem };
+        let failed = |error: Errno| LayerError::Write { path: shown(&member.path), source: error.into() };
+        let target = components(&member.link)?;
+        let (file, above) = target.split_last().ok_or_else(|| refuse("it is a link to nothing"))?;
+        let from = self.rootfs.find(above, false)?.ok_or_else(|| refuse("what it links to is not there"))?;
+        let found = look(&from, file).map_err(failed)?;
+        let (found, is_folder) = found.ok_or_else(|| refuse("what it links to is not there"))?;
+        if is_folder {
+            return Err(refuse("it is a hard link to a folder"));
+        }
+        let old = look(place, name).map_err(failed)?;
+        if old.is_some_and(|(old, _)| (old.st_dev, old.st_ino) == (found.st_dev, found.st_ino)) {
+            return Ok(());
+        }
+        self.rootfs.clear(place, name).map_err(failed)?;
+        fs::linkat(&*from.folder, &**file, &*place.folder, name, AtFlags::empty()).map_err(failed)
+    }
+
+    /// A device or pipe.
+    fn special(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), Errno> {
+        let kind = match member.kind {
+            Kind::Character => FileType::CharacterDevice,
+            Kind::Block => FileType::BlockDevice,
+            _ => FileType::Fifo,
+        };
+        let device = fs::makedev(member.device.0, member.device.1);
+        match fs::mknodat(&*place.folder, name, kind, Mode::from_raw_mode(member.mode), device) {
+            Err(Errno::PERM) if kind != FileType::Fifo => {
+                self.left_out.devices += 1;
+                return Ok(());
+            }
+            made => made?,
+        }
+        if self.is_root {
+            let (user, group) = owner(member);
+            fs::chownat(&*place.folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        fs::chmodat(&*place.folder, name, Mode::from_raw_mode(member.mode), AtFlags::empty())?;
+        self.xattrs_by_name(place, name, member)?;
+        fs::utimensat(&*place.folder, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn xattrs(&mut self, file: &OwnedFd, member: &Member) -> Result<(), Errno> {
+        self.set_xattrs(member, |name, value| fs::fsetxattr(file, name, value, XattrFlags::empty()))
+    }
+
+    /// The same for what cannot be opened: by a name that leads through the folder, and is not followed.
+    fn xattrs_by_name(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), Errno> {
+        let mut path = format!("/proc/self/fd/{}/", place.folder.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name);
+        self.set_xattrs(member, |name, value| fs::lsetxattr(&*path, name, value, XattrFlags::empty()))
+    }
+
+    fn set_xattrs(&mut self, member: &Member, set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+        for (name, value) in &member.xattrs {
+            if OF_THE_MACHINE.contains(&&**name) {
+                continue;
+            }
+            match set(name, value) {
+                Ok(()) => {}
+                Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => self.left_out.xattrs += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what a lower layer gave a folder.
+    fn clear_xattrs(&mut self, folder: &OwnedFd) -> Result<(), Errno> {
+        let size = match fs::flistxattr_query(folder) {
+            Ok(size) => size,
+            Err(Errno::OPNOTSUPP) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut list = vec![0; size];
+        let size = fs::flistxattr(folder, &mut list[..])?;
+        for name in list.get(..size).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            if OF_THE_MACHINE.contains(&name) {
+                continue;
+            }
+            match fs::fremovexattr(folder, name) {
+                Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn owner(member: &Member) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid)))
+}
