@@ -44,11 +44,14 @@ pub(super) async fn push_index(
             unlisted.push(child.descriptor.digest.to_string());
         }
     }
+    let is_whole = root.absent.is_empty() && unlisted.len() == root.children.len();
     index.retain(|digest| unlisted.iter().any(|unlisted| unlisted == digest));
+    // A list of which nothing is left out keeps its bytes.
+    let bytes = if is_whole { root.bytes.clone() } else { index.to_bytes() };
     let destination = match &held.name.tag {
         Some(tag) => {
             if !index.is_empty() {
-                let copied = put_index(engine, registries, (&options.destination.host, &name, tag), &index).await?;
+                let copied = put_index(engine, registries, (&options.destination.host, &name, tag), bytes).await?;
                 total.add_all(&copied);
             }
             format!("{}/{name}:{tag}", options.destination.host)
@@ -80,7 +83,7 @@ pub(super) async fn announce(
     if old.and_then(|bytes| ReferrerIndex::parse(&bytes)).is_some_and(|old| old.names_all_of(&index)) {
         return Ok(());
     }
-    put_index(engine, registries, (&options.destination.host, name, &tag), &index).await?;
+    put_index(engine, registries, (&options.destination.host, name, &tag), index.to_bytes()).await?;
     Ok(())
 }
 
@@ -102,10 +105,9 @@ async fn put_index(
     engine: &Engine,
     registries: &Registries,
     (host, name, tag): (&str, &RepositoryName, &Tag),
-    index: &ReferrerIndex,
+    bytes: Bytes,
 ) -> Result<Copied, PushError> {
     let repository = Arc::new(registries.repository(host, name));
-    let bytes = index.to_bytes();
     let old = kept_index(engine, &repository, tag, Digest::sha256(&bytes)).await?;
     let union = merged(old.as_ref(), &bytes).unwrap_or(bytes);
     // Its children are there: they were pushed just now, or the registry has named them itself.

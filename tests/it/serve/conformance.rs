@@ -427,9 +427,10 @@ requirements! { TAG_DELETES, |_: &str| (), tag_deletes:
     }
 }
 
-/// What Debian's registry, which is of 2021, does in another way: it lists no tags of a page's successor without a
-/// `last`, and takes chunks in any order.
+/// What Debian's registry, which is older than this version of the specification, does in another way: tags come in
+/// any order and all at once, and chunks are taken in any order.
 const OTHERWISE: &[&str] = &[
+    "discovery_get_request_to_list_tags_should_yield_200_response",
     "discovery_get_number_of_tags_should_be_limitable_by_n_query_parameter",
     "discovery_get_start_of_tag_is_set_by_last_query_parameter",
     "discovery_a_page_of_tags_should_link_to_the_next",
@@ -439,15 +440,16 @@ const OTHERWISE: &[&str] = &[
 
 #[test]
 fn another_registry_meets_the_same_requirements() {
-    let meets = |(name, check): &(&str, fn(&str)), setup: fn(&str)| {
+    let is_met = |check: fn(&str), setup: fn(&str)| {
         let registry = DockerRegistry::options().deletes().start();
         setup(registry.host());
         let host = registry.host().to_owned();
-        let met = std::panic::catch_unwind(|| check(&host)).is_ok();
-        assert_eq!(met, !OTHERWISE.contains(name), "{name}");
+        std::panic::catch_unwind(|| check(&host)).is_ok()
     };
-    READS.iter().for_each(|requirement| meets(requirement, push_sample));
-    WRITES.iter().for_each(|requirement| meets(requirement, |_| ()));
+    let reads = READS.iter().filter(|(_, check)| !is_met(*check, push_sample));
+    let writes = WRITES.iter().filter(|(_, check)| !is_met(*check, |_| ()));
+    let unmet: Vec<&str> = reads.chain(writes).map(|(name, _)| *name).collect();
+    assert_eq!(unmet, OTHERWISE);
     // It lists no referrers and deletes no tags.
     assert_eq!((REFERRERS.len(), REFERRER_PUSHES.len(), TAG_DELETES.len()), (4, 1, 1));
 }

@@ -35,7 +35,9 @@ impl Daemon {
             for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
                 command.arg(flag).arg(folder.path().join(name));
             }
-            command.arg("--config-file").arg(folder.path().join("none.json")).args(["--host", &socket]);
+            // The machine's own configuration has no say.
+            fs::write(folder.path().join("config.json"), "{}").unwrap();
+            command.arg("--config-file").arg(folder.path().join("config.json")).args(["--host", &socket]);
             command.args(mirror.map(|mirror| format!("--registry-mirror=http://{mirror}")));
             Self::start(command, folder, vec!["/usr/bin/docker".to_owned(), "--host".to_owned(), socket])
         })
