@@ -24,6 +24,7 @@ mod cli;
 mod coming_from_skopeo;
 mod conformance;
 mod copy;
+mod costs;
 mod credentials;
 mod damage;
 mod delta;

@@ -132,14 +132,21 @@ impl Hod {
         output
     }
 
-    /// Runs to the end and tells the most memory that it held, in bytes (GNU time's `%M`).
-    pub fn measured(self) -> (Output, u64) {
-        let report = self.home().join("peak-memory");
-        let words = ["/usr/bin/time", "--quiet", "--format=%M", "--output"].map(OsStr::new);
-        let command = self.command(&[words.as_slice(), &[report.as_os_str()]].concat());
+    /// Runs to the end by way of another command, which gets this one's words after its own, and between them the
+    /// name of a file for its report. Returns that, too.
+    pub fn by_way_of(self, words: &[&str]) -> (Output, String) {
+        let report = self.home().join("report");
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).chain([report.as_os_str()]).collect();
+        let command = self.command(&words);
         let mut running = self.start(command);
         let output = running.collect();
-        let kilobytes: u64 = fs::read_to_string(&report).unwrap().trim().parse().unwrap();
+        (output, fs::read_to_string(&report).unwrap_or_default())
+    }
+
+    /// Runs to the end and tells the most memory that it held, in bytes (GNU time's `%M`).
+    pub fn measured(self) -> (Output, u64) {
+        let (output, report) = self.by_way_of(&["/usr/bin/time", "--quiet", "--format=%M", "--output"]);
+        let kilobytes: u64 = report.trim().parse().unwrap();
         (output, kilobytes * 1024)
     }
 }
