@@ -183,8 +183,6 @@ fn push_sends_each_blob_once_mounts_it_elsewhere_and_asks_for_little() {
     for source in [&store, &packed] {
         let registry = Faulty::new(Content::default()).start();
         push(source, registry.host(), []).ok();
-        assert_registry_has(registry.host(), &content);
-        let requests = count(&registry, 0, |_| true);
         let is_upload = |seen: &Seen| matches!(seen.route, Route::Upload(..));
         let sent = count(&registry, 0, |seen| seen.method == Method::PUT && is_upload(seen));
         assert_eq!(sent, unique, "each blob is sent once");
@@ -192,13 +190,15 @@ fn push_sends_each_blob_once_mounts_it_elsewhere_and_asks_for_little() {
         assert_eq!(count(&registry, 0, mounted), places - unique, "and mounted everywhere else");
         let put = count(&registry, 0, |seen| seen.method == Method::PUT && matches!(seen.route, Route::Manifest(..)));
         assert_eq!(put, manifests);
-        println!("{requests} requests, {places} places, {unique} unique, {manifests} manifests");
-        assert_eq!(count(&registry, 0, |seen| seen.method == Method::GET && seen.route != Route::Ping), 0);
+        let asked = count(&registry, 0, |seen| !seen.is_write() && seen.route != Route::Ping);
+        assert!(asked <= places + manifests, "{asked} questions, about {places} blobs and {manifests} manifests");
+        assert_registry_has(registry.host(), &content);
 
+        let requests = registry.requests().len();
         push(source, registry.host(), []).ok();
         let heads = count(&registry, requests, |seen| seen.method == Method::HEAD);
         let others = count(&registry, requests, |seen| seen.method != Method::HEAD && seen.route != Route::Ping);
-        assert_eq!((heads, others), (names(&content).len(), 0), "again: one HEAD an image");
+        assert_eq!((heads, others), (manifests, 0), "again: one HEAD a manifest");
     }
 }
 
@@ -206,13 +206,12 @@ fn push_sends_each_blob_once_mounts_it_elsewhere_and_asks_for_little() {
 fn many_small_blobs_go_through_every_command_in_little_memory() {
     const MEMORY: u64 = 64 * 1024 * 1024;
     let small = |seed| Blob::new("application/octet-stream", random(seed, 700));
-    let content = (0..300).fold(Content::default(), |content, number| {
-        let layers: Vec<Blob> = (number * 8..number * 8 + 8).map(small).collect();
+    let content = (0..150).fold(Content::default(), |content, number| {
+        let layers: Vec<Blob> = (number * 10..number * 10 + 10).map(small).collect();
         let image = image("linux/amd64", &layers);
         content.with(&format!("team{}/app{}:{}", number / 100, number / 10, number % 10), &image)
     });
-    let registry = DockerRegistry::empty();
-    content.write_root(registry.root());
+    let registry = Faulty::new(content.clone()).start();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (list, names) = (path("list.txt"), names(&content));
@@ -230,7 +229,7 @@ fn many_small_blobs_go_through_every_command_in_little_memory() {
     lean("unpack", unpack(&path("x.tar"), &path("root"), []));
     lean("verify", hod(["verify", text(&path("root"))]));
     lean("ls", hod(["ls", text(&path("root"))]));
-    let target = DockerRegistry::empty();
+    let target = Faulty::new(Content::default()).start();
     lean("push", push(&path("x.tar"), target.host(), []));
     lean("push again", push(&path("x.tar"), target.host(), []));
 }
