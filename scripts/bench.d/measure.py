@@ -80,7 +80,7 @@ def first_line(*words):
 
 def versions(hod):
     """Versions of hod and of what it is measured beside, as (name, version)."""
-    number = lambda text: re.search(r"v?(\d[\w.+~-]*)", text).group(1)
+    number = lambda text: re.search(r"(?<!\w)v?(\d+\.\d[\w.+~-]*)", text).group(1)
     package = lambda name: first_line("dpkg-query", "-W", "-f", "${Version}\n", name)
     commit = first_line("git", "-C", os.path.dirname(os.path.abspath(__file__)), "rev-parse", "--short=9", "HEAD")
     found = [("hod", f"{number(first_line(hod, '--version'))} ({commit})"), ("docker-registry", package("docker-registry"))]
@@ -93,7 +93,7 @@ def machine(folder):
     model = re.search(r"^model name\s*: (.*)$", info, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", info, re.MULTILINE).group(1).split()
     memory = int(re.search(r"MemTotal:\s+(\d+)", open("/proc/meminfo").read()).group(1)) / 1024 / 1024
-    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    kind = first_line("findmnt", "-n", "-o", "FSTYPE", "-T", folder)
     sha = "with" if {"sha_ni", "sha2"} & set(flags) else "without"
     return (f"{os.cpu_count()} cores ({model.group(1) if model else os.uname().machine}, {sha} SHA instructions), "
             f"{memory:.0f} GiB of memory, {kind}, Linux {os.uname().release}")

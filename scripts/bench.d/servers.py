@@ -2,6 +2,7 @@
 import collections, json, os, re, socket, subprocess, sys, tempfile, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+KINDS = ("manifests", "blobs/uploads", "blobs", "referrers", "tags")
 
 
 class Server:
@@ -57,14 +58,18 @@ class Registry(Server):
             super().__init__(["docker-registry", "serve", config], port, output)
 
     def requests(self):
-        """What was asked so far: a count by method and kind."""
-        counts = collections.Counter()
+        """What was asked so far: a count by method and kind. Bytes that were asked for before are a kind of their own."""
+        counts, fetched = collections.Counter(), set()
         for line in open(self.log):
             found = re.search(r'"([A-Z]+) (/v2/\S*) HTTP', line)
-            if found:
-                method, path = found.groups()
-                kind = next((kind for kind in ("manifests", "blobs/uploads", "blobs", "referrers", "tags") if f"/{kind}/" in path), "ping")
-                counts[method, kind] += 1
+            if not found:
+                continue
+            method, path = found.groups()
+            kind = next((kind for kind in KINDS if f"/{kind}/" in path), "ping")
+            digest = path.rsplit("/", 1)[-1]
+            again = method == "GET" and kind == "blobs" and digest in fetched
+            fetched.add(digest)
+            counts[method, "blobs again" if again else kind] += 1
         return counts
 
     def stop(self):
