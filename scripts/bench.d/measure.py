@@ -78,12 +78,12 @@ def first_line(*words):
     return done.stdout.decode().splitlines()[0].strip()
 
 
-def versions(hod):
-    """Versions of hod and of what it is measured beside, as (name, version)."""
+def versions(hod, built):
+    """Versions of hod and of what it is measured beside, as (name, version); with the commit where this checkout built it."""
     number = lambda text: re.search(r"(?<!\w)v?(\d+\.\d[\w.+~-]*)", text).group(1)
     package = lambda name: first_line("dpkg-query", "-W", "-f", "${Version}\n", name)
     commit = first_line("git", "-C", os.path.dirname(os.path.abspath(__file__)), "rev-parse", "--short=9", "HEAD")
-    found = [("hod", f"{number(first_line(hod, '--version'))} ({commit})"), ("docker-registry", package("docker-registry"))]
+    found = [("hod", number(first_line(hod, "--version")) + (f" ({commit})" if built else "")), ("docker-registry", package("docker-registry"))]
     return found + [(tool, number(first_line(tool, "--version"))) for tool in ("skopeo", "curl", "tar", "zstd", "sha256sum")]
 
 
