@@ -83,14 +83,15 @@ def one(cache, size):
 
 
 def steps(scene):
-    """Each step of the job, as (name, what is to be deleted before, command, server)."""
+    """Each step of the job, as (name, what is to be deleted before, command, server). The content is there three times
+    at most: there may be much of it."""
     return [("pull", ("store",), scene.pull, "source"), ("pull again", (), scene.pull, "source"),
             ("verify", (), lambda: [scene.hod, "verify", "-q", scene.path("store")], ""),
             ("ls", (), lambda: [scene.hod, "ls", scene.path("store")], ""),
-            ("pack", ("b.tar",), scene.pack, ""),
-            ("bundle", ("bundle.tar",), scene.bundle, "source"),
-            ("unpack", ("root", "bundle.tar"), scene.unpack, ""),
-            ("push", (), lambda: scene.push("b.tar"), "target"),
+            ("bundle", ("b.tar",), scene.bundle, "source"),
+            ("pack", ("bundle.tar",), scene.pack, ""),
+            ("unpack", ("store", "root"), scene.unpack, ""),
+            ("push", ("root",), lambda: scene.push("b.tar"), "target"),
             ("push again", (), lambda: scene.push("b.tar"), "target")]
 
 
