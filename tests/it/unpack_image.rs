@@ -107,7 +107,7 @@ impl Entry {
 
 fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
     let rest = keyword.len() + value.len() + 3;
-    let length = (rest..).find(|length| length.to_string().len() + rest == *length).unwrap();
+    let length = (rest..rest + 9).find(|length| length.to_string().len() + rest == *length).unwrap();
     [format!("{length} {keyword}=").as_bytes(), value, b"\n"].concat()
 }
 
