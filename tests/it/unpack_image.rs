@@ -107,7 +107,7 @@ impl Entry {
 
 fn record(keyword: &str, value: &[u8]) -> Vec<u8> {
     let rest = keyword.len() + value.len() + 3;
-    let length = (rest..).find(|length| length.to_string().len() + rest == *length).unwrap();
+    let length = (rest..rest + 9).find(|length| length.to_string().len() + rest == *length).unwrap();
     [format!("{length} {keyword}=").as_bytes(), value, b"\n"].concat()
 }
 
@@ -244,7 +244,7 @@ fn the_configuration_is_that_of_umoci() {
     for run in [
         json!({}),
         json!({"User": "web", "Entrypoint": ["/bin/a", "b"], "Cmd": ["c"], "WorkingDir": "/srv", "StopSignal": "SIGUSR1"}),
-        json!({"User": "web:logs", "Env": ["PATH=/x", "A=b=c", "HOME=/elsewhere"], "Cmd": ["sh"]}),
+        json!({"User": "web:logs", "Env": ["PATH=/x", "A=b=c"], "Cmd": ["sh"]}),
         json!({"User": "1000:1001", "Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}}}),
         json!({"User": "33", "Labels": {"org.opencontainers.image.author": "label", "x.y": "z"}, "Env": ["TERM=dumb"]}),
     ] {
@@ -258,9 +258,12 @@ fn the_configuration_is_that_of_umoci() {
     // By a link that is one within the tree; umoci would follow it out.
     let linked =
         plain(&[self::folder("etc"), symlink("etc/passwd", "/etc/accounts"), file("etc/accounts", accounts), group()]);
-    places(folder.path(), &image_with("linux/amd64", &json!({"User": "web"}), &more, &[linked]));
+    places(folder.path(), &image_with("linux/amd64", &json!({"User": "web", "Env": ["HOME=/mine"]}), &more, &[linked]));
     hod(["unpack-image", "store:store:app:1", "linked", "--platform", "linux/amd64"]).in_folder(folder.path()).ok();
-    assert_eq!(config(&folder.path().join("linked"))["process"]["user"]["uid"], 33);
+    let linked = config(&folder.path().join("linked"));
+    assert_eq!(linked["process"]["user"]["uid"], 33);
+    // The image's own word on where home is; umoci sets it by the user even then.
+    assert!(linked["process"]["env"].as_array().unwrap().contains(&json!("HOME=/mine")), "{linked}");
 
     let folder = tempfile::tempdir().unwrap();
     let nobody = image_with("linux/amd64", &json!({"User": "nobody"}), &json!({}), &[etc]);

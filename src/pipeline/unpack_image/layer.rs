@@ -37,10 +37,10 @@ pub(super) fn apply(
         let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if name == OPAQUE {
             opaque(&mut maker, &member.path)?;
-        } else if name.starts_with(OF_AUFS) {
-            continue;
         } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            whiteout(&mut maker, &member.path, hidden)?;
+            if !name.starts_with(OF_AUFS) {
+                whiteout(&mut maker, &member.path, hidden)?;
+            }
         } else {
             maker.make(&member, &mut members)?;
         }

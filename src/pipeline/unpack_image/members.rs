@@ -1,6 +1,7 @@
 //! The entries of a layer, one after the other, as Go's `archive/tar` reads them: by that nearly every layer is
 //! written and read, and where readers of tar differ, one image must not be two.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use tar::{EntryType, Header};
@@ -174,7 +175,7 @@ impl<R: Read> Members<R> {
         let old = header.as_old();
         let small =
             |field: &[u8]| number(field).and_then(|id| u32::try_from(id).map_err(|_| bad("an id is too large")));
-        let link = || header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
+        let link = || header.link_name_bytes().map(Cow::into_owned).unwrap_or_default();
         let device = match header.as_ustar().map(|ustar| (&ustar.dev_major, &ustar.dev_minor)) {
             Some((major, minor)) => (small(major)?, small(minor)?),
             None => match header.as_gnu().map(|gnu| (&gnu.dev_major, &gnu.dev_minor)) {

@@ -83,7 +83,7 @@ impl<'a> Maker<'a> {
             fs::fchown(folder, user, group)?;
         }
         if is_old {
-            self.clear_xattrs(folder)?;
+            clear_xattrs(folder)?;
         }
         self.xattrs(folder, member)
     }
@@ -199,27 +199,27 @@ impl<'a> Maker<'a> {
         }
         Ok(())
     }
+}
 
-    /// Takes away what a lower layer gave a folder.
-    fn clear_xattrs(&mut self, folder: &OwnedFd) -> Result<(), Errno> {
-        let size = match fs::flistxattr_query(folder) {
-            Ok(size) => size,
-            Err(Errno::OPNOTSUPP) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut list = vec![0; size];
-        let size = fs::flistxattr(folder, &mut list[..])?;
-        for name in list.get(..size).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            if OF_THE_MACHINE.contains(&name) {
-                continue;
-            }
-            match fs::fremovexattr(folder, name) {
-                Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
-                Err(error) => return Err(error),
-            }
+/// Takes away what a lower layer gave a folder.
+fn clear_xattrs(folder: &OwnedFd) -> Result<(), Errno> {
+    let size = match fs::flistxattr_query(folder) {
+        Ok(size) => size,
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut list = vec![0; size];
+    let size = fs::flistxattr(folder, &mut list[..])?;
+    for name in list.get(..size).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if OF_THE_MACHINE.contains(&name) {
+            continue;
         }
-        Ok(())
+        match fs::fremovexattr(folder, name) {
+            Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(())
 }
 
 fn owner(member: &Member) -> (Option<Uid>, Option<Gid>) {
