@@ -249,7 +249,9 @@ fn is_absent(error: &CopyError, tag: &Tag) -> bool {
 /// The index of referrers that names these and says of each what its manifest says: always the same bytes.
 pub(super) fn index_of_referrers(children: Vec<Node>) -> Graph {
     let mut index = ReferrerIndex::default();
-    children.iter().for_each(|child| index.add(&referrer(&child.descriptor, &child.manifest)));
+    for child in &children {
+        index.add(&referrer(&child.descriptor, &child.manifest));
+    }
     index_of(index.to_bytes(), children)
 }
 

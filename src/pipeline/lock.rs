@@ -34,10 +34,8 @@ pub fn lock_text(images: &[Resolved]) -> String {
 fn pinned(image: &Resolved) -> Vec<PinnedReferrer> {
     let mut pinned = Vec::new();
     for attached in &image.attached {
-        let roots = match attached.is_index {
-            true => attached.graph.root.children.as_slice(),
-            false => std::slice::from_ref(&attached.graph.root),
-        };
+        let root = &attached.graph.root;
+        let roots = if attached.is_index { root.children.as_slice() } else { std::slice::from_ref(root) };
         pinned.extend(
             roots.iter().map(|root| PinnedReferrer { tag: attached.tag.clone(), digest: root.descriptor.digest }),
         );

@@ -2,7 +2,7 @@
 //!
 //! The fuzzer feeds them inputs of its own making; `tests/it/fuzz.rs` feeds them the fixtures in every test run.
 
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 
 use hod::bundle::volumes::Sums;
 use hod::bundle::{BundleReader, Header, OpenBundle, PublicKey, RandomAccess, SigningKey, Trust};

@@ -31,7 +31,7 @@ fn damaged(folder: &str, ending: &str) -> BTreeMap<String, Vec<u8>> {
 
 /// Checks that every damaged file has its message, and no message is without a file.
 #[track_caller]
-fn assert_messages(found: BTreeMap<String, String>, expected: &[(&str, &str)]) {
+fn assert_messages(found: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.iter().map(|(name, _)| name).collect::<Vec<_>>());
     for (name, message) in expected {
         assert!(found[*name].contains(message), "{name}: {}", found[*name]);
@@ -50,7 +50,7 @@ fn signatures() {
     let refused =
         |(name, bytes): (String, Vec<u8>)| (name, trust.check(&header, Some(&bytes)).unwrap_err().to_string());
     assert_messages(
-        damaged("signatures", ".minisig").into_iter().map(refused).collect(),
+        &damaged("signatures", ".minisig").into_iter().map(refused).collect(),
         &[
             ("algorithm", "its algorithm or its form is unknown"),
             ("bundle", "does not belong to this bundle: the header or the signature was changed"),
@@ -97,12 +97,12 @@ fn keys() {
     let read = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let public = damaged("signatures", ".pub").into_iter();
     assert_messages(
-        public.map(|(name, bytes)| (name, PublicKey::parse(&read(bytes)).unwrap_err().to_string())).collect(),
+        &public.map(|(name, bytes)| (name, PublicKey::parse(&read(bytes)).unwrap_err().to_string())).collect(),
         &["algorithm", "lines", "secret", "short"].map(|name| (name, "this is no minisign public key")),
     );
     let parse = |bytes: Vec<u8>| SigningKey::parse(&Secret::new(read(bytes)), None).unwrap_err().to_string();
     assert_messages(
-        damaged("signatures", ".key").into_iter().map(|(name, bytes)| (name, parse(bytes))).collect(),
+        &damaged("signatures", ".key").into_iter().map(|(name, bytes)| (name, parse(bytes))).collect(),
         &["public", "short"].map(|name| (name, "this is no minisign secret key")),
     );
 }
@@ -111,7 +111,7 @@ fn keys() {
 fn sums_of_volumes() {
     let lines = |(name, bytes): (String, Vec<u8>)| (name, format!("{:?}", Sums::parse(&bytes, "v1.tar")));
     assert_messages(
-        damaged("volumes", ".sha256").into_iter().map(lines).collect(),
+        &damaged("volumes", ".sha256").into_iter().map(lines).collect(),
         &[("digest", "Err(2)"), ("form", "Err(2)"), ("gap", "Err(3)"), ("text", "Err(2)"), ("twice", "Err(3)")],
     );
     let folder = tempfile::tempdir().unwrap();
@@ -143,7 +143,7 @@ fn locks() {
         (name, message)
     };
     assert_messages(
-        damaged("lists", ".lock").into_iter().map(message).collect(),
+        &damaged("lists", ".lock").into_iter().map(message).collect(),
         &[
             ("algorithm", "release.lock:3: "),
             ("cut", "is no referrer: a lock has TAG@DIGEST there"),

@@ -32,7 +32,7 @@ pub fn with_attached<H: Holdings>(holdings: &H, images: Vec<Held>) -> Result<Vec
                 for tag in tags {
                     let name = StoredName { repository: repository.clone(), tag: Some(tag.clone()) };
                     let digests = pinned.get(&name).cloned().unwrap_or_default();
-                    search.add_pinned(&label, name, digests)?;
+                    search.add_pinned(&label, &name, digests)?;
                 }
             }
             None => search.add_tagged(&repository, queue)?,
@@ -81,7 +81,7 @@ impl<H: Holdings> Search<'_, H> {
     fn add_pinned(
         &mut self,
         image: &str,
-        name: StoredName,
+        name: &StoredName,
         digests: BTreeSet<Digest>,
     ) -> Result<(), ContentsError<H::Error>> {
         if !self.taken.insert(name.clone()) {
@@ -89,7 +89,7 @@ impl<H: Holdings> Search<'_, H> {
         }
         let mut roots = Vec::with_capacity(digests.len());
         for digest in digests {
-            let found = self.reader.image(&name, Some(&digest)).map_err(|error| match error {
+            let found = self.reader.image(name, Some(&digest)).map_err(|error| match error {
                 ContentsError::Unknown(referrer) => ContentsError::Referrer { image: image.to_owned(), referrer },
                 error => error,
             })?;

@@ -69,6 +69,7 @@ impl Media {
 }
 
 /// All volumes of a bundle.
+#[expect(clippy::struct_field_names, reason = "parts are what this is made of")]
 pub(super) struct Parts {
     pub(super) parts: Vec<Part>,
     pub(super) media: Media,

@@ -60,10 +60,10 @@ systemctl stop hod-serve.service
 [ "$(systemctl show -p Result --value hod-serve.service)" = success ]
 systemctl start hod-serve.service
 sh /media/install.sh --undo --yes
-! systemctl is-active hod-serve.service
+if systemctl is-active hod-serve.service; then exit 1; fi
 [ ! -e "$unit" ]
 [ ! -e /etc/systemd/system/multi-user.target.wants/hod-serve.service ]
-! ask
+if ask; then exit 1; fi
 echo whole >/run/out/done
 "#;
 

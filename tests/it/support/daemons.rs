@@ -62,9 +62,8 @@ impl Daemon {
     }
 
     fn start(mut command: Command, folder: TempDir, client: Vec<String>) -> Self {
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let log = std::fs::File::from(log);
-        command.env("HOME", folder.path()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let log = fs::File::create(folder.path().join("log")).unwrap().into_file();
+        command.env("HOME", folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let process = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut daemon = Self { process, folder, client };
         while !daemon.command(&["version"]).output().unwrap().status.success() {
