@@ -136,7 +136,10 @@ impl Places {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
         let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None };
         Ok(match location {
-            Location::Docker(reference) => open(Arc::new(self.repository(reference)), reference.version()),
+            Location::Docker(reference) => {
+                let host = reference.host.as_deref().unwrap_or(DOCKER_IO);
+                open(Arc::new(self.registries.source(host, &reference.name)), reference.version())
+            }
             Location::Dir(path) => {
                 let source = DirSource::open(path).map_err(failed)?;
                 let root = source.root();

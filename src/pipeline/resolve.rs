@@ -250,18 +250,18 @@ async fn resolve_line(
         None => options.names.apply(&line.reference, &qualified)?,
     };
     let host = qualified.host.as_deref().unwrap_or(DOCKER_IO);
-    let source: Arc<dyn Source> = Arc::new(registries.repository(host, &qualified.name));
+    let repository = Arc::new(registries.source(host, &qualified.name));
+    let source: Arc<dyn Source> = repository.clone();
     let kept = store.map(|store| store.repository(&name.repository));
     // The tag is the store's only if the image is kept under the tag that the registry is asked for.
     let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
     let asked = line.platforms.is_some() || options.platforms_asked;
     let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
     let graph = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await?;
-    let place = (host, &qualified.name);
     let attached = match &line.referrers {
         _ if !options.referrers => Vec::new(),
-        Some(pinned) => finder.pinned(engine, registries, place, kept.as_ref(), (&graph, pinned)).await?,
-        None => finder.find(engine, registries, place, kept.as_ref(), &graph).await?,
+        Some(pinned) => finder.pinned(engine, repository, kept.as_ref(), (&graph, pinned)).await?,
+        None => finder.find(engine, repository, kept.as_ref(), &graph).await?,
     };
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
     Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph), attached })

@@ -43,6 +43,7 @@ mod pull;
 mod push;
 mod readme;
 mod referrers;
+mod registries_conf;
 mod registry;
 mod select;
 mod serve;

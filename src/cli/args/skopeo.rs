@@ -20,10 +20,16 @@ pub(in crate::cli) struct SkopeoArgs {
     #[arg(long, global = true, value_name = "VARIANT", env = "HOD_OVERRIDE_VARIANT", hide_env = true)]
     pub(in crate::cli) override_variant: Option<String>,
     /// Taken for skopeo's sake: hod checks no trust policy
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, env = "HOD_INSECURE_POLICY", hide_env = true, value_parser = super::flag(), global = true, hide = true)]
     pub(in crate::cli) insecure_policy: bool,
+    /// The one registries.conf to read
+    #[arg(long, global = true, hide = true, value_name = "FILE", env = "HOD_REGISTRIES_CONF", hide_env = true)]
+    pub(in crate::cli) registries_conf: Option<PathBuf>,
+    /// The one folder with what adds to registries.conf
+    #[arg(long, global = true, hide = true, value_name = "DIR", env = "HOD_REGISTRIES_CONF_DIR", hide_env = true)]
+    pub(in crate::cli) registries_conf_dir: Option<PathBuf>,
     /// Taken for skopeo's sake: hod keeps no large temporary files
-    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    #[arg(long, env = "HOD_TMPDIR", hide_env = true, global = true, hide = true, value_name = "DIR")]
     pub(in crate::cli) tmpdir: Option<PathBuf>,
 }
 
