@@ -20,6 +20,7 @@ mod error;
 mod host;
 mod host_access;
 mod listing;
+mod lookaside;
 mod referrers;
 mod registries_conf;
 mod repository;
@@ -45,6 +46,7 @@ pub use answer::{Answer, Reason};
 pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
 pub use error::{Cause, Refusal, RegistryError, RoutingError};
 pub use host_access::HostAccess;
+pub use lookaside::{LookasideError, LookasideSources};
 pub use registries_conf::{RegistriesConfError, RegistriesConfSources};
 pub use repository::Repository;
 pub use subject::Subject;
@@ -52,6 +54,7 @@ pub use tls::TrustError;
 
 use credentials::Keyring;
 use host::{Host, Manner};
+use lookaside::{Lookaside, SignatureFolder};
 use registries_conf::RegistriesConf;
 use route::Routes;
 use rustls_pki_types::CertificateDer;
@@ -73,6 +76,8 @@ pub struct Settings {
     pub certs_d: Vec<PathBuf>,
     /// Where it is configured which registry is read where.
     pub registries_conf: RegistriesConfSources,
+    /// Where it is configured where signatures are that registries do not keep.
+    pub lookaside: LookasideSources,
     /// A file with the CA certificates to trust, in place of the system's.
     pub ssl_cert_file: Option<PathBuf>,
     /// Directories of such files.
@@ -112,6 +117,17 @@ impl Settings {
             credentials: CredentialSources::from_environment(&variable),
             certs_d: below("certs.d").into_iter().chain(system).collect(),
             registries_conf,
+            lookaside: LookasideSources {
+                folder: None,
+                folders: both("registries.d"),
+                default: if nix::unistd::Uid::effective().is_root() {
+                    Some("/var/lib/containers/sigstore".into())
+                } else {
+                    path("XDG_DATA_HOME")
+                        .or_else(|| path("HOME").map(|home| home.join(".local/share")))
+                        .map(|directory| directory.join("containers/sigstore"))
+                },
+            },
             ssl_cert_file: path("SSL_CERT_FILE"),
             ssl_cert_dirs: value("SSL_CERT_DIR").map(split).unwrap_or_default(),
             ..Self::default()
@@ -128,6 +144,7 @@ impl Default for Settings {
             cert_dir: None,
             certs_d: Vec::new(),
             registries_conf: RegistriesConfSources::default(),
+            lookaside: LookasideSources::default(),
             ssl_cert_file: None,
             ssl_cert_dirs: Vec::new(),
             tls_verify: None,
@@ -154,14 +171,15 @@ struct Shared {
     requests: AtomicU64,
     roots: OnceCell<Arc<Vec<CertificateDer<'static>>>>,
     conf: OnceLock<Result<RegistriesConf, Arc<RegistriesConfError>>>,
+    lookaside: OnceLock<Result<Lookaside, Arc<LookasideError>>>,
 }
 
 impl Registries {
     /// Registries under these settings. Nothing is read or asked yet.
     pub fn new(settings: Settings) -> Self {
         let keyring = Keyring::new(settings.credentials.clone());
-        let (requests, roots, conf) = Default::default();
-        let shared = Shared { settings, keyring, requests, roots, conf };
+        let (requests, roots, conf, lookaside) = Default::default();
+        let shared = Shared { settings, keyring, requests, roots, conf, lookaside };
         Self { shared: Arc::new(shared), hosts: Arc::default() }
     }
 
@@ -180,7 +198,7 @@ impl Registries {
         let Ok(conf) = self.shared.conf() else { return repository };
         match Routes::find(self, conf, host, name) {
             _ if repository.is_denied() => repository,
-            Ok(routes) => repository.with_routes(routes),
+            Ok(routes) => repository.with_routes(routes).with_signatures(self.signatures(host, name)),
             Err(error) => Repository::denied(self.host(host, Manner::default()), name, error),
         }
     }
@@ -200,8 +218,19 @@ impl Registries {
                 let error = RoutingError::Blocked { name: format!("{host}/{name}"), path: entry.path.clone() };
                 Repository::denied(host_there, name, error)
             }
-            _ => Repository::new(host_there, name),
+            _ => Repository::new(host_there, name).with_signatures(self.signatures(host, name)),
         }
+    }
+
+    /// Where the signatures of a repository are.
+    fn signatures(&self, host: &str, name: &RepositoryName) -> Result<Option<SignatureFolder>, Arc<LookasideError>> {
+        let Some(base) = self.shared.lookaside()?.base(host, name) else { return Ok(None) };
+        let server = base.host_str().filter(|_| base.scheme() != "file").map(|server| match base.port() {
+            Some(port) => format!("{server}:{port}"),
+            None => server.to_owned(),
+        });
+        let host = server.map(|server| self.host(&server, Manner { insecure: false, foreign: true }));
+        Ok(Some(SignatureFolder { base, name: name.clone(), host }))
     }
 
     /// Whether a registry, or a repository there, may be used, and if so, whether without valid certificates.
@@ -243,6 +272,12 @@ impl Registries {
 }
 
 impl Shared {
+    /// Where signatures are, found out when the first repository is to be read.
+    fn lookaside(&self) -> Result<&Lookaside, Arc<LookasideError>> {
+        let read = || Lookaside::read(&self.settings.lookaside).map_err(Arc::new);
+        self.lookaside.get_or_init(read).as_ref().map_err(Arc::clone)
+    }
+
     /// Where registries are read, found out when the first one is named.
     fn conf(&self) -> Result<&RegistriesConf, RoutingError> {
         let read = || RegistriesConf::read(&self.settings.registries_conf).map_err(Arc::new);

@@ -17,6 +17,7 @@ mod registry;
 mod select;
 mod serve;
 mod sides;
+mod signature;
 mod skopeo;
 mod sync;
 mod trust;
@@ -41,6 +42,7 @@ pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
+pub(super) use signature::{StandaloneSignArgs, StandaloneVerifyArgs};
 pub(super) use skopeo::SkopeoArgs;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
@@ -169,6 +171,10 @@ pub(super) enum Command {
     Index(IndexArgs),
     /// Print the digest of a manifest in a file
     ManifestDigest(ManifestDigestArgs),
+    /// Sign a manifest for the trust policies of the containers tools
+    StandaloneSign(StandaloneSignArgs),
+    /// Verify such a signature
+    StandaloneVerify(StandaloneVerifyArgs),
     /// Log in to a registry
     Login(LoginArgs),
     /// Forget the credentials of a registry

@@ -93,6 +93,11 @@ impl Context {
         self.skopeo.platform().map_err(|error| Failure::of(Kind::Usage, error))
     }
 
+    /// The flags that skopeo has too.
+    pub(super) const fn skopeo(&self) -> &SkopeoArgs {
+        &self.skopeo
+    }
+
     /// The credential file that was named, if one was.
     pub(super) fn authfile(&self) -> Option<std::path::PathBuf> {
         self.authfile.clone()

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::answer::Answer;
 use super::credentials::CredentialsError;
+use super::lookaside::LookasideError;
 use super::registries_conf::RegistriesConfError;
 use super::subject::Subject;
 use super::tls::TrustError;
@@ -135,6 +136,9 @@ pub enum RegistryError {
     /// How to read the repository could not be found out, or it must not be read.
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    /// Where the signatures of the repository are could not be found out, or they could not be read.
+    #[error(transparent)]
+    Lookaside(Arc<LookasideError>),
     /// Neither a mirror nor the registry itself has answered well.
     #[error("the mirrors have failed too: {said}")]
     Mirrors {

@@ -14,6 +14,7 @@ use super::auth::Access;
 use super::client::Request;
 use super::error::{RegistryError, RoutingError};
 use super::host::Host;
+use super::lookaside::{LookasideError, SignatureFolder};
 use super::response::Response;
 use super::route::{Routes, is_digest};
 use super::subject::Subject;
@@ -36,13 +37,32 @@ pub struct Repository {
     pub(super) routes: Option<Routes>,
     /// Why it must not be used, if that is so.
     denied: Option<RoutingError>,
+    /// Where its signatures are, which is an error for those alone who want them.
+    signatures: std::result::Result<Option<SignatureFolder>, Arc<LookasideError>>,
 }
 
 impl Repository {
     pub(super) fn new(host: Arc<Host>, name: &RepositoryName) -> Self {
         let place = Place::registry(&host.name, name);
         let (uploads, subjects, routes, denied) = Default::default();
-        Self { host, name: name.clone(), place, uploads, subjects, routes, denied }
+        Self { host, name: name.clone(), place, uploads, subjects, routes, denied, signatures: Ok(None) }
+    }
+
+    /// The same repository with its signatures.
+    pub(super) fn with_signatures(
+        self,
+        signatures: std::result::Result<Option<SignatureFolder>, Arc<LookasideError>>,
+    ) -> Self {
+        Self { signatures, ..self }
+    }
+
+    /// The signatures of a manifest, from where the image is.
+    async fn own_signatures(&self, manifest: &Digest) -> std::result::Result<Vec<Bytes>, RegistryError> {
+        match &self.signatures {
+            Ok(Some(folder)) => folder.signatures(manifest).await,
+            Ok(None) => Ok(Vec::new()),
+            Err(error) => Err(RegistryError::Lookaside(error.clone())),
+        }
     }
 
     /// A repository that must not be used.
@@ -221,6 +241,11 @@ impl Repository {
 
 #[async_trait]
 impl Source for Repository {
+    async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
+        let repository = self.routes.as_ref().and_then(Routes::preferred).unwrap_or(self);
+        Ok(repository.own_signatures(manifest).await?)
+    }
+
     fn place(&self) -> &Place {
         &self.place
     }

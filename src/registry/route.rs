@@ -126,7 +126,11 @@ impl<'a> Attempts<'a> {
         if let Some(route) = self.routes.routes.get(self.current) {
             let unreachable = matches!(error, RegistryError::UnknownHost { .. }) || error.fault() == Fault::Unreachable;
             route.repository.host.set_down(unreachable);
-            tracing::warn!(place = %route.repository.place, %error, "this way has failed");
+            if error.fault() == Fault::Missing {
+                tracing::debug!(place = %route.repository.place, %error, "not here");
+            } else {
+                tracing::warn!(place = %route.repository.place, %error, "cannot be read here");
+            }
         }
         self.failed.push((self.current, error));
     }

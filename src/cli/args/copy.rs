@@ -53,6 +53,9 @@ pub(in crate::cli) struct CopyArgs {
     /// Never change a digest; this is what hod does unless --format is given
     #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) preserve_digests: bool,
+    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
+    #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) remove_signatures: bool,
     /// Write the digest of the copied image to this file
     #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(in crate::cli) digestfile: Option<PathBuf>,

@@ -31,6 +31,7 @@ pub(in crate::cli) fn registries(
         settings.registries_conf.file = Some(file.clone());
     }
     settings.registries_conf.folder.clone_from(&skopeo.registries_conf_dir);
+    settings.lookaside.folder.clone_from(&skopeo.registries_d);
     settings.tls_verify = args.tls_verify;
     settings.connections = settings.connections.max(jobs * 3);
     Ok(Registries::new(settings))
