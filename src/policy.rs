@@ -159,8 +159,8 @@ impl Policy {
     /// What an image must meet: the requirements of the first of its scopes that is there.
     pub fn ruling(&self, subject: &Subject) -> Ruling<'_> {
         let found = self.transports.get(subject.transport).and_then(|scopes| {
-            let names = subject.scopes.iter().map(String::as_str).chain([""]);
-            names.filter_map(|name| scopes.get_key_value(name)).next()
+            let mut names = subject.scopes.iter().map(String::as_str).chain([""]);
+            names.find_map(|name| scopes.get_key_value(name))
         });
         match found {
             Some((scope, requirements)) => Ruling { requirements, scope: Some(scope), path: &self.path },

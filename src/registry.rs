@@ -156,11 +156,14 @@ impl Default for Settings {
     }
 }
 
+/// A host, and what of the settings is different there.
+type HostKey = (Box<str>, Manner);
+
 /// All registries, dealt with under the same settings. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Registries {
     shared: Arc<Shared>,
-    hosts: Arc<Mutex<HashMap<(Box<str>, Manner), Arc<Host>>>>,
+    hosts: Arc<Mutex<HashMap<HostKey, Arc<Host>>>>,
 }
 
 /// What all hosts share.

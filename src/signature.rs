@@ -1,4 +1,4 @@
-//! Signatures of the containers tools: an OpenPGP message that claims a digest to be that of a name.
+//! Signatures of the containers tools: an `OpenPGP` message that claims a digest to be that of a name.
 //!
 //! The claim is JSON (containers-signature(5)); every key of it that is not known is an error, since it may have been
 //! meant to limit what is signed. A claim is worth nothing before its signature was verified, so only [`verify`] gives
@@ -43,7 +43,7 @@ pub struct Signed {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// The bytes are no OpenPGP keys.
+    /// The bytes are no `OpenPGP` keys.
     #[error("{0} holds no OpenPGP keys")]
     NoKeys(String),
     /// The key is not among those given.
@@ -60,7 +60,7 @@ pub enum SignatureError {
     /// The passphrase opens no key.
     #[error("the secret key {0} cannot be used: is the passphrase right?")]
     Passphrase(Fingerprint),
-    /// The bytes are no signed OpenPGP message.
+    /// The bytes are no signed `OpenPGP` message.
     #[error("this is not a signed OpenPGP message: {0}")]
     Message(String),
     /// No key given has made it.

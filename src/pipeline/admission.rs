@@ -213,7 +213,7 @@ fn subject(location: &Location) -> Subject {
         | Location::OciArchive(path, _)
         | Location::Store(path, _)
         | Location::Bundle(path, _) => path_scopes(path),
-        _ => Vec::new(),
+        Location::DockerArchive(..) => Vec::new(),
     };
     Subject { transport: location.transport(), scopes }
 }

@@ -133,11 +133,13 @@ impl Places {
     }
 
     /// The same places, from which only what a trust policy allows is taken.
+    #[must_use]
     pub fn admitting(self, admission: Arc<Admission>) -> Self {
         Self { admission: Some(admission), ..self }
     }
 
     /// The same places, to which images go with their signatures or without.
+    #[must_use]
     pub fn with_signatures(self, with: bool) -> Self {
         Self { unsigned: !with, ..self }
     }

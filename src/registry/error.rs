@@ -146,7 +146,7 @@ pub enum RegistryError {
         said: String,
         /// What the registry itself said.
         #[source]
-        source: Box<RegistryError>,
+        source: Box<Self>,
     },
     /// The certificates to trust or to show could not be read.
     #[error(transparent)]

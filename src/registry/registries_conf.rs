@@ -71,7 +71,7 @@ pub(super) enum Pull {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Location {
     /// What stands in the name in place of the prefix; empty leaves it as it is.
-    pub(super) location: String,
+    pub(super) place: String,
     pub(super) insecure: bool,
     pub(super) pull: Pull,
 }
@@ -238,14 +238,14 @@ impl WrittenRegistry {
                     "mirror-by-digest-only and the pull-from-mirror of {place:?} exclude each other"
                 ))),
                 pull => Ok(Location {
-                    location: place,
+                    place,
                     insecure: mirror.insecure,
                     pull: if digests { Pull::DigestOnly } else { pull.unwrap_or_default() },
                 }),
             }
         });
         let mirrors = mirrors.collect::<Result<_, _>>()?;
-        let own = Location { location: own, insecure: self.insecure, pull: Pull::All };
+        let own = Location { place: own, insecure: self.insecure, pull: Pull::All };
         Ok(Entry { prefix, blocked: self.blocked, own, mirrors, path: path.to_owned() })
     }
 }
@@ -316,10 +316,8 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_counts() {
-        let text: String = ["docker.io", "docker.io/library", "docker.io/library/web", "a.example.com"]
-            .iter()
-            .map(|prefix| format!("[[registry]]\nlocation = \"{prefix}/\"\n"))
-            .collect();
+        let prefixes = ["docker.io", "docker.io/library", "docker.io/library/web", "a.example.com"];
+        let text = prefixes.map(|prefix| format!("[[registry]]\nlocation = \"{prefix}/\"\n")).concat();
         let conf =
             conf(&(text + "[[registry]]\nprefix = \"*.example.com\"\n[[registry]]\nprefix = \"*.b.example.com\"\n"))
                 .unwrap();
@@ -352,7 +350,7 @@ mod tests {
         .unwrap();
         let (entry, _) = conf.find("r/x").unwrap();
         assert!(entry.own.insecure && !entry.blocked);
-        let shown: Vec<_> = entry.mirrors.iter().map(|it| (it.location.as_str(), it.insecure, it.pull)).collect();
+        let shown: Vec<_> = entry.mirrors.iter().map(|it| (it.place.as_str(), it.insecure, it.pull)).collect();
         assert_eq!(shown, [("m1/p", false, Pull::TagOnly), ("m2", true, Pull::All)]);
         assert_eq!(conf.find("s").unwrap().0.mirrors.first().unwrap().pull, Pull::DigestOnly);
     }
@@ -396,7 +394,7 @@ mod tests {
         write("d/3.txt", "b", "three");
         let location = |sources: &RegistriesConfSources, name: &str| {
             let conf = RegistriesConf::read(sources).unwrap();
-            conf.find(name).map(|(entry, _)| entry.own.location.clone())
+            conf.find(name).map(|(entry, _)| entry.own.place.clone())
         };
         let files = vec![at("absent"), at("main"), at("second")];
         let found = RegistriesConfSources { files, folders: vec![at("nowhere"), at("d")], ..Default::default() };

@@ -42,17 +42,14 @@ impl Routes {
         let full = format!("{host}/{name}");
         let Some((entry, length)) = conf.find(&full) else { return Ok(None) };
         let rest = full.get(length..).unwrap_or_default();
-        let is_elsewhere = !entry.own.location.is_empty() && entry.own.location != entry.prefix;
+        let is_elsewhere = !entry.own.place.is_empty() && entry.own.place != entry.prefix;
         if entry.mirrors.is_empty() && !is_elsewhere {
             return Ok(None);
         }
         let mut routes = Vec::with_capacity(entry.mirrors.len() + 1);
         for location in entry.mirrors.iter().chain([&entry.own]) {
-            let (there, repository) = if location.location.is_empty() {
-                (host.into(), name.clone())
-            } else {
-                rewritten(entry, location, rest)?
-            };
+            let (there, repository) =
+                if location.place.is_empty() { (host.into(), name.clone()) } else { rewritten(entry, location, rest)? };
             let foreign = *there != *host;
             let repository = registries.read_at(conf, &there, &repository, location.insecure, foreign);
             routes.push(Route { repository, pull: location.pull });
@@ -91,7 +88,7 @@ impl Routes {
 
 /// The name that a location makes of one that begins with the entry's prefix.
 fn rewritten(entry: &Entry, location: &Location, rest: &str) -> Result<(Box<str>, RepositoryName), RoutingError> {
-    let text = format!("{}{rest}", location.location);
+    let text = format!("{}{rest}", location.place);
     let error = |source| RoutingError::Name { path: entry.path.clone(), text: text.clone(), source };
     let (host, path) = text.split_once('/').unwrap_or((&text, ""));
     let path = if host == DOCKER_IO && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };

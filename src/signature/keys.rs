@@ -1,4 +1,4 @@
-//! OpenPGP keys, as gpg exports them, and which of them may sign (RFC 9580, section 10.1).
+//! `OpenPGP` keys, as gpg exports them, and which of them may sign (RFC 9580, section 10.1).
 //!
 //! A key counts as far as its owner says so now: by a self-signature that is valid, not expired and not revoked. A
 //! subkey counts where primary key and subkey have signed each other.

@@ -71,7 +71,7 @@ impl Conf {
 /// A table of a registry, with its mirrors.
 fn registry(head: &str, mirrors: &[&str]) -> String {
     let mirrors = mirrors.iter().map(|mirror| format!("[[registry.mirror]]\ninsecure = true\n{mirror}\n"));
-    format!("[[registry]]\n{head}\n{}", mirrors.collect::<String>())
+    format!("[[registry]]\n{head}\n{}", mirrors.collect::<Vec<_>>().concat())
 }
 
 /// A registry whose `web:1.0` is what elsewhere is `web:1.1`.

@@ -18,6 +18,7 @@ use crate::pipeline::copy_image::Format;
     hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
     hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
     hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]

@@ -19,15 +19,12 @@ pub(in crate::cli) fn admission(context: &Context) -> Result<Arc<Admission>, Fai
         }
         _ if args.insecure_policy => Policy::accept_anything(),
         Some(path) => Policy::read(&path).map_err(failed)?,
-        None => match Policy::find(&files()).map_err(failed)? {
-            Some(policy) => policy,
-            None => {
-                if context.is_verbose() {
-                    context.say("note: there is no trust policy (policy.json): images are taken from anywhere");
-                }
-                Policy::accept_anything()
+        None => Policy::find(&files()).map_err(failed)?.unwrap_or_else(|| {
+            if context.is_verbose() {
+                context.say("note: there is no trust policy (policy.json): images are taken from anywhere");
             }
-        },
+            Policy::accept_anything()
+        }),
     };
     Ok(Arc::new(Admission::new(policy, args.require_signed)))
 }

@@ -22,21 +22,18 @@ pub(in crate::cli) async fn sign(context: &Context, args: StandaloneSignArgs) ->
     let digest = signed_digest(&read(&args.manifest)?);
     let claim = Claim { digest, reference: args.reference };
     let fingerprint = args.fingerprint;
-    let signature = match &args.sign_key {
-        Some(file) => {
-            let (keys, passphrase) = secret_keys(file, &args.passphrase).await?;
-            let (claim, fingerprint) = (claim.clone(), fingerprint.clone());
-            input::blocking(move || {
-                let signed = sign_claim(&claim, &keys, &fingerprint, passphrase.as_ref());
-                signed.map_err(|error| Failure::of(Kind::Failed, error))
-            })
-            .await?
-        }
-        None => {
-            let (claim, fingerprint) = (claim.to_bytes(), fingerprint.clone());
-            let passphrase = args.passphrase.passphrase_file.clone();
-            input::blocking(move || gpg_sign(&fingerprint, passphrase.as_deref(), &claim)).await?
-        }
+    let signature = if let Some(file) = &args.sign_key {
+        let (keys, passphrase) = secret_keys(file, &args.passphrase).await?;
+        let (claim, fingerprint) = (claim.clone(), fingerprint.clone());
+        input::blocking(move || {
+            let signed = sign_claim(&claim, &keys, &fingerprint, passphrase.as_ref());
+            signed.map_err(|error| Failure::of(Kind::Failed, error))
+        })
+        .await?
+    } else {
+        let (claim, fingerprint) = (claim.to_bytes(), fingerprint.clone());
+        let passphrase = args.passphrase.passphrase_file.clone();
+        input::blocking(move || gpg_sign(&fingerprint, passphrase.as_deref(), &claim)).await?
     };
     crate::fs::write_atomically(&args.output, &signature).map_err(|error| Failure::of(Kind::Failed, error))?;
     if context.is_text() {
