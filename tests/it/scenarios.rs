@@ -1,10 +1,7 @@
 //! What people set out to do, from end to end, judged by the tools that they use today.
 //!
-//! The numbers are those of a list of scenarios that hod has to master. These are tested elsewhere: 3 (a registry root into a
-//! second registry) `push::from_a_store_a_bundle_and_standard_input`; 10 (delete, then an empty list of tags)
-//! `inspect::what_is_deleted_is_gone_with_all_its_tags`; 11 (inspect to the byte) `inspect::the_fields_are_skopeos`; 12 (sums of
-//! raw manifests and configs) `inspect::raw_and_config_are_what_their_digests_say`; 14 (an index of two architectures)
-//! `index::an_index_of_two_images_is_pushed_whole`.
+//! The numbers are those of a list of scenarios that hod has to master. What is tested elsewhere is named in
+//! [`ELSEWHERE`] and not repeated.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -19,6 +16,46 @@ use crate::support::job::{self, text};
 use crate::support::skopeo::{self, skopeo};
 use crate::support::tls::Certificates;
 use crate::support::tree;
+
+/// Scenarios that other files test.
+const ELSEWHERE: [(&str, &[&str]); 10] = [
+    ("02 a list selects from a root in use", &["select::a_list_of_a_root_in_use_becomes_a_root_of_its_own"]),
+    ("03 a registry root goes into a second registry", &["push::from_a_store_a_bundle_and_standard_input"]),
+    (
+        "04 all platforms from registry to registry, one to a directory",
+        &["copy::registries_at_both_ends", "copy::a_directory_is_written_byte_for_byte_as_skopeo_does"],
+    ),
+    ("06 an image becomes a bundle that runs", &["unpack_image::a_runtime_runs_the_bundle"]),
+    ("07 what upper layers delete is gone", &["unpack_image::layers::whiteouts"]),
+    (
+        "08 repositories, folders and files are synchronised",
+        &[
+            "sync::folders_are_those_of_skopeo_and_skopeo_syncs_them_back",
+            "sync::registries_and_files_give_what_skopeo_gives",
+        ],
+    ),
+    ("10 deleted tags are listed no more", &["inspect::what_is_deleted_is_gone_with_all_its_tags"]),
+    (
+        "11 and 12 images are described to the byte, and sums agree",
+        &["inspect::the_fields_are_skopeos", "inspect::raw_and_config_are_what_their_digests_say"],
+    ),
+    ("13 the files of image-syncer are understood", &["sync::image_syncer::namespaces_comments_and_variables"]),
+    ("14 an index of two architectures is made", &["index::an_index_of_two_images_is_pushed_whole"]),
+];
+
+/// Fails where there is no such test.
+#[track_caller]
+pub fn assert_exists(test: &str) {
+    let (module, name) = test.rsplit_once("::").unwrap();
+    let file = format!("{}/tests/it/{}.rs", env!("CARGO_MANIFEST_DIR"), module.replace("::", "/"));
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{test}: {error}"));
+    assert!(text.contains(&format!("fn {name}(")), "{test} is not in {file}");
+}
+
+#[test]
+fn what_is_tested_elsewhere_is_tested() {
+    ELSEWHERE.iter().flat_map(|(_, tests)| *tests).for_each(|test| assert_exists(test));
+}
 
 /// A list as a product has it: groups, 143 images, names with and without a namespace.
 const LIST: &str = include_str!("scenarios/images-list.txt");

@@ -8,6 +8,7 @@ use std::path::Path;
 use fs_err as fs;
 use serde_json::{Value, json};
 
+use crate::scenarios::assert_exists;
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::hod::hod;
 use crate::support::images::{Content, Image, image, index, layer};
@@ -201,11 +202,6 @@ fn every_defect_has_a_test_that_exists() {
         let cell = row.trim_end_matches('|').trim().rsplit('|').next().unwrap();
         let tests: Vec<&str> = cell.split('`').filter(|word| word.contains("::")).collect();
         assert!(!tests.is_empty(), "{row}");
-        for test in tests {
-            let (module, name) = test.rsplit_once("::").unwrap();
-            let file = format!("{}/tests/it/{}.rs", env!("CARGO_MANIFEST_DIR"), module.replace("::", "/"));
-            let text = fs::read_to_string(&file).unwrap();
-            assert!(text.contains(&format!("fn {name}(")), "{test} is not in {file}");
-        }
+        tests.into_iter().for_each(assert_exists);
     }
 }
