@@ -95,6 +95,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Delete(args) => commands::delete::run(context, args).await,
         Command::Index(args) => commands::index::run(context, args).await,
         Command::ManifestDigest(args) => commands::manifest_digest::run(context, args).await,
+        Command::StandaloneSign(args) => commands::standalone::sign(context, args).await,
+        Command::StandaloneVerify(args) => commands::standalone::verify(context, args).await,
         Command::Login(args) => commands::login::login(context, args).await,
         Command::Logout(args) => commands::login::logout(context, args).await,
         Command::Completions(args) => commands::shell::completions(context, &args),

@@ -26,7 +26,7 @@ pub use place::Place;
 pub use read_ahead::read_ahead;
 pub use verified::{Mismatch, Prefix, Verified};
 
-use crate::oci::{Descriptor, Graph, RepositoryName, Tag, Version};
+use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag, Version};
 
 /// The result of everything that an endpoint does.
 pub type Result<T> = std::result::Result<T, EndpointError>;
@@ -75,6 +75,12 @@ pub trait Source: Send + Sync {
     /// MUST deliver exactly the content's bytes from that offset, or an error; a source that cannot
     /// start there begins at 0 itself and discards. Nothing is promised about what the bytes hash to.
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader>;
+
+    /// The signatures of the containers tools that are kept for a manifest, verified by nobody.
+    async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
+        let _ = manifest;
+        Ok(Vec::new())
+    }
 
     /// A file on a disk at hand that is exactly this content, to be linked where it is wanted.
     ///
@@ -141,4 +147,11 @@ pub trait Sink: Send + Sync {
     /// place says that something the manifest names is missing. Without tags the image is
     /// reachable by its digest.
     async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()>;
+
+    /// Makes these the signatures of a manifest that was published, as its root or below it; `false` where the place
+    /// has no room for any.
+    async fn keep_signatures(&self, manifest: &Digest, is_root: bool, signatures: &[Bytes]) -> Result<bool> {
+        let _ = (manifest, is_root, signatures);
+        Ok(false)
+    }
 }

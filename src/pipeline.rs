@@ -8,6 +8,7 @@
 //!
 //! Steps report to an observer, return receipts, and never print.
 
+pub mod admission;
 pub mod attached;
 pub mod base;
 pub mod bundle;

@@ -20,9 +20,12 @@ mod error;
 mod host;
 mod host_access;
 mod listing;
+mod lookaside;
 mod referrers;
+mod registries_conf;
 mod repository;
 mod response;
+mod route;
 mod sink;
 mod subject;
 #[cfg(test)]
@@ -34,21 +37,26 @@ mod upload;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use answer::{Answer, Reason};
 pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
-pub use error::{Cause, Refusal, RegistryError};
+pub use error::{Cause, Refusal, RegistryError, RoutingError};
 pub use host_access::HostAccess;
+pub use lookaside::{LookasideError, LookasideSources};
+pub use registries_conf::{RegistriesConfError, RegistriesConfSources};
 pub use repository::Repository;
 pub use subject::Subject;
 pub use tls::TrustError;
 
 use credentials::Keyring;
-use host::Host;
+use host::{Host, Manner};
+use lookaside::{Lookaside, SignatureFolder};
+use registries_conf::RegistriesConf;
+use route::Routes;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::OnceCell;
 
@@ -66,6 +74,10 @@ pub struct Settings {
     pub cert_dir: Option<PathBuf>,
     /// Directories that have a directory with certificates for each registry; the first that has one counts.
     pub certs_d: Vec<PathBuf>,
+    /// Where it is configured which registry is read where.
+    pub registries_conf: RegistriesConfSources,
+    /// Where it is configured where signatures are that registries do not keep.
+    pub lookaside: LookasideSources,
     /// A file with the CA certificates to trust, in place of the system's.
     pub ssl_cert_file: Option<PathBuf>,
     /// Directories of such files.
@@ -89,12 +101,33 @@ impl Settings {
         let value = |name: &str| variable(name).filter(|value| !value.is_empty());
         let path = |name: &str| value(name).map(PathBuf::from);
         let home = path("HOME").map(|home| home.join(".config"));
-        let user = path("XDG_CONFIG_HOME").or(home).map(|directory| directory.join("containers/certs.d"));
+        let user = path("XDG_CONFIG_HOME").or(home).map(|directory| directory.join("containers"));
+        let below = |name: &str| user.as_ref().map(|directory| directory.join(name));
+        let both = |name: &str| below(name).into_iter().chain([Path::new("/etc/containers").join(name)]).collect();
         let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        let registries_conf = RegistriesConfSources {
+            file: path("CONTAINERS_REGISTRIES_CONF"),
+            folder: None,
+            files: both("registries.conf"),
+            // The user's last, so that they win.
+            folders: both("registries.conf.d").into_iter().rev().collect(),
+        };
         let split = |list: OsString| std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect();
         Self {
             credentials: CredentialSources::from_environment(&variable),
-            certs_d: user.into_iter().chain(system).collect(),
+            certs_d: below("certs.d").into_iter().chain(system).collect(),
+            registries_conf,
+            lookaside: LookasideSources {
+                folder: None,
+                folders: both("registries.d"),
+                default: if nix::unistd::Uid::effective().is_root() {
+                    Some("/var/lib/containers/sigstore".into())
+                } else {
+                    path("XDG_DATA_HOME")
+                        .or_else(|| path("HOME").map(|home| home.join(".local/share")))
+                        .map(|directory| directory.join("containers/sigstore"))
+                },
+            },
             ssl_cert_file: path("SSL_CERT_FILE"),
             ssl_cert_dirs: value("SSL_CERT_DIR").map(split).unwrap_or_default(),
             ..Self::default()
@@ -110,6 +143,8 @@ impl Default for Settings {
             registry_token: None,
             cert_dir: None,
             certs_d: Vec::new(),
+            registries_conf: RegistriesConfSources::default(),
+            lookaside: LookasideSources::default(),
             ssl_cert_file: None,
             ssl_cert_dirs: Vec::new(),
             tls_verify: None,
@@ -121,11 +156,14 @@ impl Default for Settings {
     }
 }
 
+/// A host, and what of the settings is different there.
+type HostKey = (Box<str>, Manner);
+
 /// All registries, dealt with under the same settings. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Registries {
     shared: Arc<Shared>,
-    hosts: Arc<Mutex<HashMap<Box<str>, Arc<Host>>>>,
+    hosts: Arc<Mutex<HashMap<HostKey, Arc<Host>>>>,
 }
 
 /// What all hosts share.
@@ -135,19 +173,78 @@ struct Shared {
     keyring: Keyring,
     requests: AtomicU64,
     roots: OnceCell<Arc<Vec<CertificateDer<'static>>>>,
+    conf: OnceLock<Result<RegistriesConf, Arc<RegistriesConfError>>>,
+    lookaside: OnceLock<Result<Lookaside, Arc<LookasideError>>>,
 }
 
 impl Registries {
     /// Registries under these settings. Nothing is read or asked yet.
     pub fn new(settings: Settings) -> Self {
         let keyring = Keyring::new(settings.credentials.clone());
-        let shared = Shared { settings, keyring, requests: AtomicU64::new(0), roots: OnceCell::new() };
+        let (requests, roots, conf, lookaside) = Default::default();
+        let shared = Shared { settings, keyring, requests, roots, conf, lookaside };
         Self { shared: Arc::new(shared), hosts: Arc::default() }
     }
 
-    /// A repository of the registry `host`, such as `library/alpine` of `docker.io`.
+    /// A repository of the registry `host`, such as `library/alpine` of `docker.io`, at that registry itself: to write
+    /// to it, or to see what it has and no mirror.
     pub fn repository(&self, host: &str, name: &RepositoryName) -> Repository {
-        Repository::new(self.host(host), name)
+        match self.admitted(host, Some(name)) {
+            Ok(insecure) => Repository::new(self.host(host, Manner { insecure, foreign: false }), name),
+            Err(error) => Repository::denied(self.host(host, Manner::default()), name, error),
+        }
+    }
+
+    /// A repository of the registry `host`, to be read from wherever `registries.conf` says: mirrors, then the registry.
+    pub fn source(&self, host: &str, name: &RepositoryName) -> Repository {
+        let repository = self.repository(host, name);
+        let Ok(conf) = self.shared.conf() else { return repository };
+        match Routes::find(self, conf, host, name) {
+            _ if repository.is_denied() => repository,
+            Ok(routes) => repository.with_routes(routes).with_signatures(self.signatures(host, name)),
+            Err(error) => Repository::denied(self.host(host, Manner::default()), name, error),
+        }
+    }
+
+    /// A repository at the place where another one is read.
+    fn read_at(
+        &self,
+        conf: &RegistriesConf,
+        host: &str,
+        name: &RepositoryName,
+        insecure: bool,
+        foreign: bool,
+    ) -> Repository {
+        let host_there = self.host(host, Manner { insecure, foreign });
+        match conf.find(&format!("{host}/{name}")) {
+            Some((entry, _)) if entry.blocked => {
+                let error = RoutingError::Blocked { name: format!("{host}/{name}"), path: entry.path.clone() };
+                Repository::denied(host_there, name, error)
+            }
+            _ => Repository::new(host_there, name).with_signatures(self.signatures(host, name)),
+        }
+    }
+
+    /// Where the signatures of a repository are.
+    fn signatures(&self, host: &str, name: &RepositoryName) -> Result<Option<SignatureFolder>, Arc<LookasideError>> {
+        let Some(base) = self.shared.lookaside()?.base(host, name) else { return Ok(None) };
+        let server = base.host_str().filter(|_| base.scheme() != "file").map(|server| match base.port() {
+            Some(port) => format!("{server}:{port}"),
+            None => server.to_owned(),
+        });
+        let host = server.map(|server| self.host(&server, Manner { insecure: false, foreign: true }));
+        Ok(Some(SignatureFolder { base, name: name.clone(), host }))
+    }
+
+    /// Whether a registry, or a repository there, may be used, and if so, whether without valid certificates.
+    fn admitted(&self, host: &str, name: Option<&RepositoryName>) -> Result<bool, RoutingError> {
+        let conf = self.shared.conf()?;
+        let full = name.map_or_else(|| host.to_owned(), |name| format!("{host}/{name}"));
+        match conf.find(&full) {
+            Some((entry, _)) if entry.blocked => Err(RoutingError::Blocked { name: full, path: entry.path.clone() }),
+            Some((entry, _)) => Ok(entry.own.insecure),
+            None => Ok(false),
+        }
     }
 
     /// The credentials that a registry, or a repository there, would be given.
@@ -156,7 +253,7 @@ impl Registries {
         host: &str,
         repository: Option<&RepositoryName>,
     ) -> Result<Option<Credentials>, CredentialsError> {
-        Ok(self.shared.keyring.find(host, repository).await?.map(|login| login.credentials))
+        Ok(self.shared.keyring.find(host, repository, true).await?.map(|login| login.credentials))
     }
 
     /// How many requests have been sent, those to token servers and after redirects included.
@@ -164,14 +261,32 @@ impl Registries {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
-    fn host(&self, name: &str) -> Arc<Host> {
+    fn host(&self, name: &str, manner: Manner) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Host::new(name, self.shared.clone()));
-        hosts.entry(name.into()).or_insert_with(new).clone()
+        let new = || Arc::new(Host::new(name, manner, self.shared.clone()));
+        hosts.entry((name.into(), manner)).or_insert_with(new).clone()
+    }
+
+    /// A registry as such, if it may be used.
+    fn whole_host(&self, name: &str) -> Result<Arc<Host>, RoutingError> {
+        let insecure = self.admitted(name, None)?;
+        Ok(self.host(name, Manner { insecure, foreign: false }))
     }
 }
 
 impl Shared {
+    /// Where signatures are, found out when the first repository is to be read.
+    fn lookaside(&self) -> Result<&Lookaside, Arc<LookasideError>> {
+        let read = || Lookaside::read(&self.settings.lookaside).map_err(Arc::new);
+        self.lookaside.get_or_init(read).as_ref().map_err(Arc::clone)
+    }
+
+    /// Where registries are read, found out when the first one is named.
+    fn conf(&self) -> Result<&RegistriesConf, RoutingError> {
+        let read = || RegistriesConf::read(&self.settings.registries_conf).map_err(Arc::new);
+        self.conf.get_or_init(read).as_ref().map_err(|error| RoutingError::Conf(error.clone()))
+    }
+
     /// The CA certificates that hold for all hosts, read when the first connection is made.
     async fn roots(&self) -> Result<Arc<Vec<CertificateDer<'static>>>, RegistryError> {
         let read = || async {
@@ -215,16 +330,27 @@ mod tests {
             ["/home/me/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d"]
         );
         assert_eq!((plain.ssl_cert_file, plain.credentials.authfile), (None, None));
+        assert_eq!(
+            shown(&plain.registries_conf.files),
+            ["/home/me/.config/containers/registries.conf", "/etc/containers/registries.conf"]
+        );
+        assert_eq!(
+            shown(&plain.registries_conf.folders),
+            ["/etc/containers/registries.conf.d", "/home/me/.config/containers/registries.conf.d"]
+        );
+        assert_eq!(plain.registries_conf.file, None);
         let rich = settings(&[
             ("XDG_CONFIG_HOME", "/c"),
             ("DOCKER_CONFIG", "/d"),
             ("REGISTRY_AUTH_FILE", "/a"),
+            ("CONTAINERS_REGISTRIES_CONF", "/r"),
             ("SSL_CERT_FILE", "/f"),
             ("SSL_CERT_DIR", "/x::/y"),
         ]);
         assert!(shown(&rich.credentials.files).ends_with(&["/c/containers/auth.json", "/d/config.json"]));
         assert_eq!(rich.credentials.authfile, Some(PathBuf::from("/a")));
         assert_eq!(rich.ssl_cert_file, Some(PathBuf::from("/f")));
+        assert_eq!(rich.registries_conf.file, Some(PathBuf::from("/r")));
         assert_eq!(shown(&rich.ssl_cert_dirs), ["/x", "/y"]);
     }
 
@@ -232,7 +358,8 @@ mod tests {
     fn a_host_is_made_once() {
         let registries = Registries::new(Settings::default());
         let clone = registries.clone();
-        assert!(Arc::ptr_eq(&registries.host("r.example"), &clone.host("r.example")));
-        assert!(!Arc::ptr_eq(&registries.host("r.example"), &clone.host("s.example")));
+        let manner = Manner::default();
+        assert!(Arc::ptr_eq(&registries.host("r.example", manner), &clone.host("r.example", manner)));
+        assert!(!Arc::ptr_eq(&registries.host("r.example", manner), &clone.host("s.example", manner)));
     }
 }

@@ -17,6 +17,7 @@ mod registry;
 mod select;
 mod serve;
 mod sides;
+mod signature;
 mod skopeo;
 mod sync;
 mod trust;
@@ -41,6 +42,7 @@ pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
+pub(super) use signature::{StandaloneSignArgs, StandaloneVerifyArgs};
 pub(super) use skopeo::SkopeoArgs;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
@@ -169,6 +171,10 @@ pub(super) enum Command {
     Index(IndexArgs),
     /// Print the digest of a manifest in a file
     ManifestDigest(ManifestDigestArgs),
+    /// Sign a manifest for the trust policies of the containers tools
+    StandaloneSign(StandaloneSignArgs),
+    /// Verify such a signature
+    StandaloneVerify(StandaloneVerifyArgs),
     /// Log in to a registry
     Login(LoginArgs),
     /// Forget the credentials of a registry
@@ -202,7 +208,7 @@ pub(super) struct PullArgs {
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = flag())]
     pub(super) fail_fast: bool,
     /// Go on when an image fails; this is the default
-    #[arg(long, conflicts_with = "fail_fast")]
+    #[arg(long, env = "HOD_KEEP_GOING", hide_env = true, value_parser = flag(), conflicts_with = "fail_fast")]
     pub(super) keep_going: bool,
     /// Tell what would be fetched, as hod plan does, and write nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
@@ -372,7 +378,7 @@ pub(super) struct CompletionsArgs {
 #[command(after_help = "EXAMPLES:\n  hod man | man -l -\n  hod man --output /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
     /// A folder for one page a command
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", env = "HOD_OUTPUT", hide_env = true)]
     pub(super) output: Option<PathBuf>,
 }
 
@@ -424,6 +430,47 @@ mod tests {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("EXAMPLES"), "{} has no examples", command.get_name());
         }
+    }
+
+    /// Flags without a variable, and why.
+    const WITHOUT_VARIABLE: [(&str, &str, &str); 3] = [
+        ("", "help", "it does nothing but print"),
+        ("", "version", "it does nothing but print"),
+        ("hod logout", "all", "a variable that is meant for hod copy --all must not remove credentials"),
+    ];
+    /// Flags whose variable has another name, and why.
+    const OTHER_VARIABLE: [(&str, &str, &str, &str); 2] = [
+        ("hod inspect", "format", "HOD_TEMPLATE", "elsewhere --format is a format of manifests"),
+        ("hod lock", "output", "HOD_LOCK", "it is what hod pull --lock writes"),
+    ];
+
+    /// Every flag of a command and those below it that has not the variable that it should have.
+    fn without_variable(above: &str, command: &clap::Command, found: &mut Vec<String>) {
+        let name = format!("{above}{}", command.get_name());
+        for argument in command.get_arguments() {
+            let Some(flag) = argument.get_long() else { continue };
+            if WITHOUT_VARIABLE.iter().any(|(of, without, _)| (of.is_empty() || *of == name) && *without == flag) {
+                continue;
+            }
+            let other = OTHER_VARIABLE.iter().find(|(of, long, ..)| *of == name && *long == flag);
+            let expected = other.map_or_else(
+                || format!("HOD_{}", flag.replace(['-', '.'], "_").to_uppercase()),
+                |(_, _, variable, _)| (*variable).to_owned(),
+            );
+            let variable = argument.get_env().map(|variable| variable.to_string_lossy().into_owned());
+            if variable.as_deref() != Some(&expected) {
+                found.push(format!("{name} --{flag} has {variable:?}, not {expected}"));
+            }
+        }
+        let above = format!("{name} ");
+        command.get_subcommands().for_each(|below| without_variable(&above, below, found));
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_of_its_name() {
+        let mut found = Vec::new();
+        without_variable("", &Cli::command(), &mut found);
+        assert!(found.is_empty(), "{found:#?}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) mod select;
 pub(super) mod serve;
 pub(super) mod shell;
 pub(super) mod sign;
+pub(super) mod standalone;
 pub(super) mod stat;
 pub(super) mod sync;
 pub(super) mod tag;
@@ -30,6 +31,7 @@ pub(super) mod unpack;
 pub(super) mod unpack_image;
 pub(super) mod verify;
 
+mod admission;
 mod holding;
 mod incoming;
 mod input;

@@ -76,7 +76,7 @@ impl Context {
 
     /// The registries, as the flags say to talk to them.
     pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
-        super::commands::registries(args, self.authfile.clone(), self.jobs)
+        super::commands::registries(args, &self.skopeo, self.authfile.clone(), self.jobs)
     }
 
     /// The registries at one end of a copy, which may have credentials of its own.
@@ -85,12 +85,17 @@ impl Context {
         args: &RegistryArgs,
         authfile: Option<std::path::PathBuf>,
     ) -> Result<Registries, Failure> {
-        super::commands::registries(args, authfile.or_else(|| self.authfile.clone()), self.jobs)
+        super::commands::registries(args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs)
     }
 
     /// The platform whose image is meant where an image has several.
     pub(super) fn platform(&self) -> Result<Platform, Failure> {
         self.skopeo.platform().map_err(|error| Failure::of(Kind::Usage, error))
+    }
+
+    /// The flags that skopeo has too.
+    pub(super) const fn skopeo(&self) -> &SkopeoArgs {
+        &self.skopeo
     }
 
     /// The credential file that was named, if one was.

@@ -14,10 +14,10 @@ use super::list::PinnedReferrer;
 use crate::copy::{CopyError, Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source as _};
 use crate::oci::{
-    Descriptor, Digest, Graph, Manifest, MediaType, Node, Platforms, ReferrerIndex, RepositoryName, Tag, Version,
-    cosign_tags, is_companion_tag, is_referrers_tag, referrer, referrers_tag,
+    Descriptor, Digest, Graph, Manifest, MediaType, Node, Platforms, ReferrerIndex, Tag, Version, cosign_tags,
+    is_companion_tag, is_referrers_tag, referrer, referrers_tag,
 };
-use crate::registry::{Registries, Repository};
+use crate::registry::Repository;
 use crate::store;
 
 mod held;
@@ -71,13 +71,14 @@ type Tags = Arc<OnceCell<Option<HashSet<Tag>>>>;
 /// Finds what belongs to images, in one run: the tags of each repository are listed once.
 #[derive(Debug, Default)]
 pub struct Finder {
-    tags: Mutex<HashMap<(Box<str>, RepositoryName), Tags>>,
+    /// By place.
+    tags: Mutex<HashMap<String, Tags>>,
 }
 
 /// One search: where, and what was found so far.
 struct Search<'a> {
     engine: &'a Engine,
-    repository: Repository,
+    repository: Arc<Repository>,
     kept: Option<&'a store::Repository>,
     tags: Tags,
     seen: HashSet<Digest>,
@@ -91,18 +92,17 @@ impl Finder {
     pub async fn find(
         &self,
         engine: &Engine,
-        registries: &Registries,
-        (host, name): (&str, &RepositoryName),
+        repository: Arc<Repository>,
         kept: Option<&store::Repository>,
         image: &Graph,
     ) -> Result<Vec<Attached>, AttachedError> {
         let tags = {
             let mut all = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-            all.entry((host.into(), name.clone())).or_default().clone()
+            all.entry(repository.place().to_string()).or_default().clone()
         };
         let list = || async {
-            let what = format!("tags of {host}/{name}");
-            let listed = engine.question(&what, || async { Ok(registries.tags(host, name).await?) }).await;
+            let what = format!("tags of {}", repository.place());
+            let listed = engine.question(&what, || async { Ok(repository.tags().await?) }).await;
             match listed {
                 Ok(tags) => Ok(Some(tags.into_iter().filter(is_companion_tag).collect())),
                 Err(error) if error.fault() == Fault::Missing => Ok(Some(HashSet::new())),
@@ -113,7 +113,7 @@ impl Finder {
         };
         let root = image.root.descriptor.digest;
         tags.get_or_try_init(list).await.map_err(|source| AttachedError::Ask { subject: root, source })?;
-        let mut search = Search::new(engine, registries.repository(host, name), kept, tags);
+        let mut search = Search::new(engine, repository, kept, tags);
         search.look_at(image);
         while let Some(subject) = search.queue.pop() {
             if search.found.len() > LIMIT || search.seen.len() > LIMIT {
@@ -129,12 +129,11 @@ impl Finder {
     pub async fn pinned(
         &self,
         engine: &Engine,
-        registries: &Registries,
-        (host, name): (&str, &RepositoryName),
+        repository: Arc<Repository>,
         kept: Option<&store::Repository>,
         (image, pinned): (&Graph, &[PinnedReferrer]),
     ) -> Result<Vec<Attached>, AttachedError> {
-        let search = Search::new(engine, registries.repository(host, name), kept, Tags::default());
+        let search = Search::new(engine, repository, kept, Tags::default());
         let subject = image.root.descriptor.digest;
         let mut found = Vec::new();
         let mut indexes: BTreeMap<&Tag, Vec<Node>> = BTreeMap::new();
@@ -156,7 +155,7 @@ impl Finder {
 }
 
 impl<'a> Search<'a> {
-    fn new(engine: &'a Engine, repository: Repository, kept: Option<&'a store::Repository>, tags: Tags) -> Self {
+    fn new(engine: &'a Engine, repository: Arc<Repository>, kept: Option<&'a store::Repository>, tags: Tags) -> Self {
         Self { engine, repository, kept, tags, seen: HashSet::new(), queue: Vec::new(), found: Vec::new() }
     }
 }
@@ -187,7 +186,7 @@ impl Search<'_> {
     async fn load(&self, subject: &Digest, version: Version) -> Result<Graph, AttachedError> {
         let wanted = Wanted { version, platforms: Platforms::All, asked: false };
         let kept = self.kept.map(|kept| kept as &dyn crate::endpoint::Source);
-        let loaded = self.engine.load(&self.repository, kept, &wanted).await;
+        let loaded = self.engine.load(&*self.repository, kept, &wanted).await;
         loaded.map_err(|source| AttachedError::Load { subject: *subject, source: Box::new(source) })
     }
 

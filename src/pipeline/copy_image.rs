@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::admission::AdmissionError;
 use super::open::{OpenSink, OpenSource};
 use crate::copy::{Copied, CopyError, Engine, Wanted};
+use crate::endpoint::EndpointError;
 use crate::oci::{
     AbsentPlatforms, Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, Platforms,
 };
@@ -42,12 +44,22 @@ pub struct CopiedImage {
     pub digest: Digest,
     /// What copying took.
     pub copied: Copied,
+    /// How many signatures came with it.
+    pub signatures: usize,
+    /// How many did not, since its destination has no room for them or its digest has changed.
+    pub signatures_left: usize,
 }
 
 /// Why an image was not copied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyImageError {
+    /// The trust policy is against it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// Its signatures could not be had or kept.
+    #[error("cannot copy the signatures of {0}")]
+    Signatures(Digest, #[source] EndpointError),
     /// The engine failed.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -125,12 +137,49 @@ pub async fn transfer(
     Prepared { source_digest, graph }: Prepared,
 ) -> Result<CopiedImage, CopyImageError> {
     let digest = graph.root.descriptor.digest;
-    let copied = engine.copy(from.source.clone(), to.sink.clone(), Arc::new(graph), &to.tags).await?;
-    Ok(CopiedImage { source_digest, digest, copied })
+    let graph = Arc::new(graph);
+    let copied = engine.copy(from.source.clone(), to.sink.clone(), graph.clone(), &to.tags).await?;
+    let mut image = CopiedImage { source_digest, digest, copied, signatures: 0, signatures_left: 0 };
+    copy_signatures(from, to, &graph, &mut image).await?;
+    Ok(image)
 }
 
-/// Loads the part of an image that is wanted.
+/// Copies the signatures of the manifests that were copied; those of what was converted are worth nothing any more.
+async fn copy_signatures(
+    from: &OpenSource,
+    to: &OpenSink,
+    graph: &Graph,
+    image: &mut CopiedImage,
+) -> Result<(), CopyImageError> {
+    if !to.signatures {
+        return Ok(());
+    }
+    let root = graph.root.descriptor.digest;
+    let copied: Vec<Digest> = graph.manifests().iter().map(|node| node.descriptor.digest).collect();
+    let converted = (!copied.contains(&image.source_digest)).then_some(image.source_digest);
+    for manifest in copied.into_iter().chain(converted) {
+        let failed = |error| CopyImageError::Signatures(manifest, error);
+        let signatures = from.source.signatures(&manifest).await.map_err(failed)?;
+        if signatures.is_empty() {
+            continue;
+        }
+        let taken = Some(manifest) != converted
+            && to.sink.keep_signatures(&manifest, manifest == root, &signatures).await.map_err(failed)?;
+        *(if taken { &mut image.signatures } else { &mut image.signatures_left }) += signatures.len();
+    }
+    Ok(())
+}
+
+/// Loads the part of an image that is wanted, and has it show what the trust policy asks for.
 pub async fn load(engine: &Engine, from: &OpenSource, multi_arch: &MultiArch) -> Result<Graph, CopyImageError> {
+    let graph = load_unguarded(engine, from, multi_arch).await?;
+    if let Some(guard) = &from.guard {
+        guard.check(&*from.source, &graph).await?;
+    }
+    Ok(graph)
+}
+
+async fn load_unguarded(engine: &Engine, from: &OpenSource, multi_arch: &MultiArch) -> Result<Graph, CopyImageError> {
     let platforms = match multi_arch {
         MultiArch::System(platform) => Platforms::Only(vec![platform.clone()]),
         MultiArch::All | MultiArch::IndexOnly => Platforms::All,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::admission::{Admission, AdmissionError, Guard};
 use super::contents::{ContentsError, ContentsReader};
 use super::list::StoredName;
 use crate::bundle::{BundleError, OpenBundle};
@@ -26,6 +27,8 @@ pub struct OpenSource {
     /// What there is of it, where the place knows it better than its manifests: stores and bundles hold
     /// indexes without all of their children.
     pub held: Option<Arc<Graph>>,
+    /// What it has to show before it is taken.
+    pub guard: Option<Guard>,
 }
 
 /// A place for an image.
@@ -35,12 +38,17 @@ pub struct OpenSink {
     pub sink: Arc<dyn Sink>,
     /// The tags that it gets there.
     pub tags: Vec<Tag>,
+    /// Whether signatures come with it, where the place has room for them.
+    pub signatures: bool,
 }
 
 /// Why a location cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// The trust policy is against it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// A store or bundle without the name of an image.
     #[error("{0} is a place with many images: name one of them after another colon")]
     NoImage(Box<Location>),
@@ -107,6 +115,9 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct Places {
     registries: Registries,
+    admission: Option<Arc<Admission>>,
+    /// Whether signatures are left behind.
+    unsigned: bool,
     stores: Mutex<HashMap<PathBuf, Store>>,
     oci_archives: Mutex<HashMap<PathBuf, OciArchiveSink>>,
     docker_archives: Mutex<HashMap<PathBuf, DockerArchiveSink>>,
@@ -117,13 +128,32 @@ type Result<T> = std::result::Result<T, OpenError>;
 impl Places {
     /// Places where registries are dealt with in this way.
     pub fn new(registries: Registries) -> Self {
-        Self { registries, stores: Mutex::default(), oci_archives: Mutex::default(), docker_archives: Mutex::default() }
+        let (admission, unsigned, stores, oci_archives, docker_archives) = Default::default();
+        Self { registries, admission, unsigned, stores, oci_archives, docker_archives }
+    }
+
+    /// The same places, from which only what a trust policy allows is taken.
+    #[must_use]
+    pub fn admitting(self, admission: Arc<Admission>) -> Self {
+        Self { admission: Some(admission), ..self }
+    }
+
+    /// The same places, to which images go with their signatures or without.
+    #[must_use]
+    pub fn with_signatures(self, with: bool) -> Self {
+        Self { unsigned: !with, ..self }
     }
 
     /// The same places, where one registry is dealt with in a way of its own.
     #[must_use]
     pub fn with_access(&self, access: &HostAccess) -> Self {
-        Self::new(self.registries.with_access(access))
+        let admission = self.admission.clone();
+        Self { admission, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
+    }
+
+    /// Whether images come here with their signatures.
+    pub const fn takes_signatures(&self) -> bool {
+        !self.unsigned
     }
 
     /// The registries, for questions about more than one image.
@@ -133,10 +163,18 @@ impl Places {
 
     /// Opens a location to read an image from. Reads files: not for the async threads.
     pub fn source(&self, location: &Location) -> Result<OpenSource> {
+        let guard = self.admission.as_ref().map(|admission| admission.rule(location)).transpose()?;
+        Ok(OpenSource { guard, ..self.unguarded(location)? })
+    }
+
+    fn unguarded(&self, location: &Location) -> Result<OpenSource> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
-        let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None };
+        let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None, guard: None };
         Ok(match location {
-            Location::Docker(reference) => open(Arc::new(self.repository(reference)), reference.version()),
+            Location::Docker(reference) => {
+                let host = reference.host.as_deref().unwrap_or(DOCKER_IO);
+                open(Arc::new(self.registries.source(host, &reference.name)), reference.version())
+            }
             Location::Dir(path) => {
                 let source = DirSource::open(path).map_err(failed)?;
                 let root = source.root();
@@ -164,7 +202,7 @@ impl Places {
                 let held = ContentsReader::new(&store).image(&stored_name(image), image.digest.as_ref());
                 let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
                 let source = Arc::new(store.repository(&image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)) }
+                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), guard: None }
             }
             Location::Bundle(path, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
@@ -174,7 +212,7 @@ impl Places {
                 let held =
                     held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
                 let source = Arc::new(bundle.source(&path.display().to_string(), &image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)) }
+                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), guard: None }
             }
         })
     }
@@ -182,11 +220,12 @@ impl Places {
     /// Opens a location to write an image to. Makes what is missing of it: not for the async threads.
     pub fn sink(&self, location: &Location) -> Result<OpenSink> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
-        let open = |sink: Arc<dyn Sink>| OpenSink { sink, tags: Vec::new() };
+        let signatures = !self.unsigned;
+        let open = |sink: Arc<dyn Sink>| OpenSink { sink, tags: Vec::new(), signatures };
         Ok(match location {
             Location::Docker(reference) => {
                 let tags = reference.stored_tag().into_iter().collect();
-                OpenSink { sink: Arc::new(self.repository(reference)), tags }
+                OpenSink { sink: Arc::new(self.repository(reference)), tags, signatures }
             }
             Location::Dir(path) => open(Arc::new(DirSink::open(path).map_err(failed)?)),
             Location::Oci(path, image) => {
@@ -212,7 +251,7 @@ impl Places {
             Location::Store(root, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
                 let store = self.store(location, root, true)?;
-                OpenSink { sink: Arc::new(store.repository(&image.repository)), tags: image.tags() }
+                OpenSink { sink: Arc::new(store.repository(&image.repository)), tags: image.tags(), signatures }
             }
             Location::Bundle(..) => {
                 return Err(OpenError::ReadOnly(Box::new(location.clone()), "bundles are made by hod pack"));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
+use super::admission::{Admission, AdmissionError};
 use super::attached::{Attached, AttachedError, Finder};
 use super::list::{ImageList, Line, StoredName};
 use crate::copy::{CopyError, Engine, Wanted};
@@ -17,6 +18,7 @@ use crate::observe::Event;
 use crate::oci::{DOCKER_IO, Digest, Graph, NameError, Platforms, Reference, RepositoryName};
 use crate::registry::Registries;
 use crate::store::{Store, StoreError};
+use crate::transport::Location;
 
 /// How a listed name becomes a name in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +54,8 @@ pub struct ResolveOptions {
     pub fail_fast: bool,
     /// Whether signatures and whatever else belongs to an image come with it.
     pub referrers: bool,
+    /// The trust policy, where images are taken and not only looked up.
+    pub admission: Option<Arc<Admission>>,
 }
 
 /// An image that is known now.
@@ -101,6 +105,9 @@ pub enum ImageError {
         /// The other image.
         other_reference: String,
     },
+    /// The trust policy is against it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// What belongs to it could not be had.
     #[error(transparent)]
     Attached(#[from] AttachedError),
@@ -249,19 +256,24 @@ async fn resolve_line(
         Some(name) => name.clone(),
         None => options.names.apply(&line.reference, &qualified)?,
     };
+    let rule = |admission: &Arc<Admission>| admission.rule(&Location::Docker(qualified.clone()));
+    let guard = options.admission.as_ref().map(rule).transpose()?;
     let host = qualified.host.as_deref().unwrap_or(DOCKER_IO);
-    let source: Arc<dyn Source> = Arc::new(registries.repository(host, &qualified.name));
+    let repository = Arc::new(registries.source(host, &qualified.name));
+    let source: Arc<dyn Source> = repository.clone();
     let kept = store.map(|store| store.repository(&name.repository));
     // The tag is the store's only if the image is kept under the tag that the registry is asked for.
     let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
     let asked = line.platforms.is_some() || options.platforms_asked;
     let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
     let graph = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await?;
-    let place = (host, &qualified.name);
+    if let Some(guard) = guard {
+        guard.check(&*source, &graph).await?;
+    }
     let attached = match &line.referrers {
         _ if !options.referrers => Vec::new(),
-        Some(pinned) => finder.pinned(engine, registries, place, kept.as_ref(), (&graph, pinned)).await?,
-        None => finder.find(engine, registries, place, kept.as_ref(), &graph).await?,
+        Some(pinned) => finder.pinned(engine, repository, kept.as_ref(), (&graph, pinned)).await?,
+        None => finder.find(engine, repository, kept.as_ref(), &graph).await?,
     };
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
     Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph), attached })

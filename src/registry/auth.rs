@@ -143,7 +143,7 @@ impl Host {
         connection: &Connection,
         access: &Access,
     ) -> Result<Option<Authorization>, RegistryError> {
-        if let Some(token) = &self.shared.settings.registry_token {
+        if let Some(token) = self.given_token() {
             return Ok(Authorization::bearer(token, Some("the registry token given")));
         }
         match self.auth.challenge() {
@@ -162,7 +162,7 @@ impl Host {
     ) -> Result<Option<Authorization>, RegistryError> {
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let Some(challenge) = Challenge::parse(values, &connection.base) else { return Ok(None) };
-        if self.shared.settings.registry_token.is_some() {
+        if self.given_token().is_some() {
             return Ok(None);
         }
         // The scopes are about this request; the rest holds for all.
@@ -175,6 +175,11 @@ impl Host {
         Ok(answer.filter(|answer| sent.is_none_or(|sent| sent.header != answer.header)))
     }
 
+    /// The token that the user gave for this host.
+    fn given_token(&self) -> Option<&Secret> {
+        self.shared.settings.registry_token.as_ref().filter(|_| !self.manner.foreign)
+    }
+
     async fn authorize(
         &self,
         connection: &Connection,
@@ -182,7 +187,7 @@ impl Host {
         access: &Access,
         rejected: Option<&Secret>,
     ) -> Result<Option<Authorization>, RegistryError> {
-        let login = self.shared.keyring.find(&self.name, access.repository.as_ref()).await?;
+        let login = self.shared.keyring.find(&self.name, access.repository.as_ref(), !self.manner.foreign).await?;
         if let Some(Login { credentials: Credentials::RegistryToken(token), origin }) = &login {
             return Ok(Authorization::bearer(token, Some(origin)));
         }

@@ -183,13 +183,15 @@ impl Keyring {
         Self { sources, files: OnceCell::new(), helped: Mutex::default() }
     }
 
-    /// The credentials for a repository of a host, or for the host as a whole.
+    /// The credentials for a repository of a host, or for the host as a whole; `given` says whether those of the
+    /// command line are for it.
     pub(super) async fn find(
         &self,
         host: &str,
         repository: Option<&RepositoryName>,
+        given: bool,
     ) -> Result<Option<Login>, CredentialsError> {
-        if let Some(credentials) = &self.sources.given {
+        if let Some(credentials) = self.sources.given.as_ref().filter(|_| given) {
             let credentials = credentials.clone();
             return Ok(Some(Login { credentials, origin: "the command line".into() }));
         }
@@ -328,7 +330,7 @@ mod tests {
     }
 
     async fn user(sources: &CredentialSources, host: &str) -> Result<String, CredentialsError> {
-        let login = Keyring::new(sources.clone()).find(host, None).await?;
+        let login = Keyring::new(sources.clone()).find(host, None, true).await?;
         Ok(login.map_or("nobody".to_owned(), |login| match login.credentials {
             Credentials::Password { username, .. } => username,
             other => format!("{other:?}"),
@@ -387,7 +389,7 @@ mod tests {
             keyring(&[r#"{"credsStore":"test"}"#], r#"echo x >> "$0.log"; printf '{"Username":"me","Secret":"s"}'"#)
                 .await;
         let keyring = Keyring::new(sources);
-        let asked = futures_util::future::join_all((0..8).map(|_| keyring.find("a.example", None))).await;
+        let asked = futures_util::future::join_all((0..8).map(|_| keyring.find("a.example", None, true))).await;
         assert!(asked.iter().all(|login| login.as_ref().is_ok_and(Option::is_some)));
         let log = fs_err::read_to_string(folder.path().join("docker-credential-test.log")).unwrap();
         assert_eq!(log, "x\n");

@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -13,10 +15,12 @@ use url::Url;
 
 use super::answer::Answer;
 use super::credentials::CredentialsError;
+use super::lookaside::LookasideError;
+use super::registries_conf::RegistriesConfError;
 use super::subject::Subject;
 use super::tls::TrustError;
 use crate::endpoint::{EndpointError, Fault};
-use crate::oci::{Digest, ManifestError};
+use crate::oci::{Digest, ManifestError, NameError};
 
 /// A failure in dealing with a registry.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +133,21 @@ pub enum RegistryError {
     /// The credentials could not be found out.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// How to read the repository could not be found out, or it must not be read.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+    /// Where the signatures of the repository are could not be found out, or they could not be read.
+    #[error(transparent)]
+    Lookaside(Arc<LookasideError>),
+    /// Neither a mirror nor the registry itself has answered well.
+    #[error("the mirrors have failed too: {said}")]
+    Mirrors {
+        /// What each of them said.
+        said: String,
+        /// What the registry itself said.
+        #[source]
+        source: Box<Self>,
+    },
     /// The certificates to trust or to show could not be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -171,6 +190,37 @@ pub enum RegistryError {
         /// What is wrong with the answer.
         problem: &'static str,
     },
+}
+
+/// Why there is no way to a repository.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoutingError {
+    /// Somebody does not want it to be used.
+    #[error("{name} is blocked by {path}")]
+    Blocked {
+        /// The repository or registry.
+        name: String,
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// A location makes no name of a repository.
+    #[error("{path} leads to {text:?}, which is no repository")]
+    Name {
+        /// The file that says so.
+        path: PathBuf,
+        /// What the location and the rest of the name make.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        source: NameError,
+    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Conf(Arc<RegistriesConfError>),
+    /// Nothing was asked.
+    #[error("there is no way to read this repository")]
+    NoWay,
 }
 
 /// An error status, with all that is known about it.
@@ -242,6 +292,7 @@ impl RegistryError {
             Self::Refused(refusal) => refusal.fault(),
             Self::Network { .. } | Self::Stalled { .. } | Self::Expired { .. } => Fault::Unreachable,
             Self::Content(error) => error.fault(),
+            Self::Mirrors { source, .. } => source.fault(),
             Self::Digest { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Protocol { .. } | Self::Redirect { .. } => Fault::Rejected,
             _ => Fault::Other,

@@ -4,6 +4,7 @@
 //! asked by HTTPS and nothing else. The client certificate is shown to the registry itself alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -25,18 +26,30 @@ const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How long idle connections are kept.
 const IDLE: Duration = Duration::from_secs(90);
 
+/// What of the settings is different at a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Manner {
+    /// Any certificate will do, and plain HTTP where there is no HTTPS, unless the user said otherwise.
+    pub(super) insecure: bool,
+    /// It is asked in place of another one: what the user gave for that one is not for it.
+    pub(super) foreign: bool,
+}
+
 /// A registry host, shared by all of its repositories.
 #[derive(Debug)]
 pub(super) struct Host {
     /// The name by which people know it, such as `docker.io`.
     pub(super) name: Box<str>,
     pub(super) shared: Arc<Shared>,
+    pub(super) manner: Manner,
     pub(super) auth: Auth,
     /// Whether it lists referrers, once that is known.
     pub(super) lists_referrers: std::sync::OnceLock<bool>,
     /// Held by who finds that out, so that not all ask at once.
     pub(super) asking_for_referrers: tokio::sync::Mutex<()>,
     connection: OnceCell<Connection>,
+    /// Whether it could not be reached the last time.
+    down: AtomicBool,
 }
 
 /// How a host is reached.
@@ -63,15 +76,31 @@ struct Clients {
 }
 
 impl Host {
-    pub(super) fn new(name: &str, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(name: &str, manner: Manner, shared: Arc<Shared>) -> Self {
         Self {
             name: name.into(),
             shared,
+            manner,
             auth: Auth::default(),
             lists_referrers: std::sync::OnceLock::default(),
             asking_for_referrers: tokio::sync::Mutex::default(),
             connection: OnceCell::new(),
+            down: AtomicBool::default(),
         }
+    }
+
+    /// Whether the host could not be reached the last time.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// Whether certificates are checked, where that was said.
+    fn verify(&self) -> Option<bool> {
+        self.shared.settings.tls_verify.or(self.manner.insecure.then_some(false))
     }
 
     /// The way to the host, found out once.
@@ -85,12 +114,13 @@ impl Host {
         let shared = self.shared.clone();
         let name = self.name.clone();
         let local = is_loopback(&base);
-        let task = tokio::task::spawn_blocking(move || Clients::build(&name, &shared, &roots, local));
+        let verify = self.verify();
+        let check = verify != Some(false);
+        let task = tokio::task::spawn_blocking(move || Clients::build(&name, &shared, &roots, (local, check)));
         let (clients, without_roots) = match task.await {
             Ok(built) => built?,
             Err(error) => return Err(TrustError::Read(std::io::Error::other(error)).into()),
         };
-        let verify = self.shared.settings.tls_verify;
         let connection = Connection { base, clients, insecure: verify == Some(false), without_roots };
         let may_be_plain = verify == Some(false) || (verify.is_none() && local);
         if may_be_plain { self.probe(connection).await } else { Ok(connection) }
@@ -167,14 +197,13 @@ impl Clients {
         host: &str,
         shared: &Shared,
         system: &[CertificateDer<'static>],
-        local: bool,
+        (local, verify): (bool, bool),
     ) -> Result<(Self, bool), RegistryError> {
         let settings = &shared.settings;
         let extra = match &settings.cert_dir {
             Some(directory) => Extra::read(directory)?,
             None => Extra::of_host(host, &settings.certs_d)?,
         };
-        let verify = settings.tls_verify != Some(false);
         let anonymous = extra.config(system, verify, false)?;
         let identified = extra.config(system, verify, true)?;
         let client = |config: rustls::ClientConfig, direct: bool| {
@@ -247,7 +276,11 @@ mod tests {
     async fn plain_http_has_to_be_answered_as_such() {
         let ping = async |status: u16| {
             let server = Server::start(move |_| reply(status, &[], "")).await;
-            Registries::new(Settings::default()).host(&server.host()).connection().await.map(|it| it.base.to_string())
+            Registries::new(Settings::default())
+                .host(&server.host(), Manner::default())
+                .connection()
+                .await
+                .map(|it| it.base.to_string())
         };
         assert!(ping(200).await.unwrap().starts_with("http://127.0.0.1:"));
         assert!(ping(503).await.unwrap().starts_with("http://127.0.0.1:"));

@@ -12,9 +12,9 @@ use super::auth::Access;
 use super::client::Request;
 use super::error::RegistryError;
 use super::host::Host;
+use super::repository::Repository;
 use super::response::Response;
 use super::subject::Subject;
-use crate::endpoint::Place;
 use crate::oci::{RepositoryName, Tag};
 
 /// The largest page that is read.
@@ -31,28 +31,45 @@ struct Page {
 impl Registries {
     /// Asks whether the registry speaks the API and takes the credentials.
     pub async fn ping(&self, host: &str) -> Result<(), RegistryError> {
-        let host = self.host(host);
+        let host = self.whole_host(host)?;
         let url = host.connection().await?.url("/v2/");
         let request = Request::new(Method::GET, url, Subject::Api(host.name.clone()));
         host.send(request).await?.accept(&[StatusCode::OK]).await?.drain().await;
         Ok(())
     }
 
-    /// All tags of a repository, in the registry's order. What is no valid tag is left out.
+    /// All tags of a repository at the registry itself, in its order. What is no valid tag is left out.
     pub async fn tags(&self, host: &str, name: &RepositoryName) -> Result<Vec<Tag>, RegistryError> {
-        let host = self.host(host);
-        let url = host.connection().await?.url(&format!("/v2/{name}/tags/list"));
-        let subject = Subject::Tags(Place::registry(&host.name, name));
-        host.list(Request::new(Method::GET, url, subject).access(Access::pull(name)), |page| page.tags).await
+        self.repository(host, name).tags().await
     }
 
     /// All repositories of a registry, in its order. What is no valid name is left out.
     pub async fn catalog(&self, host: &str) -> Result<Vec<RepositoryName>, RegistryError> {
-        let host = self.host(host);
+        let host = self.whole_host(host)?;
         let url = host.connection().await?.url("/v2/_catalog");
         let subject = Subject::Catalog(host.name.clone());
         let request = Request::new(Method::GET, url, subject).access(Access::catalog());
         host.list(request, |page| page.repositories).await
+    }
+}
+
+impl Repository {
+    /// All tags, in the order of the registry or mirror that lists them. What is no valid tag is left out.
+    pub async fn tags(&self) -> Result<Vec<Tag>, RegistryError> {
+        let Some(routes) = &self.routes else { return self.own_tags().await };
+        let mut attempts = routes.attempts(false);
+        while let Some(repository) = attempts.next() {
+            match repository.own_tags().await {
+                Ok(found) => return Ok(found),
+                Err(error) => attempts.failed(error),
+            }
+        }
+        Err(attempts.error())
+    }
+
+    async fn own_tags(&self) -> Result<Vec<Tag>, RegistryError> {
+        let request = Request::new(Method::GET, self.url("tags/list").await?, Subject::Tags(self.place.clone()));
+        self.host.list(request.access(Access::pull(&self.name)), |page| page.tags).await
     }
 }
 

@@ -22,6 +22,22 @@ impl Repository {
     /// Only 404 says that it does not, and what one repository of a host says holds for all. Any other answer is an
     /// error: a signature that could not be asked for is not one that does not exist.
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let Some(routes) = &self.routes else { return self.own_referrers(subject).await };
+        // Where the image came from is where its signatures are.
+        if let Some(repository) = routes.preferred() {
+            return repository.own_referrers(subject).await;
+        }
+        let mut attempts = routes.attempts(true);
+        while let Some(repository) = attempts.next() {
+            match repository.own_referrers(subject).await {
+                Ok(found) => return Ok(found),
+                Err(error) => attempts.failed(error),
+            }
+        }
+        Err(attempts.error())
+    }
+
+    async fn own_referrers(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let _first = match self.host.lists_referrers.get() {
             Some(_) => None,
             None => Some(self.host.asking_for_referrers.lock().await),

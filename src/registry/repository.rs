@@ -12,9 +12,11 @@ use url::Url;
 
 use super::auth::Access;
 use super::client::Request;
-use super::error::RegistryError;
+use super::error::{RegistryError, RoutingError};
 use super::host::Host;
+use super::lookaside::{LookasideError, SignatureFolder};
 use super::response::Response;
+use super::route::{Routes, is_digest};
 use super::subject::Subject;
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
@@ -31,16 +33,57 @@ pub struct Repository {
     pub(super) uploads: Mutex<HashMap<Digest, Url>>,
     /// Of the manifests that were put, whether the registry has taken note of their subject.
     pub(super) subjects: Mutex<HashMap<Digest, bool>>,
+    /// Where it is read, if not just here.
+    pub(super) routes: Option<Routes>,
+    /// Why it must not be used, if that is so.
+    denied: Option<RoutingError>,
+    /// Where its signatures are, which is an error for those alone who want them.
+    signatures: std::result::Result<Option<SignatureFolder>, Arc<LookasideError>>,
 }
 
 impl Repository {
     pub(super) fn new(host: Arc<Host>, name: &RepositoryName) -> Self {
         let place = Place::registry(&host.name, name);
-        Self { host, name: name.clone(), place, uploads: Mutex::default(), subjects: Mutex::default() }
+        let (uploads, subjects, routes, denied) = Default::default();
+        Self { host, name: name.clone(), place, uploads, subjects, routes, denied, signatures: Ok(None) }
+    }
+
+    /// The same repository with its signatures.
+    pub(super) fn with_signatures(
+        self,
+        signatures: std::result::Result<Option<SignatureFolder>, Arc<LookasideError>>,
+    ) -> Self {
+        Self { signatures, ..self }
+    }
+
+    /// The signatures of a manifest, from where the image is.
+    async fn own_signatures(&self, manifest: &Digest) -> std::result::Result<Vec<Bytes>, RegistryError> {
+        match &self.signatures {
+            Ok(Some(folder)) => folder.signatures(manifest).await,
+            Ok(None) => Ok(Vec::new()),
+            Err(error) => Err(RegistryError::Lookaside(error.clone())),
+        }
+    }
+
+    /// A repository that must not be used.
+    pub(super) fn denied(host: Arc<Host>, name: &RepositoryName, why: RoutingError) -> Self {
+        Self { denied: Some(why), ..Self::new(host, name) }
+    }
+
+    pub(super) const fn is_denied(&self) -> bool {
+        self.denied.is_some()
+    }
+
+    /// The same repository, read by these ways.
+    pub(super) fn with_routes(self, routes: Option<Routes>) -> Self {
+        Self { routes, ..self }
     }
 
     /// The URL of something in this repository.
     pub(super) async fn url(&self, rest: &str) -> std::result::Result<Url, RegistryError> {
+        if let Some(denied) = &self.denied {
+            return Err(denied.clone().into());
+        }
         Ok(self.host.connection().await?.url(&format!("/v2/{}/{rest}", self.name)))
     }
 
@@ -74,8 +117,63 @@ impl Repository {
         }
     }
 
-    /// Fetches a manifest and finds out what it is.
+    /// Fetches a manifest, by whichever way it is to be had, and finds out what it is.
     pub(super) async fn get(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
+        let Some(routes) = &self.routes else { return self.own_manifest(version).await };
+        let mut attempts = routes.attempts(is_digest(version));
+        while let Some(repository) = attempts.next() {
+            match repository.own_manifest(version).await {
+                Ok(found) => {
+                    attempts.succeeded();
+                    return Ok(found);
+                }
+                Err(error) => attempts.failed(error),
+            }
+        }
+        Err(attempts.error())
+    }
+
+    /// Finds out what a tag or digest stands for, by whichever way that is to be had.
+    async fn find(&self, version: &Version) -> std::result::Result<Descriptor, RegistryError> {
+        let Some(routes) = &self.routes else { return self.own_descriptor(version).await };
+        let mut attempts = routes.attempts(is_digest(version));
+        while let Some(repository) = attempts.next() {
+            match repository.own_descriptor(version).await {
+                Ok(found) => {
+                    attempts.succeeded();
+                    return Ok(found);
+                }
+                Err(error) => attempts.failed(error),
+            }
+        }
+        Err(attempts.error())
+    }
+
+    /// Begins to read content, by whichever way it is to be had.
+    async fn content(&self, content: &Descriptor, offset: u64) -> std::result::Result<(Response, u64), RegistryError> {
+        let Some(routes) = &self.routes else { return self.begin(content, offset).await };
+        let mut attempts = routes.attempts(true);
+        while let Some(repository) = attempts.next() {
+            match repository.begin(content, offset).await {
+                Ok(found) => {
+                    attempts.succeeded();
+                    return Ok(found);
+                }
+                Err(error) => attempts.failed(error),
+            }
+        }
+        Err(attempts.error())
+    }
+
+    async fn own_descriptor(&self, version: &Version) -> std::result::Result<Descriptor, RegistryError> {
+        match self.head(version).await? {
+            Some(descriptor) => Ok(descriptor),
+            None => Ok(self.own_manifest(version).await?.0),
+        }
+    }
+
+    /// Fetches a manifest from here and finds out what it is.
+    async fn own_manifest(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
         let subject = Box::new(Subject::Manifest(self.place.clone(), version.clone()));
         let response = self.ask_manifest(Method::GET, version, Access::pull(&self.name)).await?;
         let response = response.accept(&[StatusCode::OK]).await?;
@@ -143,15 +241,17 @@ impl Repository {
 
 #[async_trait]
 impl Source for Repository {
+    async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
+        let repository = self.routes.as_ref().and_then(Routes::preferred).unwrap_or(self);
+        Ok(repository.own_signatures(manifest).await?)
+    }
+
     fn place(&self) -> &Place {
         &self.place
     }
 
     async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        match self.head(version).await? {
-            Some(descriptor) => Ok(descriptor),
-            None => Ok(self.get(version).await?.0),
-        }
+        Ok(self.find(version).await?)
     }
 
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
@@ -162,7 +262,7 @@ impl Source for Repository {
         if offset > 0 && offset >= content.size {
             return Ok(stream::empty().boxed());
         }
-        let (response, start) = self.begin(content, offset).await?;
+        let (response, start) = self.content(content, offset).await?;
         Ok(response.stream(offset - start))
     }
 }

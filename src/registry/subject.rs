@@ -27,6 +27,8 @@ pub enum Subject {
     Publication(Place, Version),
     /// A token for a registry.
     Token(Box<str>),
+    /// A signature of a manifest, at a server that keeps them.
+    Signature(Box<str>, Digest),
 }
 
 impl Subject {
@@ -50,6 +52,7 @@ impl fmt::Display for Subject {
             Self::Publication(place, Version::Tag(tag)) => write!(f, "upload of tag {tag} to {place}"),
             Self::Publication(place, Version::Digest(digest)) => write!(f, "upload of manifest {digest} to {place}"),
             Self::Token(host) => write!(f, "token for {host}"),
+            Self::Signature(host, digest) => write!(f, "signature of {digest} at {host}"),
         }
     }
 }

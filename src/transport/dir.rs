@@ -5,10 +5,13 @@
 //! manifest.json            the root manifest, verbatim
 //! <hex>.manifest.json      its children, where it is an index
 //! <hex>                    configs and layers; <algorithm>-<hex> where that is not SHA-256
+//! signature-1              signatures of the root; <hex>.signature-1 those of a child
 //! ```
 //!
 //! `manifest.json` comes last and is what makes the directory an image. Where another image was before,
 //! it stays whole until then, and what only it needed is removed afterwards.
+
+mod signatures;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -144,6 +147,11 @@ impl Source for DirSource {
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
         open_file(&self.path, self.path_of(content), content, offset).await
+    }
+
+    async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
+        let (path, child) = (self.path.clone(), (*manifest != self.root).then_some(*manifest));
+        blocking(move || signatures::read(&path, child.as_ref())).await
     }
 
     async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
@@ -321,6 +329,12 @@ impl Sink for DirSink {
             Ok(tidy(&folder, &needed)?)
         })
         .await
+    }
+
+    async fn keep_signatures(&self, manifest: &Digest, is_root: bool, signatures: &[Bytes]) -> Result<bool> {
+        let (path, child, signatures) = (self.path.clone(), (!is_root).then_some(*manifest), signatures.to_vec());
+        blocking(move || Ok(signatures::write(&path, child.as_ref(), &signatures)?)).await?;
+        Ok(true)
     }
 }
 

@@ -96,4 +96,8 @@ impl Sink for DirTreeSink {
     async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {
         self.image.publish(root, bytes, tags).await
     }
+
+    async fn keep_signatures(&self, manifest: &Digest, is_root: bool, signatures: &[Bytes]) -> Result<bool> {
+        self.image.keep_signatures(manifest, is_root, signatures).await
+    }
 }

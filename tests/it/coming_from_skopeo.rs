@@ -16,6 +16,8 @@ const EXAMPLE: &str = "registry.site:5000";
 struct Side {
     folder: TempDir,
     registry: DockerRegistry,
+    /// The fingerprint of a key in gpg's keyring.
+    key: String,
     _root: TempDir,
 }
 
@@ -29,11 +31,14 @@ impl Side {
         let images =
             format!("{}:\n  images:\n    web: [\"1.0\"]\n    certs: []\n  tls-verify: false\n", registry.host());
         fs::write(folder.path().join("work/images.yaml"), images).unwrap();
+        let policy = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+        fs::write(folder.path().join("work/policy.json"), policy).unwrap();
+        let key = signing_key(folder.path());
         let insecure = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.host());
         let settings = folder.path().join(".config/containers");
         fs::create_dir_all(&settings).unwrap();
         fs::write(settings.join("registries.conf"), insecure).unwrap();
-        Self { folder, registry, _root: root }
+        Self { folder, registry, key, _root: root }
     }
 
     fn work(&self) -> PathBuf {
@@ -52,10 +57,35 @@ impl Side {
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.folder.path())
+            .env("KEY", &self.key)
             .output()
             .unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().replace(self.registry.host(), EXAMPLE)
+    }
+}
+
+/// Makes a key in the keyring of a home, and returns its fingerprint.
+fn signing_key(home: &Path) -> String {
+    let gpg = |arguments: &[&str]| {
+        let mut command = Command::new("gpg");
+        let output =
+            command.args(["--batch", "--quiet"]).args(arguments).env("HOME", home).env_remove("GNUPGHOME").output();
+        let output = output.expect("gpg does not start: scripts/test installs it");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    gpg(&["--passphrase", "", "--quick-generate-key", "release@site.example", "ed25519", "sign", "never"]);
+    let listed = gpg(&["--list-keys", "--with-colons"]);
+    let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
+    line.trim_end_matches(':').rsplit(':').next().unwrap().to_owned()
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        // The agent that gpg has started for this home.
+        let mut command = Command::new("gpgconf");
+        let _ = command.args(["--kill", "all"]).env("HOME", self.folder.path()).env_remove("GNUPGHOME").status();
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::fixtures;
-use crate::support::hod::hod;
+use crate::support::hod::{Hod, hod};
 use crate::support::skopeo::{self, skopeo};
 
 fn value(bytes: &[u8]) -> Value {
@@ -172,4 +172,25 @@ fn blobs(layout: &Path) -> Vec<String> {
     names.sort();
     assert!(names.iter().all(|hex| Digest::from_parts(hod::oci::Algorithm::Sha256, hex).is_ok()), "{names:?}");
     names
+}
+
+#[test]
+fn user_and_password_may_be_two_flags_or_variables() {
+    let registry = DockerRegistry::options().user("me", "secret").root(fixtures::root()).deletes().start();
+    let (host, web) = (registry.host(), format!("docker://{}/web:1.0", registry.host()));
+    let theirs = skopeo(["inspect", "--tls-verify=false", "--raw", "--username", "me", "--password", "secret", &web]);
+    let with = |arguments: &[&str]| hod(arguments).args(["--username", "me", "--password", "secret"]);
+    assert_eq!(with(&["inspect", "--raw", &web]).ok().stdout, theirs);
+    with(&["list-tags", &format!("docker://{host}/web")]).ok();
+    let variables = [("HOD_USERNAME", "me"), ("HOD_PASSWORD", "secret")];
+    let set = |run: Hod| variables.iter().fold(run, |run, (name, value)| run.env(name, value));
+    assert_eq!(set(hod(["inspect", "--raw", &web])).ok().stdout, theirs);
+    let source = [("HOD_SRC_USERNAME", "me"), ("HOD_SRC_PASSWORD", "secret")];
+    let copy = hod(["copy", &web, "dir:web"]);
+    source.iter().fold(copy, |run, (name, value)| run.env(name, value)).ok();
+    hod(["inspect", "--username", "me", &web]).code(2);
+    hod(["inspect", "--username", "me", "--password", "secret", "--creds", "me:secret", &web]).code(2);
+    let wrong = hod(["inspect", "--username", "me", "--password", "wrong", &web]).code(1);
+    assert!(wrong.stderr.contains("access denied with the credentials from the command line"), "{}", wrong.stderr);
+    with(&["delete", &format!("docker://{host}/nothing:1")]).code(1);
 }

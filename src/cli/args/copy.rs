@@ -18,6 +18,7 @@ use crate::pipeline::copy_image::Format;
     hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
     hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
     hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]
@@ -26,34 +27,44 @@ pub(in crate::cli) struct CopyArgs {
     #[arg(value_name = "DESTINATION")]
     pub(in crate::cli) destination: String,
     /// Copy the images of this list, one a line; - for standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "HOD_FILE", hide_env = true, value_name = "FILE")]
     pub(in crate::cli) file: Vec<PathBuf>,
     /// Only the images of this group (a ##NAME line) of the list; repeatable
-    #[arg(long, value_name = "NAME", requires = "file")]
+    #[arg(long, env = "HOD_GROUP", hide_env = true, value_name = "NAME", requires = "file")]
     pub(in crate::cli) group: Vec<String>,
     /// Copy all platforms of an image, and its index
-    #[arg(short, long, conflicts_with_all = ["multi_arch", "platform"])]
+    #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with_all = ["multi_arch", "platform"])]
     pub(in crate::cli) all: bool,
     /// What to copy of an image with several platforms [default: system]
-    #[arg(long, value_name = "WHAT", conflicts_with = "platform")]
+    #[arg(long, env = "HOD_MULTI_ARCH", hide_env = true, value_name = "WHAT", conflicts_with = "platform")]
     pub(in crate::cli) multi_arch: Option<MultiArchArg>,
     /// Copy these platforms below the index as it is; OS/ARCH[/VARIANT], repeatable, or with commas
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM")]
     pub(in crate::cli) platform: Vec<Platforms>,
     /// Convert the manifests to this format; configs and layers stay as they are
-    #[arg(short, long, value_name = "FORMAT", conflicts_with = "preserve_digests")]
+    #[arg(
+        short,
+        long,
+        env = "HOD_FORMAT",
+        hide_env = true,
+        value_name = "FORMAT",
+        conflicts_with = "preserve_digests"
+    )]
     pub(in crate::cli) format: Option<FormatArg>,
     /// Never change a digest; this is what hod does unless --format is given
-    #[arg(long)]
+    #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) preserve_digests: bool,
+    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
+    #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) remove_signatures: bool,
     /// Write the digest of the copied image to this file
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(in crate::cli) digestfile: Option<PathBuf>,
     /// One more name for the image in a docker-archive; repeatable
-    #[arg(long, value_name = "NAME[:TAG]", conflicts_with = "file")]
+    #[arg(long, env = "HOD_ADDITIONAL_TAG", hide_env = true, value_name = "NAME[:TAG]", conflicts_with = "file")]
     pub(in crate::cli) additional_tag: Vec<String>,
     /// Stop at the first image of the list that fails
-    #[arg(long)]
+    #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) fail_fast: bool,
     #[command(flatten)]
     pub(in crate::cli) from: SourceRegistryArgs,

@@ -34,7 +34,7 @@ pub(in crate::cli) struct ImageArgs {
     #[arg(long, env = "HOD_ALL_PLATFORMS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) all_platforms: bool,
     /// Take along what belongs to an image: signatures, attestations, bills of materials; this is the default
-    #[arg(long, conflicts_with = "no_referrers")]
+    #[arg(long, env = "HOD_REFERRERS", hide_env = true, value_parser = super::flag(), conflicts_with = "no_referrers")]
     pub(in crate::cli) referrers: bool,
     /// Take images alone
     #[arg(long, env = "HOD_NO_REFERRERS", hide_env = true, value_parser = super::flag())]

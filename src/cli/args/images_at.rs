@@ -18,16 +18,16 @@ pub(in crate::cli) struct InspectArgs {
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) image: String,
     /// Print the manifest as it is; with --config the config as it is
-    #[arg(long)]
+    #[arg(long, env = "HOD_RAW", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) raw: bool,
     /// Print the config, as OCI has it
-    #[arg(long)]
+    #[arg(long, env = "HOD_CONFIG", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) config: bool,
     /// Fill in a Go template, such as '{{.Digest}}'
-    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "raw")]
+    #[arg(short, long, env = "HOD_TEMPLATE", hide_env = true, value_name = "TEMPLATE", conflicts_with = "raw")]
     pub(in crate::cli) format: Option<String>,
     /// Do not ask for the tags of the repository
-    #[arg(short, long)]
+    #[arg(short, long, env = "HOD_NO_TAGS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) no_tags: bool,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
@@ -62,7 +62,7 @@ pub(in crate::cli) struct DeleteArgs {
     #[arg(value_name = "IMAGE", required = true)]
     pub(in crate::cli) images: Vec<String>,
     /// Remove the tag and leave the manifest and its other tags; not all registries can
-    #[arg(long)]
+    #[arg(long, env = "HOD_TAG_ONLY", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) tag_only: bool,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
@@ -90,25 +90,33 @@ pub(in crate::cli) struct LoginArgs {
     #[arg(value_name = "REGISTRY")]
     pub(in crate::cli) registry: String,
     /// User
-    #[arg(short, long, value_name = "USER")]
+    #[arg(short, long, env = "HOD_USERNAME", hide_env = true, value_name = "USER")]
     pub(in crate::cli) username: Option<String>,
     /// Password; --password-stdin keeps it out of process lists
-    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    #[arg(
+        short,
+        long,
+        env = "HOD_PASSWORD",
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "PASSWORD",
+        conflicts_with = "password_stdin"
+    )]
     pub(in crate::cli) password: Option<String>,
     /// Read the password from standard input
-    #[arg(long, requires = "username")]
+    #[arg(long, env = "HOD_PASSWORD_STDIN", hide_env = true, value_parser = super::flag(), requires = "username")]
     pub(in crate::cli) password_stdin: bool,
     /// Write to this file as Docker does, in place of --authfile
-    #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
+    #[arg(long, env = "HOD_COMPAT_AUTH_FILE", hide_env = true, value_name = "FILE", conflicts_with = "authfile")]
     pub(in crate::cli) compat_auth_file: Option<PathBuf>,
     /// Print the user who is logged in
-    #[arg(long)]
+    #[arg(long, env = "HOD_GET_LOGIN", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) get_login: bool,
     /// A folder with certificates
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "HOD_CERT_DIR", hide_env = true, value_name = "DIR")]
     pub(in crate::cli) cert_dir: Option<PathBuf>,
     /// Whether to insist on HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "HOD_TLS_VERIFY", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(in crate::cli) tls_verify: Option<bool>,
 }
 
@@ -123,9 +131,9 @@ pub(in crate::cli) struct LogoutArgs {
     #[arg(short, long)]
     pub(in crate::cli) all: bool,
     /// Change this file as Docker does, in place of --authfile
-    #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
+    #[arg(long, env = "HOD_COMPAT_AUTH_FILE", hide_env = true, value_name = "FILE", conflicts_with = "authfile")]
     pub(in crate::cli) compat_auth_file: Option<PathBuf>,
     /// Taken for skopeo's sake: nothing is asked of the registry
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "HOD_TLS_VERIFY", hide_env = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(in crate::cli) tls_verify: Option<bool>,
 }

@@ -45,16 +45,16 @@ pub(in crate::cli) struct IndexTarget {
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
     /// Of indexes among the images, take these platforms only; repeatable, or with commas
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM")]
     pub(in crate::cli) platform: Vec<Platforms>,
     /// The format of the index [default: Docker's if all images are Docker's, else OCI's]
-    #[arg(short, long, value_name = "FORMAT")]
+    #[arg(short, long, env = "HOD_FORMAT", hide_env = true, value_name = "FORMAT")]
     pub(in crate::cli) format: Option<FormatArg>,
     /// Let an image take the place of one with the same platform
-    #[arg(long)]
+    #[arg(long, env = "HOD_REPLACE", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) replace: bool,
     /// An annotation of the index; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, env = "HOD_ANNOTATION", hide_env = true, value_name = "KEY=VALUE")]
     pub(in crate::cli) annotation: Vec<String>,
     #[command(flatten)]
     pub(in crate::cli) from: SourceRegistryArgs,

@@ -27,7 +27,7 @@ pub(in crate::cli) struct LockArgs {
     )]
     pub(in crate::cli) output: Option<PathBuf>,
     /// Look the tags of this lock up again, and write nothing
-    #[arg(long, value_name = "LOCK", conflicts_with_all = ["images", "file"])]
+    #[arg(long, env = "HOD_CHECK", hide_env = true, value_name = "LOCK", conflicts_with_all = ["images", "file"])]
     pub(in crate::cli) check: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,

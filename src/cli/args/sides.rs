@@ -8,37 +8,37 @@ use super::RegistryArgs;
 
 /// One set of arguments for each side; clap cannot put a prefix before flattened ones.
 macro_rules! registry_side {
-    ($name:ident, $heading:literal, $prefix:literal, $side:literal) => {
+    ($name:ident, $heading:literal, $prefix:literal, $variable:literal, $side:literal) => {
         #[doc = concat!("How to talk to the ", $side, " registry.")]
         #[derive(Debug, Clone, Args)]
         #[command(next_help_heading = $heading)]
         pub(in crate::cli) struct $name {
             #[doc = concat!("User and password for the ", $side)]
-            #[arg(id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), value_name = "USER[:PASSWORD]",
+            #[arg(id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), env = concat!($variable, "CREDS"), hide_env = true, hide_env_values = true, value_name = "USER[:PASSWORD]",
                 conflicts_with_all = [concat!($prefix, "no-creds"), concat!($prefix, "username")])]
             creds: Option<String>,
             #[doc = concat!("User for the ", $side)]
-            #[arg(id = concat!($prefix, "username"), long = concat!($prefix, "username"), value_name = "USER",
+            #[arg(id = concat!($prefix, "username"), long = concat!($prefix, "username"), env = concat!($variable, "USERNAME"), hide_env = true, value_name = "USER",
                 requires = concat!($prefix, "password"))]
             username: Option<String>,
             #[doc = concat!("Password for the ", $side)]
-            #[arg(id = concat!($prefix, "password"), long = concat!($prefix, "password"), value_name = "PASSWORD",
+            #[arg(id = concat!($prefix, "password"), long = concat!($prefix, "password"), env = concat!($variable, "PASSWORD"), hide_env = true, hide_env_values = true, value_name = "PASSWORD",
                 requires = concat!($prefix, "username"))]
             password: Option<String>,
             #[doc = concat!("Use no credentials for the ", $side)]
-            #[arg(id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"))]
+            #[arg(id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"), env = concat!($variable, "NO_CREDS"), hide_env = true, value_parser = super::flag())]
             no_creds: bool,
             #[doc = concat!("A bearer token for the ", $side)]
-            #[arg(id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), value_name = "TOKEN")]
+            #[arg(id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), env = concat!($variable, "REGISTRY_TOKEN"), hide_env = true, hide_env_values = true, value_name = "TOKEN")]
             registry_token: Option<String>,
             #[doc = concat!("The file with credentials for the ", $side)]
-            #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), value_name = "FILE")]
+            #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), env = concat!($variable, "AUTHFILE"), hide_env = true, value_name = "FILE")]
             pub(in crate::cli) authfile: Option<PathBuf>,
             #[doc = concat!("A folder with certificates for the ", $side)]
-            #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), value_name = "DIR")]
+            #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), env = concat!($variable, "CERT_DIR"), hide_env = true, value_name = "DIR")]
             cert_dir: Option<PathBuf>,
             #[doc = concat!("Whether to insist on HTTPS with a valid certificate at the ", $side)]
-            #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), value_name = "BOOL",
+            #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), env = concat!($variable, "TLS_VERIFY"), hide_env = true, value_name = "BOOL",
                 num_args = 0..=1, require_equals = true, default_missing_value = "true")]
             tls_verify: Option<bool>,
         }
@@ -46,9 +46,10 @@ macro_rules! registry_side {
         impl $name {
             /// The same arguments without their prefix.
             pub(in crate::cli) fn registry(&self) -> RegistryArgs {
-                let pair = self.username.as_ref().zip(self.password.as_ref());
                 RegistryArgs {
-                    creds: self.creds.clone().or_else(|| pair.map(|(user, password)| format!("{user}:{password}"))),
+                    creds: self.creds.clone(),
+                    username: self.username.clone(),
+                    password: self.password.clone(),
                     no_creds: self.no_creds,
                     registry_token: self.registry_token.clone(),
                     cert_dir: self.cert_dir.clone(),
@@ -59,5 +60,5 @@ macro_rules! registry_side {
     };
 }
 
-registry_side!(SourceRegistryArgs, "Source registry", "src-", "source");
-registry_side!(DestinationRegistryArgs, "Destination registry", "dest-", "destination");
+registry_side!(SourceRegistryArgs, "Source registry", "src-", "HOD_SRC_", "source");
+registry_side!(DestinationRegistryArgs, "Destination registry", "dest-", "HOD_DEST_", "destination");

@@ -19,11 +19,27 @@ pub(in crate::cli) struct SkopeoArgs {
     /// Choose images for this variant of the architecture
     #[arg(long, global = true, value_name = "VARIANT", env = "HOD_OVERRIDE_VARIANT", hide_env = true)]
     pub(in crate::cli) override_variant: Option<String>,
-    /// Taken for skopeo's sake: hod checks no trust policy
-    #[arg(long, global = true, hide = true)]
+    /// Heed no trust policy: images may come from anywhere
+    #[arg(long, global = true, env = "HOD_INSECURE_POLICY", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) insecure_policy: bool,
+    /// The trust policy: which images may be taken from where, and who must have signed them
+    /// [default: the policy.json of the containers tools, where there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "HOD_POLICY", hide_env = true)]
+    pub(in crate::cli) policy: Option<PathBuf>,
+    /// Take only images whose signatures the trust policy asks for
+    #[arg(long, global = true, env = "HOD_REQUIRE_SIGNED", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) require_signed: bool,
+    /// The folder that says where signatures are which registries do not keep
+    #[arg(long = "registries.d", global = true, value_name = "DIR", env = "HOD_REGISTRIES_D", hide_env = true)]
+    pub(in crate::cli) registries_d: Option<PathBuf>,
+    /// The one registries.conf to read
+    #[arg(long, global = true, hide = true, value_name = "FILE", env = "HOD_REGISTRIES_CONF", hide_env = true)]
+    pub(in crate::cli) registries_conf: Option<PathBuf>,
+    /// The one folder with what adds to registries.conf
+    #[arg(long, global = true, hide = true, value_name = "DIR", env = "HOD_REGISTRIES_CONF_DIR", hide_env = true)]
+    pub(in crate::cli) registries_conf_dir: Option<PathBuf>,
     /// Taken for skopeo's sake: hod keeps no large temporary files
-    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    #[arg(long, env = "HOD_TMPDIR", hide_env = true, global = true, hide = true, value_name = "DIR")]
     pub(in crate::cli) tmpdir: Option<PathBuf>,
 }
 

@@ -85,8 +85,8 @@ pub(in crate::cli) struct SyncArgs {
     /// Never change a digest; this is what hod does unless --format is given
     #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) preserve_digests: bool,
-    /// Taken for skopeo's sake: hod copies no signatures of its kind
-    #[arg(long, hide = true, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
+    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
+    #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) remove_signatures: bool,
     /// Write a line with digest and destination for each image that was copied to this file
     #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]

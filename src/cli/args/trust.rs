@@ -61,7 +61,7 @@ pub(in crate::cli) struct SignArgs {
     #[arg(long, value_name = "KEY", env = "HOD_SIGN", hide_env = true)]
     pub(in crate::cli) sign: PathBuf,
     /// Where the signature goes [default: the bundle's name with .header.minisig]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, env = "HOD_OUTPUT", hide_env = true, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) passphrase: PassphraseArgs,

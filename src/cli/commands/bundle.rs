@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::pipeline::bundle::{Bundled, BundlingError, bundle};
 use crate::pipeline::lock::lock_text;
-use crate::pipeline::resolve::{Failed, resolve};
+use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
 
 pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<ExitCode, Failure> {
     if !args.output.to_string_lossy().ends_with(".tar") {
@@ -21,7 +21,8 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
         );
     }
     let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
-    let options = input::resolve_options(&args.images, false);
+    let admission = Some(super::admission::admission(context)?);
+    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
     let listed = list.lines.len();

@@ -69,8 +69,8 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
     let manner = Manner {
         engine: context.engine(&args.retry),
-        from: Arc::new(Places::new(from)),
-        to: Arc::new(Places::new(to)),
+        from: Arc::new(Places::new(from).admitting(super::admission::admission(context)?)),
+        to: Arc::new(Places::new(to).with_signatures(!args.remove_signatures)),
         multi_arch: multi_arch(context, &args)?,
         format: args.format.map(FormatArg::format),
         more_names: args.additional_tag.clone(),
@@ -185,7 +185,7 @@ fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
     let archive = manner.to.docker_archive(to, path)?;
     let named = archive.named(image.as_ref()).and_then(|archive| archive.with_names(&manner.more_names));
     let sink: DockerArchiveSink = named.map_err(TaskError::Names)?;
-    Ok(OpenSink { sink: Arc::new(sink), tags: Vec::new() })
+    Ok(OpenSink { sink: Arc::new(sink), tags: Vec::new(), signatures: true })
 }
 
 fn report_copy(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
@@ -194,6 +194,10 @@ fn report_copy(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
     if context.is_text() {
         for (task, image) in outcome.copied.iter().filter(|(_, image)| image.digest != image.source_digest) {
             context.say(&format!("note: {} has a new digest: {} → {}", task.label, image.source_digest, image.digest));
+        }
+        for (task, image) in outcome.copied.iter().filter(|(_, image)| image.signatures_left > 0) {
+            let left = report::count(image.signatures_left, "signature");
+            context.say(&format!("note: {left} of {} stayed behind: {} has no room for them", task.label, task.to));
         }
         let unchanged = outcome.copied.iter().filter(|(_, image)| image.copied.unchanged).count();
         let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];
@@ -234,6 +238,8 @@ fn describe(task: &Task, image: &CopiedImage) -> Value {
         "sourceDigest": image.source_digest,
         "digest": image.digest,
         "unchanged": image.copied.unchanged,
+        "signatures": image.signatures,
+        "signaturesLeft": image.signatures_left,
     })
 }
 

@@ -60,7 +60,7 @@ impl Sides {
         let to = context.registries_with(&target.to.registry(), target.to.authfile.clone())?;
         Ok(Self {
             engine: context.engine(&target.retry),
-            from: Arc::new(Places::new(from)),
+            from: Arc::new(Places::new(from).admitting(super::admission::admission(context)?)),
             to: Arc::new(Places::new(to)),
             index: target.index.parse().map_err(|error| Failure::of(Kind::Usage, error))?,
             replace: target.replace,

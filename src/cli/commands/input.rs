@@ -173,6 +173,7 @@ pub(super) fn resolve_options(args: &ImageArgs, fail_fast: bool) -> ResolveOptio
         names: args.names,
         fail_fast,
         referrers: !args.no_referrers,
+        admission: None,
     }
 }
 

@@ -66,7 +66,7 @@ fn print(
 async fn repo_tags(context: &Context, registries: &Registries, location: &Location) -> Result<Vec<String>, Failure> {
     let Location::Docker(reference) = location else { return Ok(Vec::new()) };
     let host = reference.host.as_deref().unwrap_or(DOCKER_IO);
-    match registries.tags(host, &reference.name).await {
+    match registries.source(host, &reference.name).tags().await {
         Ok(tags) => Ok(tags.iter().map(ToString::to_string).collect()),
         Err(error) if may_be_missing(&error) => {
             context.say(&format!("note: the registry does not list the tags: {error}"));

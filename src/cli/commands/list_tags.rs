@@ -42,7 +42,7 @@ async fn registry_tags(context: &Context, args: &ListTagsArgs, name: &str) -> Re
     }
     let (host, name) = reference.in_registry(DOCKER_IO).map_err(|error| Failure::of(Kind::Usage, error))?;
     let registries = context.registries(&args.registry)?;
-    let found = registries.tags(&host, &name).await.map_err(|error| Failure::of(Kind::Failed, error))?;
+    let found = registries.source(&host, &name).tags().await.map_err(|error| Failure::of(Kind::Failed, error))?;
     Ok(Tags { repository: Some(format!("{host}/{name}")), tags: found.iter().map(ToString::to_string).collect() })
 }
 

@@ -29,11 +29,11 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
     let (user, password) = (args.username.clone(), args.password.clone());
     let (username, password) = input::blocking(move || ask(user, password, args.password_stdin)).await?;
     let registry_args = RegistryArgs {
-        creds: Some(format!("{username}:{}", password.expose())),
-        no_creds: false,
-        registry_token: None,
+        username: Some(username.clone()),
+        password: Some(password.expose().to_owned()),
         cert_dir: args.cert_dir.clone(),
         tls_verify: args.tls_verify,
+        ..RegistryArgs::default()
     };
     context.registries(&registry_args)?.ping(host).await.map_err(|error| {
         let message = format!("logging into {host:?}");
@@ -57,13 +57,8 @@ async fn get_login(
     host: &str,
     repository: Option<&RepositoryName>,
 ) -> Result<ExitCode, Failure> {
-    let nobody = RegistryArgs {
-        creds: None,
-        no_creds: false,
-        registry_token: None,
-        cert_dir: args.cert_dir.clone(),
-        tls_verify: args.tls_verify,
-    };
+    let nobody =
+        RegistryArgs { cert_dir: args.cert_dir.clone(), tls_verify: args.tls_verify, ..RegistryArgs::default() };
     let registries = context.registries_with(&nobody, args.compat_auth_file.clone())?;
     match registries.credentials(host, repository).await.map_err(|error| Failure::of(Kind::Failed, error))? {
         Some(Credentials::Password { username, .. }) => {

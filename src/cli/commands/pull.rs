@@ -13,7 +13,7 @@ use crate::cli::report;
 use crate::endpoint::Placed;
 use crate::pipeline::fetch::{Receipt, fetch};
 use crate::pipeline::lock::{failed_text, lock_text};
-use crate::pipeline::resolve::{Failed, resolve};
+use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
@@ -21,7 +21,8 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
         return super::plan::pull(context, &args).await;
     }
     let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
-    let options = input::resolve_options(&args.images, args.fail_fast);
+    let admission = Some(super::admission::admission(context)?);
+    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, args.fail_fast) };
     let registries = context.registries(&args.registry)?;
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);

@@ -2,19 +2,20 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::RegistryArgs;
+use crate::cli::args::{RegistryArgs, SkopeoArgs};
 use crate::cli::failure::{Failure, Kind};
-use crate::registry::{Credentials, Registries, Settings};
+use crate::registry::{Registries, Settings};
 use crate::secret::Secret;
 
 /// Makes the client. Nothing is read or asked before the first request.
 pub(in crate::cli) fn registries(
     args: &RegistryArgs,
+    skopeo: &SkopeoArgs,
     authfile: Option<PathBuf>,
     jobs: usize,
 ) -> Result<Registries, Failure> {
     let mut settings = Settings::from_environment(|name| std::env::var_os(name));
-    settings.credentials.given = args.creds.as_deref().map(Credentials::from_flag);
+    settings.credentials.given = args.credentials();
     settings.credentials.anonymous = args.no_creds;
     if let Some(file) = authfile {
         settings.credentials.authfile = Some(file);
@@ -26,6 +27,11 @@ pub(in crate::cli) fn registries(
         }
         settings.cert_dir = Some(folder.clone());
     }
+    if let Some(file) = &skopeo.registries_conf {
+        settings.registries_conf.file = Some(file.clone());
+    }
+    settings.registries_conf.folder.clone_from(&skopeo.registries_conf_dir);
+    settings.lookaside.folder.clone_from(&skopeo.registries_d);
     settings.tls_verify = args.tls_verify;
     settings.connections = settings.connections.max(jobs * 3);
     Ok(Registries::new(settings))

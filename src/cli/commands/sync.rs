@@ -48,7 +48,8 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
     let target = target(&args)?;
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
-    let (from, to) = (Arc::new(Places::new(from)), Arc::new(Places::new(to)));
+    let from = Arc::new(Places::new(from).admitting(super::admission::admission(context)?));
+    let to = Arc::new(Places::new(to).with_signatures(!args.remove_signatures));
     let engine = context.engine(&args.retry);
     let found = find(context, &engine, &args, from).await?;
     let naming = Naming { scoped: args.scoped, suffix: args.append_suffix.clone() };

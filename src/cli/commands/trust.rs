@@ -159,7 +159,7 @@ pub(super) async fn new_passphrase(args: &PassphraseArgs) -> Result<Secret, Fail
 }
 
 /// A passphrase: from the file, else the environment, else the terminal.
-async fn passphrase(
+pub(super) async fn passphrase(
     args: &PassphraseArgs,
     ask: impl FnOnce() -> Result<Secret, Failure> + Send + 'static,
 ) -> Result<Secret, Failure> {
@@ -175,7 +175,7 @@ async fn passphrase(
 }
 
 /// Asks on the terminal, which does not show what is typed.
-fn ask(prompt: &str) -> Result<Secret, Failure> {
+pub(super) fn ask(prompt: &str) -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(Kind::Usage, "there is no terminal to ask for the passphrase")
             .hint("give it with --passphrase-file, or in the variable HOD_PASSPHRASE"));
@@ -188,7 +188,7 @@ fn ask(prompt: &str) -> Result<Secret, Failure> {
 }
 
 /// Reads a small file; what is larger is not what it should be.
-fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs_err::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {

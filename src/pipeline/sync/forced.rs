@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
-use crate::oci::{Descriptor, Graph, RepositoryName, Tag};
+use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
 /// A sink that does not say which manifests it has, so that they are sent again.
 pub(super) struct Forced(pub(super) Arc<dyn Sink>);
@@ -44,5 +44,9 @@ impl Sink for Forced {
 
     async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {
         self.0.publish(root, bytes, tags).await
+    }
+
+    async fn keep_signatures(&self, manifest: &Digest, is_root: bool, signatures: &[Bytes]) -> Result<bool> {
+        self.0.keep_signatures(manifest, is_root, signatures).await
     }
 }

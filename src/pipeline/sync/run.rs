@@ -201,7 +201,8 @@ fn open(task: &Task, tree: Option<DirTree>, digest: Digest) -> Result<OpenSink, 
         Location::Dir(path) => {
             vacant(path, digest)?;
             if let Some(tree) = tree {
-                return Ok(OpenSink { sink: Arc::new(tree.sink(path)?), tags: Vec::new() });
+                let signatures = task.to.places.takes_signatures();
+                return Ok(OpenSink { sink: Arc::new(tree.sink(path)?), tags: Vec::new(), signatures });
             }
         }
         Location::Docker(reference) => {

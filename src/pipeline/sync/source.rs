@@ -79,7 +79,7 @@ impl Request {
         let (host, name) = (self.repository.host.as_deref().unwrap_or(DOCKER_IO), &self.repository.name);
         let what = format!("the tags of {}", self.repository);
         let registries = self.places.registries();
-        let tags = engine.question(&what, || async { Ok(registries.tags(host, name).await?) }).await?;
+        let tags = engine.question(&what, || async { Ok(registries.source(host, name).tags().await?) }).await?;
         Ok(tags.into_iter().filter(|tag| self.choice.takes(tag)).map(Version::Tag).collect())
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::report::{Outcome, finish};
 use super::{checked, configuration};
 use crate::cli::args::{ImageSyncerArgs, SyncArgs};
+use crate::cli::commands::admission::admission;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
@@ -32,7 +33,7 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, 
     let configuration = read(context, own).await?;
     let registries = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let engine = context.engine_with(own.proc, &args.retry);
-    let places = Places::new(registries);
+    let places = Places::new(registries).admitting(admission(context)?);
     let mut reach = Reach::new(&configuration.auth, &places);
     let Planned { plan, sources, failed } = plan(context, &engine, &configuration, &mut reach).await;
     let tasks = checked(context, plan)?;

@@ -1,0 +1,57 @@
+//! Arguments for signatures of the containers tools.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::PassphraseArgs;
+use crate::signature::Fingerprint;
+
+/// `hod standalone-sign`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod standalone-sign manifest.json registry.site:5000/web:1.0 FINGERPRINT -o web.signature\n  \
+    hod standalone-sign manifest.json registry.site:5000/web:1.0 FINGERPRINT --sign-key secret.asc -o web.signature\n  \
+    hod inspect --raw docker://registry.site:5000/web:1.0 > manifest.json       the manifest to sign")]
+pub(in crate::cli) struct StandaloneSignArgs {
+    /// A file with the manifest
+    #[arg(value_name = "MANIFEST")]
+    pub(in crate::cli) manifest: PathBuf,
+    /// The name that the image is to have
+    #[arg(value_name = "REFERENCE")]
+    pub(in crate::cli) reference: String,
+    /// The fingerprint of the key
+    #[arg(value_name = "FINGERPRINT")]
+    pub(in crate::cli) fingerprint: Fingerprint,
+    /// Where the signature goes
+    #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
+    pub(in crate::cli) output: PathBuf,
+    /// A file with the secret key, as gpg --export-secret-keys writes it [default: gpg signs with its own keyring]
+    #[arg(long, value_name = "FILE", env = "HOD_SIGN_KEY", hide_env = true)]
+    pub(in crate::cli) sign_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) passphrase: PassphraseArgs,
+}
+
+/// `hod standalone-verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod standalone-verify manifest.json registry.site:5000/web:1.0 FINGERPRINT web.signature --public-key-file release.asc\n  \
+    hod standalone-verify manifest.json registry.site:5000/web:1.0 any web.signature --public-key-file release.asc")]
+pub(in crate::cli) struct StandaloneVerifyArgs {
+    /// A file with the manifest
+    #[arg(value_name = "MANIFEST")]
+    pub(in crate::cli) manifest: PathBuf,
+    /// The name that the signature must be for
+    #[arg(value_name = "REFERENCE")]
+    pub(in crate::cli) reference: String,
+    /// Fingerprints of the keys that may have signed, with commas; any for all of --public-key-file
+    #[arg(value_name = "FINGERPRINTS")]
+    pub(in crate::cli) fingerprints: String,
+    /// A file with the signature
+    #[arg(value_name = "SIGNATURE")]
+    pub(in crate::cli) signature: PathBuf,
+    /// A file with public keys, as gpg --export writes it [default: gpg's keyring]
+    #[arg(long, value_name = "FILE", env = "HOD_PUBLIC_KEY_FILE", hide_env = true)]
+    pub(in crate::cli) public_key_file: Option<PathBuf>,
+}

@@ -1,0 +1,207 @@
+//! `OpenPGP` keys, as gpg exports them, and which of them may sign (RFC 9580, section 10.1).
+//!
+//! A key counts as far as its owner says so now: by a self-signature that is valid, not expired and not revoked. A
+//! subkey counts where primary key and subkey have signed each other.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
+use pgp::packet::{KeyFlags, Signature, SignatureType};
+use pgp::types::{Tag, VerifyingKey};
+
+use super::SignatureError;
+
+/// The fingerprint of a key, as hex digits in capitals.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprint(String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = SignatureError;
+
+    fn from_str(text: &str) -> Result<Self, SignatureError> {
+        let digits = text.replace(' ', "").to_ascii_uppercase();
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if is_hex && matches!(digits.len(), 40 | 64) {
+            Ok(Self(digits))
+        } else {
+            Err(SignatureError::Fingerprint(text.to_owned()))
+        }
+    }
+}
+
+impl From<pgp::types::Fingerprint> for Fingerprint {
+    fn from(found: pgp::types::Fingerprint) -> Self {
+        Self(found.to_string().to_ascii_uppercase())
+    }
+}
+
+/// Public keys.
+#[derive(Debug, Clone, Default)]
+pub struct PublicKeys {
+    pub(super) keys: Vec<SignedPublicKey>,
+}
+
+/// Secret keys, still locked by their passphrases.
+pub struct SecretKeys {
+    pub(super) keys: Vec<SignedSecretKey>,
+}
+
+impl fmt::Debug for SecretKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretKeys").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+fn parse(bytes: &[u8], name: &str) -> Result<Vec<PublicOrSecret>, SignatureError> {
+    let none = || SignatureError::NoKeys(name.to_owned());
+    let (found, _) = PublicOrSecret::from_reader_many_buf(bytes).map_err(|_| none())?;
+    let keys: Result<Vec<_>, _> = found.collect();
+    let keys = keys.map_err(|_| none())?;
+    if keys.is_empty() { Err(none()) } else { Ok(keys) }
+}
+
+impl PublicKeys {
+    /// Adds the keys in a file as gpg exports them, in binary form or as text; `name` is for messages.
+    pub fn add(&mut self, bytes: &[u8], name: &str) -> Result<(), SignatureError> {
+        self.keys.extend(parse(bytes, name)?.into_iter().map(|key| match key {
+            PublicOrSecret::Public(key) => key,
+            PublicOrSecret::Secret(key) => key.to_public_key(),
+        }));
+        Ok(())
+    }
+
+    /// The keys that may sign, each with the primary key that it belongs to.
+    pub(super) fn signers(&self) -> impl Iterator<Item = (&dyn VerifyingKey, &SignedPublicKey, Standing)> {
+        self.keys.iter().flat_map(|key| {
+            let own = primary_standing(key);
+            let primary: (&dyn VerifyingKey, _, _) = (&key.primary_key, key, own);
+            let subkeys = key.public_subkeys.iter().map(move |subkey| {
+                let standing = if matches!(own, Standing::Good | Standing::NotForThis) {
+                    subkey_standing(key, subkey)
+                } else {
+                    own
+                };
+                let verifying: &dyn VerifyingKey = &subkey.key;
+                (verifying, key, standing)
+            });
+            std::iter::once(primary).chain(subkeys)
+        })
+    }
+}
+
+impl SecretKeys {
+    /// The secret keys in a file as gpg exports them, in binary form or as text; `name` is for messages.
+    pub fn parse(bytes: &[u8], name: &str) -> Result<Self, SignatureError> {
+        let secret = |key| match key {
+            PublicOrSecret::Secret(key) => Some(key),
+            PublicOrSecret::Public(_) => None,
+        };
+        let keys: Vec<_> = parse(bytes, name)?.into_iter().filter_map(secret).collect();
+        if keys.is_empty() { Err(SignatureError::NoKeys(name.to_owned())) } else { Ok(Self { keys }) }
+    }
+
+    /// Whether any of them needs a passphrase.
+    pub fn is_locked(&self) -> bool {
+        let subkeys =
+            |key: &SignedSecretKey| key.secret_subkeys.iter().any(|subkey| subkey.key.secret_params().is_encrypted());
+        self.keys.iter().any(|key| key.primary_key.secret_params().is_encrypted() || subkeys(key))
+    }
+}
+
+/// Whether a key may sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It may.
+    Good,
+    /// Its owner has revoked it.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// It is for something else.
+    NotForThis,
+    /// Nothing shows that it is the owner's.
+    Unbound,
+}
+
+impl Standing {
+    /// Why it may not, if that is so.
+    pub(super) const fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Good => None,
+            Self::Revoked => Some("is revoked"),
+            Self::Expired => Some("has expired"),
+            Self::NotForThis => Some("is not for signing"),
+            Self::Unbound => Some("has no valid signature of its owner"),
+        }
+    }
+}
+
+/// The standing of a primary key.
+pub(super) fn primary_standing(key: &SignedPublicKey) -> Standing {
+    details_standing(&key.primary_key, &key.details)
+}
+
+fn details_standing(key: &pgp::packet::PublicKey, details: &SignedKeyDetails) -> Standing {
+    if details.revocation_signatures.iter().any(|revocation| revocation.verify_key(key).is_ok()) {
+        return Standing::Revoked;
+    }
+    let direct = details.direct_signatures.iter().filter(|signature| signature.verify_key(key).is_ok());
+    let users = details.users.iter().flat_map(|user| {
+        let valid = move |signature: &&Signature| {
+            signature.typ() != Some(SignatureType::CertRevocation)
+                && signature.verify_certification(key, Tag::UserId, &user.id).is_ok()
+        };
+        user.signatures.iter().filter(valid)
+    });
+    let Some(newest) =
+        direct.chain(users).max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
+    else {
+        return Standing::Unbound;
+    };
+    by_binding(key, newest)
+}
+
+fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> Standing {
+    let (primary, own) = (&key.primary_key, &subkey.key);
+    let valid: Vec<&Signature> =
+        subkey.signatures.iter().filter(|signature| signature.verify_subkey_binding(primary, own).is_ok()).collect();
+    if valid.iter().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
+        return Standing::Revoked;
+    }
+    let Some(newest) =
+        valid.into_iter().max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
+    else {
+        return Standing::Unbound;
+    };
+    match by_binding(own, newest) {
+        // A key that signs must say itself that it belongs there, or it could be claimed by anybody.
+        Standing::Good => match newest.embedded_signature() {
+            Some(back) if back.verify_primary_key_binding(own, primary).is_ok() => Standing::Good,
+            _ => Standing::Unbound,
+        },
+        other => other,
+    }
+}
+
+/// The standing of a key by the signature that binds it.
+fn by_binding(key: &impl VerifyingKey, binding: &Signature) -> Standing {
+    let is_over = |begun: pgp::types::Timestamp, span: Option<pgp::types::Duration>| {
+        span.filter(|span| span.as_secs() > 0)
+            .is_some_and(|span| SystemTime::from(begun) + std::time::Duration::from(span) < SystemTime::now())
+    };
+    if is_over(key.created_at(), binding.key_expiration_time())
+        || binding.created().is_some_and(|created| is_over(created, binding.signature_expiration_time()))
+    {
+        return Standing::Expired;
+    }
+    let flags = binding.key_flags();
+    if flags == KeyFlags::default() || flags.sign() { Standing::Good } else { Standing::NotForThis }
+}
