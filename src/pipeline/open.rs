@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
+
 use super::contents::{ContentsError, ContentsReader};
 use super::list::StoredName;
 use crate::bundle::{BundleError, OpenBundle};
 use crate::endpoint::{EndpointError, Sink, Source};
-use crate::oci::{DOCKER_IO, Graph, Reference, Tag, Version};
+use crate::oci::{DOCKER_IO, Graph, Platform, Reference, Tag, Version};
 use crate::registry::Registries;
 use crate::store::{Store, StoreError};
 use crate::transport::{
-    DirSink, DirSource, DockerArchive, DockerArchiveSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink,
-    StoreImage, TransportError,
+    ContainersStorage, DaemonHost, DaemonImage, DirSink, DirSource, DockerArchive, DockerArchiveSink, DockerDaemon,
+    Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage, TarballSource, TransportError,
 };
 
 /// An image to read.
@@ -103,10 +105,30 @@ pub enum OpenError {
     },
 }
 
+/// How places on this machine are dealt with.
+#[derive(Debug, Clone)]
+pub struct LocalSettings {
+    /// Where the daemon of `docker-daemon:` listens, as `DOCKER_HOST` has it.
+    pub daemon: Option<String>,
+    /// Where podman may listen, to be asked for `containers-storage:`.
+    pub storages: Vec<DaemonHost>,
+    /// Where large temporary files go.
+    pub scratch: PathBuf,
+    /// For which platform an image is that does not say so itself.
+    pub platform: Platform,
+}
+
+impl Default for LocalSettings {
+    fn default() -> Self {
+        Self { daemon: None, storages: Vec::new(), scratch: SCRATCH.into(), platform: Platform::native_linux() }
+    }
+}
+
 /// All places of one side of a copy; what several images share is opened once.
 #[derive(Debug)]
 pub struct Places {
     registries: Registries,
+    local: LocalSettings,
     stores: Mutex<HashMap<PathBuf, Store>>,
     oci_archives: Mutex<HashMap<PathBuf, OciArchiveSink>>,
     docker_archives: Mutex<HashMap<PathBuf, DockerArchiveSink>>,
@@ -115,12 +137,19 @@ pub struct Places {
 type Result<T> = std::result::Result<T, OpenError>;
 
 impl Places {
-    /// Places where registries are dealt with in this way.
-    pub fn new(registries: Registries) -> Self {
-        Self { registries, stores: Mutex::default(), oci_archives: Mutex::default(), docker_archives: Mutex::default() }
+    /// Places where registries and what is local are dealt with in this way.
+    pub fn new(registries: Registries, local: LocalSettings) -> Self {
+        Self {
+            registries,
+            local,
+            stores: Mutex::default(),
+            oci_archives: Mutex::default(),
+            docker_archives: Mutex::default(),
+        }
     }
 
-    /// Opens a location to read an image from. Reads files: not for the async threads.
+    /// Opens a location to read an image from. Reads files and waits for daemons: for threads of a runtime that may
+    /// block.
     pub fn source(&self, location: &Location) -> Result<OpenSource> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
         let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None };
@@ -137,13 +166,28 @@ impl Places {
                 open(Arc::new(layout.source()), Version::Digest(root))
             }
             Location::OciArchive(path, image) => {
-                let archive = OciArchive::open(path).map_err(failed)?;
+                let archive = OciArchive::open_in(path, &self.local.scratch).map_err(failed)?;
                 let root = archive.find(image.as_ref()).map_err(failed)?.digest;
                 open(Arc::new(archive.source()), Version::Digest(root))
             }
             Location::DockerArchive(path, image) => {
-                let archive = DockerArchive::open(path).map_err(failed)?;
+                let archive = DockerArchive::open_in(path, &self.local.scratch).map_err(failed)?;
                 let source = archive.source(image.as_ref()).map_err(failed)?;
+                let root = source.root();
+                open(Arc::new(source), Version::Digest(root))
+            }
+            Location::DockerDaemon(image) => {
+                let daemon = self.daemon().map_err(failed)?;
+                let source = Handle::current().block_on(daemon.source(image)).map_err(failed)?;
+                let root = source.root();
+                open(Arc::new(source), Version::Digest(root))
+            }
+            Location::ContainersStorage(image) => {
+                let (source, root) = Handle::current().block_on(self.storage().source(image)).map_err(failed)?;
+                open(source, Version::Digest(root))
+            }
+            Location::Tarball(files) => {
+                let source = TarballSource::open(files, &self.local.platform, &self.local.scratch).map_err(failed)?;
                 let root = source.root();
                 open(Arc::new(source), Version::Digest(root))
             }
@@ -198,6 +242,20 @@ impl Places {
                 let archive = self.docker_archive(location, path)?;
                 open(Arc::new(archive.named(image.as_ref()).map_err(failed)?))
             }
+            Location::DockerDaemon(DaemonImage::Name(name)) if name.digest.is_none() => {
+                open(Arc::new(self.daemon().map_err(failed)?.sink(name)))
+            }
+            Location::DockerDaemon(_) => {
+                let why = "a daemon gives images their ids and digests itself; write docker-daemon:NAME:TAG";
+                return Err(OpenError::ReadOnly(Box::new(location.clone()), why));
+            }
+            Location::ContainersStorage(image) => {
+                open(Handle::current().block_on(self.storage().sink(image)).map_err(failed)?)
+            }
+            Location::Tarball(_) => {
+                let why = "a tarball is made into an image, and no image into tarballs; write dir:PATH for its layers";
+                return Err(OpenError::ReadOnly(Box::new(location.clone()), why));
+            }
             Location::Store(root, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
                 let store = self.store(location, root, true)?;
@@ -232,6 +290,15 @@ impl Places {
             archive.finish().map_err(|source| OpenError::Finish { path, source })?;
         }
         Ok(())
+    }
+
+    fn daemon(&self) -> crate::transport::Result<DockerDaemon> {
+        let host = self.local.daemon.as_deref().map_or_else(|| Ok(DaemonHost::default()), str::parse)?;
+        Ok(DockerDaemon::new(host, &self.local.scratch))
+    }
+
+    fn storage(&self) -> ContainersStorage {
+        ContainersStorage::new(self.local.storages.clone(), &self.local.scratch)
     }
 
     fn repository(&self, reference: &Reference) -> crate::registry::Repository {

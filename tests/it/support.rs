@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "a kit holds what the next test will want")]
 
 pub mod docker_registry;
+pub mod engine;
 pub mod faulty;
 pub mod fixtures;
 pub mod hod;

@@ -12,12 +12,14 @@ use crate::pipeline::copy_image::Format;
 #[derive(Debug, Args)]
 #[command(after_help = "PLACES:\n  \
     docker://HOST/NAME[:TAG|@DIGEST] · dir:PATH · oci:PATH[:IMAGE] · oci-archive:FILE[:IMAGE] ·\n  \
-    docker-archive:FILE[:NAME[:TAG]] · store:DIR[:NAME[:TAG|@DIGEST]] · bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
+    docker-archive:FILE[:NAME[:TAG]] · docker-daemon:NAME:TAG · store:DIR[:NAME[:TAG|@DIGEST]] ·\n  \
+    bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
     EXAMPLES:\n  \
     hod copy docker://alpine:3.20 oci:images:alpine:3.20\n  \
     hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
     hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
-    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar")]
+    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar\n  \
+    hod copy bundle:release.tar:web:1.0 docker-daemon:web:1.0")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]

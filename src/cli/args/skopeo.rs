@@ -22,8 +22,8 @@ pub(in crate::cli) struct SkopeoArgs {
     /// Taken for skopeo's sake: hod checks no trust policy
     #[arg(long, global = true, hide = true)]
     pub(in crate::cli) insecure_policy: bool,
-    /// Taken for skopeo's sake: hod keeps no large temporary files
-    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    /// Where large temporary files go: what a daemon gives, compressed archives [default: /var/tmp]
+    #[arg(long, global = true, value_name = "DIR", env = "HOD_TMPDIR", hide_env = true)]
     pub(in crate::cli) tmpdir: Option<PathBuf>,
 }
 

@@ -69,8 +69,8 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
     let manner = Manner {
         engine: context.engine(&args.retry),
-        from: Arc::new(Places::new(from)),
-        to: Arc::new(Places::new(to)),
+        from: Arc::new(Places::new(from, context.local(args.from.daemon_host.as_ref())?)),
+        to: Arc::new(Places::new(to, context.local(args.to.daemon_host.as_ref())?)),
         multi_arch: multi_arch(context, &args)?,
         format: args.format.map(FormatArg::format),
         more_names: args.additional_tag.clone(),
