@@ -15,6 +15,7 @@ mod docker_archive;
 mod docker_daemon;
 mod error;
 mod landing;
+mod layer;
 mod layout;
 mod location;
 mod oci_archive;
@@ -25,6 +26,7 @@ pub use dir::{DirSink, DirSource};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
 pub use docker_daemon::{DaemonHost, DockerDaemon, DockerDaemonSink};
 pub use error::TransportError;
+pub use layer::{Compression, Recoded, recode};
 pub use layout::{Layout, LayoutSink, LayoutSource, Swept};
 pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,

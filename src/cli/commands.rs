@@ -31,6 +31,7 @@ pub(super) mod verify;
 mod holding;
 mod incoming;
 mod input;
+mod layers;
 mod media;
 mod named;
 mod registries;

@@ -91,6 +91,7 @@ impl Context {
             daemon: daemon.cloned().or_else(|| variable("DOCKER_HOST")),
             storages: podman_sockets(),
             scratch: self.skopeo.tmpdir.clone().unwrap_or(default.scratch),
+            shared_blobs: None,
             platform: self.platform()?,
         })
     }

@@ -28,6 +28,9 @@ pub struct OpenSource {
     /// What there is of it, where the place knows it better than its manifests: stores and bundles hold
     /// indexes without all of their children.
     pub held: Option<Arc<Graph>>,
+    /// Whether the manifest was made up from an archive: then its digest means nothing elsewhere, and that layers are
+    /// not compressed says nothing about the image.
+    pub made_up: bool,
 }
 
 /// A place for an image.
@@ -114,13 +117,21 @@ pub struct LocalSettings {
     pub storages: Vec<DaemonHost>,
     /// Where large temporary files go.
     pub scratch: PathBuf,
+    /// Where layouts keep their blobs, if not in themselves.
+    pub shared_blobs: Option<PathBuf>,
     /// For which platform an image is that does not say so itself.
     pub platform: Platform,
 }
 
 impl Default for LocalSettings {
     fn default() -> Self {
-        Self { daemon: None, storages: Vec::new(), scratch: SCRATCH.into(), platform: Platform::native_linux() }
+        Self {
+            daemon: None,
+            storages: Vec::new(),
+            scratch: SCRATCH.into(),
+            shared_blobs: None,
+            platform: Platform::native_linux(),
+        }
     }
 }
 
@@ -130,6 +141,8 @@ pub struct Places {
     registries: Registries,
     local: LocalSettings,
     stores: Mutex<HashMap<PathBuf, Store>>,
+    opened_oci: Mutex<HashMap<PathBuf, OciArchive>>,
+    opened_docker: Mutex<HashMap<PathBuf, DockerArchive>>,
     oci_archives: Mutex<HashMap<PathBuf, OciArchiveSink>>,
     docker_archives: Mutex<HashMap<PathBuf, DockerArchiveSink>>,
 }
@@ -143,6 +156,8 @@ impl Places {
             registries,
             local,
             stores: Mutex::default(),
+            opened_oci: Mutex::default(),
+            opened_docker: Mutex::default(),
             oci_archives: Mutex::default(),
             docker_archives: Mutex::default(),
         }
@@ -152,7 +167,7 @@ impl Places {
     /// block.
     pub fn source(&self, location: &Location) -> Result<OpenSource> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
-        let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None };
+        let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None, made_up: false };
         Ok(match location {
             Location::Docker(reference) => open(Arc::new(self.repository(reference)), reference.version()),
             Location::Dir(path) => {
@@ -161,30 +176,30 @@ impl Places {
                 open(Arc::new(source), Version::Digest(root))
             }
             Location::Oci(path, image) => {
-                let layout = Layout::open(path).map_err(failed)?;
+                let layout = Layout::open(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
                 let root = layout.find(image.as_ref()).map_err(failed)?.digest;
                 open(Arc::new(layout.source()), Version::Digest(root))
             }
             Location::OciArchive(path, image) => {
-                let archive = OciArchive::open_in(path, &self.local.scratch).map_err(failed)?;
+                let archive = self.oci_archive(path).map_err(failed)?;
                 let root = archive.find(image.as_ref()).map_err(failed)?.digest;
                 open(Arc::new(archive.source()), Version::Digest(root))
             }
             Location::DockerArchive(path, image) => {
-                let archive = DockerArchive::open_in(path, &self.local.scratch).map_err(failed)?;
+                let archive = self.opened_docker(path).map_err(failed)?;
                 let source = archive.source(image.as_ref()).map_err(failed)?;
                 let root = source.root();
-                open(Arc::new(source), Version::Digest(root))
+                OpenSource { made_up: true, ..open(Arc::new(source), Version::Digest(root)) }
             }
             Location::DockerDaemon(image) => {
                 let daemon = self.daemon().map_err(failed)?;
                 let source = Handle::current().block_on(daemon.source(image)).map_err(failed)?;
                 let root = source.root();
-                open(Arc::new(source), Version::Digest(root))
+                OpenSource { made_up: true, ..open(Arc::new(source), Version::Digest(root)) }
             }
             Location::ContainersStorage(image) => {
                 let (source, root) = Handle::current().block_on(self.storage().source(image)).map_err(failed)?;
-                open(source, Version::Digest(root))
+                OpenSource { made_up: true, ..open(source, Version::Digest(root)) }
             }
             Location::Tarball(files) => {
                 let source = TarballSource::open(files, &self.local.platform, &self.local.scratch).map_err(failed)?;
@@ -197,7 +212,7 @@ impl Places {
                 let held = ContentsReader::new(&store).image(&stored_name(image), image.digest.as_ref());
                 let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
                 let source = Arc::new(store.repository(&image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)) }
+                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), made_up: false }
             }
             Location::Bundle(path, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
@@ -207,7 +222,7 @@ impl Places {
                 let held =
                     held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
                 let source = Arc::new(bundle.source(&path.display().to_string(), &image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)) }
+                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), made_up: false }
             }
         })
     }
@@ -224,7 +239,7 @@ impl Places {
             Location::Dir(path) => open(Arc::new(DirSink::open(path).map_err(failed)?)),
             Location::Oci(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
-                let layout = Layout::create(path).map_err(failed)?;
+                let layout = Layout::create(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
                 open(Arc::new(layout.sink(name).map_err(failed)?))
             }
             Location::OciArchive(path, image) => {
@@ -292,6 +307,16 @@ impl Places {
         Ok(())
     }
 
+    /// The layout in a tar file, which is read and perhaps expanded once.
+    pub(super) fn oci_archive(&self, path: &Path) -> crate::transport::Result<OciArchive> {
+        once(&self.opened_oci, path, || OciArchive::open_in(path, &self.local.scratch))
+    }
+
+    /// The same for what `docker save` writes.
+    pub(super) fn opened_docker(&self, path: &Path) -> crate::transport::Result<DockerArchive> {
+        once(&self.opened_docker, path, || DockerArchive::open_in(path, &self.local.scratch))
+    }
+
     fn daemon(&self) -> crate::transport::Result<DockerDaemon> {
         let host = self.local.daemon.as_deref().map_or_else(|| Ok(DaemonHost::default()), str::parse)?;
         Ok(DockerDaemon::new(host, &self.local.scratch))
@@ -315,6 +340,19 @@ impl Places {
         stores.insert(root.to_owned(), store.clone());
         Ok(store)
     }
+}
+
+/// What was opened before, else what is opened now.
+fn once<T: Clone>(
+    opened: &Mutex<HashMap<PathBuf, T>>,
+    path: &Path,
+    open: impl FnOnce() -> crate::transport::Result<T>,
+) -> crate::transport::Result<T> {
+    let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = opened.get(path) {
+        return Ok(found.clone());
+    }
+    Ok(opened.entry(path.to_owned()).or_insert(open()?).clone())
 }
 
 fn layout_name<'a>(location: &Location, image: Option<&'a LayoutImage>) -> Result<Option<&'a str>> {

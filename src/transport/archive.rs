@@ -17,6 +17,7 @@ pub(super) use written::{NewTar, TarStream};
 
 use super::TransportError;
 use super::landing::blocking;
+use super::layer::Compression;
 use crate::endpoint::BlobReader;
 use crate::oci::{Algorithm, Digest, Hasher, MANIFEST_LIMIT, ManifestError};
 
@@ -35,25 +36,6 @@ pub(super) fn read_small(path: &Path) -> super::Result<Bytes> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
     Ok(bytes.into())
-}
-
-/// How bytes are compressed, by what they begin with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    /// Tells by the first bytes (RFC 1952; RFC 8878, section 3.1.1).
-    pub(super) fn of(head: &[u8]) -> Self {
-        match head {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
 }
 
 /// The bytes of a stream that may be compressed.

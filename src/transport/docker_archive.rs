@@ -24,7 +24,8 @@ use serde_json::json;
 
 pub use sink::DockerArchiveSink;
 
-use super::archive::{Compression, TarFile};
+use super::archive::TarFile;
+use super::layer::Compression;
 use super::{ArchiveImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, Version};

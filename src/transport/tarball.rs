@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::TransportError;
-use super::archive::{Compression, Part, expanded, hash, scratch};
+use super::archive::{Part, expanded, hash, scratch};
+use super::layer::Compression;
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, MediaType, Platform, Version};
 

@@ -8,20 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fs_err as fs;
-use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
-use tokio::task;
 
 use super::output::Output;
 use super::{DockerItem, diff_ids, qualified};
-use crate::endpoint::{EndpointError, Fault, Place, Placed, Result, Sink, Verified};
-use crate::oci::{Algorithm, Descriptor, Digest, Graph, Hasher, Manifest, ManifestKind, Reference, Tag};
-use crate::transport::archive::{Compression, NewTar, TarStream, expanded, scratch};
+use crate::endpoint::{Place, Placed, Result, Sink, Verified};
+use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestKind, Reference, Tag};
+use crate::transport::archive::{NewTar, TarStream};
 use crate::transport::landing::blocking;
+use crate::transport::layer::expand;
 use crate::transport::{ArchiveImage, TransportError};
-
-/// Chunks that wait to be expanded.
-const QUEUE: usize = 16;
 
 /// An archive to write images to. Clones are the same archive.
 #[derive(Debug, Clone)]
@@ -201,80 +196,5 @@ impl Sink for DockerArchiveSink {
     async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
         let (this, root) = (self.clone(), root.clone());
         blocking(move || this.list(&root, &bytes)).await
-    }
-}
-
-/// Expands a layer to a nameless file, and hashes what comes out.
-async fn expand(mut body: Verified, folder: PathBuf) -> Result<(fs::File, Digest)> {
-    let (sender, receiver) = mpsc::channel::<Bytes>(QUEUE);
-    let work = task::spawn_blocking(move || -> io::Result<(fs::File, Digest)> {
-        let mut chunks = Chunks { receiver, current: Bytes::new() };
-        chunks.fill();
-        let compression = Compression::of(&chunks.current);
-        let mut out = Hashing { file: scratch(&folder)?, hasher: Hasher::new(Algorithm::Sha256) };
-        io::copy(&mut expanded(compression, chunks)?, &mut out)?;
-        Ok((out.file, out.hasher.finish()))
-    });
-    let mut failed = None;
-    while let Some(chunk) = body.next().await {
-        match chunk {
-            // Whoever expands may be at the end already, or have failed and say why; the body is checked all the same.
-            Ok(chunk) => drop(sender.send(chunk).await),
-            Err(error) => {
-                failed = Some(error);
-                break;
-            }
-        }
-    }
-    drop(sender);
-    let expanded = work.await.map_err(|stopped| EndpointError::new(Fault::Other, stopped))?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(expanded?),
-    }
-}
-
-/// Chunks from a channel as something to read.
-struct Chunks {
-    receiver: mpsc::Receiver<Bytes>,
-    current: Bytes,
-}
-
-impl Chunks {
-    /// Waits for the next chunk that is not empty.
-    fn fill(&mut self) {
-        while self.current.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(chunk) => self.current = chunk,
-                None => return,
-            }
-        }
-    }
-}
-
-impl io::Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.fill();
-        let count = self.current.len().min(buffer.len());
-        let chunk = self.current.split_to(count);
-        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(&chunk);
-        Ok(count)
-    }
-}
-
-struct Hashing {
-    file: fs::File,
-    hasher: Hasher,
-}
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = io::Write::write(&mut self.file, bytes)?;
-        self.hasher.update(bytes.get(..count).unwrap_or_default());
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::Write::flush(&mut self.file)
     }
 }
