@@ -26,7 +26,7 @@ pub use dir::{DirSink, DirSource};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
 pub use docker_daemon::{DaemonHost, DockerDaemon, DockerDaemonSink};
 pub use error::TransportError;
-pub use layer::{Compression, Recoded, recode};
+pub use layer::{Compression, Recoded, keep, recode};
 pub use layout::{Layout, LayoutSink, LayoutSource, Swept};
 pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,

@@ -1,13 +1,18 @@
 //! One image from any place to any other: which part of it, in which format.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::convert::{ConvertError, Format, convert};
+pub use super::convert::Format;
+use super::convert::{ConvertError, convert};
 use super::open::{OpenSink, OpenSource};
 use super::recompress::{Recompressed, Recompressor, Which};
+use super::schema1;
 use crate::copy::{Copied, CopyError, Engine, Wanted};
-use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Node, Platform, Platforms};
+use crate::endpoint::EndpointError;
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Node, Platform, Platforms, Version};
+use crate::transport::SCRATCH;
 
 /// Which part of an image that has several platforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +25,12 @@ pub enum MultiArch {
     Sparse(Platforms),
     /// The index without any of its images.
     IndexOnly,
+}
+
+impl From<Option<Format>> for Changes {
+    fn from(format: Option<Format>) -> Self {
+        Self { format, layers: None, preserve: false, scratch: SCRATCH.into() }
+    }
 }
 
 /// What became of an image.
@@ -45,18 +56,28 @@ pub enum CopyImageError {
     /// The platform is not there.
     #[error("cannot choose an image of the index")]
     Platform(#[from] AbsentPlatforms),
+    /// A manifest of Docker's first format.
+    #[error("cannot take the image out of Docker's schema 1 format")]
+    First(#[source] EndpointError),
+    /// A manifest of Docker's first format whose digest is to stay.
+    #[error("{0} has Docker's schema 1 format, which is only read: with --preserve-digests it cannot be converted")]
+    Preserve(Version),
     /// It cannot be what it was to become.
     #[error(transparent)]
     Convert(#[from] ConvertError),
 }
 
 /// What is changed of an image on its way: nothing, unless somebody asks or the destination has to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Changes {
     /// The format of its manifests.
     pub format: Option<Format>,
     /// How its layers are compressed.
     pub layers: Option<(Arc<Recompressor>, Which)>,
+    /// Whether no digest may change, not even that of a manifest which nobody takes any more.
+    pub preserve: bool,
+    /// Where large temporary files go.
+    pub scratch: PathBuf,
 }
 
 /// Copies an image and returns what it is at the destination.
@@ -65,10 +86,23 @@ pub async fn copy_image(
     from: &OpenSource,
     to: &OpenSink,
     multi_arch: &MultiArch,
-    changes: &Changes,
+    changes: impl Into<Changes> + Send,
 ) -> Result<CopiedImage, CopyImageError> {
-    let graph = load(engine, from, multi_arch).await?;
-    let source_digest = graph.root.descriptor.digest;
+    let changes = changes.into();
+    let (source_digest, from, graph) = match load(engine, from, multi_arch).await {
+        Err(error) if schema1::is_reason(&error) => {
+            if changes.preserve {
+                return Err(CopyImageError::Preserve(from.version.clone()));
+            }
+            let (digest, modern) = schema1::modern(engine, from, &changes.scratch).await?;
+            let graph = load(engine, &modern, multi_arch).await?;
+            (digest, modern, graph)
+        }
+        graph => {
+            let graph = graph?;
+            (graph.root.descriptor.digest, from.clone(), graph)
+        }
+    };
     let mut source = from.source.clone();
     let mut made = HashMap::new();
     if let Some((recompressor, which)) = &changes.layers {

@@ -150,17 +150,23 @@ pub struct Places {
 type Result<T> = std::result::Result<T, OpenError>;
 
 impl Places {
-    /// Places where registries and what is local are dealt with in this way.
-    pub fn new(registries: Registries, local: LocalSettings) -> Self {
+    /// Places where registries are dealt with in this way, and what is local as is usual.
+    pub fn new(registries: Registries) -> Self {
         Self {
             registries,
-            local,
+            local: LocalSettings::default(),
             stores: Mutex::default(),
             opened_oci: Mutex::default(),
             opened_docker: Mutex::default(),
             oci_archives: Mutex::default(),
             docker_archives: Mutex::default(),
         }
+    }
+
+    /// The same with other settings for what is local.
+    #[must_use]
+    pub fn with_local(self, local: LocalSettings) -> Self {
+        Self { local, ..self }
     }
 
     /// Opens a location to read an image from. Reads files and waits for daemons: for threads of a runtime that may
@@ -206,25 +212,29 @@ impl Places {
                 let root = source.root();
                 open(Arc::new(source), Version::Digest(root))
             }
-            Location::Store(root, image) => {
+            Location::Store(path, image) | Location::Bundle(path, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
-                let store = self.store(location, root, false)?;
-                let held = ContentsReader::new(&store).image(&stored_name(image), image.digest.as_ref());
-                let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
-                let source = Arc::new(store.repository(&image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), made_up: false }
-            }
-            Location::Bundle(path, image) => {
-                let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
-                let bundle = OpenBundle::open(path)
-                    .map_err(|source| OpenError::Bundle { location: Box::new(location.clone()), source })?;
-                let held = ContentsReader::new(&bundle).image(&stored_name(image), image.digest.as_ref());
-                let held =
-                    held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
-                let source = Arc::new(bundle.source(&path.display().to_string(), &image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), made_up: false }
+                self.held(location, path, image)?
             }
         })
+    }
+
+    /// An image of a store or bundle, with what there is of it.
+    fn held(&self, location: &Location, path: &Path, image: &StoreImage) -> Result<OpenSource> {
+        let (source, held): (Arc<dyn Source>, _) = if let Location::Store(..) = location {
+            let store = self.store(location, path, false)?;
+            let held = ContentsReader::new(&store).image(&stored_name(image), image.digest.as_ref());
+            let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
+            (Arc::new(store.repository(&image.repository)), held)
+        } else {
+            let bundle = OpenBundle::open(path)
+                .map_err(|source| OpenError::Bundle { location: Box::new(location.clone()), source })?;
+            let held = ContentsReader::new(&bundle).image(&stored_name(image), image.digest.as_ref());
+            let held =
+                held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
+            (Arc::new(bundle.source(&path.display().to_string(), &image.repository)), held)
+        };
+        Ok(OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), made_up: false })
     }
 
     /// Opens a location to write an image to. Makes what is missing of it: not for the async threads.

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task;
 
-use super::archive::{Part, expanded, scratch};
+use super::archive::{Part, expanded, hash, scratch};
 use crate::endpoint::{BlobReader, EndpointError, Fault, Result, Verified};
 use crate::oci::{Algorithm, Digest, Hasher, MediaType};
 
@@ -141,6 +141,21 @@ pub async fn recode(
         }
         let Hashing { file, hasher, length } = out;
         Ok(Some(Recoded { digest: hasher.finish(), size: length, compression: to, file: Arc::new(file) }))
+    })
+    .await
+}
+
+/// Keeps a layer as it is in a nameless file of the folder `scratch`, with the digest of what it expands to.
+pub async fn keep(body: Verified, scratch_folder: &Path) -> Result<(Recoded, Digest)> {
+    let folder = scratch_folder.to_owned();
+    through(body, move |mut chunks| {
+        let compression = chunks.compression();
+        let mut out = Hashing::new(&folder)?;
+        io::copy(&mut chunks, &mut out)?;
+        let Hashing { file, hasher, length } = out;
+        let file = Arc::new(file);
+        let (diff, _) = hash(expanded(compression, Part::of(&file, 0, length))?)?;
+        Ok((Recoded { digest: hasher.finish(), size: length, compression, file }, diff))
     })
     .await
 }

@@ -102,7 +102,7 @@ fn what_is_not_there_is_refused() {
         ("hod copy sif:a.sif dir:x", "is not supported"),
         ("hod copy ostree:a dir:x", "is not supported"),
         ("hod copy atomic:a dir:x", "is not supported"),
-        ("hod copy --dest-decompress dir:a dir:b", "unexpected argument"),
+        ("hod copy --sign-by me dir:a dir:b", "unexpected argument"),
         ("hod copy --format v2s1 dir:a dir:b", "invalid value"),
         ("hod sync --src docker --dest dir a b", "unrecognized subcommand"),
     ] {

@@ -48,7 +48,7 @@ fn diffs(folder: &Path, tool: &str) -> Vec<String> {
 }
 
 fn diff_ids(place: &str) -> Vec<String> {
-    let config = json(&skopeo(["--override-arch", "amd64", "inspect", "--raw", "--config", place]));
+    let config = hod(["--override-arch", "amd64", "inspect", "--raw", "--config", place]).ok().json();
     config["rootfs"]["diff_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 

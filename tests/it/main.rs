@@ -45,6 +45,7 @@ mod push;
 mod readme;
 mod referrers;
 mod registry;
+mod schema1;
 mod select;
 mod serve;
 mod storage;

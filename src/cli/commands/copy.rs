@@ -33,6 +33,7 @@ struct Manner {
     multi_arch: MultiArch,
     format: Option<Format>,
     layers: Layers,
+    scratch: PathBuf,
     more_names: Vec<String>,
 }
 
@@ -77,13 +78,15 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let here = shared(context.local(args.from.daemon_host.as_ref())?, &args.src_shared_blob_dir);
     let there = shared(context.local(args.to.daemon_host.as_ref())?, &args.dest_shared_blob_dir);
     let layers = Layers::new(context, &args.layers, args.preserve_digests, &here.scratch)?;
+    let scratch = here.scratch.clone();
     let manner = Manner {
         engine: context.engine(&args.retry),
-        from: Arc::new(Places::new(from, here)),
-        to: Arc::new(Places::new(to, there)),
+        from: Arc::new(Places::new(from).with_local(here)),
+        to: Arc::new(Places::new(to).with_local(there)),
         multi_arch: multi_arch(context, &args)?,
         format: args.format.map(FormatArg::format),
         layers,
+        scratch,
         more_names: args.additional_tag.clone(),
     };
     let many = !args.file.is_empty();
@@ -189,8 +192,13 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
         Ok::<_, TaskError>((source, sink))
     });
     let (source, sink) = opened.await.map_err(TaskError::Thread)??;
-    let changes = Changes { format: manner.format, layers: manner.layers.change(&source, &task.to) };
-    Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, &changes).await?)
+    let changes = Changes {
+        format: manner.format,
+        layers: manner.layers.change(&source, &task.to),
+        preserve: manner.layers.preserve(),
+        scratch: manner.scratch.clone(),
+    };
+    Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, changes).await?)
 }
 
 fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {

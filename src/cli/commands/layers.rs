@@ -63,6 +63,11 @@ impl Layers {
         })
     }
 
+    /// Whether no digest may change.
+    pub(super) const fn preserve(&self) -> bool {
+        self.preserve
+    }
+
     /// Refuses flags that mean nothing at a place.
     pub(super) fn check(&self, to: &Location) -> Result<(), LayersError> {
         match to {

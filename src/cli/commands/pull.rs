@@ -71,7 +71,7 @@ async fn find(
     registries: &Registries,
     arguments: &[(usize, String)],
 ) -> Result<Vec<Found>, Failure> {
-    let places = Arc::new(Places::new(registries.clone(), context.local(args.daemon_host.as_ref())?));
+    let places = Arc::new(Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref())?));
     find_places(&places, arguments).await.map_err(|bad| {
         for (what, error) in &bad {
             context.print_error(what, error);
@@ -129,8 +129,10 @@ fn summary(context: &Context, receipt: &Receipt) -> String {
         report::bytes(receipt.bytes_of_images),
         report::bytes(receipt.bytes_of_images.saturating_sub(receipt.bytes_unique)),
     );
+    // Of what comes from registries, links are a matter of the store: images that share layers.
+    let is_local = receipt.images.iter().any(|done| done.image.place.is_some());
     let linked = receipt.placed.get(&Placed::Linked).map_or(0, |(_, bytes)| *bytes);
-    let linked = if linked > 0 { format!(", {} linked", report::bytes(linked)) } else { String::new() };
+    let linked = if is_local && linked > 0 { format!(", {} linked", report::bytes(linked)) } else { String::new() };
     let _ = writeln!(
         text,
         "{} fetched{linked} in {}",

@@ -66,7 +66,7 @@ async fn from_place(
     }
     let local = context.local(args.daemon_host.as_ref())?;
     let gzip = Recompressor::new(Compression::Gzip, None, &local.scratch);
-    let places = Arc::new(Places::new(registries.clone(), local));
+    let places = Arc::new(Places::new(registries.clone()).with_local(local));
     let options = input::resolve_options(&args.images, false);
     let images = outbound_of(engine, &places, place, &options, &gzip).await;
     let failed = |error| Failure::new(Kind::Failed, format!("cannot push {place}")).because(error);
