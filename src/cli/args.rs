@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use bundle::BundleArgs;
-pub(super) use copy::{CopyArgs, FormatArg, LayerArgs, MultiArchArg};
+pub(super) use copy::{CompressArg, CopyArgs, FormatArg, LayerArgs, MultiArchArg};
 pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};

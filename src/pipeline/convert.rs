@@ -21,6 +21,9 @@ pub enum Format {
     Docker,
 }
 
+/// Layers that were made, found by the digests of what they were made of.
+pub type Made = HashMap<Digest, Arc<Recoded>>;
+
 /// Why a manifest cannot become another.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,11 +107,7 @@ impl Format {
 }
 
 /// Rewrites manifests: to a format, and with the layers in `made`, which are found by what they were made of.
-pub fn convert(
-    mut node: Node,
-    format: Option<Format>,
-    made: &HashMap<Digest, Arc<Recoded>>,
-) -> Result<Node, ConvertError> {
+pub fn convert(mut node: Node, format: Option<Format>, made: &Made) -> Result<Node, ConvertError> {
     if format.is_none() && made.is_empty() {
         return Ok(node);
     }
@@ -185,7 +184,7 @@ fn contents(
     digest: Digest,
     (format, family): (Option<Format>, Format),
     value: &mut Value,
-    made: &HashMap<Digest, Arc<Recoded>>,
+    made: &Made,
 ) -> Result<(), ConvertError> {
     if let (Some(format), Some(config)) = (format, value.get_mut("config")) {
         let wanted = retyped(digest, format, &media_type_of(config))?;

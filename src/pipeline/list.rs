@@ -243,7 +243,7 @@ type Parsed = (Reference, Option<Platforms>, Option<StoredName>);
 fn parse_line(text: &str) -> Result<Parsed, LineError> {
     let mut words = text.split_whitespace();
     let reference: Reference = words.next().unwrap_or_default().parse()?;
-    let (platforms, name) = parse_options(words, reference.stored_tag())?;
+    let (platforms, name) = parse_options(words, reference.stored_tag().as_ref())?;
     Ok((reference, platforms, name))
 }
 
@@ -256,13 +256,13 @@ pub(super) fn parse_place(text: &str) -> Result<(&str, Option<Platforms>, Option
         words.push(word);
         place = before.trim_end();
     }
-    let (platforms, name) = parse_options(words.into_iter(), Some(Tag::latest()))?;
+    let (platforms, name) = parse_options(words.into_iter(), Some(&Tag::latest()))?;
     Ok((place, platforms, name))
 }
 
 fn parse_options<'a>(
     words: impl Iterator<Item = &'a str>,
-    tag: Option<Tag>,
+    tag: Option<&Tag>,
 ) -> Result<(Option<Platforms>, Option<StoredName>), LineError> {
     let (mut platforms, mut name) = (None, None);
     for word in words {
@@ -273,7 +273,7 @@ fn parse_options<'a>(
                 }
             }
             Some(("as", text)) => {
-                let parsed = stored_name(text, tag.clone())?;
+                let parsed = stored_name(text, tag)?;
                 if name.replace(parsed).is_some() {
                     return Err(LineError::Twice("as"));
                 }
@@ -285,14 +285,14 @@ fn parse_options<'a>(
 }
 
 /// `name` or `name:tag`; without a tag, the image keeps its own.
-fn stored_name(text: &str, own: Option<Tag>) -> Result<StoredName, LineError> {
+fn stored_name(text: &str, own: Option<&Tag>) -> Result<StoredName, LineError> {
     if text.contains('@') {
         return Err(LineError::NameShape(text.to_owned()));
     }
     let bad = |source| LineError::Name { text: text.to_owned(), source };
     let (repository, tag) = match text.split_once(':') {
         Some((repository, tag)) => (repository, Some(tag.parse().map_err(bad)?)),
-        None => (text, own),
+        None => (text, own.cloned()),
     };
     Ok(StoredName { repository: repository.parse().map_err(bad)?, tag })
 }

@@ -22,6 +22,7 @@ use crate::transport::Compression;
     hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar\n  \
     hod copy bundle:release.tar:web:1.0 docker-daemon:web:1.0\n  \
     hod copy --format oci --dest-compress-format zstd store:store:web:1.0 oci:small:web:1.0")]
+#[expect(clippy::struct_excessive_bools, reason = "skopeo's flags")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]
@@ -82,6 +83,7 @@ pub(in crate::cli) struct CopyArgs {
 /// How layers are compressed at the destination.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Layers")]
+#[expect(clippy::struct_excessive_bools, clippy::struct_field_names, reason = "skopeo's flags, with its names")]
 pub(in crate::cli) struct LayerArgs {
     /// Compress layers in this way, with new digests; dir: keeps those that are compressed already
     #[arg(long, value_name = "FORMAT", env = "HOD_DEST_COMPRESS_FORMAT", hide_env = true)]

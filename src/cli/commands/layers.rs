@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cli::args::LayerArgs;
+use crate::cli::args::{CompressArg, LayerArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::pipeline::open::OpenSource;
@@ -38,7 +38,7 @@ pub(super) enum LayersError {
 impl Layers {
     /// What the flags ask for, with temporary files in the folder `scratch`.
     pub(super) fn new(context: &Context, args: &LayerArgs, preserve: bool, scratch: &Path) -> Result<Self, Failure> {
-        if args.dest_compress_format.is_some_and(|format| format.is_chunked()) {
+        if args.dest_compress_format.is_some_and(CompressArg::is_chunked) {
             context.say("note: zstd:chunked is taken as zstd: hod writes no table of files into layers");
         }
         let to = match args.dest_compress_format {
@@ -98,7 +98,7 @@ impl Layers {
         match self.asked.as_ref().map(|asked| asked.to()) {
             Some(Compression::None) => "expanded, as asked for".to_owned(),
             Some(to) => format!("compressed by {}, as asked for", to.name()),
-            None => format!("compressed by gzip for {}: they came uncompressed; --preserve-digests leaves them so", to),
+            None => format!("compressed by gzip for {to}: they came uncompressed; --preserve-digests leaves them so"),
         }
     }
 }

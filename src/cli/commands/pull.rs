@@ -152,7 +152,7 @@ fn document(context: &Context, receipt: &Receipt) -> serde_json::Value {
                 "reference": done.image.line.reference.to_string(),
                 "source": done.image.place.as_ref().map_or_else(
                     || done.image.source_name.to_string(),
-                    |place| place.to_string(),
+                    ToString::to_string,
                 ),
                 "digest": done.image.graph.root.descriptor.digest,
                 "mediaType": done.image.graph.root.descriptor.media_type,
