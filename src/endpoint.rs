@@ -14,6 +14,7 @@ mod place;
 mod read_ahead;
 mod verified;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -26,7 +27,7 @@ pub use place::Place;
 pub use read_ahead::read_ahead;
 pub use verified::{Mismatch, Prefix, Verified};
 
-use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag, Version};
+use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Schema1, Tag, Version};
 
 /// The result of everything that an endpoint does.
 pub type Result<T> = std::result::Result<T, EndpointError>;
@@ -35,6 +36,17 @@ pub type Result<T> = std::result::Result<T, EndpointError>;
 ///
 /// Chunks and not `AsyncRead`: what the network delivers is passed on without a copy.
 pub type BlobReader = BoxStream<'static, Result<Bytes>>;
+
+/// A manifest in Docker's first format, with what it does not say itself.
+#[derive(Debug, Clone)]
+pub struct FirstFormat {
+    /// Its bytes, with signatures.
+    pub bytes: Bytes,
+    /// The manifest.
+    pub manifest: Schema1,
+    /// The lengths of the layers that are not empty.
+    pub sizes: HashMap<Digest, u64>,
+}
 
 /// How content came to be where it was wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +92,15 @@ pub trait Source: Send + Sync {
     async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
         let _ = manifest;
         Ok(Vec::new())
+    }
+
+    /// A manifest in Docker's first format, which [`Source::manifest`] refuses; `None` where it is none, or the place
+    /// knows none.
+    ///
+    /// Where `version` is a digest, MUST be the manifest of that digest.
+    async fn first_format(&self, version: &Version) -> Result<Option<FirstFormat>> {
+        let _ = version;
+        Ok(None)
     }
 
     /// A file on a disk at hand that is exactly this content, to be linked where it is wanted.

@@ -13,6 +13,7 @@ mod name;
 mod platform;
 mod reference;
 mod referrers;
+mod schema1;
 mod signed;
 
 pub use descriptor::Descriptor;
@@ -26,4 +27,5 @@ pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
 pub use referrers::{
     ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged, referrer, referrers_tag,
 };
+pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;

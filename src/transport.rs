@@ -1,4 +1,4 @@
-//! The places on disk that other tools write and read: image directories, OCI layouts, archives.
+//! The places that other tools write and read: image directories, OCI layouts, archives, container engines.
 //!
 //! [`Location`] is the one list of all transports and their grammar. Each transport of this folder is a
 //! `Source`, and a `Sink` where images can be written to it; `pipeline::open` has the one `match` that
@@ -9,22 +9,35 @@
 //! follows when all of it is there.
 
 mod archive;
+mod containers_storage;
 mod dir;
 mod dir_tree;
 mod docker_archive;
+mod docker_daemon;
 mod error;
 mod landing;
+mod layer;
 mod layout;
 mod location;
 mod oci_archive;
+mod tarball;
 
+pub use containers_storage::{ContainersStorage, ContainersStorageSink};
 pub use dir::{DirSink, DirSource};
 pub use dir_tree::{DirTree, DirTreeSink};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
+pub use docker_daemon::{DaemonHost, DockerDaemon, DockerDaemonSink};
 pub use error::TransportError;
+pub use layer::{Compression, Recoded, keep, recode};
 pub use layout::{Layout, LayoutSink, LayoutSource, Swept};
-pub use location::{ArchiveImage, LayoutImage, Location, LocationError, StoreImage, TRANSPORTS};
+pub use location::{
+    ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,
+};
 pub use oci_archive::{OciArchive, OciArchiveSink, OciArchiveSource};
+pub use tarball::TarballSource;
+
+/// Where archives are expanded that can only be read from front to back, unless another folder is named.
+pub const SCRATCH: &str = "/var/tmp";
 
 /// The result of everything that a transport does.
 pub type Result<T> = std::result::Result<T, TransportError>;

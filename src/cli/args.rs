@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use bundle::BundleArgs;
-pub(super) use copy::{CopyArgs, FormatArg, MultiArchArg};
+pub(super) use copy::{CompressArg, CopyArgs, FormatArg, LayerArgs, MultiArchArg};
 pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
@@ -191,7 +191,8 @@ pub(super) enum Command {
     hod pull -f images-list.txt --store store\n  \
     hod pull alpine:3.20 quay.io/coreos/etcd:v3.5 --store store --platform linux/amd64,linux/arm64\n  \
     hod pull -f images-list.txt --from mirror.example:5000 --store store --lock release.lock\n  \
-    hod pull -f images-list.txt --store store --failed again.txt || hod pull -f again.txt --store store")]
+    hod pull -f images-list.txt --store store --failed again.txt || hod pull -f again.txt --store store\n  \
+    hod pull oci:images docker-archive:saved.tar 'dir:web as=web:1.0' --store store    from this machine")]
 pub(super) struct PullArgs {
     #[command(flatten)]
     pub(super) images: ImageArgs,
@@ -213,6 +214,10 @@ pub(super) struct PullArgs {
     /// Tell what would be fetched, as hod plan does, and write nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
     pub(super) dry_run: bool,
+    /// The daemon of docker-daemon images: `unix:///PATH` or `tcp://HOST:PORT`
+    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
+    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
+    pub(super) daemon_host: Option<String>,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]
@@ -294,9 +299,10 @@ pub(super) enum OnExistingTag {
 #[command(after_help = "EXAMPLES:\n  \
     hod push release.tar docker://registry.site:5000\n  \
     hod push store docker://harbor.site/project -f images-list.txt\n  \
-    ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin")]
+    ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin\n  \
+    hod push oci:images docker://registry.site:5000                                 or dir:, docker-archive:, …")]
 pub(super) struct PushArgs {
-    /// A bundle or its volumes, - for one on standard input, or a store
+    /// A bundle or its volumes, - for one on standard input, a store, or a place such as `oci:DIR` or `docker-archive:FILE`
     #[arg(value_name = "SOURCE")]
     pub(super) source: PathBuf,
     /// The registry, as `docker://HOST[:PORT][/PREFIX]`
@@ -314,6 +320,10 @@ pub(super) struct PushArgs {
     pub(super) trust: TrustArgs,
     #[command(flatten)]
     pub(super) media: MediaArgs,
+    /// The daemon of docker-daemon images: `unix:///PATH` or `tcp://HOST:PORT`
+    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
+    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
+    pub(super) daemon_host: Option<String>,
     #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]

@@ -35,6 +35,7 @@ mod admission;
 mod holding;
 mod incoming;
 mod input;
+mod layers;
 mod media;
 mod named;
 mod registries;

@@ -12,7 +12,9 @@ use super::terminal;
 use crate::copy::{Engine, Limits};
 use crate::observe::{Observer, Silent, Stop};
 use crate::oci::Platform;
+use crate::pipeline::open::LocalSettings;
 use crate::registry::Registries;
+use crate::transport::DaemonHost;
 
 /// The surroundings of a command.
 pub(super) struct Context {
@@ -86,6 +88,18 @@ impl Context {
         authfile: Option<std::path::PathBuf>,
     ) -> Result<Registries, Failure> {
         super::commands::registries(args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs)
+    }
+
+    /// How to deal with places on this machine; `daemon` is the daemon that was named.
+    pub(super) fn local(&self, daemon: Option<&String>) -> Result<LocalSettings, Failure> {
+        let default = LocalSettings::default();
+        Ok(LocalSettings {
+            daemon: daemon.cloned().or_else(|| variable("DOCKER_HOST")),
+            storages: podman_sockets(),
+            scratch: self.skopeo.tmpdir.clone().unwrap_or(default.scratch),
+            shared_blobs: None,
+            platform: self.platform()?,
+        })
     }
 
     /// The platform whose image is meant where an image has several.
@@ -203,6 +217,22 @@ impl Context {
             self.insist(&format!("  {bold}hint{off}: {hint}"));
         }
     }
+}
+
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where podman listens that serves this user's own storage.
+fn podman_sockets() -> Vec<DaemonHost> {
+    let named = variable("CONTAINER_HOST").and_then(|host| host.parse().ok());
+    let socket = if nix::unistd::geteuid().is_root() {
+        Some("/run/podman/podman.sock".into())
+    } else {
+        variable("XDG_RUNTIME_DIR").map(|folder| std::path::Path::new(&folder).join("podman/podman.sock"))
+    };
+    named.into_iter().chain(socket.map(DaemonHost::Unix)).collect()
 }
 
 /// Lets the library's log appear on standard error: warnings, or more with `-vv` and `--debug`.

@@ -10,7 +10,7 @@ use crate::endpoint::{EndpointError, Source};
 use crate::oci::{DOCKER_IO, Digest, Graph, Reference};
 use crate::policy::{KeySource, Policy, Requirement, SignedBy, Subject, docker_scopes};
 use crate::signature::{self, PublicKeys, SignatureError};
-use crate::transport::Location;
+use crate::transport::{DaemonImage, Location};
 
 /// A policy, and how strictly it is taken.
 #[derive(Debug, Clone)]
@@ -201,11 +201,11 @@ fn keys(sources: &[KeySource], path: &Path) -> Result<PublicKeys, AdmissionError
     Ok(keys)
 }
 
-/// An image as policies know it. Archives of `docker save` have names that anybody could write, so only the transport
-/// counts for them.
+/// An image as policies know it. Archives of `docker save` have names that anybody could write, and ids and files have
+/// none, so only the transport counts for them.
 fn subject(location: &Location) -> Subject {
     let scopes = match location {
-        Location::Docker(reference) => {
+        Location::Docker(reference) | Location::DockerDaemon(DaemonImage::Name(reference)) => {
             docker_scopes(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name, Some(&reference.version()))
         }
         Location::Dir(path)
@@ -213,7 +213,10 @@ fn subject(location: &Location) -> Subject {
         | Location::OciArchive(path, _)
         | Location::Store(path, _)
         | Location::Bundle(path, _) => path_scopes(path),
-        Location::DockerArchive(..) => Vec::new(),
+        Location::DockerArchive(..)
+        | Location::DockerDaemon(DaemonImage::Id(_))
+        | Location::ContainersStorage(_)
+        | Location::Tarball(_) => Vec::new(),
     };
     Subject { transport: location.transport(), scopes }
 }

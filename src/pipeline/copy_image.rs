@@ -1,17 +1,20 @@
 //! One image from any place to any other: which part of it, in which format.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde_json::{Value, json};
-
 use super::admission::AdmissionError;
+pub use super::convert::Format;
+use super::convert::{ConvertError, convert};
 use super::open::{OpenSink, OpenSource};
+use super::recompress::{Recompressed, Recompressor, Which};
+use super::schema1;
 use crate::copy::{Copied, CopyError, Engine, Wanted};
-use crate::endpoint::EndpointError;
-use crate::oci::{
-    AbsentPlatforms, Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, Platforms,
-};
+use crate::endpoint::{EndpointError, Source};
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Node, Platform, Platforms, Version};
+use crate::transport::SCRATCH;
 
 /// Which part of an image that has several platforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +29,10 @@ pub enum MultiArch {
     IndexOnly,
 }
 
-/// The format that manifests are to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// OCI image-spec.
-    Oci,
-    /// Docker's version 2 schema 2.
-    Docker,
+impl From<Option<Format>> for Changes {
+    fn from(format: Option<Format>) -> Self {
+        Self { format, layers: None, preserve: false, scratch: SCRATCH.into() }
+    }
 }
 
 /// What became of an image.
@@ -48,6 +48,8 @@ pub struct CopiedImage {
     pub signatures: usize,
     /// How many did not, since its destination has no room for them or its digest has changed.
     pub signatures_left: usize,
+    /// How many layers were compressed in another way.
+    pub recompressed: usize,
 }
 
 /// Why an image was not copied.
@@ -66,39 +68,46 @@ pub enum CopyImageError {
     /// The platform is not there.
     #[error("cannot choose an image of the index")]
     Platform(#[from] AbsentPlatforms),
-    /// The other format has nothing of that kind.
-    #[error("cannot convert {digest} to {format}: it has {what}, which that format does not know")]
-    Convert {
-        /// The manifest.
-        digest: Digest,
-        /// The format's name.
-        format: &'static str,
-        /// What stands in the way.
-        what: String,
-    },
-    /// A conversion made something that is no manifest.
-    #[error("cannot convert {digest}")]
-    Converted {
-        /// The manifest.
-        digest: Digest,
-        /// What is wrong.
-        #[source]
-        source: ManifestError,
-    },
-    /// Conversion of an index needs all its children.
-    #[error(
-        "cannot convert the index {0}: {1} of its images are not copied, and their digests would change; use --all"
-    )]
-    Sparse(Digest, usize),
+    /// A manifest of Docker's first format.
+    #[error("cannot take the image out of Docker's schema 1 format")]
+    First(#[source] EndpointError),
+    /// A manifest of Docker's first format whose digest is to stay.
+    #[error("{0} has Docker's schema 1 format, which is only read: with --preserve-digests it cannot be converted")]
+    Preserve(Version),
+    /// It cannot be what it was to become.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+}
+
+/// What is changed of an image on its way: nothing, unless somebody asks or the destination has to.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The format of its manifests.
+    pub format: Option<Format>,
+    /// How its layers are compressed.
+    pub layers: Option<(Arc<Recompressor>, Which)>,
+    /// Whether no digest may change, not even that of a manifest which nobody takes any more.
+    pub preserve: bool,
+    /// Where large temporary files go.
+    pub scratch: PathBuf,
 }
 
 /// An image that is about to be copied.
-#[derive(Debug, Clone)]
 pub struct Prepared {
     /// The digest of the root at the source.
     pub source_digest: Digest,
     /// What is copied, in the format that is wanted.
     pub graph: Graph,
+    /// Where all of that is read.
+    pub source: Arc<dyn Source>,
+    recompressed: usize,
+    recompressor: Option<Arc<Recompressor>>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("source_digest", &self.source_digest).finish_non_exhaustive()
+    }
 }
 
 /// Copies an image and returns what it is at the destination.
@@ -107,26 +116,41 @@ pub async fn copy_image(
     from: &OpenSource,
     to: &OpenSink,
     multi_arch: &MultiArch,
-    format: Option<Format>,
+    changes: impl Into<Changes> + Send,
 ) -> Result<CopiedImage, CopyImageError> {
-    let prepared = prepare(engine, from, multi_arch, format).await?;
+    let prepared = prepare(engine, from, multi_arch, &changes.into()).await?;
     transfer(engine, from, to, prepared).await
 }
 
-/// Loads the part of an image that is wanted, and converts it.
+/// Loads the part of an image that is wanted, and makes of it what it is to become.
 pub async fn prepare(
     engine: &Engine,
     from: &OpenSource,
     multi_arch: &MultiArch,
-    format: Option<Format>,
+    changes: &Changes,
 ) -> Result<Prepared, CopyImageError> {
-    let graph = load(engine, from, multi_arch).await?;
-    let source_digest = graph.root.descriptor.digest;
-    let graph = match format {
-        Some(format) => Graph { root: convert(graph.root, format)? },
-        None => graph,
+    let (source_digest, mut source, graph) = match load(engine, from, multi_arch).await {
+        Err(error) if schema1::is_reason(&error) => {
+            if changes.preserve {
+                return Err(CopyImageError::Preserve(from.version.clone()));
+            }
+            let (digest, modern) = schema1::modern(engine, from, &changes.scratch).await?;
+            let graph = load(engine, &modern, multi_arch).await?;
+            (digest, modern.source, graph)
+        }
+        graph => {
+            let graph = graph?;
+            (graph.root.descriptor.digest, from.source.clone(), graph)
+        }
     };
-    Ok(Prepared { source_digest, graph })
+    let mut made = HashMap::new();
+    if let Some((recompressor, which)) = &changes.layers {
+        made = recompressor.prepare(engine, &source, &graph, *which).await?;
+        source = Arc::new(Recompressed::new(source, made.values().cloned()));
+    }
+    let graph = Graph { root: convert(graph.root, changes.format, &made)? };
+    let recompressor = changes.layers.as_ref().map(|(recompressor, _)| recompressor.clone());
+    Ok(Prepared { source_digest, graph, source, recompressed: made.len(), recompressor })
 }
 
 /// Copies what was prepared.
@@ -134,12 +158,16 @@ pub async fn transfer(
     engine: &Engine,
     from: &OpenSource,
     to: &OpenSink,
-    Prepared { source_digest, graph }: Prepared,
+    prepared: Prepared,
 ) -> Result<CopiedImage, CopyImageError> {
+    let Prepared { source_digest, graph, source, recompressed, recompressor } = prepared;
     let digest = graph.root.descriptor.digest;
     let graph = Arc::new(graph);
-    let copied = engine.copy(from.source.clone(), to.sink.clone(), graph.clone(), &to.tags).await?;
-    let mut image = CopiedImage { source_digest, digest, copied, signatures: 0, signatures_left: 0 };
+    let copied = engine.copy(source, to.sink.clone(), graph.clone(), &to.tags).await?;
+    if let Some(recompressor) = recompressor {
+        recompressor.forget();
+    }
+    let mut image = CopiedImage { source_digest, digest, copied, signatures: 0, signatures_left: 0, recompressed };
     copy_signatures(from, to, &graph, &mut image).await?;
     Ok(image)
 }
@@ -222,111 +250,4 @@ fn instance(node: Node, platform: &Platform) -> Result<Node, AbsentPlatforms> {
     let position = choice.positions.into_iter().find(image).ok_or_else(absent)?;
     let child = node.children.into_iter().nth(position).ok_or_else(absent)?;
     instance(child, platform)
-}
-
-impl Format {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Oci => "oci",
-            Self::Docker => "v2s2",
-        }
-    }
-
-    /// What a media type is called in this format; `None` where it has no such thing.
-    fn media_type(self, found: &MediaType) -> Option<MediaType> {
-        const PAIRS: [(&str, &str); 7] = [
-            ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"),
-            ("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"),
-            ("application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar.gzip"),
-            ("application/vnd.oci.image.layer.v1.tar+zstd", "application/vnd.docker.image.rootfs.diff.tar.zstd"),
-            (
-                "application/vnd.oci.image.layer.nondistributable.v1.tar",
-                "application/vnd.docker.image.rootfs.foreign.diff.tar",
-            ),
-            (
-                "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-            ),
-            ("application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar+gzip"),
-        ];
-        let text = found.as_str();
-        match (self, found) {
-            (Self::Oci, MediaType::DockerManifest | MediaType::OciManifest) => Some(MediaType::OciManifest),
-            (Self::Oci, MediaType::DockerList | MediaType::OciIndex) => Some(MediaType::OciIndex),
-            (Self::Docker, MediaType::DockerManifest | MediaType::OciManifest) => Some(MediaType::DockerManifest),
-            (Self::Docker, MediaType::DockerList | MediaType::OciIndex) => Some(MediaType::DockerList),
-            // Artifacts and whatever else is at home in OCI stays what it is.
-            (Self::Oci, _) => Some(
-                PAIRS.iter().find(|(_, docker)| *docker == text).map_or_else(|| found.clone(), |pair| pair.0.into()),
-            ),
-            (Self::Docker, _) if PAIRS.iter().any(|(_, docker)| *docker == text) => Some(found.clone()),
-            // Docker's own tools do not take zstd below version 2 schema 2.
-            (Self::Docker, _) if text.ends_with("+zstd") => None,
-            (Self::Docker, _) => PAIRS.iter().find(|(oci, _)| *oci == text).map(|pair| pair.1.into()),
-        }
-    }
-}
-
-/// Rewrites the media types of manifests; configs and layers stay as they are, byte for byte.
-///
-/// A manifest that has the format already keeps its digest.
-fn convert(mut node: Node, format: Format) -> Result<Node, CopyImageError> {
-    let digest = node.descriptor.digest;
-    let refuse = |what: String| CopyImageError::Convert { digest, format: format.name(), what };
-    let is_index = node.manifest.media_type.is_index();
-    if is_index && !node.absent.is_empty() {
-        return Err(CopyImageError::Sparse(digest, node.absent.len()));
-    }
-    let mut value: Value = serde_json::from_slice(&node.bytes)
-        .map_err(|error| CopyImageError::Converted { digest, source: ManifestError::Json(error) })?;
-    let before = value.clone();
-    let media_type = format.media_type(&node.manifest.media_type);
-    let media_type = media_type.ok_or_else(|| refuse(node.manifest.media_type.to_string()))?;
-    if media_type != node.manifest.media_type {
-        set(&mut value, "mediaType", json!(media_type));
-    }
-    if format == Format::Docker && (value.get("subject").is_some() || value.get("artifactType").is_some()) {
-        return Err(refuse("a subject or an artifact type".to_owned()));
-    }
-    let retype = |entry: &mut Value| -> Result<(), CopyImageError> {
-        let found = MediaType::parse(entry.get("mediaType").and_then(Value::as_str).unwrap_or_default());
-        let wanted = format.media_type(&found).ok_or_else(|| refuse(found.to_string()))?;
-        if wanted != found {
-            set(entry, "mediaType", json!(wanted));
-        }
-        Ok(())
-    };
-    if is_index {
-        node.children = node.children.into_iter().map(|child| convert(child, format)).collect::<Result<_, _>>()?;
-        if let Some(entries) = value.get_mut("manifests").and_then(Value::as_array_mut) {
-            for (entry, child) in entries.iter_mut().zip(&node.children) {
-                retype(entry)?;
-                set(entry, "digest", json!(child.descriptor.digest));
-                set(entry, "size", json!(child.descriptor.size));
-            }
-        }
-    } else {
-        value.get_mut("config").map_or(Ok(()), retype)?;
-        value
-            .get_mut("layers")
-            .and_then(Value::as_array_mut)
-            .map_or(Ok(()), |all| all.iter_mut().try_for_each(retype))?;
-    }
-    if value == before {
-        return Ok(node);
-    }
-    let bytes = Bytes::from(value.to_string());
-    let manifest =
-        Manifest::parse(&media_type, &bytes).map_err(|source| CopyImageError::Converted { digest, source })?;
-    let fresh = Descriptor::of(media_type, &bytes);
-    node.descriptor =
-        Descriptor { digest: fresh.digest, size: fresh.size, media_type: fresh.media_type, ..node.descriptor };
-    Ok(Node { bytes, manifest, ..node })
-}
-
-/// Sets a field of a JSON object.
-fn set(object: &mut Value, field: &str, value: Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert(field.to_owned(), value);
-    }
 }

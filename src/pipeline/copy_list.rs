@@ -7,7 +7,7 @@ use super::list::{Line, StoredName};
 use super::push::{Destination, DestinationError};
 use super::resolve::{DefaultRegistry, NameStyle};
 use crate::oci::{NameError, Reference, ReferenceError};
-use crate::transport::{ArchiveImage, LayoutImage, Location, LocationError, StoreImage};
+use crate::transport::{ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StoreImage};
 
 /// A place for many images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Base {
     Registry(Destination),
     /// A folder with an image directory for each image.
     Directories(PathBuf),
+    /// A daemon: `docker-daemon:` alone.
+    Daemon,
     /// A layout, archive, store or bundle, with no image named.
     Whole(Location),
 }
@@ -58,6 +60,9 @@ impl FromStr for Base {
     fn from_str(text: &str) -> Result<Self, BaseError> {
         if matches!(text, "docker://" | "docker:") {
             return Ok(Self::Registries);
+        }
+        if text == "docker-daemon:" {
+            return Ok(Self::Daemon);
         }
         if text.starts_with("docker:") {
             return Ok(Self::Registry(text.parse()?));
@@ -127,6 +132,10 @@ impl Base {
             Self::Whole(Location::Oci(path, _)) => Location::Oci(path.clone(), Some(LayoutImage::Name(text.into()))),
             Self::Whole(Location::OciArchive(path, _)) => {
                 Location::OciArchive(path.clone(), Some(LayoutImage::Name(text.into())))
+            }
+            Self::Daemon => {
+                let reference = text.parse::<Reference>()?.qualified(crate::oci::DOCKER_IO)?;
+                Location::DockerDaemon(DaemonImage::Name(reference))
             }
             Self::Whole(Location::DockerArchive(path, _)) => {
                 let reference = text.parse::<Reference>()?.qualified(crate::oci::DOCKER_IO)?;

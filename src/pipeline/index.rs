@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::copy_image::{CopyImageError, Format, MultiArch, load};
+use super::convert::Format;
+use super::copy_image::{CopyImageError, MultiArch, load};
 use super::inspect::read_config;
 use super::open::OpenSource;
 use crate::copy::Engine;

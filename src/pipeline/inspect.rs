@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::copy_image::{CopyImageError, MultiArch, load};
 use super::open::OpenSource;
+use super::schema1;
 use crate::copy::Engine;
 use crate::endpoint::{EndpointError, Prefix, Verified};
 use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform};
@@ -23,6 +24,8 @@ pub struct Inspected {
     pub instance: Graph,
     /// The bytes of its config.
     pub config: Bytes,
+    /// The tag that it gives itself, as manifests of Docker's first format do.
+    pub tag: Option<String>,
 }
 
 /// Why an image cannot be looked at.
@@ -53,6 +56,9 @@ pub struct Inspection {
     /// The name without tag, where the transport knows one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The tag that the manifest gives itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// The digest that the name stands for.
     pub digest: Digest,
     /// All tags of the repository.
@@ -166,18 +172,40 @@ pub(super) struct History {
 
 /// The bytes of what a name stands for, and their digest.
 pub async fn raw(engine: &Engine, from: &OpenSource) -> Result<(Digest, Bytes), InspectError> {
-    let graph = load(engine, from, &MultiArch::Sparse(crate::oci::Platforms::Only(Vec::new()))).await?;
-    Ok((graph.root.descriptor.digest, graph.root.bytes))
+    match load(engine, from, &MultiArch::Sparse(crate::oci::Platforms::Only(Vec::new()))).await {
+        Err(error) if schema1::is_reason(&error) => {
+            let first = schema1::first_format(engine, from).await?;
+            Ok((first.manifest.digest, first.bytes))
+        }
+        graph => {
+            let graph = graph?;
+            Ok((graph.root.descriptor.digest, graph.root.bytes))
+        }
+    }
 }
 
 /// Looks at the image of a platform.
 pub async fn inspect(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<Inspected, InspectError> {
-    let (digest, manifest) = raw(engine, from).await?;
+    match inspect_as_it_is(engine, from, platform).await {
+        Err(error) if schema1::is_reason(&error) => {
+            let first = schema1::first_format(engine, from).await?;
+            let outline = schema1::outline(&first, from)?;
+            let inspected = inspect_as_it_is(engine, &outline, platform).await?;
+            let tag = Some(first.manifest.tag).filter(|tag| !tag.is_empty());
+            Ok(Inspected { digest: first.manifest.digest, manifest: first.bytes, tag, ..inspected })
+        }
+        inspected => inspected,
+    }
+}
+
+async fn inspect_as_it_is(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<Inspected, InspectError> {
+    let graph = load(engine, from, &MultiArch::Sparse(crate::oci::Platforms::Only(Vec::new()))).await?;
+    let (digest, manifest) = (graph.root.descriptor.digest, graph.root.bytes);
     let instance = load(engine, from, &MultiArch::System(platform.clone())).await?;
     let config = instance.root.manifest.config().ok_or(InspectError::NoImage(digest))?;
     let config =
         read_config(from, config).await.map_err(|source| InspectError::Config { digest: config.digest, source })?;
-    Ok(Inspected { digest, manifest, instance, config })
+    Ok(Inspected { digest, manifest, instance, config, tag: None })
 }
 
 /// Reads a config whole, verified.
@@ -210,6 +238,7 @@ impl Inspected {
         let some = !layers.is_empty();
         Inspection {
             name,
+            tag: self.tag.clone(),
             digest: self.digest,
             repo_tags,
             created: config.created,

@@ -270,6 +270,27 @@ struct Parsed {
 fn parse_line(text: &str) -> Result<Parsed, LineError> {
     let mut words = text.split_whitespace();
     let reference: Reference = words.next().unwrap_or_default().parse()?;
+    let (platforms, name, referrers) = parse_options(words, reference.stored_tag().as_ref())?;
+    Ok(Parsed { reference, platforms, name, referrers })
+}
+
+/// The options of a place on this machine, which may have blanks in its path, and what comes before them.
+pub(super) fn parse_place(text: &str) -> Result<(&str, Option<Platforms>, Option<StoredName>), LineError> {
+    let is_option = |word: &str| word.starts_with("platform=") || word.starts_with("as=");
+    let mut place = text.trim();
+    let mut words = Vec::new();
+    while let Some((before, word)) = place.rsplit_once(char::is_whitespace).filter(|(_, word)| is_option(word)) {
+        words.push(word);
+        place = before.trim_end();
+    }
+    let (platforms, name, _) = parse_options(words.into_iter(), Some(&Tag::latest()))?;
+    Ok((place, platforms, name))
+}
+
+/// The options of a line: its platforms, its name in the store, and the referrers that belong to it.
+type LineOptions = (Option<Platforms>, Option<StoredName>, Option<Vec<PinnedReferrer>>);
+
+fn parse_options<'a>(words: impl Iterator<Item = &'a str>, tag: Option<&Tag>) -> Result<LineOptions, LineError> {
     let (mut platforms, mut name, mut referrers) = (None, None, None);
     for word in words {
         match word.split_once('=') {
@@ -279,7 +300,7 @@ fn parse_line(text: &str) -> Result<Parsed, LineError> {
                 }
             }
             Some(("as", text)) => {
-                let parsed = stored_name(text, &reference)?;
+                let parsed = stored_name(text, tag)?;
                 if name.replace(parsed).is_some() {
                     return Err(LineError::Twice("as"));
                 }
@@ -292,7 +313,7 @@ fn parse_line(text: &str) -> Result<Parsed, LineError> {
             _ => return Err(LineError::Word(word.to_owned())),
         }
     }
-    Ok(Parsed { reference, platforms, name, referrers })
+    Ok((platforms, name, referrers))
 }
 
 /// `none`, or `TAG@DIGEST` with commas, in any order.
@@ -315,14 +336,14 @@ fn pinned_referrers(list: &str) -> Result<Vec<PinnedReferrer>, LineError> {
 }
 
 /// `name` or `name:tag`; without a tag, the image keeps its own.
-fn stored_name(text: &str, reference: &Reference) -> Result<StoredName, LineError> {
+fn stored_name(text: &str, own: Option<&Tag>) -> Result<StoredName, LineError> {
     if text.contains('@') {
         return Err(LineError::NameShape(text.to_owned()));
     }
     let bad = |source| LineError::Name { text: text.to_owned(), source };
     let (repository, tag) = match text.split_once(':') {
         Some((repository, tag)) => (repository, Some(tag.parse().map_err(bad)?)),
-        None => (text, reference.stored_tag()),
+        None => (text, own.cloned()),
     };
     Ok(StoredName { repository: repository.parse().map_err(bad)?, tag })
 }

@@ -9,14 +9,15 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::list::{ImageList, PinnedReferrer};
-use super::resolve::{Failed, Resolved};
+use super::places::is_place;
+use super::resolve::{Failed, ImageError, Resolved};
 use crate::oci::{Digest, Platforms};
 
-/// The text of a lock, in the order of the images.
+/// The text of a lock, in the order of the images. Those of places on this machine are left out: no registry has them.
 pub fn lock_text(images: &[Resolved]) -> String {
     let mut text = String::from("# Pinned by hod: pulling this list again gives the same content.\n");
     let mut group = None;
-    for image in images {
+    for image in images.iter().filter(|image| image.place.is_none()) {
         open_group(&mut text, &mut group, image.line.group.as_deref());
         // Of an image that is not an index there is nothing to choose, whatever platforms a later run asks for.
         let chosen = if image.graph.root.descriptor.media_type.is_index() {
@@ -84,7 +85,7 @@ impl Changes {
             }
         }
         let mut changes = Self::default();
-        for image in now {
+        for image in now.iter().filter(|image| image.place.is_none()) {
             let (name, digest) = (image.name.to_string(), image.graph.root.descriptor.digest);
             match locked.remove(&name) {
                 Some(Some(before)) if before != digest => {
@@ -118,7 +119,8 @@ pub fn unpinned(mut lock: ImageList) -> ImageList {
 pub fn failed_text(failed: &[Failed]) -> String {
     let mut text = String::new();
     let mut group = None;
-    for Failed { line, error } in failed {
+    let of_places = |failed: &&Failed| matches!(failed.error, ImageError::Place(_)) || is_place(&failed.line.text);
+    for Failed { line, error } in failed.iter().filter(|failed| !of_places(failed)) {
         open_group(&mut text, &mut group, line.group.as_deref());
         let _ = writeln!(text, "# {}: {}", line.origin, one_line(error));
         let _ = writeln!(text, "{}", line.text);

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
+
 use super::admission::{Admission, AdmissionError, Guard};
 use super::contents::{ContentsError, ContentsReader};
 use super::list::StoredName;
 use crate::bundle::{BundleError, OpenBundle};
 use crate::endpoint::{EndpointError, Sink, Source};
-use crate::oci::{DOCKER_IO, Graph, Reference, Tag, Version};
+use crate::oci::{DOCKER_IO, Graph, Platform, Reference, Tag, Version};
 use crate::registry::{HostAccess, Registries};
 use crate::store::{Store, StoreError};
 use crate::transport::{
-    DirSink, DirSource, DockerArchive, DockerArchiveSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink,
-    StoreImage, TransportError,
+    ContainersStorage, DaemonHost, DaemonImage, DirSink, DirSource, DockerArchive, DockerArchiveSink, DockerDaemon,
+    Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage, TarballSource, TransportError,
 };
 
 /// An image to read.
@@ -29,6 +31,9 @@ pub struct OpenSource {
     pub held: Option<Arc<Graph>>,
     /// What it has to show before it is taken.
     pub guard: Option<Guard>,
+    /// Whether the manifest was made up from an archive: then its digest means nothing elsewhere, and that layers are
+    /// not compressed says nothing about the image.
+    pub made_up: bool,
 }
 
 /// A place for an image.
@@ -111,14 +116,44 @@ pub enum OpenError {
     },
 }
 
+/// How places on this machine are dealt with.
+#[derive(Debug, Clone)]
+pub struct LocalSettings {
+    /// Where the daemon of `docker-daemon:` listens, as `DOCKER_HOST` has it.
+    pub daemon: Option<String>,
+    /// Where podman may listen, to be asked for `containers-storage:`.
+    pub storages: Vec<DaemonHost>,
+    /// Where large temporary files go.
+    pub scratch: PathBuf,
+    /// Where layouts keep their blobs, if not in themselves.
+    pub shared_blobs: Option<PathBuf>,
+    /// For which platform an image is that does not say so itself.
+    pub platform: Platform,
+}
+
+impl Default for LocalSettings {
+    fn default() -> Self {
+        Self {
+            daemon: None,
+            storages: Vec::new(),
+            scratch: SCRATCH.into(),
+            shared_blobs: None,
+            platform: Platform::native_linux(),
+        }
+    }
+}
+
 /// All places of one side of a copy; what several images share is opened once.
 #[derive(Debug)]
 pub struct Places {
     registries: Registries,
+    local: LocalSettings,
     admission: Option<Arc<Admission>>,
     /// Whether signatures are left behind.
     unsigned: bool,
     stores: Mutex<HashMap<PathBuf, Store>>,
+    opened_oci: Mutex<HashMap<PathBuf, OciArchive>>,
+    opened_docker: Mutex<HashMap<PathBuf, DockerArchive>>,
     oci_archives: Mutex<HashMap<PathBuf, OciArchiveSink>>,
     docker_archives: Mutex<HashMap<PathBuf, DockerArchiveSink>>,
 }
@@ -126,10 +161,19 @@ pub struct Places {
 type Result<T> = std::result::Result<T, OpenError>;
 
 impl Places {
-    /// Places where registries are dealt with in this way.
+    /// Places where registries are dealt with in this way, and what is local as is usual.
     pub fn new(registries: Registries) -> Self {
-        let (admission, unsigned, stores, oci_archives, docker_archives) = Default::default();
-        Self { registries, admission, unsigned, stores, oci_archives, docker_archives }
+        Self {
+            registries,
+            local: LocalSettings::default(),
+            admission: None,
+            unsigned: false,
+            stores: Mutex::default(),
+            opened_oci: Mutex::default(),
+            opened_docker: Mutex::default(),
+            oci_archives: Mutex::default(),
+            docker_archives: Mutex::default(),
+        }
     }
 
     /// The same places, from which only what a trust policy allows is taken.
@@ -147,8 +191,8 @@ impl Places {
     /// The same places, where one registry is dealt with in a way of its own.
     #[must_use]
     pub fn with_access(&self, access: &HostAccess) -> Self {
-        let admission = self.admission.clone();
-        Self { admission, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
+        let (admission, local) = (self.admission.clone(), self.local.clone());
+        Self { admission, local, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
     }
 
     /// Whether images come here with their signatures.
@@ -161,7 +205,14 @@ impl Places {
         &self.registries
     }
 
-    /// Opens a location to read an image from. Reads files: not for the async threads.
+    /// The same with other settings for what is local.
+    #[must_use]
+    pub fn with_local(self, local: LocalSettings) -> Self {
+        Self { local, ..self }
+    }
+
+    /// Opens a location to read an image from. Reads files and waits for daemons: for threads of a runtime that may
+    /// block.
     pub fn source(&self, location: &Location) -> Result<OpenSource> {
         let guard = self.admission.as_ref().map(|admission| admission.rule(location)).transpose()?;
         Ok(OpenSource { guard, ..self.unguarded(location)? })
@@ -169,7 +220,8 @@ impl Places {
 
     fn unguarded(&self, location: &Location) -> Result<OpenSource> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
-        let open = |source: Arc<dyn Source>, version| OpenSource { source, version, held: None, guard: None };
+        let open =
+            |source: Arc<dyn Source>, version| OpenSource { source, version, held: None, guard: None, made_up: false };
         Ok(match location {
             Location::Docker(reference) => {
                 let host = reference.host.as_deref().unwrap_or(DOCKER_IO);
@@ -181,40 +233,60 @@ impl Places {
                 open(Arc::new(source), Version::Digest(root))
             }
             Location::Oci(path, image) => {
-                let layout = Layout::open(path).map_err(failed)?;
+                let layout = Layout::open(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
                 let root = layout.find(image.as_ref()).map_err(failed)?.digest;
                 open(Arc::new(layout.source()), Version::Digest(root))
             }
             Location::OciArchive(path, image) => {
-                let archive = OciArchive::open(path).map_err(failed)?;
+                let archive = self.oci_archive(path).map_err(failed)?;
                 let root = archive.find(image.as_ref()).map_err(failed)?.digest;
                 open(Arc::new(archive.source()), Version::Digest(root))
             }
             Location::DockerArchive(path, image) => {
-                let archive = DockerArchive::open(path).map_err(failed)?;
+                let archive = self.opened_docker(path).map_err(failed)?;
                 let source = archive.source(image.as_ref()).map_err(failed)?;
+                let root = source.root();
+                OpenSource { made_up: true, ..open(Arc::new(source), Version::Digest(root)) }
+            }
+            Location::DockerDaemon(image) => {
+                let daemon = self.daemon().map_err(failed)?;
+                let source = Handle::current().block_on(daemon.source(image)).map_err(failed)?;
+                let root = source.root();
+                OpenSource { made_up: true, ..open(Arc::new(source), Version::Digest(root)) }
+            }
+            Location::ContainersStorage(image) => {
+                let (source, root) = Handle::current().block_on(self.storage().source(image)).map_err(failed)?;
+                OpenSource { made_up: true, ..open(source, Version::Digest(root)) }
+            }
+            Location::Tarball(files) => {
+                let source = TarballSource::open(files, &self.local.platform, &self.local.scratch).map_err(failed)?;
                 let root = source.root();
                 open(Arc::new(source), Version::Digest(root))
             }
-            Location::Store(root, image) => {
+            Location::Store(path, image) | Location::Bundle(path, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
-                let store = self.store(location, root, false)?;
-                let held = ContentsReader::new(&store).image(&stored_name(image), image.digest.as_ref());
-                let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
-                let source = Arc::new(store.repository(&image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), guard: None }
-            }
-            Location::Bundle(path, image) => {
-                let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
-                let bundle = OpenBundle::open(path)
-                    .map_err(|source| OpenError::Bundle { location: Box::new(location.clone()), source })?;
-                let held = ContentsReader::new(&bundle).image(&stored_name(image), image.digest.as_ref());
-                let held =
-                    held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
-                let source = Arc::new(bundle.source(&path.display().to_string(), &image.repository));
-                OpenSource { source, version: image.version(), held: Some(Arc::new(held.graph)), guard: None }
+                self.held(location, path, image)?
             }
         })
+    }
+
+    /// An image of a store or bundle, with what there is of it.
+    fn held(&self, location: &Location, path: &Path, image: &StoreImage) -> Result<OpenSource> {
+        let (source, held): (Arc<dyn Source>, _) = if let Location::Store(..) = location {
+            let store = self.store(location, path, false)?;
+            let held = ContentsReader::new(&store).image(&stored_name(image), image.digest.as_ref());
+            let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
+            (Arc::new(store.repository(&image.repository)), held)
+        } else {
+            let bundle = OpenBundle::open(path)
+                .map_err(|source| OpenError::Bundle { location: Box::new(location.clone()), source })?;
+            let held = ContentsReader::new(&bundle).image(&stored_name(image), image.digest.as_ref());
+            let held =
+                held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
+            (Arc::new(bundle.source(&path.display().to_string(), &image.repository)), held)
+        };
+        let held = Some(Arc::new(held.graph));
+        Ok(OpenSource { source, version: image.version(), held, guard: None, made_up: false })
     }
 
     /// Opens a location to write an image to. Makes what is missing of it: not for the async threads.
@@ -230,7 +302,7 @@ impl Places {
             Location::Dir(path) => open(Arc::new(DirSink::open(path).map_err(failed)?)),
             Location::Oci(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
-                let layout = Layout::create(path).map_err(failed)?;
+                let layout = Layout::create(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
                 open(Arc::new(layout.sink(name).map_err(failed)?))
             }
             Location::OciArchive(path, image) => {
@@ -247,6 +319,20 @@ impl Places {
             Location::DockerArchive(path, image) => {
                 let archive = self.docker_archive(location, path)?;
                 open(Arc::new(archive.named(image.as_ref()).map_err(failed)?))
+            }
+            Location::DockerDaemon(DaemonImage::Name(name)) if name.digest.is_none() => {
+                open(Arc::new(self.daemon().map_err(failed)?.sink(name)))
+            }
+            Location::DockerDaemon(_) => {
+                let why = "a daemon gives images their ids and digests itself; write docker-daemon:NAME:TAG";
+                return Err(OpenError::ReadOnly(Box::new(location.clone()), why));
+            }
+            Location::ContainersStorage(image) => {
+                open(Handle::current().block_on(self.storage().sink(image)).map_err(failed)?)
+            }
+            Location::Tarball(_) => {
+                let why = "a tarball is made into an image, and no image into tarballs; write dir:PATH for its layers";
+                return Err(OpenError::ReadOnly(Box::new(location.clone()), why));
             }
             Location::Store(root, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
@@ -284,6 +370,25 @@ impl Places {
         Ok(())
     }
 
+    /// The layout in a tar file, which is read and perhaps expanded once.
+    pub(super) fn oci_archive(&self, path: &Path) -> crate::transport::Result<OciArchive> {
+        once(&self.opened_oci, path, || OciArchive::open_in(path, &self.local.scratch))
+    }
+
+    /// The same for what `docker save` writes.
+    pub(super) fn opened_docker(&self, path: &Path) -> crate::transport::Result<DockerArchive> {
+        once(&self.opened_docker, path, || DockerArchive::open_in(path, &self.local.scratch))
+    }
+
+    fn daemon(&self) -> crate::transport::Result<DockerDaemon> {
+        let host = self.local.daemon.as_deref().map_or_else(|| Ok(DaemonHost::default()), str::parse)?;
+        Ok(DockerDaemon::new(host, &self.local.scratch))
+    }
+
+    fn storage(&self) -> ContainersStorage {
+        ContainersStorage::new(self.local.storages.clone(), &self.local.scratch)
+    }
+
     fn repository(&self, reference: &Reference) -> crate::registry::Repository {
         self.registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name)
     }
@@ -298,6 +403,19 @@ impl Places {
         stores.insert(root.to_owned(), store.clone());
         Ok(store)
     }
+}
+
+/// What was opened before, else what is opened now.
+fn once<T: Clone>(
+    opened: &Mutex<HashMap<PathBuf, T>>,
+    path: &Path,
+    open: impl FnOnce() -> crate::transport::Result<T>,
+) -> crate::transport::Result<T> {
+    let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = opened.get(path) {
+        return Ok(found.clone());
+    }
+    Ok(opened.entry(path.to_owned()).or_insert(open()?).clone())
 }
 
 fn layout_name<'a>(location: &Location, image: Option<&'a LayoutImage>) -> Result<Option<&'a str>> {

@@ -11,7 +11,9 @@ use futures_util::StreamExt as _;
 
 use super::admission::{Admission, AdmissionError};
 use super::attached::{Attached, AttachedError, Finder};
+use super::convert::ConvertError;
 use super::list::{ImageList, Line, StoredName};
+use super::places::PlaceError;
 use crate::copy::{CopyError, Engine, Wanted};
 use crate::endpoint::Source;
 use crate::observe::Event;
@@ -75,6 +77,8 @@ pub struct Resolved {
     pub graph: Arc<Graph>,
     /// What belongs to it.
     pub attached: Vec<Attached>,
+    /// The place on this machine that it is taken from, where that is no registry.
+    pub place: Option<Box<Location>>,
 }
 
 /// A line that came to nothing.
@@ -117,6 +121,12 @@ pub enum ImageError {
     /// It could not be looked up or copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// It cannot be what it has to become.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// The place on this machine that it should come from.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
 }
 
 /// What became of a list.
@@ -225,10 +235,10 @@ pub async fn resolve(
 }
 
 /// Names in the store that are spoken for, with the root and the line that has them.
-type Taken = HashMap<StoredName, (Digest, Line)>;
+pub(super) type Taken = HashMap<StoredName, (Digest, Line)>;
 
 /// Lets the image have its name, unless that means something else already.
-fn claim(taken: &mut Taken, image: Resolved) -> Result<Resolved, ImageError> {
+pub(super) fn claim(taken: &mut Taken, image: Resolved) -> Result<Resolved, ImageError> {
     let digest = image.graph.root.descriptor.digest;
     match taken.get(&image.name) {
         Some((other, line)) if *other != digest && image.name.tag.is_some() => Err(ImageError::Collision {
@@ -276,7 +286,8 @@ async fn resolve_line(
         None => finder.find(engine, repository, kept.as_ref(), &graph).await?,
     };
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
-    Ok(Resolved { line: line.clone(), source_name, name, platforms, source, graph: Arc::new(graph), attached })
+    let (line, graph) = (line.clone(), Arc::new(graph));
+    Ok(Resolved { line, source_name, name, platforms, source, graph, attached, place: None })
 }
 
 impl fmt::Debug for Resolved {

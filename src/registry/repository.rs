@@ -18,8 +18,10 @@ use super::lookaside::{LookasideError, SignatureFolder};
 use super::response::Response;
 use super::route::{Routes, is_digest};
 use super::subject::Subject;
-use crate::endpoint::{BlobReader, Place, Result, Source};
-use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
+use crate::endpoint::{BlobReader, FirstFormat, Place, Result, Source};
+use crate::oci::{
+    Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Schema1, Version,
+};
 
 /// One repository of a registry.
 ///
@@ -204,6 +206,40 @@ impl Repository {
         Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
     }
 
+    /// Fetches a manifest of Docker's first format; `None` where it is of another.
+    async fn get_first(&self, version: &Version) -> std::result::Result<Option<FirstFormat>, RegistryError> {
+        let subject = Box::new(Subject::Manifest(self.place.clone(), version.clone()));
+        let response = self.ask_manifest(Method::GET, version, Access::pull(&self.name)).await?;
+        let response = response.accept(&[StatusCode::OK]).await?;
+        let announced = response.digest();
+        let unusable = |source| RegistryError::Manifest { subject: subject.clone(), source };
+        let limit = usize::try_from(MANIFEST_LIMIT).unwrap_or(usize::MAX);
+        let bytes = response.bytes(limit).await?.ok_or_else(|| unusable(ManifestError::Large(MANIFEST_LIMIT + 1)))?;
+        if !Schema1::is(&bytes) {
+            return Ok(None);
+        }
+        let manifest = Schema1::parse(&bytes).map_err(unusable)?;
+        let wanted = if let Version::Digest(digest) = version { Some(*digest) } else { None };
+        if let Some(wanted) = [announced, wanted].into_iter().flatten().find(|wanted| *wanted != manifest.digest) {
+            return Err(RegistryError::Digest { subject, digests: Box::new((wanted, manifest.digest)) });
+        }
+        let mut sizes = HashMap::new();
+        for layer in manifest.layers.iter().filter(|layer| !layer.is_empty) {
+            sizes.insert(layer.blob, self.length(layer.blob).await?);
+        }
+        Ok(Some(FirstFormat { bytes, manifest, sizes }))
+    }
+
+    /// The length of a blob.
+    async fn length(&self, digest: Digest) -> std::result::Result<u64, RegistryError> {
+        let subject = Subject::Blob(self.place.clone(), digest);
+        let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")).await?, subject);
+        let response = self.host.send(request.access(Access::pull(&self.name))).await?;
+        let response = response.accept(&[StatusCode::OK]).await?;
+        // Without a length the first bytes too many end the transfer, and say so.
+        Ok(response.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()).unwrap_or_default())
+    }
+
     /// Begins to read content, from `offset` if the registry can do that, and says where it begins.
     async fn begin(&self, content: &Descriptor, offset: u64) -> std::result::Result<(Response, u64), RegistryError> {
         let request = self.content_request(content).await?;
@@ -258,6 +294,10 @@ impl Source for Repository {
         Ok(self.get(version).await?)
     }
 
+    async fn first_format(&self, version: &Version) -> Result<Option<FirstFormat>> {
+        Ok(self.get_first(version).await?)
+    }
+
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
         if offset > 0 && offset >= content.size {
             return Ok(stream::empty().boxed());
@@ -267,7 +307,7 @@ impl Source for Repository {
     }
 }
 
-/// The `Accept` header for manifests. Schema 1 is in it so that it can be refused with a reason.
+/// The `Accept` header for manifests. Schema 1 is in it so that it is known for what it is.
 fn accepted() -> String {
     let types = MediaType::MANIFESTS.into_iter().chain([MediaType::DockerSchema1]);
     let types: Vec<_> = types.map(|media_type| media_type.to_string()).collect();

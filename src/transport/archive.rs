@@ -1,5 +1,7 @@
 //! What the archives and directories share: small files, and tar members that are read in place.
 
+mod written;
+
 use std::collections::HashMap;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,17 +13,18 @@ use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 use futures_util::StreamExt as _;
 
+pub(super) use written::{NewTar, TarStream};
+
 use super::TransportError;
 use super::landing::blocking;
+use super::layer::Compression;
 use crate::endpoint::BlobReader;
-use crate::oci::{MANIFEST_LIMIT, ManifestError};
+use crate::oci::{Algorithm, Digest, Hasher, MANIFEST_LIMIT, ManifestError};
 
 /// How much is read at once.
 const CHUNK: usize = 512 * 1024;
 /// How many members an archive of images may have; the largest in use have a few thousand.
 const MEMBERS: usize = 1_000_000;
-/// Where compressed archives are expanded, for they can only be read from front to back.
-const SCRATCH: &str = "/var/tmp";
 
 /// Reads a file that is no larger than a manifest may be.
 pub(super) fn read_small(path: &Path) -> super::Result<Bytes> {
@@ -33,25 +36,6 @@ pub(super) fn read_small(path: &Path) -> super::Result<Bytes> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
     Ok(bytes.into())
-}
-
-/// How bytes are compressed, by what they begin with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    /// Tells by the first bytes (RFC 1952; RFC 8878, section 3.1.1).
-    pub(super) fn of(head: &[u8]) -> Self {
-        match head {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
 }
 
 /// The bytes of a stream that may be compressed.
@@ -81,19 +65,24 @@ enum Member {
 }
 
 impl TarFile {
-    /// Opens an archive and reads where its members are. A compressed one is expanded to a nameless file first.
-    pub(super) fn open(path: &Path, kind: &'static str) -> super::Result<Self> {
-        let mut file = fs::File::open(path)?;
+    /// Opens an archive and reads where its members are. A compressed one, which can only be read from front to
+    /// back, is expanded to a nameless file of the folder `scratch` first.
+    pub(super) fn open(path: &Path, kind: &'static str, scratch: &Path) -> super::Result<Self> {
+        Self::of(path, fs::File::open(path)?, kind, scratch)
+    }
+
+    /// The same for a file that is open already; `path` is what messages call it.
+    pub(super) fn of(path: &Path, mut file: fs::File, kind: &'static str, folder: &Path) -> super::Result<Self> {
         let mut head = [0; 4];
         let count = file.read_at(&mut head, 0)?;
         let compression = Compression::of(head.get(..count).unwrap_or_default());
         if compression != Compression::None {
-            let mut plain = scratch(Path::new(SCRATCH))?;
+            let mut plain = scratch(folder)?;
             let expand = || io::copy(&mut expanded(compression, file)?, &mut plain);
             expand().map_err(|error| bad(path, kind, &error))?;
-            plain.seek(SeekFrom::Start(0))?;
             file = plain;
         }
+        file.seek(SeekFrom::Start(0))?;
         let members = index(&file).map_err(|error| bad(path, kind, &error))?;
         Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
     }
@@ -134,25 +123,12 @@ impl TarFile {
 
     /// A part of the file as something to read.
     pub(super) fn part(&self, offset: u64, size: u64) -> Part {
-        Part { file: self.file.clone(), position: offset, end: offset.saturating_add(size) }
+        Part::of(&self.file, offset, size)
     }
 
     /// A part of the file as a stream.
     pub(super) fn stream(&self, offset: u64, size: u64) -> BlobReader {
-        let chunks = futures_util::stream::unfold(Some(self.part(offset, size)), |part| async {
-            let mut part = part?;
-            let read = blocking(move || {
-                let mut bytes = Vec::with_capacity(CHUNK);
-                (&mut part).take(CHUNK as u64).read_to_end(&mut bytes)?;
-                Ok((part, Bytes::from(bytes)))
-            });
-            match read.await {
-                Ok((_, bytes)) if bytes.is_empty() => None,
-                Ok((part, bytes)) => Some((Ok(bytes), Some(part))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        chunks.boxed()
+        self.part(offset, size).stream()
     }
 }
 
@@ -188,6 +164,50 @@ pub(super) struct Part {
     file: Arc<fs::File>,
     position: u64,
     end: u64,
+}
+
+impl Part {
+    pub(super) fn of(file: &Arc<fs::File>, offset: u64, size: u64) -> Self {
+        Self { file: file.clone(), position: offset, end: offset.saturating_add(size) }
+    }
+
+    /// The bytes as a stream.
+    pub(super) fn stream(self) -> BlobReader {
+        let chunks = futures_util::stream::unfold(Some(self), |part| async {
+            let mut part = part?;
+            let read = blocking(move || {
+                let mut bytes = Vec::with_capacity(CHUNK);
+                (&mut part).take(CHUNK as u64).read_to_end(&mut bytes)?;
+                Ok((part, Bytes::from(bytes)))
+            });
+            match read.await {
+                Ok((_, bytes)) if bytes.is_empty() => None,
+                Ok((part, bytes)) => Some((Ok(bytes), Some(part))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        chunks.boxed()
+    }
+
+    /// The digest of the bytes.
+    pub(super) fn hash(self) -> io::Result<Digest> {
+        hash(self).map(|(digest, _)| digest)
+    }
+}
+
+/// The digest of all that a reader gives, and how many bytes that is.
+pub(super) fn hash(mut reader: impl Read) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut length) = (Hasher::new(Algorithm::Sha256), 0);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok((hasher.finish(), length)),
+            count => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                length += count as u64;
+            }
+        }
+    }
 }
 
 impl Read for Part {
@@ -241,86 +261,4 @@ fn normal(name: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// A tar file that grows, and comes to its name when it is complete.
-#[derive(Debug)]
-pub(super) struct NewTar {
-    path: PathBuf,
-    temporary: PathBuf,
-    file: fs::File,
-    next: u64,
-    finished: bool,
-}
-
-impl NewTar {
-    /// Begins an archive beside its place, where nothing may be.
-    pub(super) fn create(path: &Path) -> super::Result<Self> {
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(TransportError::Exists(path.to_owned()));
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // What a run that was killed has left is taken over, so that nothing of it stays.
-        let temporary = path.with_file_name(format!(".{name}.partial"));
-        let file = crate::fs::claim(&temporary)?;
-        Ok(Self { path: path.to_owned(), temporary, file, next: 0, finished: false })
-    }
-
-    /// The folder that it will be in.
-    pub(super) fn folder(&self) -> &Path {
-        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-    }
-
-    /// A handle to write content with.
-    pub(super) fn handle(&self) -> io::Result<fs::File> {
-        self.file.try_clone()
-    }
-
-    /// Writes the header of a member and keeps room for its bytes; says where they go.
-    pub(super) fn reserve(&mut self, name: &str, size: u64, mode: u32) -> super::Result<u64> {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
-        header.set_path(name)?;
-        header.set_size(size);
-        header.set_mode(mode);
-        header.set_mtime(0);
-        header.set_cksum();
-        self.file.write_all_at(header.as_bytes(), self.next)?;
-        let place = self.next + 512;
-        self.next = place + size.next_multiple_of(512);
-        Ok(place)
-    }
-
-    /// Writes a small member.
-    pub(super) fn member(&mut self, name: &str, bytes: &[u8], mode: u32) -> super::Result<()> {
-        let place = self.reserve(name, bytes.len() as u64, mode)?;
-        Ok(self.file.write_all_at(bytes, place)?)
-    }
-
-    /// Ends the archive, makes it durable and gives it its name, which nobody else may have taken.
-    pub(super) fn finish(&mut self) -> super::Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Two blocks of zeros end a tar file (POSIX, pax).
-        self.file.set_len(self.next + 1024)?;
-        self.file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        self.file.sync_all()?;
-        match fs::hard_link(&self.temporary, &self.path) {
-            Ok(()) => fs::remove_file(&self.temporary)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(TransportError::Exists(self.path.clone()));
-            }
-            // Filesystems of removable media have no links.
-            Err(_) => fs::rename(&self.temporary, &self.path)?,
-        }
-        self.finished = true;
-        Ok(crate::fs::sync_directory(self.folder())?)
-    }
-}
-
-impl Drop for NewTar {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
 }

@@ -13,7 +13,7 @@
 
 mod signatures;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -25,8 +25,8 @@ use fs_err as fs;
 use super::TransportError;
 use super::archive::read_small;
 use super::landing::{Landings, blocking, checked};
-use crate::endpoint::{BlobReader, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead};
-use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Tag, Version};
+use crate::endpoint::{BlobReader, FirstFormat, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead};
+use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Schema1, Tag, Version};
 
 const VERSION: &str = "Directory Transport Version: 1.1\n";
 const VERSION_OTHER_DIGESTS: &str = "Directory Transport Version: 1.2\n";
@@ -152,6 +152,22 @@ impl Source for DirSource {
     async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
         let (path, child) = (self.path.clone(), (*manifest != self.root).then_some(*manifest));
         blocking(move || signatures::read(&path, child.as_ref())).await
+    }
+
+    async fn first_format(&self, version: &Version) -> Result<Option<FirstFormat>> {
+        let path = self.path.join("manifest.json");
+        let bytes = blocking(move || read_small(&path)).await?;
+        if !Schema1::is(&bytes) || *version != Version::Digest(self.root) {
+            return Ok(None);
+        }
+        let path = self.path.join("manifest.json");
+        let manifest = Schema1::parse(&bytes).map_err(|source| TransportError::Manifest { path, source })?;
+        let mut sizes = HashMap::new();
+        for layer in manifest.layers.iter().filter(|layer| !layer.is_empty) {
+            let content = Descriptor::new(MediaType::parse("application/octet-stream"), layer.blob, 0);
+            sizes.insert(layer.blob, fs::metadata(self.path_of(&content))?.len());
+        }
+        Ok(Some(FirstFormat { bytes, manifest, sizes }))
     }
 
     async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {

@@ -9,24 +9,29 @@
 //! The format has no manifests. The one that is made up for reading is the same on every machine, but its digest is
 //! not that of the image in a registry.
 
+mod output;
 mod sink;
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use sink::DockerArchiveSink;
 
-use super::archive::{Compression, TarFile};
+use super::archive::TarFile;
+use super::layer::Compression;
 use super::{ArchiveImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
-use crate::oci::{Algorithm, DOCKER_IO, Descriptor, Digest, Hasher, MediaType, Reference, Version};
+use crate::oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, Version};
+
+/// What messages call such archives.
+const KIND: &str = "docker";
 
 /// An archive of `docker save`.
 #[derive(Debug, Clone)]
@@ -84,8 +89,21 @@ fn diff_ids(config: &[u8]) -> std::result::Result<Vec<Digest>, serde_json::Error
 impl DockerArchive {
     /// Opens an archive and reads what it lists.
     pub fn open(path: &Path) -> super::Result<Self> {
-        let tar = TarFile::open(path, "docker")?;
-        let bad = |problem: String| TransportError::NoArchive { path: path.to_owned(), kind: "docker", problem };
+        Self::open_in(path, Path::new(super::SCRATCH))
+    }
+
+    /// The same, with another folder for what has to be expanded.
+    pub fn open_in(path: &Path, scratch: &Path) -> super::Result<Self> {
+        Self::of(TarFile::open(path, KIND, scratch)?)
+    }
+
+    /// The archive in a file that is open already; `path` is what messages call it.
+    pub(super) fn of_file(path: &Path, file: fs::File, scratch: &Path) -> super::Result<Self> {
+        Self::of(TarFile::of(path, file, KIND, scratch)?)
+    }
+
+    fn of(tar: TarFile) -> super::Result<Self> {
+        let bad = |problem: String| TransportError::NoArchive { path: tar.path().to_owned(), kind: KIND, problem };
         let list = tar.small("manifest.json")?.ok_or_else(|| bad("it has no manifest.json".to_owned()))?;
         let items: Vec<DockerItem> =
             serde_json::from_slice(&list).map_err(|error| bad(format!("its manifest.json: {error}")))?;
@@ -121,8 +139,7 @@ impl DockerArchive {
     /// An image as a source. Reads the config, and hashes those layers that are compressed.
     pub fn source(&self, image: Option<&ArchiveImage>) -> super::Result<DockerArchiveSource> {
         let item = self.find(image)?;
-        let bad =
-            |problem: String| TransportError::NoArchive { path: self.tar.path().to_owned(), kind: "docker", problem };
+        let bad = |problem: String| TransportError::NoArchive { path: self.tar.path().to_owned(), kind: KIND, problem };
         let absent = |name: &str| bad(format!("its manifest.json names {name}, which it does not hold"));
         let config = self.tar.small(&item.config)?.ok_or_else(|| absent(&item.config))?;
         let ids = diff_ids(&config).map_err(|error| bad(format!("{}: {error}", item.config)))?;
@@ -157,15 +174,7 @@ impl DockerArchive {
     }
 
     fn hash(&self, offset: u64, size: u64) -> super::Result<Digest> {
-        let mut hasher = Hasher::new(Algorithm::Sha256);
-        let mut part = self.tar.part(offset, size);
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match part.read(&mut buffer)? {
-                0 => return Ok(hasher.finish()),
-                count => hasher.update(buffer.get(..count).unwrap_or_default()),
-            }
-        }
+        Ok(self.tar.part(offset, size).hash()?)
     }
 }
 

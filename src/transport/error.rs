@@ -120,6 +120,63 @@ pub enum TransportError {
     /// An archive that is there already.
     #[error("{0} is there already: hod does not replace an archive; remove it first or choose another name")]
     Exists(PathBuf),
+    /// A text that is no address of a daemon.
+    #[error("{0:?} is no address of a daemon that hod can use: write unix:///PATH or tcp://HOST:PORT")]
+    DaemonHost(String),
+    /// Nobody answers there.
+    #[error("cannot connect to the daemon at {host}")]
+    Connect {
+        /// The daemon.
+        host: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The conversation broke off.
+    #[error("the daemon at {host} broke off")]
+    Http {
+        /// The daemon.
+        host: String,
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon says no.
+    #[error("the daemon at {host} {refuses}: {message}")]
+    Daemon {
+        /// The daemon.
+        host: String,
+        /// What it does not do.
+        refuses: &'static str,
+        /// Its status code, 200 where it says so after it had begun to answer.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// Another tool was asked, and failed.
+    #[error("{tool} {fails}: {message}")]
+    Tool {
+        /// The tool.
+        tool: &'static str,
+        /// What it does not do.
+        fails: &'static str,
+        /// Its words.
+        message: String,
+    },
+    /// None of the tools that could do it.
+    #[error(
+        "the storage of podman can be reached by podman, by skopeo or over podman's socket, and none of them is there: install podman or skopeo, or set CONTAINER_HOST"
+    )]
+    NoTool,
+    /// A layer that is none.
+    #[error("{path} is no tar file, as it is or compressed by gzip or zstd")]
+    NoTar {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        #[source]
+        source: io::Error,
+    },
     /// The format has no place for this.
     #[error("{kind} cannot hold {what}")]
     Unsupported {
@@ -141,7 +198,7 @@ impl TransportError {
     /// What kind of failure it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Unknown { .. } | Self::Absent { .. } => Fault::Missing,
+            Self::Unknown { .. } | Self::Absent { .. } | Self::Daemon { status: 404, .. } => Fault::Missing,
             Self::Incomplete { .. } => Fault::Incomplete,
             Self::Size { .. } | Self::Corrupt { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Unsupported { .. } => Fault::Rejected,

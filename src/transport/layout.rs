@@ -36,6 +36,8 @@ use crate::oci::{Descriptor, Digest, Version};
 #[derive(Debug, Clone)]
 pub struct Layout {
     path: PathBuf,
+    /// Where content is, by algorithm.
+    blobs: PathBuf,
 }
 
 /// A layout to read images from.
@@ -48,7 +50,7 @@ pub struct LayoutSource {
 impl Layout {
     /// Opens a layout that is there.
     pub fn open(path: &Path) -> super::Result<Self> {
-        let layout = Self { path: path.to_owned() };
+        let layout = Self { path: path.to_owned(), blobs: path.join("blobs") };
         match fs::read(path.join("oci-layout")) {
             Ok(bytes) => check_layout_file(&path.join("oci-layout"), &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
@@ -76,6 +78,13 @@ impl Layout {
             crate::fs::write_atomically(&path.join("index.json"), &Index::default().bytes())?;
         }
         Self::open(path)
+    }
+
+    /// The same layout with its content elsewhere, as `ALGORITHM/HEX` below a folder that many layouts share.
+    #[must_use]
+    pub fn with_blobs_in(self, folder: Option<&Path>) -> Self {
+        let blobs = folder.map_or(self.blobs, Path::to_owned);
+        Self { path: self.path, blobs }
     }
 
     /// The folder.
@@ -106,7 +115,7 @@ impl Layout {
 
     /// Where content is.
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
-        self.path.join("blobs").join(digest.algorithm().name()).join(digest.hex())
+        self.blobs.join(digest.algorithm().name()).join(digest.hex())
     }
 
     /// This layout as a source.

@@ -3,14 +3,29 @@
 //! The text is split at its first colon; what follows is the transport's own. Paths of `oci:` and of
 //! archives end at their first colon, a path of `dir:` does not end.
 
+mod image;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::oci::{DOCKER_IO, Digest, NameError, Reference, ReferenceError, RepositoryName, Tag, Version};
+pub use image::{ArchiveImage, DaemonImage, LayoutImage, StorageImage, StorageRoot, StoreImage};
+
+use crate::oci::{DOCKER_IO, Reference, ReferenceError};
 
 /// The transports that are understood, in the order of their names.
-pub const TRANSPORTS: [&str; 7] = ["bundle", "dir", "docker", "docker-archive", "oci", "oci-archive", "store"];
+pub const TRANSPORTS: [&str; 10] = [
+    "bundle",
+    "containers-storage",
+    "dir",
+    "docker",
+    "docker-archive",
+    "docker-daemon",
+    "oci",
+    "oci-archive",
+    "store",
+    "tarball",
+];
 
 /// A place where an image is or shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,41 +40,16 @@ pub enum Location {
     OciArchive(PathBuf, Option<LayoutImage>),
     /// `docker-archive:FILE[:NAME[:TAG]]`: what `docker save` writes.
     DockerArchive(PathBuf, Option<ArchiveImage>),
+    /// `docker-daemon:NAME:TAG`, `docker-daemon:NAME@DIGEST` or `docker-daemon:sha256:ID`: what Docker or podman runs from.
+    DockerDaemon(DaemonImage),
+    /// `containers-storage:[[DRIVER@ROOT+RUNROOT]]NAME[:TAG]`: what podman keeps.
+    ContainersStorage(StorageImage),
+    /// `tarball:FILE[:FILE…]`: layers as files, to read only; `-` is standard input.
+    Tarball(Vec<PathBuf>),
     /// `store:ROOT[:NAME[:TAG|@DIGEST]]`: a registry root.
     Store(PathBuf, Option<StoreImage>),
     /// `bundle:FILE[:NAME[:TAG|@DIGEST]]`.
     Bundle(PathBuf, Option<StoreImage>),
-}
-
-/// Which image of a layout.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LayoutImage {
-    /// The one with this `org.opencontainers.image.ref.name`.
-    Name(Box<str>),
-    /// The one at this position of the index, from 0; to read only.
-    Position(usize),
-    /// The one with this digest, whatever its name; to read only.
-    Digest(Digest),
-}
-
-/// Which image of a `docker save` archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArchiveImage {
-    /// The one with this name, which has host and tag.
-    Name(Reference),
-    /// The one at this position, from 0; to read only.
-    Position(usize),
-}
-
-/// Which image of a store or bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreImage {
-    /// The repository.
-    pub repository: RepositoryName,
-    /// The tag, where one is given.
-    pub tag: Option<Tag>,
-    /// The digest, where one is given.
-    pub digest: Option<Digest>,
 }
 
 /// A text that is no location.
@@ -76,6 +66,14 @@ pub enum LocationError {
         text: String,
         /// What stands before the colon.
         transport: String,
+    },
+    /// A transport of other tools that is left out.
+    #[error("the transport {transport:?} is not supported: {instead}")]
+    NotSupported {
+        /// What stands before the colon.
+        transport: String,
+        /// What can be done about it.
+        instead: &'static str,
     },
     /// A `docker:` without the slashes.
     #[error("{0:?} lacks the slashes: write docker://NAME")]
@@ -104,6 +102,12 @@ pub enum LocationError {
     /// A digest where the transport has none.
     #[error("{0:?} has a digest: archives know images by name and tag only")]
     ArchiveDigest(String),
+    /// An image of a daemon that is not told by exactly one tag or digest.
+    #[error("{0:?} does not say which image of the daemon: write docker-daemon:NAME:TAG, NAME@DIGEST or sha256:ID")]
+    DaemonImage(String),
+    /// An image of containers/storage that cannot be told.
+    #[error("{0:?} does not say which image: write containers-storage:NAME:TAG, or [DRIVER@ROOT+RUNROOT]NAME:TAG")]
+    StorageImage(String),
     /// The image's name.
     #[error("{text:?} has no valid image name")]
     Reference {
@@ -124,6 +128,9 @@ impl Location {
             Self::Oci(..) => "oci",
             Self::OciArchive(..) => "oci-archive",
             Self::DockerArchive(..) => "docker-archive",
+            Self::DockerDaemon(_) => "docker-daemon",
+            Self::ContainersStorage(_) => "containers-storage",
+            Self::Tarball(_) => "tarball",
             Self::Store(..) => "store",
             Self::Bundle(..) => "bundle",
         }
@@ -132,9 +139,10 @@ impl Location {
     /// The reference of an image that has one, as `inspect` shows its name: without tag and digest.
     pub fn docker_name(&self) -> Option<String> {
         match self {
-            Self::Docker(reference) | Self::DockerArchive(_, Some(ArchiveImage::Name(reference))) => {
-                Some(bare(reference))
-            }
+            Self::Docker(reference)
+            | Self::DockerArchive(_, Some(ArchiveImage::Name(reference)))
+            | Self::DockerDaemon(DaemonImage::Name(reference)) => Some(bare(reference)),
+            Self::ContainersStorage(image) => image.reference().ok().map(|reference| bare(&reference)),
             _ => None,
         }
     }
@@ -143,43 +151,6 @@ impl Location {
 /// `host/name`.
 fn bare(reference: &Reference) -> String {
     Reference { tag: None, digest: None, ..reference.clone() }.to_string()
-}
-
-impl StoreImage {
-    /// What is asked for: the digest, else the tag, else `latest`.
-    pub fn version(&self) -> Version {
-        match (&self.digest, &self.tag) {
-            (Some(digest), _) => Version::Digest(*digest),
-            (None, Some(tag)) => Version::Tag(tag.clone()),
-            (None, None) => Version::Tag(Tag::latest()),
-        }
-    }
-
-    /// The tags under which the image is written: none where only a digest is given.
-    pub fn tags(&self) -> Vec<Tag> {
-        match (&self.tag, &self.digest) {
-            (Some(tag), _) => vec![tag.clone()],
-            (None, Some(_)) => Vec::new(),
-            (None, None) => vec![Tag::latest()],
-        }
-    }
-}
-
-impl FromStr for StoreImage {
-    type Err = ReferenceError;
-
-    /// `name[:tag][@digest]`; a first part that looks like a host is part of the name.
-    fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>()?)),
-            None => (text, None),
-        };
-        let (name, tag) = match rest.split_once(':') {
-            Some((name, tag)) => (name, Some(tag.parse::<Tag>()?)),
-            None => (rest, None),
-        };
-        Ok(Self { repository: name.parse()?, tag, digest })
-    }
 }
 
 impl FromStr for Location {
@@ -193,16 +164,19 @@ impl FromStr for Location {
             "dir" => Self::Dir(path(text, rest)?),
             "oci" => {
                 let (path, image) = image(rest)?;
-                Self::Oci(path, image.map(|image| layout_image(text, image)).transpose()?)
+                Self::Oci(path, image.map(|image| LayoutImage::parse(text, image)).transpose()?)
             }
             "oci-archive" => {
                 let (path, image) = image(rest)?;
-                Self::OciArchive(path, image.map(|image| layout_image(text, image)).transpose()?)
+                Self::OciArchive(path, image.map(|image| LayoutImage::parse(text, image)).transpose()?)
             }
             "docker-archive" => {
                 let (path, image) = image(rest)?;
-                Self::DockerArchive(path, image.map(|image| archive_image(text, image)).transpose()?)
+                Self::DockerArchive(path, image.map(|image| ArchiveImage::parse(text, image)).transpose()?)
             }
+            "docker-daemon" => Self::DockerDaemon(DaemonImage::parse(text, rest)?),
+            "containers-storage" => Self::ContainersStorage(StorageImage::parse(text, rest)?),
+            "tarball" => Self::Tarball(rest.split(':').map(|file| path(text, file)).collect::<Result<_, _>>()?),
             "store" => {
                 let (path, image) = image(rest)?;
                 Self::Store(path, image.map(|image| store_image(text, image)).transpose()?)
@@ -211,15 +185,29 @@ impl FromStr for Location {
                 let (path, image) = image(rest)?;
                 Self::Bundle(path, image.map(|image| store_image(text, image)).transpose()?)
             }
-            other => {
-                return Err(LocationError::Transport { text: text.to_owned(), transport: other.to_owned() });
-            }
+            other => return Err(unknown(text, other)),
         })
     }
 }
 
+/// What is wrong with a transport that is not ours.
+fn unknown(text: &str, transport: &str) -> LocationError {
+    let instead = match transport {
+        "sif" => "turn the Singularity image into an oci-archive first, with apptainer or skopeo",
+        "ostree" => "check the commit out and make a tarball of it",
+        "atomic" => "name the registry itself, with docker://",
+        _ => return LocationError::Transport { text: text.to_owned(), transport: transport.to_owned() },
+    };
+    LocationError::NotSupported { transport: transport.to_owned(), instead }
+}
+
 fn docker(text: &str, rest: &str) -> Result<Reference, LocationError> {
     let name = rest.strip_prefix("//").ok_or_else(|| LocationError::Slashes(text.to_owned()))?;
+    qualified(text, name)
+}
+
+/// A reference with host, and with a tag where it has no digest.
+fn qualified(text: &str, name: &str) -> Result<Reference, LocationError> {
     let bad = |source| LocationError::Reference { text: text.to_owned(), source };
     let reference: Reference = name.parse().map_err(bad)?;
     reference.qualified(DOCKER_IO).map_err(|error| bad(error.into()))
@@ -234,59 +222,8 @@ fn path_and_image<'a>(text: &str, rest: &'a str) -> Result<(PathBuf, Option<&'a 
     Ok((path(text, before)?, image.filter(|image| !image.is_empty())))
 }
 
-fn position(text: &str, image: &str) -> Result<Option<usize>, LocationError> {
-    let Some(digits) = image.strip_prefix('@') else { return Ok(None) };
-    let bad = || LocationError::Position { text: text.to_owned(), image: image.to_owned() };
-    digits.parse().map(Some).map_err(|_| bad())
-}
-
-fn layout_image(text: &str, image: &str) -> Result<LayoutImage, LocationError> {
-    if let Some(digest) = image.strip_prefix('@').and_then(|digest| digest.parse().ok()) {
-        return Ok(LayoutImage::Digest(digest));
-    }
-    if let Some(position) = position(text, image)? {
-        return Ok(LayoutImage::Position(position));
-    }
-    if image.split('/').all(is_component) {
-        return Ok(LayoutImage::Name(image.into()));
-    }
-    Err(LocationError::LayoutName { text: text.to_owned(), image: image.to_owned() })
-}
-
-/// `[A-Za-z0-9]+(([-._:@+]|--)[A-Za-z0-9]+)*` (OCI image-spec, `annotations.md`).
-fn is_component(component: &str) -> bool {
-    let alphanumeric = |byte: &u8| byte.is_ascii_alphanumeric();
-    let bytes = component.as_bytes();
-    bytes.first().is_some_and(alphanumeric)
-        && bytes.last().is_some_and(alphanumeric)
-        && bytes
-            .split(alphanumeric)
-            .all(|between| matches!(between, b"" | b"-" | b"." | b"_" | b":" | b"@" | b"+" | b"--"))
-}
-
-fn archive_image(text: &str, image: &str) -> Result<ArchiveImage, LocationError> {
-    if let Some(position) = position(text, image)? {
-        return Ok(ArchiveImage::Position(position));
-    }
-    let bad = |source| LocationError::Reference { text: text.to_owned(), source };
-    let reference: Reference = image.parse().map_err(bad)?;
-    if reference.digest.is_some() {
-        return Err(LocationError::ArchiveDigest(text.to_owned()));
-    }
-    let qualified = reference.qualified(DOCKER_IO).map_err(|error: NameError| bad(error.into()))?;
-    Ok(ArchiveImage::Name(qualified))
-}
-
 fn store_image(text: &str, image: &str) -> Result<StoreImage, LocationError> {
     image.parse().map_err(|source| LocationError::Reference { text: text.to_owned(), source })
-}
-
-impl fmt::Display for StoreImage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.repository)?;
-        self.tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))?;
-        self.digest.as_ref().map_or(Ok(()), |digest| write!(f, "@{digest}"))
-    }
 }
 
 impl fmt::Display for Location {
@@ -302,28 +239,15 @@ impl fmt::Display for Location {
                 named(f, path, image.as_ref().map(|image| image as &dyn fmt::Display))
             }
             Self::DockerArchive(path, image) => named(f, path, image.as_ref().map(|image| image as &dyn fmt::Display)),
+            Self::DockerDaemon(image) => write!(f, "docker-daemon:{image}"),
+            Self::ContainersStorage(image) => write!(f, "containers-storage:{image}"),
+            Self::Tarball(files) => {
+                f.write_str("tarball")?;
+                files.iter().try_for_each(|file| write!(f, ":{}", file.display()))
+            }
             Self::Store(path, image) | Self::Bundle(path, image) => {
                 named(f, path, image.as_ref().map(|image| image as &dyn fmt::Display))
             }
-        }
-    }
-}
-
-impl fmt::Display for LayoutImage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Position(position) => write!(f, "@{position}"),
-            Self::Digest(digest) => write!(f, "@{digest}"),
-        }
-    }
-}
-
-impl fmt::Display for ArchiveImage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(reference) => reference.fmt(f),
-            Self::Position(position) => write!(f, "@{position}"),
         }
     }
 }
@@ -355,6 +279,48 @@ mod tests {
         assert_eq!(parsed("store:/srv/root:a/b:1").to_string(), "store:/srv/root:a/b:1");
         assert_eq!(parsed("store:/srv/root"), Location::Store("/srv/root".into(), None));
         assert_eq!(parsed("bundle:x.tar:127.0.0.1-5000/x:1").to_string(), "bundle:x.tar:127.0.0.1-5000/x:1");
+        assert_eq!(
+            parsed("tarball:a.tar:b/c.tgz:-"),
+            Location::Tarball(vec!["a.tar".into(), "b/c.tgz".into(), "-".into()])
+        );
+    }
+
+    #[test]
+    fn a_daemon_has_no_default_tag() {
+        let id = format!("docker-daemon:sha256:{}", "1".repeat(64));
+        assert!(matches!(parsed(&id), Location::DockerDaemon(DaemonImage::Id(_))));
+        assert_eq!(parsed("docker-daemon:web:1").to_string(), "docker-daemon:docker.io/library/web:1");
+        assert_eq!(parsed("docker-daemon:h.io/web:1").docker_name().unwrap(), "h.io/web");
+        let digest = format!("docker-daemon:h.io/web@sha256:{}", "1".repeat(64));
+        assert_eq!(parsed(&digest).to_string(), digest);
+        for bad in ["web", "sha256:latest", "sha256:1", "", "web:1@sha256:0", "UPPER:1"] {
+            assert!(format!("docker-daemon:{bad}").parse::<Location>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_storage_may_be_told_whole() {
+        let storage = |text: &str| match parsed(&format!("containers-storage:{text}")) {
+            Location::ContainersStorage(image) => image,
+            other => panic!("{other}"),
+        };
+        let whole = storage("[vfs@/root dir+/run/x:vfs.a=b,vfs.c=d]localhost/web");
+        let root = whole.root.clone().unwrap();
+        assert_eq!(
+            (root.driver.as_deref(), root.graph.to_str(), root.run.as_deref()),
+            (Some("vfs"), Some("/root dir"), Some("/run/x".as_ref()))
+        );
+        assert_eq!(root.options, ["vfs.a=b".into(), "vfs.c=d".into()]);
+        assert_eq!(whole.to_string(), "[vfs@/root dir+/run/x:vfs.a=b,vfs.c=d]localhost/web");
+        assert_eq!(whole.reference().unwrap().to_string(), "localhost/web:latest");
+        assert_eq!(storage("[/r]a:1").root.unwrap().graph.to_str(), Some("/r"));
+        assert_eq!(storage("web").reference().unwrap().to_string(), "docker.io/library/web:latest");
+        assert_eq!(storage("web:1").wanted(), "docker.io/library/web:1");
+        assert_eq!(storage("web:1@abcdef").wanted(), "abcdef");
+        assert_eq!(storage("@abcdef").wanted(), "abcdef");
+        for bad in ["", "[vfs@/r", "[vfs@]a", "[+x]a", "@", "@ab/c", "A:1", "-x"] {
+            assert!(format!("containers-storage:{bad}").parse::<Location>().is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -362,7 +328,11 @@ mod tests {
         let error = |text: &str| text.parse::<Location>().unwrap_err().to_string();
         assert!(error("alpine").contains("no transport"));
         assert!(error("docker:alpine").contains("docker://NAME"));
-        assert!(error("ostree:x").contains("there are bundle, dir, docker"));
+        assert!(error("flatpak:x").contains("there are bundle, containers-storage, dir, docker"));
+        for other in ["sif", "ostree", "atomic"] {
+            assert!(error(&format!("{other}:x")).contains("not supported: "), "{other}");
+        }
+        assert!(error("tarball:a::b").contains("no path"));
         assert!(error("dir:").contains("no path"));
         assert!(error("oci::x").contains("no path"));
         assert!(error("oci:l:a b").contains("layouts allow"));
@@ -376,7 +346,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn never_panics_and_reads_back_what_it_prints(
-            text in "(docker|dir|oci|oci-archive|docker-archive|store|bundle):[a-z0-9.:/@_-]{0,40}",
+            text in r"(docker|dir|oci|oci-archive|docker-archive|docker-daemon|containers-storage|tarball|store|bundle):[a-z0-9.:/@_+\[\]-]{0,40}",
         ) {
             if let Ok(location) = text.parse::<Location>() {
                 proptest::prop_assert_eq!(location.to_string().parse::<Location>(), Ok(location));

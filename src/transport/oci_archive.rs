@@ -41,7 +41,12 @@ pub struct OciArchiveSource {
 impl OciArchive {
     /// Opens an archive and reads what it lists.
     pub fn open(path: &Path) -> super::Result<Self> {
-        let tar = TarFile::open(path, "OCI")?;
+        Self::open_in(path, Path::new(super::SCRATCH))
+    }
+
+    /// The same, with another folder for what has to be expanded.
+    pub fn open_in(path: &Path, scratch: &Path) -> super::Result<Self> {
+        let tar = TarFile::open(path, "OCI", scratch)?;
         let missing = |name: &str| TransportError::NoArchive {
             path: path.to_owned(),
             kind: "OCI",

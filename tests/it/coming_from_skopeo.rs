@@ -7,17 +7,21 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::engine::Engine;
 use crate::support::{fixtures, tree};
 
 /// The registry of the examples.
 const EXAMPLE: &str = "registry.site:5000";
+/// The engine of the examples.
+const ENGINE: &str = "unix:///run/podman/podman.sock";
 
-/// A folder, a registry and a home for one of the two tools.
+/// A folder, a registry, an engine and a home for one of the two tools.
 struct Side {
     folder: TempDir,
     registry: DockerRegistry,
     /// The fingerprint of a key in gpg's keyring.
     key: String,
+    engine: Engine,
     _root: TempDir,
 }
 
@@ -38,7 +42,7 @@ impl Side {
         let settings = folder.path().join(".config/containers");
         fs::create_dir_all(&settings).unwrap();
         fs::write(settings.join("registries.conf"), insecure).unwrap();
-        Self { folder, registry, key, _root: root }
+        Self { folder, registry, key, engine: Engine::podman(), _root: root }
     }
 
     fn work(&self) -> PathBuf {
@@ -48,7 +52,8 @@ impl Side {
     /// Runs a command as a shell would, and returns what it printed.
     #[track_caller]
     fn run(&self, command: &str) -> String {
-        let line = command.replace(EXAMPLE, self.registry.host()).replace("skopeo ", "skopeo --insecure-policy ");
+        let line = command.replace(EXAMPLE, self.registry.host()).replace(ENGINE, &self.engine.host());
+        let line = line.replace("skopeo ", "skopeo --insecure-policy ");
         let binaries = Path::new(env!("CARGO_BIN_EXE_hod")).parent().unwrap();
         let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
         let output = Command::new("sh")
@@ -111,7 +116,7 @@ fn every_line_does_what_it_says() {
     assert!(rows.len() > 20, "only {} rows", rows.len());
     let (theirs, ours) = (Side::new(), Side::new());
     for (left, right, differs) in &rows {
-        assert!(right.starts_with("hod ") && !left.contains("hod "), "{left} | {right}");
+        assert!(right.contains("hod ") && !left.contains("hod "), "{left} | {right}");
         let (left_output, right_output) = (theirs.run(left), ours.run(right));
         if differs.starts_with("the same output") {
             assert_eq!(right_output, left_output, "{right}");
@@ -127,10 +132,10 @@ fn every_line_does_what_it_says() {
 fn what_is_not_there_is_refused() {
     let side = Side::new();
     for (command, says) in [
-        ("hod copy docker-daemon:a:1 dir:x", "is not a transport"),
-        ("hod copy containers-storage:a:1 dir:x", "is not a transport"),
-        ("hod copy tarball:a.tar dir:x", "is not a transport"),
-        ("hod copy --dest-decompress dir:a dir:b", "unexpected argument"),
+        ("hod copy sif:a.sif dir:x", "is not supported"),
+        ("hod copy ostree:a dir:x", "is not supported"),
+        ("hod copy atomic:a dir:x", "is not supported"),
+        ("hod copy --sign-by me dir:a dir:b", "unexpected argument"),
         ("hod copy --format v2s1 dir:a dir:b", "invalid value"),
     ] {
         let refused = side.run(&format!("{command} 2>&1 || true"));

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hod::endpoint::{BlobReader, EndpointError, Fault, Placed, Prefix, Sink, Source, Verified};
-use hod::oci::{Descriptor, Digest, Graph, Manifest, Node, Version};
+use hod::oci::{Descriptor, Digest, Graph, Manifest, Node, Reference, Version};
 use hod::registry::{Registries, Settings};
 use hod::store::Store;
-use hod::transport::{DirSink, DirSource, DirTree, Layout, OciArchive, OciArchiveSink};
+use hod::transport::{
+    DirSink, DirSource, DirTree, DockerArchiveSink, DockerDaemon, Layout, OciArchive, OciArchiveSink,
+};
 use tempfile::TempDir;
 
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::engine::Engine;
 use crate::support::images::{Blob, Image, image, layer, random};
 
 /// A place under test, and how to come to it anew.
@@ -113,6 +116,58 @@ fn registry() -> Subject {
         _folder: tempfile::tempdir().unwrap(),
     }
 }
+
+/// Archives of Docker know no manifests: what comes back has another digest, so they are asked as sinks alone.
+fn docker_archive() -> Subject {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = DockerArchiveSink::create(&folder.path().join("archive.tar")).unwrap();
+    Subject {
+        sink: Box::new(move || Arc::new(sink.clone())),
+        source: Box::new(|| None),
+        finish: Box::new(|| ()),
+        is_archive: true,
+        _folder: folder,
+    }
+}
+
+fn daemon() -> Subject {
+    let engine = Engine::podman();
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = DockerDaemon::new(engine.host().parse().unwrap(), folder.path());
+    let name: Reference = "localhost/a/b:1".parse().unwrap();
+    Subject {
+        sink: Box::new(move || Arc::new(daemon.sink(&name))),
+        source: Box::new(|| None),
+        // The engine ends when this is dropped.
+        finish: Box::new(move || {
+            let _ = engine.host();
+        }),
+        is_archive: true,
+        _folder: folder,
+    }
+}
+
+macro_rules! sinks_alone {
+    ($($place:ident),*) => {
+        $(mod $place {
+            macro_rules! case {
+                ($case:ident) => {
+                    #[tokio::test(flavor = "multi_thread")]
+                    async fn $case() {
+                        super::$case(&super::$place()).await;
+                    }
+                };
+            }
+            case!(nothing_is_there_before_it_is_published);
+            case!(wrong_bytes_leave_nothing);
+            case!(too_few_and_too_many_bytes_leave_nothing);
+            case!(a_body_that_breaks_off_can_be_sent_again);
+            case!(a_manifest_waits_for_what_it_names);
+        })*
+    };
+}
+
+sinks_alone!(docker_archive, daemon);
 
 macro_rules! conformance {
     ($($place:ident),*) => {

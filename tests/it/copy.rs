@@ -330,7 +330,8 @@ fn nonsense_is_refused_before_anything_is_done() {
     for (source, destination, says) in [
         ("alpine", "dir:x", "names no transport"),
         ("docker:alpine", "dir:x", "docker://NAME"),
-        ("dir:a", "sif:x", "there are bundle, dir"),
+        ("dir:a", "sif:x", "is not supported"),
+        ("dir:a", "flatpak:x", "there are bundle, containers-storage, dir"),
         ("dir:a", "bundle:x.tar:a:1", "bundles are made by hod pack"),
         ("store:a", "dir:x", "name one of them"),
     ] {

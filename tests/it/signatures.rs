@@ -31,7 +31,7 @@ impl Keyring {
         keyring.gpg(&["--passphrase", passphrase, "--quick-generate-key", user, kind, usage, "never"]);
         let listed = String::from_utf8(keyring.gpg(&["--list-keys", "--with-colons"])).unwrap();
         let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
-        keyring.fingerprint = line.trim_end_matches(':').rsplit(':').next().unwrap().to_owned();
+        line.trim_end_matches(':').rsplit(':').next().unwrap().clone_into(&mut keyring.fingerprint);
         fs::write(keyring.public(), keyring.gpg(&["--armor", "--export"])).unwrap();
         let secret = keyring.gpg(&["--passphrase", passphrase, "--armor", "--export-secret-keys"]);
         fs::write(keyring.path("secret.asc"), secret).unwrap();

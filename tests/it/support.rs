@@ -12,6 +12,7 @@
 
 pub mod daemons;
 pub mod docker_registry;
+pub mod engine;
 pub mod faulty;
 pub mod fixtures;
 pub mod hod;

@@ -6,19 +6,23 @@ use clap::Args;
 
 use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
 use crate::oci::Platforms;
-use crate::pipeline::copy_image::Format;
+use crate::pipeline::convert::Format;
+use crate::transport::Compression;
 
 /// `hod copy`.
 #[derive(Debug, Args)]
 #[command(after_help = "PLACES:\n  \
     docker://HOST/NAME[:TAG|@DIGEST] · dir:PATH · oci:PATH[:IMAGE] · oci-archive:FILE[:IMAGE] ·\n  \
-    docker-archive:FILE[:NAME[:TAG]] · store:DIR[:NAME[:TAG|@DIGEST]] · bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
+    docker-archive:FILE[:NAME[:TAG]] · docker-daemon:NAME:TAG · containers-storage:[[…]]NAME:TAG ·\n  \
+    tarball:FILE[:FILE…] · store:DIR[:NAME[:TAG|@DIGEST]] · bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
     EXAMPLES:\n  \
     hod copy docker://alpine:3.20 oci:images:alpine:3.20\n  \
     hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
     hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
-    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
+    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar\n  \
+    hod copy bundle:release.tar:web:1.0 docker-daemon:web:1.0\n  \
+    hod copy --format oci --dest-compress-format zstd store:store:web:1.0 oci:small:web:1.0")]
+#[expect(clippy::struct_excessive_bools, reason = "skopeo's flags")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]
@@ -51,9 +55,19 @@ pub(in crate::cli) struct CopyArgs {
         conflicts_with = "preserve_digests"
     )]
     pub(in crate::cli) format: Option<FormatArg>,
-    /// Never change a digest; this is what hod does unless --format is given
-    #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
+    /// Never change a digest; this is what hod does unless --format or --dest-compress-… is given, and except that
+    /// layers which come uncompressed out of Docker's archives are compressed for a registry
+    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress", "dest_decompress"],
+        env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) preserve_digests: bool,
+    #[command(flatten)]
+    pub(in crate::cli) layers: LayerArgs,
+    /// Where oci: at the source keeps its blobs, as ALGORITHM/HEX
+    #[arg(long, value_name = "DIR", env = "HOD_SRC_SHARED_BLOB_DIR", hide_env = true)]
+    pub(in crate::cli) src_shared_blob_dir: Option<PathBuf>,
+    /// Where oci: at the destination keeps its blobs, as ALGORITHM/HEX
+    #[arg(long, value_name = "DIR", env = "HOD_DEST_SHARED_BLOB_DIR", hide_env = true)]
+    pub(in crate::cli) dest_shared_blob_dir: Option<PathBuf>,
     /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
     #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) remove_signatures: bool,
@@ -72,6 +86,57 @@ pub(in crate::cli) struct CopyArgs {
     pub(in crate::cli) to: DestinationRegistryArgs,
     #[command(flatten)]
     pub(in crate::cli) retry: RetryArgs,
+}
+
+/// How layers are compressed at the destination.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Layers")]
+#[expect(clippy::struct_excessive_bools, clippy::struct_field_names, reason = "skopeo's flags, with its names")]
+pub(in crate::cli) struct LayerArgs {
+    /// Compress layers in this way, with new digests; dir: keeps those that are compressed already
+    #[arg(long, value_name = "FORMAT", env = "HOD_DEST_COMPRESS_FORMAT", hide_env = true)]
+    pub(in crate::cli) dest_compress_format: Option<CompressArg>,
+    /// How hard to compress: gzip from 1 to 9, zstd from 1 to 22
+    #[arg(long, value_name = "LEVEL", env = "HOD_DEST_COMPRESS_LEVEL", hide_env = true)]
+    pub(in crate::cli) dest_compress_level: Option<u8>,
+    /// With dir:, compress layers anew that are compressed in another way
+    #[arg(long, requires = "dest_compress_format")]
+    pub(in crate::cli) dest_force_compress_format: bool,
+    /// With dir:, compress layers that are not, by gzip unless --dest-compress-format says otherwise
+    #[arg(long, conflicts_with = "dest_decompress")]
+    pub(in crate::cli) dest_compress: bool,
+    /// With dir:, expand layers
+    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level"])]
+    pub(in crate::cli) dest_decompress: bool,
+    /// Leave uncompressed layers in oci: as they are; this is what hod does anyway
+    #[arg(long)]
+    pub(in crate::cli) dest_oci_accept_uncompressed_layers: bool,
+}
+
+/// How to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum CompressArg {
+    /// RFC 1952, which everything reads
+    Gzip,
+    /// RFC 8878, in OCI manifests only
+    Zstd,
+    /// Taken as zstd: hod writes no table of files
+    #[value(name = "zstd:chunked")]
+    ZstdChunked,
+}
+
+impl CompressArg {
+    /// Whether more is asked for than hod does.
+    pub(in crate::cli) const fn is_chunked(self) -> bool {
+        matches!(self, Self::ZstdChunked)
+    }
+
+    pub(in crate::cli) const fn compression(self) -> Compression {
+        match self {
+            Self::Gzip => Compression::Gzip,
+            Self::Zstd | Self::ZstdChunked => Compression::Zstd,
+        }
+    }
 }
 
 /// What is copied of an image with several platforms.

@@ -11,7 +11,7 @@ use crate::pipeline::resolve::{DefaultRegistry, NameStyle};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Images")]
 pub(in crate::cli) struct ImageArgs {
-    /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5
+    /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5; to pull also places, such as `oci:DIR` or `dir:DIR`
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
     /// A list of images, one a line; repeatable, - for standard input

@@ -12,6 +12,7 @@ use super::{RegistryArgs, RetryArgs};
     hod inspect docker://alpine:3.20\n  \
     hod inspect --raw docker://alpine:3.20 | sha256sum\n  \
     hod inspect --config oci:images:alpine:3.20\n  \
+    hod inspect docker-daemon:web:1.0\n  \
     hod inspect --format '{{.Name}} {{.Digest}}' store:store:web:1.0")]
 pub(in crate::cli) struct InspectArgs {
     /// The image, as transport:place
@@ -29,6 +30,10 @@ pub(in crate::cli) struct InspectArgs {
     /// Do not ask for the tags of the repository
     #[arg(short, long, env = "HOD_NO_TAGS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) no_tags: bool,
+    /// The daemon of a docker-daemon image: `unix:///PATH` or `tcp://HOST:PORT`
+    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
+    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
+    pub(in crate::cli) daemon_host: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
     #[command(flatten)]

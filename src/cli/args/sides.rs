@@ -1,4 +1,4 @@
-//! Arguments for the registries at the two ends of a copy: skopeo's `src-` and `dest-` forms.
+//! Arguments for the places at the two ends of a copy: skopeo's `src-` and `dest-` forms.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::RegistryArgs;
 
 /// One set of arguments for each side; clap cannot put a prefix before flattened ones.
 macro_rules! registry_side {
-    ($name:ident, $heading:literal, $prefix:literal, $variable:literal, $side:literal) => {
+    ($name:ident, $heading:literal, $prefix:literal, $variable:literal, $side:literal, $daemon:literal) => {
         #[doc = concat!("How to talk to the ", $side, " registry.")]
         #[derive(Debug, Clone, Args)]
         #[command(next_help_heading = $heading)]
@@ -41,6 +41,11 @@ macro_rules! registry_side {
             #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), env = concat!($variable, "TLS_VERIFY"), hide_env = true, value_name = "BOOL",
                 num_args = 0..=1, require_equals = true, default_missing_value = "true")]
             tls_verify: Option<bool>,
+            #[doc = concat!("The daemon of a docker-daemon ", $side, ": `unix:///PATH` or `tcp://HOST:PORT` ",
+                "[default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]")]
+            #[arg(id = concat!($prefix, "daemon-host"), long = concat!($prefix, "daemon-host"), value_name = "HOST",
+                env = $daemon, hide_env = true)]
+            pub(in crate::cli) daemon_host: Option<String>,
         }
 
         impl $name {
@@ -60,5 +65,12 @@ macro_rules! registry_side {
     };
 }
 
-registry_side!(SourceRegistryArgs, "Source registry", "src-", "HOD_SRC_", "source");
-registry_side!(DestinationRegistryArgs, "Destination registry", "dest-", "HOD_DEST_", "destination");
+registry_side!(SourceRegistryArgs, "Source registry", "src-", "HOD_SRC_", "source", "HOD_SRC_DAEMON_HOST");
+registry_side!(
+    DestinationRegistryArgs,
+    "Destination registry",
+    "dest-",
+    "HOD_DEST_",
+    "destination",
+    "HOD_DEST_DAEMON_HOST"
+);

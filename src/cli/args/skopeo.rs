@@ -38,8 +38,8 @@ pub(in crate::cli) struct SkopeoArgs {
     /// The one folder with what adds to registries.conf
     #[arg(long, global = true, hide = true, value_name = "DIR", env = "HOD_REGISTRIES_CONF_DIR", hide_env = true)]
     pub(in crate::cli) registries_conf_dir: Option<PathBuf>,
-    /// Taken for skopeo's sake: hod keeps no large temporary files
-    #[arg(long, env = "HOD_TMPDIR", hide_env = true, global = true, hide = true, value_name = "DIR")]
+    /// Where large temporary files go: what a daemon gives, compressed archives [default: /var/tmp]
+    #[arg(long, global = true, value_name = "DIR", env = "HOD_TMPDIR", hide_env = true)]
     pub(in crate::cli) tmpdir: Option<PathBuf>,
 }
 

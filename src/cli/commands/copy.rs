@@ -1,6 +1,7 @@
 //! `hod copy`: one image, or a list, from any place to any other.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::input;
+use super::layers::{Layers, LayersError};
 use crate::cli::args::{CopyArgs, FormatArg, MultiArchArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes};
@@ -16,9 +18,10 @@ use crate::copy::Engine;
 use crate::endpoint::Placed;
 use crate::observe::Event;
 use crate::oci::Platforms;
-use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, copy_image};
+use crate::pipeline::convert::Format;
+use crate::pipeline::copy_image::{Changes, CopiedImage, CopyImageError, MultiArch, copy_image};
 use crate::pipeline::copy_list::Base;
-use crate::pipeline::open::{OpenError, OpenSink, Places};
+use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, Places};
 use crate::transport::{DockerArchiveSink, Location};
 
 /// What a copy is to be like.
@@ -29,6 +32,8 @@ struct Manner {
     to: Arc<Places>,
     multi_arch: MultiArch,
     format: Option<Format>,
+    layers: Layers,
+    scratch: PathBuf,
     more_names: Vec<String>,
 }
 
@@ -47,6 +52,8 @@ enum TaskError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Copy(#[from] CopyImageError),
+    #[error(transparent)]
+    Layers(#[from] LayersError),
     #[error("--additional-tag is for a docker-archive: other places take one name")]
     MoreNames,
     #[error("a name of --additional-tag is not valid")]
@@ -67,12 +74,19 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let tasks = tasks(context, &args)?;
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
+    let shared = |local, folder: &Option<PathBuf>| LocalSettings { shared_blobs: folder.clone(), ..local };
+    let here = shared(context.local(args.from.daemon_host.as_ref())?, &args.src_shared_blob_dir);
+    let there = shared(context.local(args.to.daemon_host.as_ref())?, &args.dest_shared_blob_dir);
+    let layers = Layers::new(context, &args.layers, args.preserve_digests, &here.scratch)?;
+    let scratch = here.scratch.clone();
     let manner = Manner {
         engine: context.engine(&args.retry),
-        from: Arc::new(Places::new(from).admitting(super::admission::admission(context)?)),
-        to: Arc::new(Places::new(to).with_signatures(!args.remove_signatures)),
+        from: Arc::new(Places::new(from).with_local(here).admitting(super::admission::admission(context)?)),
+        to: Arc::new(Places::new(to).with_local(there).with_signatures(!args.remove_signatures)),
         multi_arch: multi_arch(context, &args)?,
         format: args.format.map(FormatArg::format),
+        layers,
+        scratch,
         more_names: args.additional_tag.clone(),
     };
     let many = !args.file.is_empty();
@@ -85,7 +99,7 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
         let written = crate::fs::write_atomically(path, image.digest.to_string().as_bytes());
         written.map_err(|error| Failure::of(Kind::Failed, error))?;
     }
-    report_copy(context, &outcome)?;
+    report_copy(context, &manner, &outcome)?;
     end(context, outcome, many)
 }
 
@@ -169,6 +183,7 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome
 }
 
 async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError> {
+    manner.layers.check(&task.to)?;
     let (this, from, to) = (manner.clone(), task.from.clone(), task.to.clone());
     // The source first: nothing is made for an image that is not there.
     let opened = tokio::task::spawn_blocking(move || {
@@ -177,7 +192,13 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
         Ok::<_, TaskError>((source, sink))
     });
     let (source, sink) = opened.await.map_err(TaskError::Thread)??;
-    Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, manner.format).await?)
+    let changes = Changes {
+        format: manner.format,
+        layers: manner.layers.change(&source, &task.to),
+        preserve: manner.layers.preserve(),
+        scratch: manner.scratch.clone(),
+    };
+    Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, changes).await?)
 }
 
 fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
@@ -188,9 +209,13 @@ fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
     Ok(OpenSink { sink: Arc::new(sink), tags: Vec::new(), signatures: true })
 }
 
-fn report_copy(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
+fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome) -> Result<(), Failure> {
     context.close();
     let sum = |placed| outcome.copied.iter().map(|(_, image)| image.copied.bytes(placed)).sum::<u64>();
+    for (task, image) in outcome.copied.iter().filter(|(_, image)| image.recompressed > 0) {
+        let layers = report::count(image.recompressed, "layer");
+        context.say(&format!("note: {layers} of {} {}", task.label, manner.layers.note(&task.to)));
+    }
     if context.is_text() {
         for (task, image) in outcome.copied.iter().filter(|(_, image)| image.digest != image.source_digest) {
             context.say(&format!("note: {} has a new digest: {} → {}", task.label, image.source_digest, image.digest));
@@ -240,6 +265,7 @@ fn describe(task: &Task, image: &CopiedImage) -> Value {
         "unchanged": image.copied.unchanged,
         "signatures": image.signatures,
         "signaturesLeft": image.signatures_left,
+        "layersRecompressed": image.recompressed,
     })
 }
 

@@ -60,8 +60,12 @@ impl Sides {
         let to = context.registries_with(&target.to.registry(), target.to.authfile.clone())?;
         Ok(Self {
             engine: context.engine(&target.retry),
-            from: Arc::new(Places::new(from).admitting(super::admission::admission(context)?)),
-            to: Arc::new(Places::new(to)),
+            from: Arc::new(
+                Places::new(from)
+                    .with_local(context.local(target.from.daemon_host.as_ref())?)
+                    .admitting(super::admission::admission(context)?),
+            ),
+            to: Arc::new(Places::new(to).with_local(context.local(target.to.daemon_host.as_ref())?)),
             index: target.index.parse().map_err(|error| Failure::of(Kind::Usage, error))?,
             replace: target.replace,
         })

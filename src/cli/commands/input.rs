@@ -13,6 +13,7 @@ use crate::pipeline::attached::{belongs_to_another, with_attached};
 use crate::pipeline::base::Lacking;
 use crate::pipeline::contents::{ContentsReader, Held, Holdings};
 use crate::pipeline::list::{ImageList, ListError, ListReader};
+use crate::pipeline::places::is_place;
 use crate::pipeline::resolve::ResolveOptions;
 use crate::pipeline::select::{SelectError, Unmatched, select};
 use crate::store::Store;
@@ -42,6 +43,20 @@ pub(super) fn image_list(
         context.say(&format!("note: {}", terminal::printable(notice)));
     }
     Ok(list)
+}
+
+/// The images of lists and registries, and which of the arguments are places on this machine, by their numbers.
+pub(super) fn images_and_places(
+    context: &Context,
+    args: &ImageArgs,
+) -> Result<(ImageList, Vec<(usize, String)>), Failure> {
+    let numbered = args.images.iter().enumerate().map(|(position, image)| (position + 1, image.clone()));
+    let (places, images): (Vec<_>, Vec<_>) = numbered.partition(|(_, image)| is_place(image));
+    if images.is_empty() && args.file.is_empty() && !places.is_empty() {
+        return Ok((ImageList::default(), places));
+    }
+    let images: Vec<String> = images.into_iter().map(|(_, image)| image).collect();
+    Ok((image_list(context, &args.file, &images, &args.group)?, places))
 }
 
 fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {

@@ -18,6 +18,7 @@ use crate::pipeline::bundle::describe;
 use crate::pipeline::contents::Held;
 use crate::pipeline::gathered::in_store;
 use crate::pipeline::pack::delta;
+use crate::pipeline::places::is_place;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
 use crate::pipeline::resolve::{Failed, Resolved, resolve};
 use crate::store::{Store, StoreError};
@@ -63,6 +64,10 @@ async fn plan_pull(
     engine: &crate::copy::Engine,
     registries: &crate::registry::Registries,
 ) -> Result<ExitCode, Failure> {
+    if let Some(place) = images.images.iter().find(|image| is_place(image)) {
+        let problem = format!("{place} is on this machine: what is planned is what registries would be asked for");
+        return Err(Failure::new(Kind::Usage, problem).hint("leave it out of the plan; nothing of it is fetched"));
+    }
     let list = input::image_list(context, &images.file, &images.images, &images.group)?;
     let options = input::resolve_options(images, false);
     // A store that is not there yet is made by the pull, and not by its plan.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -13,23 +14,33 @@ use crate::cli::report;
 use crate::endpoint::Placed;
 use crate::pipeline::fetch::{Receipt, fetch};
 use crate::pipeline::lock::{failed_text, lock_text};
-use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
+use crate::pipeline::open::Places;
+use crate::pipeline::places::{Found, find_places, is_place, resolve_places};
+use crate::pipeline::resolve::{Failed, Resolution, ResolveOptions, resolve};
+use crate::registry::Registries;
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
     if args.dry_run {
         return super::plan::pull(context, &args).await;
     }
-    let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
+    let (list, in_places) = input::images_and_places(context, &args.images)?;
     let admission = Some(super::admission::admission(context)?);
     let options = ResolveOptions { admission, ..input::resolve_options(&args.images, args.fail_fast) };
     let registries = context.registries(&args.registry)?;
+    let in_places = find(context, &args, &registries, &in_places).await?;
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);
 
-    let listed = list.lines.len();
-    let resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
-    if let Some(file) = args.lock.as_deref().filter(|_| !resolution.images.is_empty()) {
+    let listed = list.lines.len() + in_places.len();
+    let mut resolution = Resolution::default();
+    if !list.lines.is_empty() {
+        resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
+    }
+    resolve_places(&engine, in_places, &options, &mut resolution).await;
+    note_lock(context, &args, &resolution);
+    let from_registries = resolution.images.iter().any(|image| image.place.is_none());
+    if let Some(file) = args.lock.as_deref().filter(|_| from_registries) {
         let before = lock::old_lock(file);
         write_file(file, &lock_text(&resolution.images))?;
         lock::say(context, before.as_ref(), &resolution.images);
@@ -54,6 +65,34 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     end(context, &receipt, listed)
 }
 
+/// Opens the places among the arguments; one that cannot be used ends the command before it has begun.
+async fn find(
+    context: &Context,
+    args: &PullArgs,
+    registries: &Registries,
+    arguments: &[(usize, String)],
+) -> Result<Vec<Found>, Failure> {
+    let places = Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref())?);
+    let places = Arc::new(places.admitting(super::admission::admission(context)?));
+    find_places(&places, arguments).await.map_err(|bad| {
+        for (what, error) in &bad {
+            context.print_error(what, error);
+        }
+        let message = format!("{} cannot be used", report::count(bad.len(), "place"));
+        Failure::new(Kind::Usage, message)
+            .hint("nothing was looked up; mend these arguments and run the same command again")
+    })
+}
+
+/// Says what a lock cannot hold.
+fn note_lock(context: &Context, args: &PullArgs, resolution: &Resolution) {
+    let left_out = resolution.images.iter().filter(|image| image.place.is_some()).count();
+    if args.lock.is_some() && left_out > 0 {
+        let images = report::count(left_out, "image");
+        context.say(&format!("note: the lock is a list for registries, and leaves out {images} from this machine"));
+    }
+}
+
 /// Writes a list beside the store.
 pub(super) fn write_file(path: &std::path::Path, text: &str) -> Result<(), Failure> {
     crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))
@@ -65,7 +104,8 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
         return Ok(ExitCode::SUCCESS);
     }
     for Failed { line, error } in &receipt.failed {
-        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
+        let what = if is_place(&line.text) { line.text.to_string() } else { line.reference.to_string() };
+        context.print_error(&format!("{}: {what}", line.origin), error);
     }
     let failed = receipt.failed.len();
     let message = format!("{failed} of {} failed", report::count(listed, "image"));
@@ -91,9 +131,13 @@ fn summary(context: &Context, receipt: &Receipt) -> String {
         report::bytes(receipt.bytes_of_images),
         report::bytes(receipt.bytes_of_images.saturating_sub(receipt.bytes_unique)),
     );
+    // Of what comes from registries, links are a matter of the store: images that share layers.
+    let is_local = receipt.images.iter().any(|done| done.image.place.is_some());
+    let linked = receipt.placed.get(&Placed::Linked).map_or(0, |(_, bytes)| *bytes);
+    let linked = if is_local && linked > 0 { format!(", {} linked", report::bytes(linked)) } else { String::new() };
     let _ = writeln!(
         text,
-        "{} fetched in {}",
+        "{} fetched{linked} in {}",
         report::bytes(receipt.bytes_written()),
         report::time(context.begun.elapsed()),
     );
@@ -108,7 +152,10 @@ fn document(context: &Context, receipt: &Receipt) -> serde_json::Value {
             json!({
                 "name": done.image.name.to_string(),
                 "reference": done.image.line.reference.to_string(),
-                "source": done.image.source_name.to_string(),
+                "source": done.image.place.as_ref().map_or_else(
+                    || done.image.source_name.to_string(),
+                    ToString::to_string,
+                ),
                 "digest": done.image.graph.root.descriptor.digest,
                 "mediaType": done.image.graph.root.descriptor.media_type,
                 "platforms": done.image.graph.platforms().iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -21,16 +21,26 @@ use crate::endpoint::{Placed, Source};
 use crate::oci::Digest;
 use crate::pipeline::contents::Held;
 use crate::pipeline::index_policy::IndexPolicy;
+use crate::pipeline::open::Places;
+use crate::pipeline::places::{is_place, outbound as outbound_of};
 use crate::pipeline::push::{Destination, Outbound, PushOptions, PushReceipt, push};
 use crate::pipeline::push_base::{BaseError, Completed, find_base};
 use crate::pipeline::push_stream::{StreamError, push_stream};
+use crate::pipeline::recompress::Recompressor;
 use crate::registry::Registries;
+use crate::transport::Compression;
 
 pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
     let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast };
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
+    if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
+        let images = from_place(context, &args, place, (&engine, &registries)).await?;
+        let receipt = push(&engine, &registries, images, &options).await;
+        report_push(context, &receipt)?;
+        return end(context, &receipt);
+    }
     let target = input::target_in(&args.source, &args.media.from_dir)?;
     let receipt = if let Some(input) = sequential(context, &args, &target)? {
         stream(context, &args, input, &engine, &registries, &options).await?
@@ -40,6 +50,34 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
     };
     report_push(context, &receipt)?;
     end(context, &receipt)
+}
+
+/// The images of a place that is neither store nor bundle.
+async fn from_place(
+    context: &Context,
+    args: &PushArgs,
+    place: &str,
+    (engine, registries): (&Engine, &Registries),
+) -> Result<Vec<Outbound>, Failure> {
+    if !args.images.file.is_empty() || !args.images.images.is_empty() {
+        let problem = format!("{place} is pushed whole: a list chooses from stores and bundles");
+        return Err(
+            Failure::new(Kind::Usage, problem).hint("name one image of it, as in oci:DIR:NAME, or use hod copy --file")
+        );
+    }
+    let local = context.local(args.daemon_host.as_ref())?;
+    let gzip = Recompressor::new(Compression::Gzip, None, &local.scratch);
+    let places = Places::new(registries.clone()).with_local(local);
+    let places = Arc::new(places.admitting(super::admission::admission(context)?));
+    let options = input::resolve_options(&args.images, false);
+    let images = outbound_of(engine, &places, place, &options, &gzip).await;
+    let failed = |error| Failure::new(Kind::Failed, format!("cannot push {place}")).because(error);
+    let (images, compressed) = images.map_err(failed)?;
+    if compressed > 0 {
+        let layers = report::count(compressed, "layer");
+        context.say(&format!("note: {layers} of {place} compressed by gzip for the registry: they came uncompressed"));
+    }
+    Ok(images.into_iter().map(|(held, source)| Outbound { held, source }).collect())
 }
 
 const fn policy(arg: IndexArg) -> IndexPolicy {

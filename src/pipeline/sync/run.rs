@@ -10,10 +10,10 @@ use super::forced::Forced;
 use super::image_syncer::platforms::PlatformFilter;
 use super::{Task, familiar};
 use crate::copy::{CopyError, Engine};
-use crate::endpoint::Placed;
+use crate::endpoint::{Placed, Source};
 use crate::observe::Event;
 use crate::oci::{Digest, Graph};
-use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, Prepared, prepare, transfer};
+use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, prepare, transfer};
 use crate::pipeline::index_policy::FormError;
 use crate::pipeline::open::{OpenError, OpenSink, OpenSource};
 use crate::transport::{DirTree, Location, TransportError};
@@ -169,28 +169,30 @@ async fn pass_over(
 async fn one(engine: &Engine, task: &Task, options: &SyncOptions) -> Result<Option<CopiedImage>, SyncError> {
     let from = task.from.clone();
     let source: OpenSource = blocking(move || Ok(from.places.source(&from.location)?)).await?;
-    let Prepared { source_digest, graph } = prepare(engine, &source, &options.multi_arch, options.format).await?;
-    let Some(graph) = filtered(engine, &source, graph, &options.filter).await? else { return Ok(None) };
-    let digest = graph.root.descriptor.digest;
+    let mut prepared = prepare(engine, &source, &options.multi_arch, &options.format.into()).await?;
+    let filtered = filtered(engine, &*prepared.source, prepared.graph, &options.filter).await?;
+    let Some(graph) = filtered else { return Ok(None) };
+    prepared.graph = graph;
+    let digest = prepared.graph.root.descriptor.digest;
     let (task, tree) = (task.clone(), options.tree.clone());
     // Nothing is made for an image that cannot go there.
     let mut to = blocking(move || open(&task, tree, digest)).await?;
     if options.force {
         to.sink = Arc::new(Forced(to.sink));
     }
-    Ok(Some(transfer(engine, &source, &to, Prepared { source_digest, graph }).await?))
+    Ok(Some(transfer(engine, &source, &to, prepared).await?))
 }
 
 async fn filtered(
     engine: &Engine,
-    source: &OpenSource,
+    source: &dyn Source,
     graph: Graph,
     filter: &PlatformFilter,
 ) -> Result<Option<Graph>, SyncError> {
     if filter.is_empty() {
         return Ok(Some(graph));
     }
-    let graph = engine.describe(&*source.source, graph).await?;
+    let graph = engine.describe(source, graph).await?;
     Ok(filter.apply(&graph)?)
 }
 

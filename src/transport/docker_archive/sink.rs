@@ -1,6 +1,6 @@
 //! Writing images to an archive that `docker load` reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,21 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fs_err as fs;
-use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
-use tokio::task;
 
+use super::output::Output;
 use super::{DockerItem, diff_ids, qualified};
-use crate::endpoint::{EndpointError, Fault, Place, Placed, Result, Sink, Verified};
-use crate::oci::{Algorithm, Descriptor, Digest, Graph, Hasher, Manifest, ManifestKind, Tag};
-use crate::transport::archive::{Compression, NewTar, expanded, scratch};
+use crate::endpoint::{Place, Placed, Result, Sink, Verified};
+use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestKind, Reference, Tag};
+use crate::transport::archive::{NewTar, TarStream};
 use crate::transport::landing::blocking;
+use crate::transport::layer::expand;
 use crate::transport::{ArchiveImage, TransportError};
-
-/// How members are written: readable by all, changed by nobody, as the format's first writer does.
-const MODE: u32 = 0o444;
-/// Chunks that wait to be expanded.
-const QUEUE: usize = 16;
 
 /// An archive to write images to. Clones are the same archive.
 #[derive(Debug, Clone)]
@@ -30,32 +24,45 @@ pub struct DockerArchiveSink {
     path: PathBuf,
     place: Place,
     names: Vec<String>,
+    /// Where layers are expanded.
+    scratch: PathBuf,
+    /// Locked where it may take its time, and never by the async threads.
+    output: Arc<Mutex<Output>>,
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    tar: NewTar,
     items: Vec<DockerItem>,
     /// The digest of each layer before compression.
     layers: HashMap<Digest, Digest>,
-    /// Layers that are in the archive, by that.
-    written: Vec<Digest>,
     configs: HashMap<Digest, Bytes>,
+    /// Members that are in the archive.
+    written: HashSet<String>,
 }
 
 impl DockerArchiveSink {
     /// Begins an archive; there must be no file of that name.
     pub fn create(path: &Path) -> crate::transport::Result<Self> {
-        let state = State {
-            tar: NewTar::create(path)?,
-            items: Vec::new(),
-            layers: HashMap::new(),
-            written: Vec::new(),
-            configs: HashMap::new(),
-        };
-        let place = Place::local(&path.display().to_string(), None);
-        Ok(Self { path: path.to_owned(), place, names: Vec::new(), state: Arc::new(Mutex::new(state)) })
+        let tar = NewTar::create(path)?;
+        let scratch = tar.folder().to_owned();
+        Ok(Self::new(path, Output::File(tar), scratch))
+    }
+
+    /// Begins an archive of one image that goes to a reader. Messages call it `path`, layers are expanded in `scratch`.
+    pub(in crate::transport) fn stream(path: &Path, name: &Reference, tar: TarStream, scratch: &Path) -> Self {
+        Self { names: vec![name.to_string()], ..Self::new(path, Output::Stream(tar), scratch.to_owned()) }
+    }
+
+    fn new(path: &Path, output: Output, scratch: PathBuf) -> Self {
+        Self {
+            path: path.to_owned(),
+            place: Place::local(&path.display().to_string(), None),
+            names: Vec::new(),
+            scratch,
+            output: Arc::new(Mutex::new(output)),
+            state: Arc::default(),
+        }
     }
 
     /// The same archive, for an image of that name.
@@ -78,33 +85,32 @@ impl DockerArchiveSink {
         Ok(self)
     }
 
-    /// Completes the archive, which is there from now on.
+    /// Completes the archive, which is there from now on. Blocks.
     pub fn finish(&self) -> crate::transport::Result<()> {
-        let mut state = self.lock();
-        let list = serde_json::to_vec(&state.items).map_err(io::Error::from)?;
-        state.tar.member("manifest.json", &list, MODE)?;
-        state.tar.finish()
+        let mut output = self.output();
+        let list = serde_json::to_vec(&self.lock().items).map_err(io::Error::from)?;
+        output.member("manifest.json", &list)?;
+        output.finish()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Appends an expanded layer, unless the archive has it.
     fn append(&self, digest: Digest, diff: Digest, layer: &mut fs::File) -> crate::transport::Result<()> {
-        use std::io::{Seek as _, SeekFrom};
-        let mut state = self.lock();
-        state.layers.insert(digest, diff);
-        if state.written.contains(&diff) {
-            return Ok(());
+        let name = format!("{}.tar", diff.hex());
+        let mut output = self.output();
+        if !self.lock().written.contains(&name) {
+            output.file(&name, layer)?;
         }
-        let size = layer.seek(SeekFrom::End(0))?;
-        layer.seek(SeekFrom::Start(0))?;
-        let place = state.tar.reserve(&format!("{}.tar", diff.hex()), size, MODE)?;
-        let mut handle = state.tar.handle()?;
-        handle.seek(SeekFrom::Start(place))?;
-        io::copy(layer.file_mut(), handle.file_mut())?;
-        state.written.push(diff);
+        let mut state = self.lock();
+        state.written.insert(name);
+        state.layers.insert(digest, diff);
         Ok(())
     }
 
@@ -118,6 +124,7 @@ impl DockerArchiveSink {
             let (path, manifest) = (self.path.clone(), Box::new(root.digest));
             TransportError::Incomplete { path, manifest, digest }
         };
+        let mut output = self.output();
         let mut state = self.lock();
         let bytes = state.configs.get(&config.digest).cloned().ok_or_else(|| incomplete(config.digest))?;
         let ids = diff_ids(&bytes).map_err(|_| unsupported("an artifact that is no image".to_owned()))?;
@@ -138,10 +145,10 @@ impl DockerArchiveSink {
             item.repo_tags.extend(new);
             return Ok(());
         }
-        state.tar.member(&name, &bytes, MODE)?;
         let layers = found.iter().map(|diff| format!("{}.tar", diff.hex())).collect();
-        state.items.push(DockerItem { config: name, repo_tags: self.names.clone(), layers });
-        Ok(())
+        state.items.push(DockerItem { config: name.clone(), repo_tags: self.names.clone(), layers });
+        drop(state);
+        output.member(&name, &bytes)
     }
 }
 
@@ -179,8 +186,7 @@ impl Sink for DockerArchiveSink {
         if content.media_type.is_manifest() {
             return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
         }
-        let folder = self.lock().tar.folder().to_owned();
-        let (mut layer, diff) = expand(body, folder).await?;
+        let (mut layer, diff) = expand(body, self.scratch.clone()).await?;
         let (this, digest) = (self.clone(), content.digest);
         blocking(move || this.append(digest, diff, &mut layer)).await?;
         Ok(Placed::Written)
@@ -190,80 +196,5 @@ impl Sink for DockerArchiveSink {
     async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
         let (this, root) = (self.clone(), root.clone());
         blocking(move || this.list(&root, &bytes)).await
-    }
-}
-
-/// Expands a layer to a nameless file, and hashes what comes out.
-async fn expand(mut body: Verified, folder: PathBuf) -> Result<(fs::File, Digest)> {
-    let (sender, receiver) = mpsc::channel::<Bytes>(QUEUE);
-    let work = task::spawn_blocking(move || -> io::Result<(fs::File, Digest)> {
-        let mut chunks = Chunks { receiver, current: Bytes::new() };
-        chunks.fill();
-        let compression = Compression::of(&chunks.current);
-        let mut out = Hashing { file: scratch(&folder)?, hasher: Hasher::new(Algorithm::Sha256) };
-        io::copy(&mut expanded(compression, chunks)?, &mut out)?;
-        Ok((out.file, out.hasher.finish()))
-    });
-    let mut failed = None;
-    while let Some(chunk) = body.next().await {
-        match chunk {
-            // Whoever expands may be at the end already, or have failed and say why; the body is checked all the same.
-            Ok(chunk) => drop(sender.send(chunk).await),
-            Err(error) => {
-                failed = Some(error);
-                break;
-            }
-        }
-    }
-    drop(sender);
-    let expanded = work.await.map_err(|stopped| EndpointError::new(Fault::Other, stopped))?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(expanded?),
-    }
-}
-
-/// Chunks from a channel as something to read.
-struct Chunks {
-    receiver: mpsc::Receiver<Bytes>,
-    current: Bytes,
-}
-
-impl Chunks {
-    /// Waits for the next chunk that is not empty.
-    fn fill(&mut self) {
-        while self.current.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(chunk) => self.current = chunk,
-                None => return,
-            }
-        }
-    }
-}
-
-impl io::Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.fill();
-        let count = self.current.len().min(buffer.len());
-        let chunk = self.current.split_to(count);
-        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(&chunk);
-        Ok(count)
-    }
-}
-
-struct Hashing {
-    file: fs::File,
-    hasher: Hasher,
-}
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = io::Write::write(&mut self.file, bytes)?;
-        self.hasher.update(bytes.get(..count).unwrap_or_default());
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::Write::flush(&mut self.file)
     }
 }

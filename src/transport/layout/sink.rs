@@ -43,7 +43,7 @@ impl Layout {
         Ok(LayoutSink {
             layout: self.clone(),
             place: Place::local(&self.path().display().to_string(), None),
-            landings: Landings::new(&self.path().join("blobs")),
+            landings: Landings::new(&self.blobs),
             name: name.map(str::to_owned),
             _held: held,
         })
@@ -148,7 +148,7 @@ impl Sink for LayoutSink {
         let (layout, name, root) = (self.layout.clone(), self.name.clone(), root.clone());
         blocking(move || {
             layout.write_manifest(&root, bytes)?;
-            for folder in fs::read_dir(layout.path().join("blobs"))? {
+            for folder in fs::read_dir(&layout.blobs)? {
                 let folder = folder?;
                 if folder.file_type()?.is_dir() {
                     crate::fs::sync_directory(&folder.path())?;

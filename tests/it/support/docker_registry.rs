@@ -32,6 +32,7 @@ pub struct Options {
     client_authority: Option<PathBuf>,
     deletes: bool,
     cache: bool,
+    schema1: bool,
 }
 
 impl Options {
@@ -65,6 +66,12 @@ impl Options {
         self
     }
 
+    /// Takes manifests in Docker's first format.
+    pub fn schema1(mut self) -> Self {
+        self.schema1 = true;
+        self
+    }
+
     /// Keeps in memory which blobs it has seen, as the packaged configuration has it.
     pub fn cache(mut self) -> Self {
         self.cache = true;
@@ -80,6 +87,9 @@ impl Options {
             // Port 0 leaves the choice to the kernel; the log says which it was.
             "http": {"addr": "127.0.0.1:0", "secret": "test"},
         });
+        if self.schema1 {
+            configuration["compatibility"] = json!({"schema1": {"enabled": true}});
+        }
         if self.cache {
             configuration["storage"]["cache"] = json!({"blobdescriptor": "inmemory"});
         }

@@ -1,0 +1,405 @@
+//! Images in places on this machine, each with the name that it will have: where pull and push begin without a registry.
+//!
+//! ```text
+//! oci:DIR[:IMAGE]  oci-archive:FILE[:IMAGE]   org.opencontainers.image.ref.name; a mere tag goes with the file's name
+//! docker-archive:FILE[:NAME]                  RepoTags
+//! dir:DIR                                     the folder's name, or its path below DIR where DIR holds many
+//! docker-daemon:NAME:TAG                      itself
+//! … as=NAME[:TAG]                             whatever it would be called otherwise
+//! ```
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::admission::AdmissionError;
+use super::contents::Held;
+use super::convert::convert;
+use super::list::{Line, LineError, Origin, StoredName, parse_place};
+use super::open::{OpenError, OpenSource, Places};
+use super::recompress::{Recompressed, Recompressor, Which};
+use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, Taken, claim};
+use crate::copy::{Engine, Wanted};
+use crate::endpoint::{EndpointError, Fault, Source};
+use crate::observe::Event;
+use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, ReferenceError, Tag, Version};
+use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location, LocationError, TransportError};
+
+/// How deep indexes may lie in each other.
+const DEPTH: usize = 8;
+
+/// Why the images of a place cannot be told or taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// It is no place.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// What stands after it.
+    #[error(transparent)]
+    Option(#[from] LineError),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be listed.
+    #[error("cannot list the images of {place}")]
+    List {
+        /// The place.
+        place: Box<Location>,
+        /// Why not.
+        #[source]
+        source: TransportError,
+    },
+    /// A folder that cannot be read.
+    #[error("cannot look for images below {}", path.display())]
+    Walk {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: walkdir::Error,
+    },
+    /// There is nothing.
+    #[error("{0} holds no image")]
+    Empty(Box<Location>),
+    /// An image that nothing names.
+    #[error("{0} has no name that it could be kept under: give it one, as in '{0} as=NAME:TAG'")]
+    NoName(Box<Location>),
+    /// An image whose name is none that registries know.
+    #[error(
+        "{place} is called {name:?}, which is no name for a registry: give it another, as in '{place} as=NAME:TAG'"
+    )]
+    BadName {
+        /// The place.
+        place: Box<Location>,
+        /// What it is called.
+        name: String,
+        /// What is wrong with that.
+        #[source]
+        source: ReferenceError,
+    },
+    /// One name for many.
+    #[error("{place} holds {count} images, and as= names one: name one of them in the place")]
+    OneName {
+        /// The place.
+        place: Box<Location>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A transport that is not for this.
+    #[error("{0} is no place that images are taken from here: use hod copy")]
+    Other(Box<Location>),
+    /// The name, as it would be in a store.
+    #[error("the image has no valid name")]
+    Name(#[from] NameError),
+    /// Its manifests.
+    #[error("cannot read the manifests of {place}")]
+    Manifests {
+        /// The place.
+        place: Box<Location>,
+        /// Why not.
+        #[source]
+        source: EndpointError,
+    },
+    /// A thread that reads files.
+    #[error("a thread of hod ended unexpectedly")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// An image of a place.
+pub struct Found {
+    location: Location,
+    /// As a list would have it.
+    line: Line,
+    open: OpenSource,
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found").field("location", &self.location).field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
+/// Whether an argument is a place on this machine, and no image of a registry.
+///
+/// `docker:27` and `store:1` are images; the names of the other transports are no repositories that anybody uses.
+pub fn is_place(argument: &str) -> bool {
+    const TRANSPORTS: [&str; 7] =
+        ["dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "tarball"];
+    argument.trim_start().split_once(':').is_some_and(|(transport, _)| TRANSPORTS.contains(&transport))
+}
+
+/// Opens everything that arguments mean, each with its number.
+///
+/// # Errors
+/// All arguments that cannot be used; then nothing should be begun.
+pub async fn find_places(
+    places: &Arc<Places>,
+    arguments: &[(usize, String)],
+) -> Result<Vec<Found>, Vec<(String, PlaceError)>> {
+    let (mut all, mut bad) = (Vec::new(), Vec::new());
+    for (number, text) in arguments {
+        match find(places, *number, text).await {
+            Ok(found) => all.extend(found),
+            Err(error) => bad.push((format!("argument {number}: {text}"), error)),
+        }
+    }
+    if bad.is_empty() { Ok(all) } else { Err(bad) }
+}
+
+/// Adds the images of places to those of a list.
+pub async fn resolve_places(engine: &Engine, found: Vec<Found>, options: &ResolveOptions, resolution: &mut Resolution) {
+    let mut taken: Taken = HashMap::new();
+    for image in &resolution.images {
+        taken.insert(image.name.clone(), (image.graph.root.descriptor.digest, image.line.clone()));
+    }
+    for image in found {
+        let line = image.line.clone();
+        match resolved(engine, image, options).await.and_then(|image| claim(&mut taken, image)) {
+            Ok(image) => resolution.images.push(image),
+            Err(error) => {
+                engine.observer().on(&Event::ImageFailed { name: &line.text, cause: &error });
+                resolution.failed.push(Failed { line, error });
+            }
+        }
+    }
+}
+
+async fn resolved(engine: &Engine, image: Found, options: &ResolveOptions) -> Result<Resolved, ImageError> {
+    let asked = image.line.platforms.is_some() || options.platforms_asked;
+    let platforms = image.line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
+    let graph = if platforms == Platforms::All {
+        whole(&image).await?
+    } else {
+        let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
+        engine.load(&*image.open.source, None, &wanted).await?
+    };
+    admit(&image, &graph).await?;
+    let (source_name, name) = names(&image, options)?;
+    let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
+    Ok(Resolved {
+        line: image.line,
+        source_name,
+        name,
+        platforms,
+        source: image.open.source,
+        graph: Arc::new(graph),
+        attached: Vec::new(),
+        place: Some(Box::new(image.location)),
+    })
+}
+
+fn names(image: &Found, options: &ResolveOptions) -> Result<(Reference, StoredName), NameError> {
+    let qualified = options.from.qualify(&image.line.reference)?;
+    let name = match &image.line.name {
+        Some(name) => name.clone(),
+        None => options.names.apply(&image.line.reference, &qualified)?,
+    };
+    Ok((qualified, name))
+}
+
+/// The images of a place as they are pushed: whole, or the platforms that were asked for. Layers that are uncompressed
+/// only because an archive of Docker has them so are compressed by `gzip`; the number says how many.
+pub async fn outbound(
+    engine: &Engine,
+    places: &Arc<Places>,
+    text: &str,
+    options: &ResolveOptions,
+    gzip: &Recompressor,
+) -> Result<(Vec<(Held, Arc<dyn Source>)>, usize), ImageError> {
+    let (mut images, mut compressed) = (Vec::new(), 0);
+    for image in find(places, 1, text).await? {
+        let platforms =
+            image.line.platforms.clone().or_else(|| options.platforms_asked.then(|| options.platforms.clone()));
+        let graph = match platforms {
+            None | Some(Platforms::All) => whole(&image).await?,
+            Some(platforms) => {
+                let wanted = Wanted { version: image.open.version.clone(), platforms, asked: true };
+                engine.load(&*image.open.source, None, &wanted).await?
+            }
+        };
+        admit(&image, &graph).await?;
+        let (_, name) = names(&image, options)?;
+        let (mut graph, mut content) = (graph, image.open.source.clone());
+        if image.open.made_up {
+            let made = gzip.prepare(engine, &content, &graph, Which::Uncompressed).await?;
+            compressed += made.len();
+            graph = Graph { root: convert(graph.root, None, &made)? };
+            content = Arc::new(Recompressed::new(content, made.into_values()));
+        }
+        let source = Some(image.location.to_string().into());
+        images.push((Held { name, graph, group: None, source, pinned: false, referrers: None }, content));
+    }
+    Ok((images, compressed))
+}
+
+/// Has an image show what the trust policy asks for.
+async fn admit(image: &Found, graph: &Graph) -> Result<(), AdmissionError> {
+    match &image.open.guard {
+        Some(guard) => guard.check(&*image.open.source, graph).await,
+        None => Ok(()),
+    }
+}
+
+/// Everything that a place has of an image.
+async fn whole(image: &Found) -> Result<Graph, PlaceError> {
+    let failed = |source| PlaceError::Manifests { place: Box::new(image.location.clone()), source };
+    let (descriptor, bytes) = image.open.source.manifest(&image.open.version).await.map_err(failed)?;
+    let root = node(&*image.open.source, descriptor, bytes, DEPTH).await.map_err(failed)?;
+    Ok(Graph { root })
+}
+
+async fn node(
+    source: &dyn Source,
+    descriptor: Descriptor,
+    bytes: bytes::Bytes,
+    depth: usize,
+) -> Result<Node, EndpointError> {
+    let unusable = |error| EndpointError::new(Fault::Rejected, error);
+    let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(unusable)?;
+    let (mut children, mut absent) = (Vec::new(), Vec::new());
+    for child in manifest.children() {
+        let found = if depth == 0 { None } else { present(source, child).await? };
+        match found {
+            Some(bytes) => children.push(Box::pin(node(source, child.clone(), bytes, depth - 1)).await?),
+            None => absent.push(child.clone()),
+        }
+    }
+    Ok(Node { descriptor, bytes, manifest, children, absent, platform: None, config: None })
+}
+
+/// The bytes of a child, unless the place does not have it.
+async fn present(source: &dyn Source, child: &Descriptor) -> Result<Option<bytes::Bytes>, EndpointError> {
+    match source.manifest(&Version::Digest(child.digest)).await {
+        Ok((_, bytes)) => Ok(Some(bytes)),
+        Err(error) if error.fault() == Fault::Missing => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens all images that an argument means.
+async fn find(places: &Arc<Places>, number: usize, text: &str) -> Result<Vec<Found>, PlaceError> {
+    let (places, text) = (places.clone(), text.to_owned());
+    let found = tokio::task::spawn_blocking(move || {
+        let (place, platforms, name) = parse_place(&text)?;
+        let place: Location = place.parse()?;
+        let images = list(&places, &place)?;
+        if name.is_some() && images.len() > 1 {
+            return Err(PlaceError::OneName { place: Box::new(place), count: images.len() });
+        }
+        let mut found = Vec::new();
+        for (location, own) in images {
+            let reference = match (&name, own) {
+                (Some(StoredName { repository, tag }), _) => {
+                    Reference { host: None, name: repository.clone(), tag: tag.clone(), digest: None }
+                }
+                (None, Some(own)) => named(&location, &own)?,
+                (None, None) => return Err(PlaceError::NoName(Box::new(location))),
+            };
+            let line = Line {
+                origin: Origin { file: None, line: number },
+                text: text.as_str().into(),
+                reference,
+                group: None,
+                platforms: platforms.clone(),
+                name: name.clone(),
+                referrers: None,
+            };
+            let open = places.source(&location)?;
+            found.push(Found { location, line, open });
+        }
+        if found.is_empty() { Err(PlaceError::Empty(Box::new(place))) } else { Ok(found) }
+    });
+    found.await.map_err(PlaceError::Thread)?
+}
+
+/// Reads a name that a place gives to an image.
+fn named(location: &Location, name: &str) -> Result<Reference, PlaceError> {
+    let bad = |source| PlaceError::BadName { place: Box::new(location.clone()), name: name.to_owned(), source };
+    let reference: Reference = name.parse().map_err(bad)?;
+    Ok(Reference { tag: reference.stored_tag(), digest: None, ..reference })
+}
+
+/// The images of a place with the names that they have there.
+fn list(places: &Places, place: &Location) -> Result<Vec<(Location, Option<String>)>, PlaceError> {
+    let failed = |source| PlaceError::List { place: Box::new(place.clone()), source };
+    let one = |name: Option<String>| vec![(place.clone(), name)];
+    Ok(match place {
+        Location::Oci(path, None) => {
+            let images = Layout::open(path).and_then(|layout| layout.images()).map_err(failed)?;
+            entries(images, path, |position| Location::Oci(path.clone(), Some(position)))
+        }
+        Location::OciArchive(path, None) => {
+            let images = places.oci_archive(path).map_err(failed)?.images();
+            entries(images, path, |position| Location::OciArchive(path.clone(), Some(position)))
+        }
+        Location::Oci(path, Some(LayoutImage::Name(name)))
+        | Location::OciArchive(path, Some(LayoutImage::Name(name))) => one(Some(full_name(path, name))),
+        Location::DockerArchive(path, None) => {
+            let archive = places.opened_docker(path).map_err(failed)?;
+            let mut images = Vec::new();
+            for (position, item) in archive.items().iter().enumerate() {
+                let location = || Location::DockerArchive(path.clone(), Some(ArchiveImage::Position(position)));
+                images.extend(item.repo_tags.iter().map(|name| (location(), Some(name.clone()))));
+                if item.repo_tags.is_empty() {
+                    images.push((location(), None));
+                }
+            }
+            images
+        }
+        Location::DockerArchive(_, Some(ArchiveImage::Name(name)))
+        | Location::DockerDaemon(DaemonImage::Name(name)) => one(Some(name.to_string())),
+        Location::ContainersStorage(image) => one(image.reference().ok().map(|name| name.to_string())),
+        Location::Dir(path) if path.join("manifest.json").is_file() => one(folder_name(path)),
+        Location::Dir(path) => tree(path)?,
+        Location::Docker(_) | Location::Store(..) | Location::Bundle(..) => {
+            return Err(PlaceError::Other(Box::new(place.clone())));
+        }
+        _ => one(None),
+    })
+}
+
+/// The images of a layout, each by its position: names need not be unique, or be there at all.
+fn entries(
+    images: Vec<(Option<String>, Descriptor)>,
+    path: &Path,
+    at: impl Fn(LayoutImage) -> Location,
+) -> Vec<(Location, Option<String>)> {
+    let is_image = |(_, (_, descriptor)): &(usize, (Option<String>, Descriptor))| descriptor.media_type.is_manifest();
+    let images = images.into_iter().enumerate().filter(is_image);
+    images
+        .map(|(position, (name, _))| (at(LayoutImage::Position(position)), name.map(|name| full_name(path, &name))))
+        .collect()
+}
+
+/// A name as it stands, or the file's with a tag: `oci:alpine:3.20` is `alpine:3.20`.
+fn full_name(path: &Path, name: &str) -> String {
+    let is_tag = !name.contains(['/', ':', '@']) && name.parse::<Tag>().is_ok();
+    match (is_tag, path.file_stem()) {
+        (true, Some(stem)) if path.is_file() => format!("{}:{name}", stem.to_string_lossy()),
+        (true, _) => {
+            path.file_name().map_or_else(|| name.to_owned(), |folder| format!("{}:{name}", folder.to_string_lossy()))
+        }
+        (false, _) => name.to_owned(),
+    }
+}
+
+fn folder_name(path: &Path) -> Option<String> {
+    path.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
+/// The image directories below a folder, by their paths; nothing is looked for below one.
+fn tree(root: &Path) -> Result<Vec<(Location, Option<String>)>, PlaceError> {
+    let mut images = Vec::new();
+    let mut entries = walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|source| PlaceError::Walk { path: root.to_owned(), source })?;
+        if !entry.file_type().is_dir() || !entry.path().join("manifest.json").is_file() {
+            continue;
+        }
+        let name = entry.path().strip_prefix(root).unwrap_or_else(|_| entry.path());
+        images.push((Location::Dir(entry.path().to_owned()), Some(name.to_string_lossy().into_owned())));
+        entries.skip_current_dir();
+    }
+    Ok(images)
+}

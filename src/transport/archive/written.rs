@@ -1,0 +1,157 @@
+//! Tar archives that are being written: a file that gets its name in the end, or a stream to somebody who reads along.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
+use tokio::sync::mpsc;
+
+use super::CHUNK;
+use crate::transport::TransportError;
+
+/// The unit of tar files, in bytes.
+const BLOCK: u64 = 512;
+/// Two blocks of zeros end a tar file (POSIX, pax).
+const END: u64 = 2 * BLOCK;
+/// What an archive is padded with.
+static ZEROS: [u8; 1024] = [0; 1024];
+
+/// A header that is the same whoever writes it, and when.
+fn header(name: &str, size: u64, mode: u32) -> io::Result<tar::Header> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(if name.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
+    header.set_path(name)?;
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_mtime(0);
+    header.set_cksum();
+    Ok(header)
+}
+
+/// A tar file that grows, and comes to its name when it is complete.
+#[derive(Debug)]
+pub(in crate::transport) struct NewTar {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: fs::File,
+    next: u64,
+    finished: bool,
+}
+
+impl NewTar {
+    /// Begins an archive beside its place, where nothing may be.
+    pub(in crate::transport) fn create(path: &Path) -> crate::transport::Result<Self> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(TransportError::Exists(path.to_owned()));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // What a run that was killed has left is taken over, so that nothing of it stays.
+        let temporary = path.with_file_name(format!(".{name}.partial"));
+        let file = crate::fs::claim(&temporary)?;
+        Ok(Self { path: path.to_owned(), temporary, file, next: 0, finished: false })
+    }
+
+    /// The folder that it will be in.
+    pub(in crate::transport) fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+    }
+
+    /// A handle to write content with.
+    pub(in crate::transport) fn handle(&self) -> io::Result<fs::File> {
+        self.file.try_clone()
+    }
+
+    /// Writes the header of a member and keeps room for its bytes; says where they go.
+    pub(in crate::transport) fn reserve(&mut self, name: &str, size: u64, mode: u32) -> crate::transport::Result<u64> {
+        self.file.write_all_at(header(name, size, mode)?.as_bytes(), self.next)?;
+        let place = self.next + BLOCK;
+        self.next = place + size.next_multiple_of(BLOCK);
+        Ok(place)
+    }
+
+    /// Writes a small member.
+    pub(in crate::transport) fn member(&mut self, name: &str, bytes: &[u8], mode: u32) -> crate::transport::Result<()> {
+        let place = self.reserve(name, bytes.len() as u64, mode)?;
+        Ok(self.file.write_all_at(bytes, place)?)
+    }
+
+    /// Ends the archive, makes it durable and gives it its name, which nobody else may have taken.
+    pub(in crate::transport) fn finish(&mut self) -> crate::transport::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.file.set_len(self.next + END)?;
+        self.file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        self.file.sync_all()?;
+        match fs::hard_link(&self.temporary, &self.path) {
+            Ok(()) => fs::remove_file(&self.temporary)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(TransportError::Exists(self.path.clone()));
+            }
+            // Filesystems of removable media have no links.
+            Err(_) => fs::rename(&self.temporary, &self.path)?,
+        }
+        self.finished = true;
+        Ok(crate::fs::sync_directory(self.folder())?)
+    }
+}
+
+impl Drop for NewTar {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// A tar archive that goes to a reader as it is made. Blocks while the reader takes its time.
+#[derive(Debug)]
+pub(in crate::transport) struct TarStream {
+    chunks: mpsc::Sender<Option<Bytes>>,
+}
+
+impl TarStream {
+    /// A stream, and what comes out of it: `None` after the last chunk, and only if [`TarStream::finish`] was called.
+    pub(in crate::transport) fn new() -> (Self, mpsc::Receiver<Option<Bytes>>) {
+        let (chunks, reader) = mpsc::channel(4);
+        (Self { chunks }, reader)
+    }
+
+    /// Writes a member of `size` bytes.
+    pub(in crate::transport) fn member(
+        &mut self,
+        name: &str,
+        size: u64,
+        mode: u32,
+        content: &mut impl Read,
+    ) -> io::Result<()> {
+        self.send(Some(Bytes::copy_from_slice(header(name, size, mode)?.as_bytes())))?;
+        let mut rest = size;
+        while rest > 0 {
+            let length = rest.min(CHUNK as u64);
+            let mut chunk = Vec::with_capacity(usize::try_from(length).unwrap_or(CHUNK));
+            content.take(length).read_to_end(&mut chunk)?;
+            if chunk.len() as u64 != length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            rest -= length;
+            self.send(Some(chunk.into()))?;
+        }
+        self.zeros(size.next_multiple_of(BLOCK) - size)
+    }
+
+    /// Ends the archive.
+    pub(in crate::transport) fn finish(&mut self) -> io::Result<()> {
+        self.zeros(END)?;
+        self.send(None)
+    }
+
+    fn zeros(&self, count: u64) -> io::Result<()> {
+        let zeros = Bytes::from_static(&ZEROS);
+        self.send(Some(zeros.slice(..usize::try_from(count).unwrap_or_default())))
+    }
+
+    fn send(&self, chunk: Option<Bytes>) -> io::Result<()> {
+        self.chunks.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}

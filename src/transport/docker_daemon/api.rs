@@ -1,0 +1,137 @@
+//! As much HTTP as a daemon's API needs: one request a connection.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::BoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::DaemonHost;
+use crate::transport::{Result, TransportError};
+
+/// The longest text that is read of an answer.
+const TEXT: usize = 1024 * 1024;
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// What a daemon answers; the connection ends with it.
+pub(super) struct Answer {
+    host: String,
+    response: Response<Incoming>,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Asks for something.
+pub(super) async fn get(host: &DaemonHost, path: &str) -> Result<Answer> {
+    let body = Empty::new().map_err(|never| match never {}).boxed();
+    send(host, request(Method::GET, path).body(body)).await
+}
+
+/// Sends an archive as it is made, up to the `None` that ends it.
+pub(super) async fn post(host: &DaemonHost, path: &str, chunks: mpsc::Receiver<Option<Bytes>>) -> Result<Answer> {
+    let frames = stream::unfold(Some(chunks), |chunks| async {
+        let mut chunks = chunks?;
+        match chunks.recv().await {
+            Some(Some(chunk)) => Some((Ok(Frame::data(chunk)), Some(chunks))),
+            Some(None) => None,
+            // An archive that nobody completed must not look like a complete one.
+            None => Some((Err(std::io::ErrorKind::UnexpectedEof.into()), None)),
+        }
+    });
+    let request = request(Method::POST, path).header("content-type", "application/x-tar");
+    send(host, request.body(BoxBody::new(StreamBody::new(frames)))).await
+}
+
+fn request(method: Method, path: &str) -> hyper::http::request::Builder {
+    Request::builder().method(method).uri(path).header("host", "docker").header("user-agent", "hod")
+}
+
+async fn send(host: &DaemonHost, request: hyper::http::Result<Request<Body>>) -> Result<Answer> {
+    let unreachable = |source| TransportError::Connect { host: host.to_string(), source };
+    let request = request.map_err(|error| broken(host.to_string(), error))?;
+    match host {
+        DaemonHost::Unix(path) => exchange(host, UnixStream::connect(path).await.map_err(unreachable)?, request).await,
+        DaemonHost::Tcp(at) => exchange(host, TcpStream::connect(&**at).await.map_err(unreachable)?, request).await,
+    }
+}
+
+async fn exchange<S>(host: &DaemonHost, stream: S, request: Request<Body>) -> Result<Answer>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |error: hyper::Error| broken(host.to_string(), error);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    match sender.send_request(request).await {
+        Ok(response) => Ok(Answer { host: host.to_string(), response, connection }),
+        Err(error) => {
+            connection.abort();
+            Err(failed(error))
+        }
+    }
+}
+
+fn broken(host: String, source: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+    TransportError::Http { host, source: source.into() }
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The next bytes, or `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        while let Some(frame) = self.response.body_mut().frame().await {
+            let frame = frame.map_err(|error| broken(self.host.clone(), error))?;
+            if let Ok(chunk) = frame.into_data() {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rest as text, as far as one would read it.
+    pub(super) async fn text(mut self) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            let room = TEXT.saturating_sub(text.len()).min(chunk.len());
+            text.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        }
+        Ok(text)
+    }
+
+    /// Passes an answer on that is none of failure.
+    pub(super) async fn checked(self, refuses: &'static str) -> Result<Self> {
+        let status = self.status();
+        if (200..300).contains(&status) {
+            return Ok(self);
+        }
+        let host = self.host.clone();
+        let text = self.text().await?;
+        Err(TransportError::Daemon { host, refuses, status, message: message(&text) })
+    }
+}
+
+/// The words of a failure: `{"message":"…"}`, or whatever came.
+fn message(text: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Failure {
+        message: String,
+    }
+    match serde_json::from_slice::<Failure>(text) {
+        Ok(failure) => failure.message.trim().to_owned(),
+        Err(_) => String::from_utf8_lossy(text.get(..400).unwrap_or(text)).trim().to_owned(),
+    }
+}

@@ -1,0 +1,128 @@
+//! Writing one image to a daemon.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use super::{DaemonHost, DockerDaemon, api, stopped};
+use crate::endpoint::{EndpointError, Place, Placed, Result, Sink, Verified};
+use crate::oci::{Descriptor, Graph, Reference, Tag};
+use crate::transport::landing::blocking;
+use crate::transport::{DockerArchiveSink, TransportError};
+
+/// A daemon to write one image to. The daemon has it when `publish` returns, and nothing of it before.
+#[derive(Debug)]
+pub struct DockerDaemonSink {
+    daemon: DockerDaemon,
+    name: Reference,
+    archive: DockerArchiveSink,
+    load: Mutex<Load>,
+}
+
+/// The request that takes the archive.
+#[derive(Debug)]
+enum Load {
+    /// Not made before there is something to send.
+    Waiting(mpsc::Receiver<Option<Bytes>>),
+    Running(JoinHandle<crate::transport::Result<()>>),
+    Ended,
+}
+
+impl DockerDaemonSink {
+    pub(super) fn new(
+        daemon: DockerDaemon,
+        name: &Reference,
+        archive: DockerArchiveSink,
+        chunks: mpsc::Receiver<Option<Bytes>>,
+    ) -> Self {
+        Self { daemon, name: name.clone(), archive, load: Mutex::new(Load::Waiting(chunks)) }
+    }
+
+    /// Makes the request, if that has not been done.
+    async fn begin(&self) {
+        let mut load = self.load.lock().await;
+        *load = match std::mem::replace(&mut *load, Load::Ended) {
+            Load::Waiting(chunks) => Load::Running(tokio::spawn(send(self.daemon.host.clone(), chunks))),
+            other => other,
+        };
+    }
+
+    /// Waits for what the daemon says.
+    async fn end(&self) -> crate::transport::Result<()> {
+        let load = std::mem::replace(&mut *self.load.lock().await, Load::Ended);
+        match load {
+            Load::Running(request) => request.await.map_err(stopped)?,
+            Load::Waiting(_) | Load::Ended => Ok(()),
+        }
+    }
+
+    /// Where the daemon has stopped reading, its own words say more than that.
+    async fn explained(&self, error: EndpointError) -> EndpointError {
+        let broke_off = error.cause().downcast_ref::<TransportError>().is_some_and(
+            |error| matches!(error, TransportError::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe),
+        );
+        if !broke_off {
+            return error;
+        }
+        self.end().await.err().map_or(error, Into::into)
+    }
+}
+
+/// Sends the archive and reads the answer, which is a line of JSON for each thing that happens.
+async fn send(host: DaemonHost, chunks: mpsc::Receiver<Option<Bytes>>) -> crate::transport::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        error: Option<String>,
+    }
+    let refuses = "does not take the image";
+    let answer = api::post(&host, "/images/load?quiet=1", chunks).await?;
+    let answer = answer.checked(refuses).await?;
+    let status = answer.status();
+    let text = answer.text().await?;
+    let lines = serde_json::Deserializer::from_slice(&text).into_iter::<Line>();
+    match lines.map_while(std::result::Result::ok).find_map(|line| line.error) {
+        Some(message) => Err(TransportError::Daemon { host: host.to_string(), refuses, status, message }),
+        None => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Sink for DockerDaemonSink {
+    fn place(&self) -> &Place {
+        self.archive.place()
+    }
+
+    async fn published(&self, graph: &Graph, tags: &[Tag]) -> Result<bool> {
+        self.archive.published(graph, tags).await?;
+        let config = graph.root.manifest.config().map(|config| config.digest);
+        Ok(config.is_some() && self.daemon.id(&self.name).await? == config)
+    }
+
+    async fn contains(&self, content: &Descriptor) -> Result<bool> {
+        self.archive.contains(content).await
+    }
+
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+        if !content.media_type.is_image_config() {
+            self.begin().await;
+        }
+        match self.archive.put(content, body).await {
+            Ok(placed) => Ok(placed),
+            Err(error) => Err(self.explained(error).await),
+        }
+    }
+
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {
+        self.begin().await;
+        let archive = self.archive.clone();
+        let complete = async {
+            self.archive.publish(root, bytes, tags).await?;
+            blocking(move || archive.finish()).await
+        };
+        match complete.await {
+            Ok(()) => Ok(self.end().await?),
+            Err(error) => Err(self.explained(error).await),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `docker-daemon:`, with podman's service and Docker's daemon at the other end and skopeo as the judge.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::support::engine::Engine;
+use crate::support::fixtures;
+use crate::support::hod::hod;
+use crate::support::skopeo::skopeo;
+
+const WEB: &str = "docker-daemon:web:1.0";
+
+fn fixture(name: &str) -> String {
+    format!("oci:{}:{name}", fixtures::folder().join("images").display())
+}
+
+fn json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&fs::read(path.as_ref()).unwrap()).unwrap()
+}
+
+/// The config of the fixture for this platform, as bytes.
+fn config(image: &str) -> Vec<u8> {
+    skopeo(["--override-arch", "amd64", "inspect", "--raw", "--config", image])
+}
+
+/// Everything that is asked of an engine; starting one takes seconds.
+fn takes_images_and_gives_them_back(engine: &Engine) {
+    let host = engine.host();
+    let folder = tempfile::tempdir().unwrap();
+    let to = |image: &str| hod(["--override-arch", "amd64", "copy", "--json", "--dest-daemon-host", &host, image, WEB]);
+    assert_eq!(to(&fixture("web:1.0")).ok().json()["images"][0]["unchanged"], false);
+    let config = config(&fixture("web:1.0"));
+    assert_eq!(skopeo(["inspect", "--daemon-host", &host, "--config", "--raw", WEB]), config);
+    assert_eq!(to(&fixture("web:1.0")).ok().json()["images"][0]["unchanged"], true, "it is sent once");
+    assert_eq!(to(&fixture("web:1.1")).ok().json()["images"][0]["unchanged"], false, "the name moves");
+    to(&fixture("web:1.0")).ok();
+
+    // By name from the variable that Docker's tools read, and by id.
+    let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
+    let place = |path: &Path| format!("dir:{}", path.display());
+    hod(["copy", WEB, &place(&ours)]).env("DOCKER_HOST", &host).ok();
+    skopeo(["copy", "--src-daemon-host", &host, WEB, &place(&theirs)]);
+    let (ours, theirs) = (json(ours.join("manifest.json")), json(theirs.join("manifest.json")));
+    assert_eq!(ours["config"]["digest"], theirs["config"]["digest"]);
+    let digests = |manifest: &Value| -> Vec<Value> {
+        manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].clone()).collect()
+    };
+    assert_eq!(digests(&ours), digests(&theirs));
+    let id = format!("docker-daemon:{}", ours["config"]["digest"].as_str().unwrap());
+    let by_id = hod(["inspect", "--daemon-host", &host, "--config", "--raw", &id]).ok();
+    assert_eq!(by_id.stdout, config);
+    let inspected = hod(["inspect", "--daemon-host", &host, WEB]).ok().json();
+    assert_eq!(inspected["Name"], "docker.io/library/web");
+
+    // What skopeo has put there.
+    skopeo([
+        "--override-arch",
+        "amd64",
+        "copy",
+        "--dest-daemon-host",
+        &host,
+        &fixture("web:1.1"),
+        "docker-daemon:a/b:2",
+    ]);
+    let archive = format!("docker-archive:{}", folder.path().join("a.tar").display());
+    hod(["copy", "--src-daemon-host", &host, "docker-daemon:a/b:2", &archive]).ok();
+    assert_eq!(skopeo(["inspect", "--config", "--raw", &archive]), self::config(&fixture("web:1.1")));
+
+    refuses(&host, folder.path());
+}
+
+fn refuses(host: &str, folder: &Path) {
+    let missing = hod(["inspect", "--daemon-host", host, "docker-daemon:nothing:1"]).code(1);
+    assert!(missing.stderr.contains(&format!("the daemon at {host} does not give the image: ")), "{}", missing.stderr);
+    let by_digest = format!("docker-daemon:web@sha256:{}", "0".repeat(64));
+    let read_only = hod(["copy", "--dest-daemon-host", host, &fixture("web:1.0"), &by_digest]).code(1);
+    assert!(read_only.stderr.contains("write docker-daemon:NAME:TAG"), "{}", read_only.stderr);
+    let several =
+        hod(["copy", "--all", "--dest-daemon-host", host, &fixture("web:1.0"), "docker-daemon:all:1"]).code(1);
+    assert!(several.stderr.contains("choose one"), "{}", several.stderr);
+
+    // A layer that breaks off leaves nothing: what the daemon was sent is no archive.
+    let damaged = folder.join("damaged");
+    skopeo(["--override-arch", "amd64", "copy", &fixture("web:1.0"), &format!("dir:{}", damaged.display())]);
+    let largest = fs::read_dir(&damaged).unwrap().map(|entry| entry.unwrap());
+    let largest = largest.max_by_key(|entry| entry.metadata().unwrap().len()).unwrap().path();
+    let bytes = fs::read(&largest).unwrap();
+    fs::write(&largest, &bytes[..bytes.len() - 1]).unwrap();
+    let from = format!("dir:{}", damaged.display());
+    hod(["copy", "--dest-daemon-host", host, &from, "docker-daemon:damaged:1"]).code(1);
+    hod(["inspect", "--daemon-host", host, "docker-daemon:damaged:1"]).code(1);
+}
+
+#[test]
+fn podman_takes_images_and_gives_them_back() {
+    takes_images_and_gives_them_back(&Engine::podman());
+}
+
+#[test]
+fn docker_takes_images_and_gives_them_back() {
+    takes_images_and_gives_them_back(&Engine::docker());
+}
+
+#[test]
+fn a_list_goes_to_a_daemon() {
+    let engine = Engine::podman();
+    let store = fixtures::copy();
+    let from = format!("store:{}", store.path().display());
+    let list = hod(["--override-arch", "amd64", "copy", "--file", "-", &from, "docker-daemon:"]);
+    list.env("HOD_DEST_DAEMON_HOST", engine.host()).input("web:1.0\nbase/busybox:1.35\n").ok();
+    for image in ["docker-daemon:web:1.0", "docker-daemon:base/busybox:1.35"] {
+        skopeo(["inspect", "--daemon-host", &engine.host(), image]);
+    }
+}
+
+#[test]
+fn the_words_of_a_daemon_are_shown() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("tcp://{}", listener.local_addr().unwrap());
+    // It says that it has no such image, then that it has no room, before it has read the archive.
+    std::thread::spawn(move || {
+        for answer in [
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 500 No\r\nContent-Length: 34\r\nConnection: close\r\n\r\n{\"message\":\"no space left for it\"}",
+        ] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let failed =
+        hod(["--override-arch", "amd64", "copy", "--dest-daemon-host", &host, &fixture("web:1.0"), WEB]).code(1);
+    let says = format!("the daemon at {host} does not take the image: no space left for it");
+    assert!(failed.stderr.contains(&says), "{}", failed.stderr);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}", folder.path().join("none.sock").display());
+    let failed = hod(["inspect", WEB]).env("HOD_DAEMON_HOST", &socket).code(1);
+    assert!(failed.stderr.contains(&format!("cannot connect to the daemon at {socket}")), "{}", failed.stderr);
+    assert!(failed.stderr.contains("No such file or directory"), "{}", failed.stderr);
+    let ssh = hod(["inspect", WEB]).env("DOCKER_HOST", "ssh://somewhere").code(1);
+    assert!(ssh.stderr.contains("\"ssh://somewhere\" is no address of a daemon"), "{}", ssh.stderr);
+}

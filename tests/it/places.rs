@@ -1,0 +1,192 @@
+//! `hod pull` and `hod push` of places on this machine: layouts, directories and archives, made by skopeo and podman.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use fs_err as fs;
+use hod::oci::Digest;
+use serde_json::Value;
+
+use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
+use crate::support::engine::{podman, run};
+use crate::support::fixtures;
+use crate::support::hod::{Hod, hod};
+use crate::support::skopeo::{self, skopeo};
+
+fn layout() -> String {
+    format!("oci:{}", fixtures::folder().join("images").display())
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}:{name}", layout())
+}
+
+fn pull(places: &[&str], store: &Path) -> Hod {
+    hod(["pull"]).args(places).args(["--all-platforms", "--json", "--store"]).arg(store)
+}
+
+fn raw_digest(place: &str) -> Digest {
+    Digest::sha256(&skopeo(["inspect", "--raw", place]))
+}
+
+#[test]
+fn a_whole_layout_is_pulled_and_shares_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    // On one filesystem with the store, so that files can be linked.
+    let layout = folder.path().join("layout");
+    run(std::process::Command::new("cp").arg("-a").arg(fixtures::folder().join("images")).arg(&layout));
+    let store = folder.path().join("store");
+    let output = pull(&[&format!("oci:{}", layout.display())], &store).ok().json();
+    assert!(output["linked"]["bytes"].as_u64().unwrap() > 1_000_000, "{output}");
+    let largest = fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+    assert_eq!(largest.max_by_key(std::fs::Metadata::len).unwrap().nlink(), 2);
+    assert_no_garbage(&store);
+    hod(["verify".as_ref(), store.as_os_str()]).ok();
+    let registry = DockerRegistry::over(&store);
+    for (name, digest) in fixtures::names() {
+        assert_eq!(skopeo::digest(&format!("{}/{name}", registry.host())), digest, "{name}");
+    }
+    let again = pull(&[&format!("oci:{}", layout.display())], &store).ok().json();
+    assert!(again["images"].as_array().unwrap().iter().all(|image| image["unchanged"] == true), "{again}");
+}
+
+#[test]
+fn names_come_from_the_place_or_from_as() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let at = |transport: &str, rest: &str| format!("{transport}:{}/{rest}", root.display());
+    fs::create_dir_all(root.join("tree/base")).unwrap();
+    for image in ["web:1.0", "base/busybox:1.35"] {
+        skopeo::copy_all(&fixture(image), &at("dir", &format!("tree/{image}")));
+    }
+    skopeo(["--override-arch", "amd64", "copy", &fixture("web:1.1"), &at("oci", "shell:2.0")]);
+    skopeo(["--override-arch", "amd64", "copy", &fixture("web:1.1"), &at("docker-archive", "a.tar:quay.io/x/web:2")]);
+    run(podman(root).args(["load", "--input"]).arg(root.join("a.tar")));
+    run(podman(root).args(["save", "--output"]).arg(root.join("saved.tar")).arg("quay.io/x/web:2"));
+    let store = root.join("store");
+    let spaced = format!("{} as=own/name:7", at("dir", "tree/web:1.0"));
+    let places = [&at("dir", "tree"), &at("oci", "shell"), &at("docker-archive", "saved.tar"), &spaced];
+    let output = pull(&places.map(String::as_str), &store).arg("web:9").arg("--from").arg("127.0.0.1:1").code(3);
+    let names: Vec<Value> =
+        output.json()["images"].as_array().unwrap().iter().map(|image| image["name"].clone()).collect();
+    let mut names: Vec<&str> = names.iter().map(|name| name.as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["base/busybox:1.35", "own/name:7", "shell:2.0", "web:1.0", "x/web:2"]);
+    let registry = DockerRegistry::over(&store);
+    for (name, place) in [
+        ("web:1.0", at("dir", "tree/web:1.0")),
+        ("own/name:7", at("dir", "tree/web:1.0")),
+        ("base/busybox:1.35", at("dir", "tree/base/busybox:1.35")),
+        ("shell:2.0", at("oci", "shell:2.0")),
+    ] {
+        assert_eq!(skopeo::digest(&format!("{}/{name}", registry.host())), raw_digest(&place), "{name}");
+    }
+    let config =
+        |place: &str| skopeo(["--override-arch", "amd64", "inspect", "--tls-verify=false", "--raw", "--config", place]);
+    assert_eq!(config(&format!("docker://{}/x/web:2", registry.host())), config(&fixture("web:1.1")));
+}
+
+#[test]
+fn a_list_and_places_go_together_and_the_lock_holds_the_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::over(fixtures::root());
+    let (store, lock) = (folder.path().join("store"), folder.path().join("lock"));
+    let output = hod(["pull", "certs:2023", &format!("{} as=other:1", fixture("web:1.0")), "--from", registry.host()])
+        .args(["--tls-verify=false", "--platform", "linux/arm64", "--store"])
+        .arg(&store)
+        .arg("--lock")
+        .arg(&lock)
+        .ok();
+    assert!(output.stderr.contains("leaves out 1 image from this machine"), "{}", output.stderr);
+    let lock = fs::read_to_string(lock).unwrap();
+    assert!(lock.contains("certs:2023") && !lock.contains("other"), "{lock}");
+    let served = DockerRegistry::over(&store);
+    assert_eq!(skopeo::digest(&format!("{}/other:1", served.host())), fixtures::digest("web:1.0"));
+    assert_no_garbage(&store);
+}
+
+#[test]
+fn what_has_no_name_is_refused_before_anything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let at = |transport: &str, rest: &str| format!("{transport}:{}/{rest}", root.display());
+    skopeo::copy_all(&fixture("web:1.0"), &at("oci", "nameless"));
+    skopeo::copy_all(&fixture("web:1.0"), &at("dir", "Upper"));
+    fs::create_dir(root.join("empty")).unwrap();
+    for (place, says) in [
+        (at("oci", "nameless"), "has no name that it could be kept under"),
+        (at("dir", "Upper"), "is called \"Upper\", which is no name"),
+        (at("dir", "empty"), "holds no image"),
+        (format!("{} as=one:1", layout()), "and as= names one"),
+        (at("oci", "nowhere"), "no OCI image layout"),
+        (format!("{} as=B", at("oci", "nameless")), "is not a name in a store"),
+        ("docker-daemon:web".to_owned(), "does not say which image"),
+    ] {
+        let store = root.join("store");
+        let refused = pull(&[&place, &fixture("web:1.0")], &store).code(2);
+        assert!(refused.stderr.contains(says), "{place}: {}", refused.stderr);
+        assert!(!store.exists(), "{place}");
+        let refused = hod(["push", &place, "docker://127.0.0.1:1"]).code(1);
+        assert!(refused.stderr.contains(says), "{place}: {}", refused.stderr);
+    }
+    let dry = pull(&[&layout()], &root.join("store")).arg("--dry-run").code(2);
+    assert!(dry.stderr.contains("is on this machine"), "{}", dry.stderr);
+    // Two images of one name: the first has it.
+    let clash = [fixture("web:1.0"), format!("{} as=web:1.0", fixture("web:1.1"))];
+    let taken = pull(&[&clash[0], &clash[1]], &root.join("store")).code(3);
+    assert!(taken.stderr.contains("web:1.0 is taken by argument 1"), "{}", taken.stderr);
+}
+
+#[test]
+fn places_are_pushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::empty();
+    let to = format!("docker://{}/far", registry.host());
+    hod(["push", &layout(), &to]).ok();
+    // An index of referrers is the registry's own: push adds to what is there.
+    for (name, digest) in fixtures::names().into_iter().filter(|(name, _)| !name.contains(":sha256-")) {
+        assert_eq!(skopeo::digest(&format!("{}/far/{name}", registry.host())), digest, "{name}");
+    }
+    // Part of an image that has several platforms.
+    let sparse = format!("dir:{}", folder.path().join("web:sparse").display());
+    hod(["copy", "--platform", "linux/arm64", &fixture("web:1.0"), &sparse]).ok();
+    hod(["push", &sparse, &to, "--index", "child"]).ok();
+    let pushed: Value =
+        serde_json::from_slice(&skopeo::manifest(&format!("{}/far/web:sparse", registry.host()))).unwrap();
+    assert!(pushed["layers"].is_array(), "{pushed}");
+    // Layers that an archive has expanded are compressed again.
+    let archive = format!("docker-archive:{}:shell:3", folder.path().join("a.tar").display());
+    skopeo(["--override-arch", "amd64", "copy", &fixture("web:1.0"), &archive]);
+    let output = hod(["push", &archive, &to]).ok();
+    assert!(output.stderr.contains("compressed by gzip for the registry"), "{}", output.stderr);
+    let pushed: Value =
+        serde_json::from_slice(&skopeo::manifest(&format!("{}/far/library/shell:3", registry.host()))).unwrap();
+    assert_eq!(pushed["layers"][0]["mediaType"], "application/vnd.docker.image.rootfs.diff.tar.gzip");
+    let list = hod(["push", &layout(), &to, "web:1.0"]).code(2);
+    assert!(list.stderr.contains("is pushed whole"), "{}", list.stderr);
+}
+
+#[test]
+fn the_commands_of_the_documentation_work() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/transports.md")).unwrap();
+    let block = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(block.lines().filter(|line| line.starts_with("hod p")).count(), 2, "{block}");
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path();
+    run(std::process::Command::new("cp").arg("-a").arg(fixtures::folder().join("images")).arg(work.join("images")));
+    let to = |place: &str| format!("{}/{place}", work.display());
+    let saved = format!("docker-archive:{}:saved:1", to("saved.tar"));
+    skopeo(["--override-arch", "amd64", "copy", &fixture("web:1.0"), &saved]);
+    // The layout has a web:1.0 of its own; the folder holds the same image, as a name for one thing must.
+    skopeo::copy_all(&fixture("web:1.0"), &format!("dir:{}", to("web")));
+    let registry = DockerRegistry::empty();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_hod")).parent().unwrap();
+    let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
+    let block = block.replace("registry.site:5000", registry.host());
+    run(std::process::Command::new("sh").args(["-ec", &block]).current_dir(work).env("PATH", path).env("HOME", work));
+    assert_eq!(skopeo::digest(&format!("{}/mirror/web:1.0", registry.host())), fixtures::digest("web:1.0"));
+    let kept = hod(["ls", "--json"]).arg(work.join("store")).ok().json();
+    let names: Vec<&str> =
+        kept["images"].as_array().unwrap().iter().filter_map(|image| image["name"].as_str()).collect();
+    assert!(names.contains(&"saved:1") || names.contains(&"library/saved:1"), "{names:?}");
+}

@@ -1,0 +1,130 @@
+//! Docker's first format of manifests, which skopeo writes and Debian's registry serves.
+
+use std::path::Path;
+
+use fs_err as fs;
+use hod::oci::{Digest, signed_digest};
+use serde_json::{Value, json};
+
+use crate::support::docker_registry::DockerRegistry;
+use crate::support::fixtures;
+use crate::support::hod::hod;
+use crate::support::skopeo::skopeo;
+
+fn fixture(name: &str) -> String {
+    format!("oci:{}:{name}", fixtures::folder().join("images").display())
+}
+
+fn json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&fs::read(path.as_ref()).unwrap()).unwrap()
+}
+
+/// Lets skopeo write an image in the first format.
+fn old(to: &str) {
+    skopeo([
+        "--override-arch",
+        "amd64",
+        "copy",
+        "--dest-tls-verify=false",
+        "--format",
+        "v2s1",
+        &fixture("web:1.0"),
+        to,
+    ]);
+}
+
+/// What `inspect` says, without what older versions of skopeo leave out.
+fn comparable(bytes: &[u8]) -> Value {
+    let mut value: Value = serde_json::from_slice(bytes).unwrap();
+    value.as_object_mut().unwrap().remove("LayersData");
+    value
+}
+
+#[test]
+fn an_old_image_becomes_the_one_that_skopeo_makes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let at = |name: &str| format!("dir:{}", path(name).display());
+    old(&at("old"));
+    skopeo(["copy", "--format", "v2s2", &at("old"), &at("theirs")]);
+    let output = hod(["copy", &at("old"), &at("ours")]).ok();
+    assert!(output.stderr.contains("has a new digest: "), "{}", output.stderr);
+    let (ours, theirs) = (json(path("ours/manifest.json")), json(path("theirs/manifest.json")));
+    assert_eq!(ours, theirs, "the same config, byte for byte, and the same layers");
+    skopeo(["copy", &at("ours"), &at("checked")]);
+
+    // Without its signature it is the same image.
+    let mut unsigned = json(path("old/manifest.json"));
+    unsigned.as_object_mut().unwrap().remove("signatures");
+    fs::write(path("old/manifest.json"), unsigned.to_string()).unwrap();
+    hod(["copy", "--format", "oci", &at("old"), &at("oci")]).ok();
+    assert_eq!(json(path("oci/manifest.json"))["config"]["digest"], theirs["config"]["digest"]);
+    assert_eq!(json(path("oci/manifest.json"))["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+}
+
+#[test]
+fn a_registry_serves_an_old_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::options().schema1().start();
+    let image = format!("docker://{}/old:1", registry.host());
+    old(&image);
+    let theirs = skopeo(["inspect", "--tls-verify=false", &image]);
+    let ours = hod(["inspect", &image]).ok();
+    assert_eq!(comparable(&ours.stdout), comparable(&theirs));
+    assert!(ours.json()["LayersData"][0]["Size"].as_u64().unwrap() > 1000, "{}", ours.text());
+    // The registry signs anew whenever it is asked.
+    let raw = hod(["inspect", "--raw", &image]).ok().stdout;
+    assert_eq!(signed_digest(&raw), signed_digest(&skopeo(["inspect", "--tls-verify=false", "--raw", &image])));
+    assert_eq!(signed_digest(&raw).to_string(), ours.json()["Digest"]);
+    let digest = ours.json()["Digest"].as_str().unwrap().to_owned();
+    let by_digest = format!("docker://{}/old@{digest}", registry.host());
+    let layout = format!("oci:{}:x", folder.path().join("layout").display());
+    let copied = hod(["copy", "--json", "--format", "oci", &by_digest, &layout]).ok().json();
+    assert_eq!(copied["images"][0]["sourceDigest"], digest);
+    assert_eq!(copied["images"][0]["digest"], Digest::sha256(&skopeo(["inspect", "--raw", &layout])).to_string());
+    // Registries of today take what comes of it.
+    let new = format!("docker://{}/new:1", registry.host());
+    hod(["copy", &image, &new]).ok();
+    let manifest: Value = serde_json::from_slice(&skopeo(["inspect", "--tls-verify=false", "--raw", &new])).unwrap();
+    assert_eq!(manifest["schemaVersion"], 2);
+
+    let preserved = hod(["copy", "--preserve-digests", &image, &layout]).code(1);
+    assert!(preserved.stderr.contains("schema 1 format, which is only read"), "{}", preserved.stderr);
+    let store = folder.path().join("store");
+    let pulled = hod(["pull", "old:1", "--from", registry.host(), "--store"]).arg(&store).code(1);
+    assert!(pulled.stderr.contains("convert it with hod copy"), "{}", pulled.stderr);
+}
+
+#[test]
+fn an_old_image_that_is_damaged_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old");
+    let from = format!("dir:{}", path.display());
+    let to = format!("dir:{}", folder.path().join("new").display());
+    old(&from);
+    let manifest = json(path.join("manifest.json"));
+    let write = |manifest: &Value| fs::write(path.join("manifest.json"), manifest.to_string()).unwrap();
+    for (field, value, says) in [
+        ("history", json!([]), "no entry of the history for each layer"),
+        (
+            "history",
+            json!([{"v1Compatibility": "x"}, {"v1Compatibility": "{}"}, {"v1Compatibility": "{}"}]),
+            "not valid JSON",
+        ),
+        ("fsLayers", json!(null), "not valid JSON"),
+    ] {
+        let mut bad = manifest.clone();
+        bad[field] = value;
+        write(&bad);
+        let refused = hod(["copy", &from, &to]).code(1);
+        assert!(refused.stderr.contains(says), "{field}: {}", refused.stderr);
+    }
+    write(&manifest);
+    let blob = manifest["fsLayers"][0]["blobSum"].as_str().unwrap().trim_start_matches("sha256:");
+    let mut bytes = fs::read(path.join(blob)).unwrap();
+    bytes[20] ^= 1;
+    fs::write(path.join(blob), bytes).unwrap();
+    let refused = hod(["copy", &from, &to]).code(1);
+    assert!(refused.stderr.contains(blob), "{}", refused.stderr);
+    assert!(!folder.path().join("new/manifest.json").exists());
+}
