@@ -295,7 +295,18 @@ impl Source for Repository {
     }
 
     async fn first_format(&self, version: &Version) -> Result<Option<FirstFormat>> {
-        Ok(self.get_first(version).await?)
+        let Some(routes) = &self.routes else { return Ok(self.get_first(version).await?) };
+        let mut attempts = routes.attempts(is_digest(version));
+        while let Some(repository) = attempts.next() {
+            match repository.get_first(version).await {
+                Ok(found) => {
+                    attempts.succeeded();
+                    return Ok(found);
+                }
+                Err(error) => attempts.failed(error),
+            }
+        }
+        Err(attempts.error().into())
     }
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {

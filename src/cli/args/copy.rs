@@ -100,16 +100,16 @@ pub(in crate::cli) struct LayerArgs {
     #[arg(long, value_name = "LEVEL", env = "HOD_DEST_COMPRESS_LEVEL", hide_env = true)]
     pub(in crate::cli) dest_compress_level: Option<u8>,
     /// With dir:, compress layers anew that are compressed in another way
-    #[arg(long, requires = "dest_compress_format")]
+    #[arg(long, requires = "dest_compress_format", env = "HOD_DEST_FORCE_COMPRESS_FORMAT", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_force_compress_format: bool,
     /// With dir:, compress layers that are not, by gzip unless --dest-compress-format says otherwise
-    #[arg(long, conflicts_with = "dest_decompress")]
+    #[arg(long, conflicts_with = "dest_decompress", env = "HOD_DEST_COMPRESS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_compress: bool,
     /// With dir:, expand layers
-    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level"])]
+    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level"], env = "HOD_DEST_DECOMPRESS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_decompress: bool,
     /// Leave uncompressed layers in oci: as they are; this is what hod does anyway
-    #[arg(long)]
+    #[arg(long, env = "HOD_DEST_OCI_ACCEPT_UNCOMPRESSED_LAYERS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_oci_accept_uncompressed_layers: bool,
 }
 
