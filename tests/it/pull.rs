@@ -95,7 +95,10 @@ fn the_summary_and_the_lock_say_what_was_done() {
     let lines: Vec<String> = fs::read_to_string(&lock).unwrap().lines().skip(1).map(str::to_owned).collect();
     let host = upstream.host();
     let line = |tag: &str| {
-        format!("{host}/web:{tag}@{} platform=linux/amd64 as=web:{tag}", fixtures::digest(&format!("web:{tag}")))
+        format!(
+            "{host}/web:{tag}@{} platform=linux/amd64 as=web:{tag} referrers=none",
+            fixtures::digest(&format!("web:{tag}"))
+        )
     };
     assert_eq!(lines, [line("1.0"), line("1.1")]);
 }
