@@ -6,7 +6,7 @@ HEAD = """# Performance
 This page is written by `scripts/bench --write`; nothing in it is written by hand. Each command is measured beside what
 else does the same, in the same run and in turns, several rounds; figures are medians. *Spread* is from the fastest to the
 slowest round, *time* is against that of the first row. What hod writes is verified and durable when it ends; of the others only those whose name says so check or
-sync anything. *Peak* is of the largest process of a command. *Read* and *written* are MB that were read by calls (from a
+sync anything. What a command reads from this machine was read once before, so that nobody finds it on the disk and the others in memory. *Peak* is of the largest process of a command. *Read* and *written* are MB that were read by calls (from a
 cache, too) and sent to storage. Requests and syncs (fsync and its kin) come from a run under strace that is not timed.
 
 """
