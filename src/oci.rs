@@ -4,6 +4,7 @@
 //! lists, registries and bundles, so every parser in this folder must answer garbage with an
 //! error and never with a panic.
 
+mod config;
 mod descriptor;
 mod digest;
 mod graph;
@@ -16,6 +17,7 @@ mod referrers;
 mod schema1;
 mod signed;
 
+pub use config::diff_ids;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use graph::{Graph, Node};

@@ -10,6 +10,7 @@ use super::{BlobReader, EndpointError, Fault, Result, read_chunk};
 
 /// How much is read at once.
 const CHUNK: usize = 512 * 1024;
+
 /// A reader and how much of it is still to be read.
 struct Rest<R> {
     reader: R,

@@ -20,7 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags, RenameFlags};
-use serde::Deserialize;
 
 pub use error::LayerError;
 pub use users::UnknownUser;
@@ -30,7 +29,7 @@ use super::inspect::{InspectError, Inspected};
 use super::open::OpenSource;
 use crate::copy::{CopyError, Engine};
 use crate::observe::Event;
-use crate::oci::{Descriptor, Digest};
+use crate::oci::{Descriptor, Digest, diff_ids};
 use rootfs::Rootfs;
 use runtime_config::{ImageConfig, Runner};
 use sink::LayerSink;
@@ -164,20 +163,10 @@ pub async fn unpack_image(
 
 /// The layers, lowest first, each with the digest of what it unpacks to.
 fn layers(image: &Inspected) -> Result<Vec<(Descriptor, Digest)>, UnpackImageError> {
-    #[derive(Deserialize)]
-    struct Config {
-        rootfs: RootFs,
-    }
-    #[derive(Deserialize)]
-    struct RootFs {
-        #[serde(default)]
-        diff_ids: Vec<Digest>,
-    }
     let manifest = &image.instance.root.manifest;
     let digest = manifest.config().map_or(image.digest, |config| config.digest);
-    let config: Config = serde_json::from_slice(&image.config).map_err(|_| UnpackImageError::Config(digest))?;
+    let diff_ids = diff_ids(&image.config).map_err(|_| UnpackImageError::Config(digest))?;
     let layers: Vec<Descriptor> = manifest.blobs().skip(1).cloned().collect();
-    let diff_ids = config.rootfs.diff_ids;
     if layers.len() != diff_ids.len() {
         return Err(UnpackImageError::Layers { layers: layers.len(), diff_ids: diff_ids.len() });
     }

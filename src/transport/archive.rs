@@ -11,14 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
-use futures_util::StreamExt as _;
 
 pub(super) use written::{NewTar, TarStream};
 
 use super::TransportError;
-use super::landing::blocking;
 use super::layer::Compression;
-use crate::endpoint::BlobReader;
+use crate::endpoint::{BlobReader, read_ahead};
 use crate::oci::{Algorithm, Digest, Hasher, MANIFEST_LIMIT, ManifestError};
 
 /// How much is read at once.
@@ -173,20 +171,8 @@ impl Part {
 
     /// The bytes as a stream.
     pub(super) fn stream(self) -> BlobReader {
-        let chunks = futures_util::stream::unfold(Some(self), |part| async {
-            let mut part = part?;
-            let read = blocking(move || {
-                let mut bytes = Vec::with_capacity(CHUNK);
-                (&mut part).take(CHUNK as u64).read_to_end(&mut bytes)?;
-                Ok((part, Bytes::from(bytes)))
-            });
-            match read.await {
-                Ok((_, bytes)) if bytes.is_empty() => None,
-                Ok((part, bytes)) => Some((Ok(bytes), Some(part))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        chunks.boxed()
+        let size = self.end - self.position;
+        read_ahead(self, size)
     }
 
     /// The digest of the bytes.

@@ -28,7 +28,7 @@ use super::archive::TarFile;
 use super::layer::Compression;
 use super::{ArchiveImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
-use crate::oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, Version};
+use crate::oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, Version, diff_ids};
 
 /// What messages call such archives.
 const KIND: &str = "docker";
@@ -67,23 +67,6 @@ pub struct DockerArchiveSource {
     manifest: Bytes,
     /// Where content is: offset and length.
     members: HashMap<Digest, (u64, u64)>,
-}
-
-/// The part of a config that says what its layers are.
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Vec<Digest>,
-}
-
-/// The digests of a config's layers before compression.
-fn diff_ids(config: &[u8]) -> std::result::Result<Vec<Digest>, serde_json::Error> {
-    serde_json::from_slice::<Config>(config).map(|config| config.rootfs.diff_ids)
 }
 
 impl DockerArchive {

@@ -9,6 +9,7 @@ use fs_err::os::unix::fs::FileExt as _;
 use tokio::sync::mpsc;
 
 use super::CHUNK;
+use crate::endpoint::read_chunk;
 use crate::transport::TransportError;
 
 /// The unit of tar files, in bytes.
@@ -129,13 +130,12 @@ impl TarStream {
         let mut rest = size;
         while rest > 0 {
             let length = rest.min(CHUNK as u64);
-            let mut chunk = Vec::with_capacity(usize::try_from(length).unwrap_or(CHUNK));
-            content.take(length).read_to_end(&mut chunk)?;
+            let chunk = read_chunk(content, length)?;
             if chunk.len() as u64 != length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             rest -= length;
-            self.send(Some(chunk.into()))?;
+            self.send(Some(chunk))?;
         }
         self.zeros(size.next_multiple_of(BLOCK) - size)
     }
