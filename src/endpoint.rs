@@ -154,6 +154,14 @@ pub trait Sink: Send + Sync {
         Ok(Prefix::none(content.digest.algorithm()))
     }
 
+    /// Whether this place finds out the digest of what it is sent by itself, and has shown that it does.
+    ///
+    /// Where it has, `put` may get a body whose digest nobody has checked yet ([`Verified::is_hashed`]), and MUST fail
+    /// unless the place says that it has found the right one.
+    fn finds_digests(&self) -> bool {
+        false
+    }
+
     /// Takes the content.
     ///
     /// If the body ends with an error, especially at its end, this MUST fail and MUST leave

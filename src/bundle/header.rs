@@ -209,6 +209,7 @@ impl Header {
             Self { mtime, images, blobs, requires, repositories, positions, json: Vec::new(), id: Digest::sha256(b"") };
         header.images.iter().try_for_each(|image| header.check_contents(image))?;
         header.json = header.encode().map_err(HeaderError::Json)?;
+        header.json.shrink_to_fit();
         let length = header.json.len() as u64;
         if length > HEADER_LIMIT {
             return Err(HeaderError::Large(length));

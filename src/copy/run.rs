@@ -41,13 +41,11 @@ impl Copied {
     }
 }
 
-/// Whether the sink's word on what it has is taken.
+/// Whether manifests are sent although another image of this run has sent them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// It says so, so it has it.
-    Sink,
-    /// It said so and was wrong: manifests are sent again whatever it says.
-    Nobody,
+enum Resend {
+    No,
+    Yes,
 }
 
 impl Engine {
@@ -75,10 +73,10 @@ impl Engine {
             return Ok(Copied { unchanged: true, ..Copied::default() });
         }
         let mut copied = self.blobs(&source, &sink, &graph).await?;
-        match self.manifests(&*sink, &graph, tags, Trust::Sink, &mut copied).await {
-            // A registry may know the digest of a child manifest that an interrupted push never completed.
+        match self.manifests(&*sink, &graph, tags, Resend::No, &mut copied).await {
+            // Registries have been seen to miss a manifest while another image that has it, too, is being written.
             Err(error) if error.fault() == Some(Fault::Incomplete) && graph.manifests().len() > 1 => {
-                self.manifests(&*sink, &graph, tags, Trust::Nobody, &mut copied).await?;
+                self.manifests(&*sink, &graph, tags, Resend::Yes, &mut copied).await?;
             }
             result => result?,
         }
@@ -198,7 +196,7 @@ impl Engine {
         sink: &dyn Sink,
         graph: &Graph,
         tags: &[Tag],
-        trust: Trust,
+        resend: Resend,
         copied: &mut Copied,
     ) -> Result<(), CopyError> {
         let _permit = self.lookup(sink).await;
@@ -206,7 +204,7 @@ impl Engine {
         let Some((root, children)) = manifests.split_last() else { return Ok(()) };
         for child in children {
             let placed = self
-                .child_manifest(sink, child, trust)
+                .child_manifest(sink, child, resend)
                 .await
                 .map_err(|error| CopyError::content(&child.descriptor, Side::Destination, sink.place(), error))?;
             copied.add(&child.descriptor, placed);
@@ -219,13 +217,24 @@ impl Engine {
         Ok(())
     }
 
-    async fn child_manifest(&self, sink: &dyn Sink, child: &Node, trust: Trust) -> Result<Placed, EndpointError> {
-        let what = format!("asking {} for {}", sink.place(), child.descriptor.digest);
-        let there = trust == Trust::Sink && self.retry.run(&what, || sink.contains(&child.descriptor)).await?;
+    /// Puts a manifest below the root.
+    ///
+    /// A registry is not asked for it: sending it takes no longer, and a registry may know the digest of one that an
+    /// interrupted push never completed. What another image has sent is not sent again.
+    async fn child_manifest(&self, sink: &dyn Sink, child: &Node, resend: Resend) -> Result<Placed, EndpointError> {
+        let place = sink.place();
+        let flight = self.flights.board(place.domain(), &child.descriptor.digest).await;
+        let there = if place.is_remote() {
+            resend == Resend::No && flight.is_held_by(place.repository())
+        } else {
+            sink.contains(&child.descriptor).await?
+        };
         if there {
             return Ok(Placed::AlreadyThere);
         }
-        self.small(sink, &child.descriptor, &child.bytes).await
+        let placed = self.small(sink, &child.descriptor, &child.bytes).await?;
+        flight.landed(place.repository());
+        Ok(placed)
     }
 
     /// Puts content whose bytes are at hand.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Inside one `put` a broken reader is reopened at the byte where it stopped. A `put` that fails as
-//! a whole starts again from what the sink has kept.
+//! a whole starts again from what the sink has kept. A sink that finds out digests by itself is left to do so, until it
+//! refuses what it was sent: then the bytes are hashed here as well, to tell which end is wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,12 +23,16 @@ use crate::oci::Descriptor;
 /// Bytes that have to arrive between two breaks for patience to begin anew: a server that cuts each
 /// connection is used as long as it serves, and one that sends a byte at a time is not.
 const PROGRESS: u64 = 1024 * 1024;
+/// Content up to this size, in bytes, is hashed here whatever the sink does: it costs nothing.
+const SMALL: u64 = 1024 * 1024;
 
 /// How far a transfer has come, and whether its reader has failed for good.
 #[derive(Default)]
 struct Progress {
     position: AtomicU64,
     source_failed: AtomicBool,
+    /// Whether the digest is left to the sink.
+    is_left_to_sink: bool,
 }
 
 impl Engine {
@@ -40,9 +45,12 @@ impl Engine {
     ) -> Result<Placed, CopyError> {
         let mut failures = 0;
         let mut counted = None;
+        let mut may_be_left = !source.place().is_remote() && content.size > SMALL;
+        let mut refused = None;
         loop {
-            let progress = Arc::new(Progress::default());
-            let error = match self.attempt(source, sink, content, &progress, &mut counted).await {
+            let is_left = may_be_left && sink.finds_digests();
+            let progress = Arc::new(Progress { is_left_to_sink: is_left, ..Progress::default() });
+            let mut error = match self.attempt(source, sink, content, &progress, &mut counted).await {
                 Ok(placed) => {
                     self.retry.worked();
                     return Ok(placed);
@@ -50,7 +58,16 @@ impl Engine {
                 Err(error) => error,
             };
             let lying = error.fault() == Fault::Corrupt;
-            let from_source = lying || progress.source_failed.load(Ordering::Relaxed);
+            let mut from_source = lying || progress.source_failed.load(Ordering::Relaxed);
+            if is_left && matches!(error.fault(), Fault::Rejected | Fault::Corrupt) {
+                may_be_left = false;
+                refused = Some(error);
+                continue;
+            }
+            // What comes only once cannot be hashed now.
+            if let Some(first) = refused.take_if(|_| from_source && !lying) {
+                (error, from_source) = (first, false);
+            }
             let (side, place) =
                 if from_source { (Side::Source, source.place()) } else { (Side::Destination, sink.place()) };
             // The reader has tried its own faults; and local bytes do not get better by waiting.
@@ -84,7 +101,12 @@ impl Engine {
         }
         progress.position.store(offset, Ordering::Relaxed);
         let reader = self.resumed(source.clone(), content.clone(), offset, progress.clone());
-        let placed = sink.put(content, Verified::new(content, prefix, reader)).await;
+        let body = if progress.is_left_to_sink && offset == 0 {
+            Verified::left_to_sink(content, reader)
+        } else {
+            Verified::new(content, prefix, reader)
+        };
+        let placed = sink.put(content, body).await;
         *counted = Some(progress.position.load(Ordering::Relaxed));
         placed
     }

@@ -1,4 +1,8 @@
 //! Bytes that cannot lie: the only body a sink takes.
+//!
+//! Their digest is checked here, with one exception: a sink that has shown to find it out by itself
+//! ([`super::Sink::finds_digests`]) may be left to do so, since nothing is gained where both ends of a connection hash
+//! the same bytes. Their number is always checked here.
 
 use std::fmt;
 use std::pin::Pin;
@@ -66,7 +70,8 @@ pub enum Mismatch {
     },
 }
 
-/// A stream that ends well only if its bytes are exactly those that a descriptor names.
+/// A stream that ends well only if its bytes are exactly those that a descriptor names, or, where
+/// [`Verified::is_hashed`] is false, as many.
 ///
 /// It yields the content from the end of the prefix on. The error comes instead of the end, so a sink
 /// that waits for the end before it makes anything visible cannot go wrong. It never yields more
@@ -77,8 +82,17 @@ pub struct Verified {
     size: u64,
     start: u64,
     position: u64,
-    /// `None` once the stream has ended, well or not.
-    hasher: Option<Hasher>,
+    check: Check,
+}
+
+/// What is checked.
+enum Check {
+    /// Digest and length.
+    Digest(Hasher),
+    /// The length.
+    Length,
+    /// The stream has ended, well or not.
+    Ended,
 }
 
 impl Verified {
@@ -90,8 +104,19 @@ impl Verified {
             size: content.size,
             start: prefix.length,
             position: prefix.length,
-            hasher: Some(prefix.hasher),
+            check: Check::Digest(prefix.hasher),
         }
+    }
+
+    /// Checks the length of what `reader` delivers, and leaves the digest to the sink.
+    pub fn left_to_sink(content: &Descriptor, reader: BlobReader) -> Self {
+        let (expected, size) = (content.digest, content.size);
+        Self { reader, expected, size, start: 0, position: 0, check: Check::Length }
+    }
+
+    /// Whether the digest is checked here, and not by the sink.
+    pub const fn is_hashed(&self) -> bool {
+        !matches!(self.check, Check::Length)
     }
 
     /// Checks bytes at hand.
@@ -121,12 +146,13 @@ impl Verified {
 
     /// Takes the next chunk from the reader, or says why this is not the content.
     fn check(&mut self, next: Option<Result<Bytes>>) -> Option<Result<Bytes>> {
-        let hasher = self.hasher.as_mut()?;
         let problem = match next {
             Some(Ok(chunk)) => {
                 let position = self.position + chunk.len() as u64;
                 if position <= self.size {
-                    hasher.update(&chunk);
+                    if let Check::Digest(hasher) = &mut self.check {
+                        hasher.update(&chunk);
+                    }
                     self.position = position;
                     return Some(Ok(chunk));
                 }
@@ -138,14 +164,15 @@ impl Verified {
                 Mismatch::Short { digest: self.expected, size: self.size, got: self.position },
             ),
             None => {
-                let found = self.hasher.take()?.finish();
+                let Check::Digest(hasher) = std::mem::replace(&mut self.check, Check::Ended) else { return None };
+                let found = hasher.finish();
                 if found == self.expected {
                     return None;
                 }
                 EndpointError::new(Fault::Corrupt, Mismatch::Digest { expected: self.expected, found })
             }
         };
-        self.hasher = None;
+        self.check = Check::Ended;
         Some(Err(problem))
     }
 }
@@ -154,7 +181,7 @@ impl Stream for Verified {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.hasher.is_none() {
+        if matches!(self.check, Check::Ended) {
             return Poll::Ready(None);
         }
         self.reader.poll_next_unpin(context).map(|next| self.check(next))
@@ -192,6 +219,20 @@ mod tests {
         assert!(collect(&brick, none(), &[b"bric"]).unwrap_err().contains("ended after 4 of 5"));
         assert!(collect(&brick, none(), &[b"brick", b"s"]).unwrap_err().contains("goes on"));
         assert!(collect(&brick, none(), &[b"brack"]).unwrap_err().contains("have the digest"));
+    }
+
+    #[test]
+    fn who_leaves_the_digest_to_the_sink_still_counts() {
+        let brick = Descriptor::of(MediaType::parse("x"), b"brick");
+        let left = |chunks: &[&'static [u8]]| {
+            let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk))).collect();
+            let body = Verified::left_to_sink(&brick, stream::iter(chunks).boxed());
+            assert!(!body.is_hashed());
+            futures_util::FutureExt::now_or_never(body.collect()).unwrap().map_err(|error| error.to_string())
+        };
+        assert_eq!(left(&[b"br", b"ack"]).unwrap(), "brack");
+        assert!(left(&[b"bric"]).unwrap_err().contains("ended after 4 of 5"));
+        assert!(left(&[b"brick", b"s"]).unwrap_err().contains("goes on"));
     }
 
     #[test]

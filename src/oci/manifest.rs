@@ -135,7 +135,9 @@ impl Manifest {
         if !head.media_type.is_empty() && !MediaType::MANIFESTS.contains(&named) {
             return Err(ManifestError::MediaType(head.media_type));
         }
-        let wire: Wire = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        let mut wire: Wire = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        // The manifests of all images are in memory at once.
+        wire.layers.iter_mut().chain(&mut wire.manifests).for_each(Vec::shrink_to_fit);
         if wire.schema_version == Some(1) || wire.fs_layers.is_some() {
             return Err(ManifestError::Schema1);
         }

@@ -47,6 +47,8 @@ pub(super) struct Host {
     pub(super) lists_referrers: std::sync::OnceLock<bool>,
     /// Held by who finds that out, so that not all ask at once.
     pub(super) asking_for_referrers: tokio::sync::Mutex<()>,
+    /// Whether it has told the digest of a blob that it was sent, and not just taken the blob.
+    pub(super) finds_digests: AtomicBool,
     connection: OnceCell<Connection>,
     /// Whether it could not be reached the last time.
     down: AtomicBool,
@@ -84,6 +86,7 @@ impl Host {
             auth: Auth::default(),
             lists_referrers: std::sync::OnceLock::default(),
             asking_for_referrers: tokio::sync::Mutex::default(),
+            finds_digests: AtomicBool::default(),
             connection: OnceCell::new(),
             down: AtomicBool::default(),
         }

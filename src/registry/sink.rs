@@ -4,6 +4,7 @@
 //! it has checked its digest: what is here merely keeps the order and reads the answers.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -119,6 +120,10 @@ impl Sink for Repository {
             Some(from) => Ok(self.mount(content.digest, from).await?.then_some(Placed::Mounted)),
             None => Ok(None),
         }
+    }
+
+    fn finds_digests(&self) -> bool {
+        self.host.finds_digests.load(Ordering::Relaxed)
     }
 
     async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {

@@ -1,6 +1,7 @@
 //! Blobs on their way into a repository: a session, then one `PUT` with the whole body.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,7 +92,7 @@ impl Repository {
     async fn send_blob(&self, digest: Digest, session: Url, body: Verified) -> Result<(), RegistryError> {
         let mut url = session;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let length = body.remaining();
+        let (length, is_hashed) = (body.remaining(), body.is_hashed());
         let payload = if length <= SMALL {
             Payload::Bytes(body.collect().await.map_err(RegistryError::Content)?)
         } else {
@@ -104,7 +105,14 @@ impl Repository {
             .payload(payload);
         let response = self.host.send(request).await?;
         let response = response.accept(&[StatusCode::CREATED, StatusCode::NO_CONTENT, StatusCode::OK]).await?;
-        check_digest(response, digest).await
+        let said = response.digest();
+        if said.is_none() && !is_hashed {
+            self.host.finds_digests.store(false, Ordering::Relaxed);
+            return Err(response.protocol_error("it took a blob and does not say which digest it found"));
+        }
+        check_digest(response, digest).await?;
+        self.host.finds_digests.fetch_or(said.is_some(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends an upload, if the registry can be reached; it clears away by itself what this leaves.
@@ -176,6 +184,37 @@ mod tests {
         }
         let complete = server.seen().iter().filter(|seen| seen.body.len() as u64 == blob.size).count();
         assert_eq!(complete, 0);
+    }
+
+    /// A registry that says of some uploads what it found has shown that it does; of the others it must say it too.
+    #[tokio::test]
+    async fn a_digest_is_left_only_to_who_finds_it() {
+        let server = Server::start(|seen: &Seen| {
+            let said = seen.target.split_once("digest=").map_or_else(String::new, |(_, said)| said.replace("%3A", ":"));
+            match (seen.method.as_str(), seen.body.len()) {
+                ("POST", _) => reply(202, &[("location", "/session")], ""),
+                ("PUT", 100_000) => reply(201, &[], ""),
+                ("PUT", _) => reply(201, &[("docker-content-digest", &said)], ""),
+                _ => reply(200, &[], ""),
+            }
+        })
+        .await;
+        let (_, repository) = server.repository("a", Settings::default());
+        let put = async |size: usize| {
+            let (blob, bytes) = content(size);
+            let chunks = stream::iter([Ok(bytes)]).boxed();
+            let none = Prefix::none(blob.digest.algorithm());
+            let finds = repository.finds_digests();
+            let body = if finds { Verified::left_to_sink(&blob, chunks) } else { Verified::new(&blob, none, chunks) };
+            (finds, repository.put(&blob, body).await)
+        };
+        assert!(matches!(put(100_000).await, (false, Ok(_))));
+        assert!(matches!(put(5).await, (false, Ok(_))));
+        assert!(matches!(put(90_000).await, (true, Ok(_))));
+        let (finds, refused) = put(100_000).await;
+        assert!(finds);
+        assert!(refused.unwrap_err().to_string().contains("does not say which digest it found"));
+        assert!(matches!(put(100_000).await, (false, Ok(_))));
     }
 
     #[tokio::test]

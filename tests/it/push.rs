@@ -1,5 +1,6 @@
 //! `hod push`, judged by the registry that it pushes to and by the requests that it makes.
 
+mod digests;
 mod index;
 
 use std::path::Path;

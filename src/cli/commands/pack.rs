@@ -36,7 +36,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         move || holding::base(&have, &near)
     })
     .await?;
-    let header = pack::delta(&images, source_date_epoch()?, &base).map_err(failure)?;
+    let header = Arc::new(pack::delta(&images, source_date_epoch()?, &base).map_err(failure)?);
     let binary = installer_binary(&args)?;
     let key = match &args.sign {
         Some(path) => Some(trust::signing_key(path, &args.passphrase).await?),
@@ -155,7 +155,7 @@ fn failure(error: PackError) -> Failure {
 struct Job {
     store: Store,
     images: Vec<Held>,
-    header: Header,
+    header: Arc<Header>,
     signature: Option<Vec<u8>>,
     /// Whether the sum of the file is wanted.
     summed: bool,
@@ -244,7 +244,7 @@ impl Job {
 
     fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {
         let watch = (&*self.observer, &self.stop);
-        let header = (&self.header, self.signature.as_deref());
+        let header = (&*self.header, self.signature.as_deref());
         pack::pack(&self.store, &self.images, header, out, self.compression, watch).map_err(failure)
     }
 }
