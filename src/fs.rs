@@ -2,6 +2,7 @@
 
 mod append;
 mod behind;
+mod cold;
 mod direct;
 mod stretch;
 
@@ -16,6 +17,7 @@ use fs_err as fs;
 
 pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
+pub use cold::ColdFile;
 pub use direct::{ALIGNMENT, Block, DirectFile};
 pub use stretch::{Stretch, Stretches};
 

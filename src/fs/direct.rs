@@ -155,7 +155,7 @@ impl Write for DirectFile {
 }
 
 /// Turns `O_DIRECT` on or off for an open file.
-fn set_direct(file: &fs::File, on: bool) -> io::Result<()> {
+pub(super) fn set_direct(file: &fs::File, on: bool) -> io::Result<()> {
     let file = file.file().as_fd();
     let mut flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
     flags.set(OFlag::O_DIRECT, on);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::base::Base;
 use super::contents::Held;
 use crate::bundle::{BundleError, Compression, Content, Contents, Header, HeaderError, Image, Writer, Written};
-use crate::fs::WriteBehind;
+use crate::fs::{ColdFile, WriteBehind};
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Digest, RepositoryName, is_referrers_tag};
 use crate::store::{Links, Store, StoreError, TagLink};
@@ -151,7 +151,7 @@ pub fn pack<W: Write + Send + 'static>(
     while let Some(blob) = writer.next_blob() {
         let inner: Box<dyn Read> = match made.get(&blob.digest) {
             Some(bytes) => Box::new(bytes.as_ref()),
-            None => Box::new(store.open_blob(&blob.digest)?),
+            None => Box::new(ColdFile::new(store.open_blob(&blob.digest)?)),
         };
         let mut content = Watched { inner, digest: blob.digest, observer, stop };
         writer.blob(&blob.digest, &mut content).map_err(|source| match source {

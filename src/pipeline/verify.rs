@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::mpsc;
 
 use super::finding::{Code, Finding, Findings};
+use crate::fs::ColdFile;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, Hasher, Manifest, MediaType, RepositoryName, Tag};
 use crate::store::layout::Entry;
@@ -225,7 +226,7 @@ fn hash(
     stop: &Stop,
 ) -> Result<Option<Digest>, StoreError> {
     use std::io::Read as _;
-    let mut file = store.open_blob(digest)?;
+    let mut file = ColdFile::new(store.open_blob(digest)?);
     let mut hasher = Hasher::new(digest.algorithm());
     loop {
         let length = file.read(buffer)?;
