@@ -94,9 +94,9 @@ impl InPlace {
         self.inner.file.file().write_all_at(bytes, self.inner.place(digest)?)
     }
 
-    /// The place of a blob's bytes from `offset` on.
-    pub fn stretch(&self, digest: &Digest, offset: u64) -> io::Result<Stretch> {
-        Ok(Stretch::new(&self.inner.file, self.inner.place(digest)? + offset))
+    /// The place of `length` bytes of a blob, from `offset` on.
+    pub fn stretch(&self, digest: &Digest, offset: u64, length: u64) -> io::Result<Stretch> {
+        Ok(Stretch::new(&self.inner.file, self.inner.place(digest)? + offset, length))
     }
 
     /// Notes that a blob has come that far.

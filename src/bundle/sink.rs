@@ -46,7 +46,7 @@ impl BundleSink {
     async fn receive(&self, content: &Descriptor, mut body: Verified) -> Result<()> {
         let digest = content.digest;
         let start = body.start();
-        let mut stretch = self.bundle.stretch(&digest, start).map_err(EndpointError::io)?;
+        let mut stretch = self.bundle.stretch(&digest, start, body.remaining()).map_err(EndpointError::io)?;
         let begin = stretch.position() - start;
         let mut noted = start;
         let (mut gathered, mut length) = (Vec::new(), 0);

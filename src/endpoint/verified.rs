@@ -88,7 +88,7 @@ pub struct Verified {
 /// What is checked.
 enum Check {
     /// Digest and length.
-    Digest(Hasher),
+    Digest(Box<Hasher>),
     /// The length.
     Length,
     /// The stream has ended, well or not.
@@ -104,7 +104,7 @@ impl Verified {
             size: content.size,
             start: prefix.length,
             position: prefix.length,
-            check: Check::Digest(prefix.hasher),
+            check: Check::Digest(Box::new(prefix.hasher)),
         }
     }
 

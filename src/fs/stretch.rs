@@ -45,10 +45,15 @@ pub struct Stretch {
     block: Option<Block>,
 }
 
+/// Stretches that are shorter, in bytes, are written the usual way: a block of memory for each of many would be most
+/// of what a run takes.
+const SHORT: u64 = 256 * 1024;
+
 impl Stretch {
-    /// Begins at a position of the file.
-    pub fn new(file: &Arc<Stretches>, position: u64) -> Self {
-        Self { file: file.clone(), position, block: Some(file.blocks.get()) }
+    /// Begins at a position of the file, for that many bytes.
+    pub fn new(file: &Arc<Stretches>, position: u64, length: u64) -> Self {
+        let block = (length >= SHORT).then(|| file.blocks.get());
+        Self { file: file.clone(), position, block }
     }
 
     /// Where what has been written ends.
@@ -60,8 +65,9 @@ impl Stretch {
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let odd = usize::try_from(self.position % ALIGNMENT as u64).unwrap_or_default();
+            let usual = if self.block.is_none() { bytes.len() } else { ALIGNMENT - odd };
             let Some(block) = self.block.as_mut().filter(|_| odd == 0) else {
-                let (now, later) = bytes.split_at(bytes.len().min(ALIGNMENT - odd));
+                let (now, later) = bytes.split_at(bytes.len().min(usual));
                 self.file.usual.write_all_at(now, self.position)?;
                 self.position += now.len() as u64;
                 bytes = later;
@@ -129,7 +135,7 @@ mod tests {
         let mut stretches: Vec<(Stretch, &[u8])> = Vec::new();
         for length in lengths {
             let (own, later) = rest.split_at(length);
-            stretches.push((Stretch::new(&file, (total - rest.len()) as u64), own));
+            stretches.push((Stretch::new(&file, (total - rest.len()) as u64, length as u64), own));
             rest = later;
         }
         for piece in [100, 5000, 100_000, 4096, 600_000].into_iter().cycle() {

@@ -5,6 +5,7 @@
 //! exactly that.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -25,7 +26,7 @@ pub struct Node {
     /// The bytes as they came, whose digest is the descriptor's.
     pub bytes: Bytes,
     /// The bytes, read.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// The children that are part of this graph, in the order of the index.
     pub children: Vec<Self>,
     /// The children that are not: platforms that nobody asked for.
