@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
+use super::{DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs};
 use crate::oci::Platforms;
 use crate::pipeline::convert::Format;
 use crate::transport::Compression;
@@ -21,6 +21,7 @@ use crate::transport::Compression;
     hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
     hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar\n  \
     hod copy bundle:release.tar:web:1.0 docker-daemon:web:1.0\n  \
+    hod copy --sign-by FINGERPRINT oci:images:web:1.0 docker://registry.site:5000/web:1.0\n  \
     hod copy --format oci --dest-compress-format zstd store:store:web:1.0 oci:small:web:1.0")]
 #[expect(clippy::struct_excessive_bools, reason = "skopeo's flags")]
 pub(in crate::cli) struct CopyArgs {
@@ -71,12 +72,21 @@ pub(in crate::cli) struct CopyArgs {
     /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
     #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) remove_signatures: bool,
+    #[command(flatten)]
+    pub(in crate::cli) signing: SigningArgs,
+    /// The name to sign for [default: the one that the image gets]
+    #[arg(long, value_name = "NAME", env = "HOD_SIGN_IDENTITY", hide_env = true, help_heading = "Signatures")]
+    pub(in crate::cli) sign_identity: Option<String>,
     /// Write the digest of the copied image to this file
     #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(in crate::cli) digestfile: Option<PathBuf>,
-    /// One more name for the image in a docker-archive; repeatable
+    /// One more name for the image in a docker-archive or a daemon; repeatable
     #[arg(long, env = "HOD_ADDITIONAL_TAG", hide_env = true, value_name = "NAME[:TAG]", conflicts_with = "file")]
     pub(in crate::cli) additional_tag: Vec<String>,
+    /// Blobs in motion at the same time, in place of --jobs; 0 leaves it at that
+    #[arg(long, env = "HOD_IMAGE_PARALLEL_COPIES", hide_env = true, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub(in crate::cli) image_parallel_copies: Option<u16>,
     /// Stop at the first image of the list that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) fail_fast: bool,
@@ -108,6 +118,9 @@ pub(in crate::cli) struct LayerArgs {
     /// With dir:, expand layers
     #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level"], env = "HOD_DEST_DECOMPRESS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_decompress: bool,
+    /// Know the digest of a layer before it is sent, so that none is sent which is there; this is what hod does anyway
+    #[arg(long, env = "HOD_DEST_PRECOMPUTE_DIGESTS", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) dest_precompute_digests: bool,
     /// Leave uncompressed layers in oci: as they are; this is what hod does anyway
     #[arg(long, env = "HOD_DEST_OCI_ACCEPT_UNCOMPRESSED_LAYERS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_oci_accept_uncompressed_layers: bool,

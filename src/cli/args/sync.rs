@@ -7,7 +7,7 @@ use clap::Args;
 use crate::pipeline::sync::document::Language;
 use crate::pipeline::sync::image_syncer::platforms::Architecture;
 
-use super::{DestinationRegistryArgs, FormatArg, MultiArchArg, RetryArgs, SourceRegistryArgs};
+use super::{DestinationRegistryArgs, FormatArg, MultiArchArg, RetryArgs, SigningArgs, SourceRegistryArgs};
 
 /// `hod sync`.
 #[derive(Debug, Args)]
@@ -88,6 +88,8 @@ pub(in crate::cli) struct SyncArgs {
     /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
     #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) remove_signatures: bool,
+    #[command(flatten)]
+    pub(in crate::cli) signing: SigningArgs,
     /// Write a line with digest and destination for each image that was copied to this file
     #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]
     pub(in crate::cli) digestfile: Option<PathBuf>,
@@ -138,6 +140,9 @@ pub(in crate::cli) struct ImageSyncerArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"],
         env = "HOD_CONFIG", hide_env = true)]
     pub(in crate::cli) config: Option<PathBuf>,
+    /// Write what is said on standard error to this file too, after what it holds; then no bars are drawn
+    #[arg(long, value_name = "FILE", env = "HOD_LOG_FILE", hide_env = true)]
+    pub(in crate::cli) log: Option<PathBuf>,
     /// Blobs in motion at the same time, in place of --jobs
     #[arg(short, long, value_name = "N", env = "HOD_PROC", hide_env = true,
         value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -178,6 +183,7 @@ impl ImageSyncerArgs {
             (self.auth.is_some(), "--auth"),
             (self.images.is_some(), "--images"),
             (self.config.is_some(), "--config"),
+            (self.log.is_some(), "--log"),
             (self.proc.is_some(), "--proc"),
             (!self.os.is_empty(), "--os"),
             (!self.arch.is_empty(), "--arch"),

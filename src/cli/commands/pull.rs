@@ -72,7 +72,7 @@ async fn find(
     registries: &Registries,
     arguments: &[(usize, String)],
 ) -> Result<Vec<Found>, Failure> {
-    let places = Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref())?);
+    let places = Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref(), &args.registry)?);
     let places = Arc::new(places.admitting(super::admission::admission(context)?));
     find_places(&places, arguments).await.map_err(|bad| {
         for (what, error) in &bad {

@@ -65,7 +65,7 @@ async fn from_place(
             Failure::new(Kind::Usage, problem).hint("name one image of it, as in oci:DIR:NAME, or use hod copy --file")
         );
     }
-    let local = context.local(args.daemon_host.as_ref())?;
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
     let gzip = Recompressor::new(Compression::Gzip, None, &local.scratch);
     let places = Places::new(registries.clone()).with_local(local);
     let places = Arc::new(places.admitting(super::admission::admission(context)?));

@@ -49,7 +49,12 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
     let from = Arc::new(Places::new(from).admitting(super::admission::admission(context)?));
-    let to = Arc::new(Places::new(to).with_signatures(!args.remove_signatures));
+    let signing = super::signing::signing(&args.signing, None).await?;
+    if signing.is_some() && matches!(target, Target::Directory(_)) {
+        let failure = Failure::new(Kind::Usage, "--sign-by signs for a name, and image directories have none");
+        return Err(failure.hint("sign single images with hod copy --sign-by --sign-identity"));
+    }
+    let to = Arc::new(Places::new(to).with_signatures(!args.remove_signatures).with_signing(signing));
     let engine = context.engine(&args.retry);
     let found = find(context, &engine, &args, from).await?;
     let naming = Naming { scoped: args.scoped, suffix: args.append_suffix.clone() };
