@@ -6,6 +6,7 @@
 //! dir:DIR                                     the folder's name, or its path below DIR where DIR holds many
 //! docker-daemon:NAME:TAG                      itself
 //! … as=NAME[:TAG]                             whatever it would be called otherwise
+//! … digest=DIGEST                             only if it is this image
 //! ```
 
 use std::collections::HashMap;
@@ -15,14 +16,16 @@ use std::sync::Arc;
 use super::admission::AdmissionError;
 use super::contents::Held;
 use super::convert::convert;
-use super::list::{Line, LineError, Origin, StoredName, parse_place};
+use super::list::{Line, LineError, Options, Origin, StoredName, parse_place};
 use super::open::{OpenError, OpenSource, Places};
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, Taken, claim};
 use crate::copy::{Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source};
 use crate::observe::Event;
-use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, ReferenceError, Tag, Version};
+use crate::oci::{
+    Descriptor, Digest, Graph, Manifest, NameError, Node, Platforms, Reference, ReferenceError, Tag, Version,
+};
 use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location, LocationError, TransportError};
 
 /// How deep indexes may lie in each other.
@@ -86,6 +89,16 @@ pub enum PlaceError {
         /// How many there are.
         count: usize,
     },
+    /// Another image than a lock says.
+    #[error("{place} holds {found}, and the list wants {locked}")]
+    Moved {
+        /// The place.
+        place: Box<Location>,
+        /// The digest in the list.
+        locked: Box<Digest>,
+        /// The digest there.
+        found: Box<Digest>,
+    },
     /// A transport that is not for this.
     #[error("{0} is no place that images are taken from here: use hod copy")]
     Other(Box<Location>),
@@ -114,34 +127,47 @@ pub struct Found {
     open: OpenSource,
 }
 
+impl Found {
+    /// Refuses an image that is not the one which a lock has seen there.
+    fn check(&self, graph: &Graph) -> Result<(), PlaceError> {
+        let found = graph.root.descriptor.digest;
+        match self.line.reference.digest {
+            Some(locked) if locked != found => {
+                let (place, locked, found) = (Box::new(self.location.clone()), Box::new(locked), Box::new(found));
+                Err(PlaceError::Moved { place, locked, found })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl std::fmt::Debug for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Found").field("location", &self.location).field("line", &self.line).finish_non_exhaustive()
     }
 }
 
-/// Whether an argument is a place on this machine, and no image of a registry.
-///
-/// `docker:27` and `store:1` are images; the names of the other transports are no repositories that anybody uses.
-pub fn is_place(argument: &str) -> bool {
-    const TRANSPORTS: [&str; 7] =
-        ["dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "tarball"];
-    argument.trim_start().split_once(':').is_some_and(|(transport, _)| TRANSPORTS.contains(&transport))
+/// A place that somebody named.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Where.
+    pub origin: Origin,
+    /// The place with its options.
+    pub text: Box<str>,
+    /// The group of the list that it is in.
+    pub group: Option<Box<str>>,
 }
 
-/// Opens everything that arguments mean, each with its number.
+/// Opens everything that arguments and lists mean.
 ///
 /// # Errors
-/// All arguments that cannot be used; then nothing should be begun.
-pub async fn find_places(
-    places: &Arc<Places>,
-    arguments: &[(usize, String)],
-) -> Result<Vec<Found>, Vec<(String, PlaceError)>> {
+/// Everything that cannot be used; then nothing should be begun.
+pub async fn find_places(places: &Arc<Places>, asked: &[Asked]) -> Result<Vec<Found>, Vec<(String, PlaceError)>> {
     let (mut all, mut bad) = (Vec::new(), Vec::new());
-    for (number, text) in arguments {
-        match find(places, *number, text).await {
+    for one in asked {
+        match find(places, one).await {
             Ok(found) => all.extend(found),
-            Err(error) => bad.push((format!("argument {number}: {text}"), error)),
+            Err(error) => bad.push((format!("{}: {}", one.origin, one.text), error)),
         }
     }
     if bad.is_empty() { Ok(all) } else { Err(bad) }
@@ -174,6 +200,7 @@ async fn resolved(engine: &Engine, image: Found, options: &ResolveOptions) -> Re
         let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
         engine.load(&*image.open.source, None, &wanted).await?
     };
+    image.check(&graph)?;
     admit(&image, &graph).await?;
     let (source_name, name) = names(&image, options)?;
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
@@ -208,7 +235,8 @@ pub async fn outbound(
     gzip: &Recompressor,
 ) -> Result<(Vec<(Held, Arc<dyn Source>)>, usize), ImageError> {
     let (mut images, mut compressed) = (Vec::new(), 0);
-    for image in find(places, 1, text).await? {
+    let asked = Asked { origin: Origin { file: None, line: 1 }, text: text.into(), group: None };
+    for image in find(places, &asked).await? {
         let platforms =
             image.line.platforms.clone().or_else(|| options.platforms_asked.then(|| options.platforms.clone()));
         let graph = match platforms {
@@ -218,6 +246,7 @@ pub async fn outbound(
                 engine.load(&*image.open.source, None, &wanted).await?
             }
         };
+        image.check(&graph)?;
         admit(&image, &graph).await?;
         let (_, name) = names(&image, options)?;
         let (mut graph, mut content) = (graph, image.open.source.clone());
@@ -278,10 +307,10 @@ async fn present(source: &dyn Source, child: &Descriptor) -> Result<Option<bytes
 }
 
 /// Opens all images that an argument means.
-async fn find(places: &Arc<Places>, number: usize, text: &str) -> Result<Vec<Found>, PlaceError> {
-    let (places, text) = (places.clone(), text.to_owned());
+async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceError> {
+    let (places, Asked { origin, text, group }) = (places.clone(), asked.clone());
     let found = tokio::task::spawn_blocking(move || {
-        let (place, platforms, name) = parse_place(&text)?;
+        let (place, Options { platforms, name, digest, .. }) = parse_place(&text)?;
         let place: Location = place.parse()?;
         let images = list(&places, &place)?;
         if name.is_some() && images.len() > 1 {
@@ -297,13 +326,14 @@ async fn find(places: &Arc<Places>, number: usize, text: &str) -> Result<Vec<Fou
                 (None, None) => return Err(PlaceError::NoName(Box::new(location))),
             };
             let line = Line {
-                origin: Origin { file: None, line: number },
-                text: text.as_str().into(),
-                reference,
-                group: None,
+                origin: origin.clone(),
+                text: text.clone(),
+                reference: Reference { digest, ..reference },
+                group: group.clone(),
                 platforms: platforms.clone(),
                 name: name.clone(),
                 referrers: None,
+                place: Some(location.to_string().into()),
             };
             let open = places.source(&location)?;
             found.push(Found { location, line, open });

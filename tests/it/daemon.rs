@@ -3,11 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 
 use fs_err as fs;
 use serde_json::Value;
 
-use crate::support::engine::Engine;
+use crate::support::engine::{Engine, run};
 use crate::support::fixtures;
 use crate::support::hod::{Hod, hod};
 use crate::support::skopeo::skopeo;
@@ -164,6 +165,54 @@ fn docker_is_spoken_to_with_tls() {
     let other = || inspect().args(["--cert-dir", folder, "--daemon-host", &host]);
     other().code(1);
     assert_eq!(other().arg("--tls-verify=false").ok().stdout, config);
+}
+
+/// `ssh` that reaches this machine alone, by an `sshd` of its own; the folder goes in front of `PATH`.
+fn ssh_to_this_machine(folder: &Path) -> std::ffi::OsString {
+    for name in ["host", "client"] {
+        let mut command = Command::new("ssh-keygen");
+        run(command.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(name)));
+    }
+    fs::copy(folder.join("client.pub"), folder.join("authorized")).unwrap();
+    let at = folder.display();
+    let server = format!(
+        "HostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
+         PasswordAuthentication no\nPidFile none\n"
+    );
+    fs::write(folder.join("server.conf"), server).unwrap();
+    let client = format!(
+        "Host *\n IdentityFile {at}/client\n StrictHostKeyChecking no\n UserKnownHostsFile {at}/known\n LogLevel ERROR\n \
+         BatchMode yes\n ProxyCommand /usr/sbin/sshd -i -f {at}/server.conf\n"
+    );
+    fs::write(folder.join("client.conf"), client).unwrap();
+    // Written by another process: had this one the file open, a fork elsewhere could keep it busy.
+    let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F {at}/client.conf \"$@\"\n");
+    let mut shell = Command::new("sh");
+    run(shell.args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#]).arg(folder.join("ssh")).arg(script));
+    // Where sshd puts what has no rights.
+    fs::create_dir_all("/run/sshd").unwrap();
+    let before = std::env::var_os("PATH").unwrap();
+    std::env::join_paths(std::iter::once(folder.to_owned()).chain(std::env::split_paths(&before))).unwrap()
+}
+
+#[test]
+fn docker_is_reached_by_ssh() {
+    let engine = Engine::docker();
+    let folder = tempfile::tempdir().unwrap();
+    let path = ssh_to_this_machine(folder.path());
+    let user = run(Command::new("id").arg("-un"));
+    let host = format!("ssh://{}@somewhere{}", user.trim(), engine.host().trim_start_matches("unix://"));
+    let to = ["--override-arch", "amd64", "copy", "--dest-daemon-host", &host, &fixture("web:1.0"), WEB];
+    hod(to).env("PATH", &path).ok();
+    let config = config(&fixture("web:1.0"));
+    assert_eq!(skopeo(["inspect", "--daemon-host", &engine.host(), "--config", "--raw", WEB]), config);
+    let back = hod(["inspect", "--config", "--raw", WEB]).env("PATH", &path).env("DOCKER_HOST", &host).ok();
+    assert_eq!(back.stdout, config);
+    // What docker at the other end says is shown.
+    let nowhere = format!("ssh://{}@somewhere/nowhere.sock", user.trim());
+    let failed = hod(["inspect", WEB]).env("PATH", &path).env("DOCKER_HOST", &nowhere).code(1);
+    assert!(failed.stderr.contains(&format!("there is no way to the daemon at {nowhere}: ")), "{}", failed.stderr);
+    assert!(failed.stderr.contains("/nowhere.sock"), "{}", failed.stderr);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     }
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
-    let list = input::image_list(context, &args.file, &[], &args.group)?;
+    let list = input::without_places(input::image_list(context, &args.file, &[], &args.group)?, "hod copy --file")?;
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     let mut tasks = Vec::new();
     for line in &list.lines {
