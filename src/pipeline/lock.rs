@@ -12,11 +12,11 @@ use super::list::{ImageList, PinnedReferrer};
 use super::resolve::{Failed, Resolved};
 use crate::oci::{Digest, Platforms};
 
-/// The text of a lock, in the order of the images.
+/// The text of a lock, in the order of the images. Those that were converted are left out: no registry has them.
 pub fn lock_text(images: &[Resolved]) -> String {
     let mut text = String::from("# Pinned by hod: pulling this list again gives the same content.\n");
     let mut group = None;
-    for image in images {
+    for image in images.iter().filter(|image| image.converted_from.is_none()) {
         open_group(&mut text, &mut group, image.line.group.as_deref());
         // Of an image that is not an index there is nothing to choose, whatever platforms a later run asks for.
         let chosen = if image.graph.root.descriptor.media_type.is_index() {

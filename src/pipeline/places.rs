@@ -9,115 +9,30 @@
 //! … digest=DIGEST                             only if it is this image
 //! ```
 
+mod error;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+
+pub use error::PlaceError;
 
 use super::admission::AdmissionError;
 use super::contents::Held;
 use super::convert::convert;
-use super::list::{Line, LineError, Options, Origin, StoredName, parse_place};
-use super::open::{OpenError, OpenSource, Places};
+use super::list::{Line, Options, Origin, StoredName, parse_place};
+use super::open::{OpenSource, Places};
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, Taken, claim};
+use super::schema1;
 use crate::copy::{Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source};
 use crate::observe::Event;
-use crate::oci::{
-    Descriptor, Digest, Graph, Manifest, NameError, Node, Platforms, Reference, ReferenceError, Tag, Version,
-};
-use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location, LocationError, TransportError};
+use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, Tag, Version};
+use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
 
 /// How deep indexes may lie in each other.
 const DEPTH: usize = 8;
-
-/// Why the images of a place cannot be told or taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlaceError {
-    /// It is no place.
-    #[error(transparent)]
-    Location(#[from] LocationError),
-    /// What stands after it.
-    #[error(transparent)]
-    Option(#[from] LineError),
-    /// It cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It cannot be listed.
-    #[error("cannot list the images of {place}")]
-    List {
-        /// The place.
-        place: Box<Location>,
-        /// Why not.
-        #[source]
-        source: TransportError,
-    },
-    /// A folder that cannot be read.
-    #[error("cannot look for images below {}", path.display())]
-    Walk {
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: walkdir::Error,
-    },
-    /// There is nothing.
-    #[error("{0} holds no image")]
-    Empty(Box<Location>),
-    /// An image that nothing names.
-    #[error("{0} has no name that it could be kept under: give it one, as in '{0} as=NAME:TAG'")]
-    NoName(Box<Location>),
-    /// An image whose name is none that registries know.
-    #[error(
-        "{place} is called {name:?}, which is no name for a registry: give it another, as in '{place} as=NAME:TAG'"
-    )]
-    BadName {
-        /// The place.
-        place: Box<Location>,
-        /// What it is called.
-        name: String,
-        /// What is wrong with that.
-        #[source]
-        source: ReferenceError,
-    },
-    /// One name for many.
-    #[error("{place} holds {count} images, and as= names one: name one of them in the place")]
-    OneName {
-        /// The place.
-        place: Box<Location>,
-        /// How many there are.
-        count: usize,
-    },
-    /// Another image than a lock says.
-    #[error("{place} holds {found}, and the list wants {locked}")]
-    Moved {
-        /// The place.
-        place: Box<Location>,
-        /// The digest in the list.
-        locked: Box<Digest>,
-        /// The digest there.
-        found: Box<Digest>,
-    },
-    /// A transport that is not for this.
-    #[error("{0} is no place that images are taken from here: use hod copy")]
-    Other(Box<Location>),
-    /// The name, as it would be in a store.
-    #[error("the image has no valid name")]
-    Name(#[from] NameError),
-    /// Its manifests.
-    #[error("cannot read the manifests of {place}")]
-    Manifests {
-        /// The place.
-        place: Box<Location>,
-        /// Why not.
-        #[source]
-        source: EndpointError,
-    },
-    /// A thread that reads files.
-    #[error("a thread of hod ended unexpectedly")]
-    Thread(#[source] tokio::task::JoinError),
-}
 
 /// An image of a place.
 pub struct Found {
@@ -191,16 +106,36 @@ pub async fn resolve_places(engine: &Engine, found: Vec<Found>, options: &Resolv
     }
 }
 
-async fn resolved(engine: &Engine, image: Found, options: &ResolveOptions) -> Result<Resolved, ImageError> {
+/// What is wanted of an image.
+async fn taken(
+    engine: &Engine,
+    image: &Found,
+    platforms: &Platforms,
+    options: &ResolveOptions,
+) -> Result<Graph, ImageError> {
+    if *platforms == Platforms::All {
+        return Ok(whole(image).await?);
+    }
     let asked = image.line.platforms.is_some() || options.platforms_asked;
+    let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
+    Ok(engine.load(&*image.open.source, None, &wanted).await?)
+}
+
+async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -> Result<Resolved, ImageError> {
     let platforms = image.line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
-    let graph = if platforms == Platforms::All {
-        whole(&image).await?
-    } else {
-        let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
-        engine.load(&*image.open.source, None, &wanted).await?
+    let mut converted_from = None;
+    let graph = match taken(engine, &image, &platforms, options).await {
+        Err(error) if schema1::is_reason(&error) => {
+            let scratch = options.scratch.as_deref().ok_or(error)?;
+            let (old, modern) = schema1::modern(engine, &image.open, scratch).await?;
+            (converted_from, image.open) = (Some(old), modern);
+            taken(engine, &image, &platforms, options).await?
+        }
+        graph => graph?,
     };
-    image.check(&graph)?;
+    if converted_from.is_none() {
+        image.check(&graph)?;
+    }
     admit(&image, &graph).await?;
     let (source_name, name) = names(&image, options)?;
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
@@ -213,6 +148,7 @@ async fn resolved(engine: &Engine, image: Found, options: &ResolveOptions) -> Re
         graph: Arc::new(graph),
         attached: Vec::new(),
         place: Some(Box::new(image.location)),
+        converted_from,
     })
 }
 

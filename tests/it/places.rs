@@ -145,10 +145,13 @@ fn a_list_may_have_places_and_so_may_a_lock() {
     let checked = mixed.hod(&["lock", "--check", "lock", "--tls-verify=false"]).ok();
     assert!(checked.stderr.contains("2 images on this machine"), "{}", checked.stderr);
     let place = format!("dir:{}", mixed.folder.path().join("a folder").display());
-    skopeo::copy_all(&fixture("shell:2.0"), &place);
+    skopeo::copy_all(&fixture("base/busybox:1.35"), &place);
     let moved = mixed.pull(&["-f", "lock", "--store", "third", "--failed", "failed"]).code(3);
-    let says =
-        format!("{place} holds {}, and the list wants {}", fixtures::digest("shell:2.0"), fixtures::digest("web:1.1"));
+    let says = format!(
+        "{place} holds {}, and the list wants {}",
+        fixtures::digest("base/busybox:1.35"),
+        fixtures::digest("web:1.1")
+    );
     assert!(moved.stderr.contains(&says), "{}", moved.stderr);
     assert!(mixed.text("failed").contains("as=x/web:latest digest="), "{}", mixed.text("failed"));
 

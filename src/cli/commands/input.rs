@@ -226,6 +226,7 @@ pub(super) fn resolve_options(args: &ImageArgs, fail_fast: bool) -> ResolveOptio
         fail_fast,
         referrers: !args.no_referrers,
         admission: None,
+        scratch: None,
     }
 }
 

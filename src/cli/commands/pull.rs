@@ -23,9 +23,10 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     }
     let (list, in_places) = input::images_and_places(context, &args.images)?;
     let admission = Some(super::admission::admission(context)?);
-    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, args.fail_fast) };
     let registries = context.registries(&args.registry)?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+    let scratch = Some(local.scratch.clone());
+    let options = ResolveOptions { admission, scratch, ..input::resolve_options(&args.images, args.fail_fast) };
     let in_places = input::open_places(context, &registries, local, &in_places).await?;
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);
@@ -36,6 +37,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
         resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
     }
     resolve_places(&engine, in_places, &options, &mut resolution).await;
+    note_converted(context, &args, &resolution);
     if let Some(file) = args.lock.as_deref() {
         let before = lock::old_lock(file);
         write_file(file, &lock_text(&resolution.images))?;
@@ -59,6 +61,21 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
         context.result(&document(context, &receipt), "")?;
     }
     end(context, &receipt, listed)
+}
+
+/// Says which images are others than the registry has.
+fn note_converted(context: &Context, args: &PullArgs, resolution: &Resolution) {
+    let mut left_out = 0;
+    for image in &resolution.images {
+        let Some(old) = image.converted_from else { continue };
+        let (name, new) = (&image.name, image.graph.root.descriptor.digest);
+        context.say(&format!("note: {name} was in Docker's schema 1 format and has a new digest: {old} → {new}"));
+        left_out += 1;
+    }
+    if args.lock.is_some() && left_out > 0 {
+        let images = report::count(left_out, "converted image");
+        context.say(&format!("note: the lock leaves out {images}: no registry has the new digest"));
+    }
 }
 
 /// Writes a list beside the store.
