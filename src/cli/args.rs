@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use bundle::BundleArgs;
-pub(super) use copy::{CompressArg, CopyArgs, FormatArg, LayerArgs, MultiArchArg};
+pub(super) use copy::{CompressArg, ContentArgs, CopyArgs, FormatArg, LayerArgs};
 pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
@@ -528,7 +528,7 @@ mod tests {
     #[test]
     fn a_variable_means_one_thing() {
         let mut found = BTreeMap::new();
-        meanings("", &Cli::command(), &mut found);
+        meanings("", &definitions(), &mut found);
         found.retain(|_, meanings| meanings.len() > 1);
         assert!(found.is_empty(), "{found:#?}");
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::input;
 use super::layers::{Layers, LayersError};
-use crate::cli::args::{CopyArgs, FormatArg, MultiArchArg};
+use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes};
 use crate::cli::report;
@@ -77,15 +77,17 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let shared = |local, folder: &Option<PathBuf>| LocalSettings { shared_blobs: folder.clone(), ..local };
     let here = shared(context.local(args.from.daemon_host.as_ref(), &args.from.registry())?, &args.src_shared_blob_dir);
     let there = shared(context.local(args.to.daemon_host.as_ref(), &args.to.registry())?, &args.dest_shared_blob_dir);
-    let layers = Layers::new(context, &args.layers, args.preserve_digests, &here.scratch)?;
+    let layers = Layers::new(context, &args.layers, args.content.preserve_digests, &here.scratch)?;
     let scratch = here.scratch.clone();
     let signing = super::signing::signing(&args.signing, args.sign_identity.as_ref()).await?;
     let manner = Manner {
         engine: context.engine_with(args.image_parallel_copies.filter(|copies| *copies > 0), &args.retry),
         from: Arc::new(Places::new(from).with_local(here).admitting(super::admission::admission(context)?)),
-        to: Arc::new(Places::new(to).with_local(there).with_signatures(!args.remove_signatures).with_signing(signing)),
+        to: Arc::new(
+            Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
+        ),
         multi_arch: multi_arch(context, &args)?,
-        format: args.format.map(FormatArg::format),
+        format: args.content.format.map(FormatArg::format),
         layers,
         scratch,
         more_names: args.additional_tag.clone(),
@@ -145,12 +147,7 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
         let all = args.platform.contains(&Platforms::All);
         return Ok(if all { MultiArch::All } else { MultiArch::Sparse(Platforms::Only(only.flatten().collect())) });
     }
-    Ok(match args.multi_arch {
-        _ if args.all => MultiArch::All,
-        Some(MultiArchArg::All) => MultiArch::All,
-        Some(MultiArchArg::IndexOnly) => MultiArch::IndexOnly,
-        Some(MultiArchArg::System) | None => MultiArch::System(context.platform()?),
-    })
+    Ok(args.content.part(context.platform()?))
 }
 
 async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome {
