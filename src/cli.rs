@@ -17,19 +17,24 @@ mod terminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
-
 use args::{Cli, Command};
 use context::Context;
 use failure::{Failure, Kind};
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return terminal::usage(&error),
     };
-    let context = Context::new(&cli.global);
+    let log = cli.command.log();
+    let opened = log.map_or(Ok(()), terminal::log_to);
+    let context = Context::new(&cli.global, log.is_some());
+    if let Err(error) = opened {
+        let failure = Failure::new(Kind::Usage, "cannot write the log").because(error);
+        context.print_failure(&failure);
+        return failure.kind().exit_code();
+    }
     let result = block_on(&context, cli);
     context.close();
     match result {
@@ -87,7 +92,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Diff(args) => commands::diff::run(context, args).await,
         Command::Keygen(args) => commands::keygen::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args).await,
-        Command::Copy(args) => commands::copy::run(context, args).await,
+        Command::Copy(args) => commands::copy::run(context, *args).await,
         Command::Sync(args) => commands::sync::run(context, *args).await,
         Command::UnpackImage(args) => commands::unpack_image::run(context, args).await,
         Command::Inspect(args) => commands::inspect::run(context, args).await,

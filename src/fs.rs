@@ -10,7 +10,7 @@ use std::fs::TryLockError;
 use std::io;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
@@ -107,6 +107,28 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
 /// An error of a bare system call, with the path that it was about.
 pub fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Makes these the files 1, 2, … of a series, and removes those of the series that follow.
+pub fn write_numbered(file: impl Fn(usize) -> PathBuf, contents: &[impl AsRef<[u8]>]) -> io::Result<()> {
+    for (position, content) in contents.iter().enumerate() {
+        write_atomically(&file(position + 1), content.as_ref())?;
+    }
+    remove_numbered(contents.len() + 1, file).map(drop)
+}
+
+/// Removes the files of a series from a number on, up to the first that is not there; returns how many there were.
+pub fn remove_numbered(first: usize, file: impl Fn(usize) -> PathBuf) -> io::Result<usize> {
+    for number in first.. {
+        match fs::remove_file(file(number)) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(number - first);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! The modules form layers, and a module may use only what stands to its left:
 //!
 //! ```text
-//! oci, secret, observe, fs < endpoint, signature < policy < store, registry, transport < copy < bundle < pipeline < serve, cli
+//! oci, secret, observe, fs, tls < endpoint, signature < policy < store, registry, transport < copy < bundle < pipeline < serve, cli
 //! ```
 //!
 //! `tests/it/architecture.rs` holds the code to it. `docs/architecture.md` walks one pull through them.
@@ -28,4 +28,5 @@ pub mod secret;
 pub mod serve;
 pub mod signature;
 pub mod store;
+pub mod tls;
 pub mod transport;

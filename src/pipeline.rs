@@ -45,6 +45,7 @@ pub mod resolve;
 pub mod schema1;
 pub mod select;
 pub mod select_into;
+pub mod signing;
 pub mod stat;
 pub mod sync;
 pub mod unpack;

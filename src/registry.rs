@@ -26,6 +26,7 @@ mod registries_conf;
 mod repository;
 mod response;
 mod route;
+mod signatures;
 mod sink;
 mod subject;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+pub use crate::tls::TrustError;
 pub use answer::{Answer, Reason};
 pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
 pub use error::{Cause, Refusal, RegistryError, RoutingError};
@@ -50,12 +52,11 @@ pub use lookaside::{LookasideError, LookasideSources};
 pub use registries_conf::{RegistriesConfError, RegistriesConfSources};
 pub use repository::Repository;
 pub use subject::Subject;
-pub use tls::TrustError;
 
-use credentials::Keyring;
+use credentials::{Keyring, Login};
 use host::{Host, Manner};
 use lookaside::{Lookaside, SignatureFolder};
-use registries_conf::RegistriesConf;
+use registries_conf::{Helpers, RegistriesConf};
 use route::Routes;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::OnceCell;
@@ -190,7 +191,13 @@ impl Registries {
     /// to it, or to see what it has and no mirror.
     pub fn repository(&self, host: &str, name: &RepositoryName) -> Repository {
         match self.admitted(host, Some(name)) {
-            Ok(insecure) => Repository::new(self.host(host, Manner { insecure, foreign: false }), name),
+            Ok(insecure) => {
+                let staging = self.shared.lookaside().map(|lookaside| {
+                    let base = lookaside.staging(host, name)?;
+                    Some(SignatureFolder { base, name: name.clone(), host: None })
+                });
+                Repository::new(self.host(host, Manner { insecure, foreign: false }), name).with_staging(staging)
+            }
             Err(error) => Repository::denied(self.host(host, Manner::default()), name, error),
         }
     }
@@ -253,7 +260,15 @@ impl Registries {
         host: &str,
         repository: Option<&RepositoryName>,
     ) -> Result<Option<Credentials>, CredentialsError> {
-        Ok(self.shared.keyring.find(host, repository, true).await?.map(|login| login.credentials))
+        Ok(self.shared.login(host, repository, true).await?.map(|login| login.credentials))
+    }
+
+    /// Whether what is written to files with credentials is ever read; else the file that says otherwise.
+    pub fn reads_credential_files(&self) -> Result<(), PathBuf> {
+        match self.shared.conf().ok().and_then(RegistriesConf::helpers) {
+            Some(Helpers { path, names }) if !names.iter().any(|name| name == Helpers::FILES) => Err(path.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// How many requests have been sent, those to token servers and after redirects included.
@@ -275,6 +290,17 @@ impl Registries {
 }
 
 impl Shared {
+    /// As whom to appear. A configuration that cannot be read has stopped everybody before.
+    async fn login(
+        &self,
+        host: &str,
+        repository: Option<&RepositoryName>,
+        given: bool,
+    ) -> Result<Option<Login>, CredentialsError> {
+        let helpers = self.conf().ok().and_then(RegistriesConf::helpers);
+        self.keyring.find(host, repository, given, helpers).await
+    }
+
     /// Where signatures are, found out when the first repository is to be read.
     fn lookaside(&self) -> Result<&Lookaside, Arc<LookasideError>> {
         let read = || Lookaside::read(&self.settings.lookaside).map_err(Arc::new);

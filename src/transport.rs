@@ -26,7 +26,7 @@ pub use containers_storage::{ContainersStorage, ContainersStorageSink};
 pub use dir::{DirSink, DirSource};
 pub use dir_tree::{DirTree, DirTreeSink};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
-pub use docker_daemon::{DaemonHost, DockerDaemon, DockerDaemonSink};
+pub use docker_daemon::{DaemonHost, DaemonTls, DockerDaemon, DockerDaemonSink, SshHost};
 pub use error::TransportError;
 pub use layer::{Compression, Recoded, keep, recode};
 pub use layout::{Layout, LayoutSink, LayoutSource, Swept};

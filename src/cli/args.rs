@@ -19,17 +19,18 @@ mod serve;
 mod sides;
 mod signature;
 mod skopeo;
+mod switch;
 mod sync;
 mod trust;
 mod unpack_image;
 mod volumes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(super) use bundle::BundleArgs;
-pub(super) use copy::{CompressArg, CopyArgs, FormatArg, LayerArgs, MultiArchArg};
+pub(super) use copy::{CompressArg, ContentArgs, CopyArgs, FormatArg, LayerArgs};
 pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
@@ -42,8 +43,10 @@ pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
-pub(super) use signature::{StandaloneSignArgs, StandaloneVerifyArgs};
+pub(super) use signature::{SigningArgs, StandaloneSignArgs, StandaloneVerifyArgs};
 pub(super) use skopeo::SkopeoArgs;
+pub(super) use switch::parse;
+use switch::truth;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
 pub(super) use unpack_image::UnpackImageArgs;
@@ -156,7 +159,7 @@ pub(super) enum Command {
     /// Sign a bundle that is there already
     Sign(SignArgs),
     /// Copy an image, or a list of images, from any place to any other
-    Copy(CopyArgs),
+    Copy(Box<CopyArgs>),
     /// Copy all images of a repository, a folder or a file that names them
     Sync(Box<SyncArgs>),
     /// Unpack an image to files: a bundle for runc and crun, or the tree alone
@@ -185,6 +188,16 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command into a folder
     Man(ManArgs),
+}
+
+impl Command {
+    /// The file that gets what is said, where the command has one.
+    pub(super) fn log(&self) -> Option<&Path> {
+        match self {
+            Self::Sync(args) => args.image_syncer.log.as_deref().filter(|_| args.image_syncer.image_syncer),
+            _ => None,
+        }
+    }
 }
 
 /// `hod pull`.
@@ -216,7 +229,7 @@ pub(super) struct PullArgs {
     /// Tell what would be fetched, as hod plan does, and write nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
     pub(super) dry_run: bool,
-    /// The daemon of docker-daemon images: `unix:///PATH` or `tcp://HOST:PORT`
+    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(super) daemon_host: Option<String>,
@@ -322,7 +335,7 @@ pub(super) struct PushArgs {
     pub(super) trust: TrustArgs,
     #[command(flatten)]
     pub(super) media: MediaArgs,
-    /// The daemon of docker-daemon images: `unix:///PATH` or `tcp://HOST:PORT`
+    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(super) daemon_host: Option<String>,
@@ -390,7 +403,7 @@ pub(super) struct CompletionsArgs {
 #[command(after_help = "EXAMPLES:\n  hod man | man -l -\n  hod man --output /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
     /// A folder for one page a command
-    #[arg(short, long, value_name = "DIR", env = "HOD_OUTPUT", hide_env = true)]
+    #[arg(short, long, value_name = "DIR", env = "HOD_MAN_OUTPUT", hide_env = true)]
     pub(super) output: Option<PathBuf>,
 }
 
@@ -425,6 +438,7 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use clap::CommandFactory as _;
@@ -458,9 +472,12 @@ mod tests {
         ("hod logout", "all", "a variable that is meant for hod copy --all must not remove credentials"),
     ];
     /// Flags whose variable has another name, and why.
-    const OTHER_VARIABLE: [(&str, &str, &str, &str); 2] = [
+    const OTHER_VARIABLE: [(&str, &str, &str, &str); 5] = [
         ("hod inspect", "format", "HOD_TEMPLATE", "elsewhere --format is a format of manifests"),
+        ("hod inspect", "config", "HOD_INSPECT_CONFIG", "hod sync --config is a file"),
         ("hod lock", "output", "HOD_LOCK", "it is what hod pull --lock writes"),
+        ("hod man", "output", "HOD_MAN_OUTPUT", "elsewhere --output is a file"),
+        ("hod sync", "log", "HOD_LOG_FILE", "HOD_LOG says what the library logs"),
     ];
 
     /// Every flag of a command and those below it that has not the variable that it should have.
@@ -489,6 +506,30 @@ mod tests {
     fn every_flag_has_a_variable_of_its_name() {
         let mut found = Vec::new();
         without_variable("", &definitions(), &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    /// What each variable means to each flag that has it: a switch, or a value of that name.
+    fn meanings(above: &str, command: &clap::Command, found: &mut BTreeMap<String, BTreeMap<String, String>>) {
+        let name = format!("{above}{}", command.get_name());
+        for argument in command.get_arguments() {
+            let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
+            let names = argument.get_value_names().unwrap_or_default();
+            let takes = argument.get_action().takes_values();
+            let meaning =
+                if takes { names.iter().map(clap::builder::Str::as_str).collect() } else { "switch".to_owned() };
+            let of = found.entry(variable.to_string_lossy().into_owned()).or_default();
+            of.entry(meaning).or_insert_with(|| format!("{name} --{flag}"));
+        }
+        let above = format!("{name} ");
+        command.get_subcommands().for_each(|below| meanings(&above, below, found));
+    }
+
+    #[test]
+    fn a_variable_means_one_thing() {
+        let mut found = BTreeMap::new();
+        meanings("", &definitions(), &mut found);
+        found.retain(|_, meanings| meanings.len() > 1);
         assert!(found.is_empty(), "{found:#?}");
     }
 

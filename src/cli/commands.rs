@@ -39,6 +39,7 @@ mod layers;
 mod media;
 mod named;
 mod registries;
+mod signing;
 mod trust;
 
 pub(super) use registries::registries;

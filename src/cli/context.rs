@@ -1,5 +1,6 @@
 //! What every command has: how to speak, whom to tell of progress, and when to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::observe::{Observer, Silent, Stop};
 use crate::oci::Platform;
 use crate::pipeline::open::LocalSettings;
 use crate::registry::Registries;
-use crate::transport::DaemonHost;
+use crate::transport::{DaemonHost, DaemonTls};
 
 /// The surroundings of a command.
 pub(super) struct Context {
@@ -23,7 +24,7 @@ pub(super) struct Context {
     verbose: u8,
     colour: bool,
     jobs: usize,
-    authfile: Option<std::path::PathBuf>,
+    authfile: Option<PathBuf>,
     skopeo: SkopeoArgs,
     observer: Arc<dyn Observer>,
     bars: Option<Arc<Bars>>,
@@ -34,10 +35,10 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The surroundings that the common flags ask for.
-    pub(super) fn new(args: &GlobalArgs) -> Self {
-        start_log(args);
-        let log = args.debug || args.verbose > 1;
+    /// The surroundings that the common flags ask for; `is_logged` says that what is said goes to a file too.
+    pub(super) fn new(args: &GlobalArgs, is_logged: bool) -> Self {
+        start_log(args, is_logged);
+        let log = is_logged || args.debug || args.verbose > 1;
         let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !log;
         let bars = drawn.then(|| Arc::new(Bars::new()));
         let observer: Arc<dyn Observer> = match &bars {
@@ -49,7 +50,7 @@ impl Context {
             json: args.json,
             quiet: args.quiet,
             verbose: args.verbose,
-            colour: terminal::has_colour(),
+            colour: !is_logged && terminal::has_colour(),
             jobs: usize::from(args.jobs),
             authfile: args.authfile.clone(),
             skopeo: args.skopeo.clone(),
@@ -85,16 +86,17 @@ impl Context {
     pub(super) fn registries_with(
         &self,
         args: &RegistryArgs,
-        authfile: Option<std::path::PathBuf>,
+        authfile: Option<PathBuf>,
     ) -> Result<Registries, Failure> {
         super::commands::registries(args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs)
     }
 
-    /// How to deal with places on this machine; `daemon` is the daemon that was named.
-    pub(super) fn local(&self, daemon: Option<&String>) -> Result<LocalSettings, Failure> {
+    /// How to deal with places on this machine; `daemon` is the daemon that was named, and `args` may say whom to trust.
+    pub(super) fn local(&self, daemon: Option<&String>, args: &RegistryArgs) -> Result<LocalSettings, Failure> {
         let default = LocalSettings::default();
         Ok(LocalSettings {
             daemon: daemon.cloned().or_else(|| variable("DOCKER_HOST")),
+            daemon_tls: daemon_tls(args),
             storages: podman_sockets(),
             scratch: self.skopeo.tmpdir.clone().unwrap_or(default.scratch),
             shared_blobs: None,
@@ -113,7 +115,7 @@ impl Context {
     }
 
     /// The credential file that was named, if one was.
-    pub(super) fn authfile(&self) -> Option<std::path::PathBuf> {
+    pub(super) fn authfile(&self) -> Option<PathBuf> {
         self.authfile.clone()
     }
 
@@ -224,9 +226,21 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Whom to trust as a daemon, from the flags or the variables of Docker's tools.
+fn daemon_tls(args: &RegistryArgs) -> DaemonTls {
+    let own = || variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".docker")));
+    let named = args.cert_dir.clone().filter(|folder| DaemonTls::is_in(folder));
+    let folder = named
+        .or_else(|| variable("DOCKER_CERT_PATH").map(PathBuf::from))
+        .or_else(|| variable("DOCKER_TLS_VERIFY").and_then(|_| own()));
+    DaemonTls { folder, verify: args.tls_verify != Some(false) }
+}
+
 /// Where podman listens that serves this user's own storage.
 fn podman_sockets() -> Vec<DaemonHost> {
-    let named = variable("CONTAINER_HOST").and_then(|host| host.parse().ok());
+    // A storage on another machine is not this user's own.
+    let own = |host: &DaemonHost| !matches!(host, DaemonHost::Ssh(_));
+    let named = variable("CONTAINER_HOST").and_then(|host| host.parse().ok()).filter(own);
     let socket = if nix::unistd::geteuid().is_root() {
         Some("/run/podman/podman.sock".into())
     } else {
@@ -236,7 +250,7 @@ fn podman_sockets() -> Vec<DaemonHost> {
 }
 
 /// Lets the library's log appear on standard error: warnings, or more with `-vv` and `--debug`.
-fn start_log(args: &GlobalArgs) {
+fn start_log(args: &GlobalArgs, is_logged: bool) {
     let level = match (args.debug, args.verbose, args.quiet) {
         (true, ..) => "hod=debug",
         (_, 2.., _) => "hod=info",
@@ -247,8 +261,8 @@ fn start_log(args: &GlobalArgs) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal::has_colour())
+        .with_writer(|| terminal::Said)
+        .with_ansi(!is_logged && terminal::has_colour())
         .with_target(false)
         .try_init();
 }

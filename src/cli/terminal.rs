@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,9 +31,43 @@ pub(super) fn data(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
+/// The file that gets what standard error gets.
+static LOG: OnceLock<Mutex<fs_err::File>> = OnceLock::new();
+
+/// Lets a file have everything that is said from now on, after what it holds.
+pub(super) fn log_to(path: &Path) -> io::Result<()> {
+    let file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
+    let _ = LOG.set(Mutex::new(file));
+    Ok(())
+}
+
 /// Writes a line to standard error; there is nobody to tell when that fails.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(Said, "{line}");
+}
+
+/// Standard error, and the log file where there is one.
+pub(super) struct Said;
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(log) = LOG.get() {
+            log.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?;
+        }
+        io::stderr().lock().write_all(bytes)
+    }
+
+    fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        self.write_all(text.to_string().as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
 }
 
 /// Whether there is somebody to answer questions.

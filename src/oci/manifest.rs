@@ -56,7 +56,7 @@ pub enum ManifestError {
     Json(#[source] serde_json::Error),
     /// Docker's first format.
     #[error(
-        "the manifest has Docker's schema 1 format, which registries of version 3 refuse: convert it with hod copy, or push the image again with a current tool"
+        "the manifest has Docker's schema 1 format, which registries of version 3 refuse: convert it with hod pull or hod copy, or push the image again with a current tool"
     )]
     Schema1,
     /// A `schemaVersion` that does not exist.

@@ -11,6 +11,7 @@ use super::convert::{ConvertError, convert};
 use super::open::{OpenSink, OpenSource};
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::schema1;
+use super::signing::SigningError;
 use crate::copy::{Copied, CopyError, Engine, Wanted};
 use crate::endpoint::{EndpointError, Source};
 use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Node, Platform, Platforms, Version};
@@ -62,6 +63,12 @@ pub enum CopyImageError {
     /// Its signatures could not be had or kept.
     #[error("cannot copy the signatures of {0}")]
     Signatures(Digest, #[source] EndpointError),
+    /// It could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The signature was made, and nobody wants it.
+    #[error("the signature of {0} was not kept")]
+    NotKept(Digest),
     /// The engine failed.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -172,27 +179,33 @@ pub async fn transfer(
     Ok(image)
 }
 
-/// Copies the signatures of the manifests that were copied; those of what was converted are worth nothing any more.
+/// Copies the signatures of the manifests that were copied, and adds new ones where somebody signs; those of what was
+/// converted are worth nothing any more.
 async fn copy_signatures(
     from: &OpenSource,
     to: &OpenSink,
     graph: &Graph,
     image: &mut CopiedImage,
 ) -> Result<(), CopyImageError> {
-    if !to.signatures {
-        return Ok(());
-    }
     let root = graph.root.descriptor.digest;
     let copied: Vec<Digest> = graph.manifests().iter().map(|node| node.descriptor.digest).collect();
     let converted = (!copied.contains(&image.source_digest)).then_some(image.source_digest);
     for manifest in copied.into_iter().chain(converted) {
         let failed = |error| CopyImageError::Signatures(manifest, error);
-        let signatures = from.source.signatures(&manifest).await.map_err(failed)?;
+        let mut signatures =
+            if to.signatures { from.source.signatures(&manifest).await.map_err(failed)? } else { Vec::new() };
+        let signs = to.signing.as_ref().filter(|_| Some(manifest) != converted);
+        if let Some(signs) = signs {
+            signatures.push(signs.sign(manifest).await?);
+        }
         if signatures.is_empty() {
             continue;
         }
         let taken = Some(manifest) != converted
             && to.sink.keep_signatures(&manifest, manifest == root, &signatures).await.map_err(failed)?;
+        if signs.is_some() && !taken {
+            return Err(CopyImageError::NotKept(manifest));
+        }
         *(if taken { &mut image.signatures } else { &mut image.signatures_left }) += signatures.len();
     }
     Ok(())

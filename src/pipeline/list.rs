@@ -5,6 +5,7 @@
 //! alpine:3.14                                one image a line
 //! quay.io/coreos/etcd:v3.5  platform=linux/arm64,linux/amd64   (or platform=all)
 //! nginx  as=web/proxy:stable                 # and where it goes in the store
+//! docker-archive:saved.tar  as=web:1.0       # on this machine: needs a name
 //! ```
 //!
 //! Every bad line is found and reported at once, with its place, before anything is looked up.
@@ -68,6 +69,9 @@ pub struct Line {
     pub name: Option<StoredName>,
     /// What belongs to it, where a lock says so.
     pub referrers: Option<Vec<PinnedReferrer>>,
+    /// Where it is on this machine, if no registry has it; then `name` is what it is called, and `reference` says the
+    /// same, with its digest where a lock has that.
+    pub place: Option<Box<str>>,
 }
 
 /// Something that belongs to an image, as a lock pins it.
@@ -127,6 +131,12 @@ pub enum LineError {
     /// `referrers=` with something else than a lock has there.
     #[error("{0:?} is no referrer: a lock has TAG@DIGEST there, with a tag like sha256-…, or none")]
     Referrer(String),
+    /// `digest=` that is none, or for an image of a registry.
+    #[error("digest={0} is no digest of an image on this machine; those of registries are written as NAME@DIGEST")]
+    Digest(String),
+    /// A place without a name.
+    #[error("an image on this machine needs a name in a list: write as=NAME:TAG behind it")]
+    Nameless,
     /// Bytes that are no text.
     #[error("the line is not UTF-8 text")]
     Encoding,
@@ -181,7 +191,9 @@ impl ListReader {
                 continue;
             }
             let text = without_comment(text).trim();
-            if !text.is_empty() {
+            if is_place(text) {
+                self.place(origin, text, group.clone());
+            } else if !text.is_empty() {
                 self.line(origin, text, group.clone());
             }
         }
@@ -198,7 +210,25 @@ impl ListReader {
                 if reference.tag.is_none() && reference.digest.is_none() {
                     self.notices.push(format!("{origin}: {reference} has no tag, taking :latest"));
                 }
-                self.lines.push(Line { origin, text: text.into(), reference, group, platforms, name, referrers });
+                let (text, place) = (text.into(), None);
+                self.lines.push(Line { origin, text, reference, group, platforms, name, referrers, place });
+            }
+            Err(error) => self.bad.push((origin, text.to_owned(), error)),
+        }
+    }
+
+    fn place(&mut self, origin: Origin, text: &str, group: Option<Box<str>>) {
+        let parsed = parse_place(text).and_then(|(place, options)| match options.name {
+            Some(name) => Ok((place, options.platforms, options.digest, name)),
+            None => Err(LineError::Nameless),
+        });
+        match parsed {
+            Ok((place, platforms, digest, name)) => {
+                let StoredName { repository, tag } = name.clone();
+                let reference = Reference { host: None, name: repository, tag, digest };
+                let (place, name, referrers) = (Some(place.into()), Some(name), None);
+                let text = text.into();
+                self.lines.push(Line { origin, text, reference, group, platforms, name, referrers, place });
             }
             Err(error) => self.bad.push((origin, text.to_owned(), error)),
         }
@@ -226,7 +256,13 @@ impl ListReader {
         }
         let mut seen: HashMap<_, Origin> = HashMap::new();
         lines.retain(|line| {
-            let key = (line.reference.clone(), line.platforms.clone(), line.name.clone(), line.referrers.clone());
+            let key = (
+                line.reference.clone(),
+                line.platforms.clone(),
+                line.name.clone(),
+                line.referrers.clone(),
+                line.place.clone(),
+            );
             match seen.get(&key) {
                 None => {
                     seen.insert(key, line.origin.clone());
@@ -260,6 +296,15 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
+/// Whether an argument or line is a place on this machine, and no image of a registry.
+///
+/// `docker:27` and `store:1` are images; the names of the other transports are no repositories that anybody uses.
+pub fn is_place(argument: &str) -> bool {
+    const TRANSPORTS: [&str; 7] =
+        ["dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "tarball"];
+    argument.trim_start().split_once(':').is_some_and(|(transport, _)| TRANSPORTS.contains(&transport))
+}
+
 struct Parsed {
     reference: Reference,
     platforms: Option<Platforms>,
@@ -270,28 +315,38 @@ struct Parsed {
 fn parse_line(text: &str) -> Result<Parsed, LineError> {
     let mut words = text.split_whitespace();
     let reference: Reference = words.next().unwrap_or_default().parse()?;
-    let (platforms, name, referrers) = parse_options(words, reference.stored_tag().as_ref())?;
-    Ok(Parsed { reference, platforms, name, referrers })
+    let Options { platforms, name, referrers, digest } = parse_options(words, reference.stored_tag().as_ref())?;
+    match digest {
+        Some(digest) => Err(LineError::Digest(digest.to_string())),
+        None => Ok(Parsed { reference, platforms, name, referrers }),
+    }
 }
 
 /// The options of a place on this machine, which may have blanks in its path, and what comes before them.
-pub(super) fn parse_place(text: &str) -> Result<(&str, Option<Platforms>, Option<StoredName>), LineError> {
-    let is_option = |word: &str| word.starts_with("platform=") || word.starts_with("as=");
+pub(super) fn parse_place(text: &str) -> Result<(&str, Options), LineError> {
+    let is_option = |word: &str| ["platform=", "as=", "digest="].iter().any(|option| word.starts_with(option));
     let mut place = text.trim();
     let mut words = Vec::new();
     while let Some((before, word)) = place.rsplit_once(char::is_whitespace).filter(|(_, word)| is_option(word)) {
         words.push(word);
         place = before.trim_end();
     }
-    let (platforms, name, _) = parse_options(words.into_iter(), Some(&Tag::latest()))?;
-    Ok((place, platforms, name))
+    Ok((place, parse_options(words.into_iter(), Some(&Tag::latest()))?))
 }
 
-/// The options of a line: its platforms, its name in the store, and the referrers that belong to it.
-type LineOptions = (Option<Platforms>, Option<StoredName>, Option<Vec<PinnedReferrer>>);
+/// The options of a line.
+#[derive(Default)]
+pub(super) struct Options {
+    pub(super) platforms: Option<Platforms>,
+    pub(super) name: Option<StoredName>,
+    /// What belongs to it.
+    pub(super) referrers: Option<Vec<PinnedReferrer>>,
+    /// Which image a place must have.
+    pub(super) digest: Option<Digest>,
+}
 
-fn parse_options<'a>(words: impl Iterator<Item = &'a str>, tag: Option<&Tag>) -> Result<LineOptions, LineError> {
-    let (mut platforms, mut name, mut referrers) = (None, None, None);
+fn parse_options<'a>(words: impl Iterator<Item = &'a str>, tag: Option<&Tag>) -> Result<Options, LineError> {
+    let Options { mut platforms, mut name, mut referrers, mut digest } = Options::default();
     for word in words {
         match word.split_once('=') {
             Some(("platform", list)) => {
@@ -310,10 +365,16 @@ fn parse_options<'a>(words: impl Iterator<Item = &'a str>, tag: Option<&Tag>) ->
                     return Err(LineError::Twice("referrers"));
                 }
             }
+            Some(("digest", text)) => {
+                let parsed = text.parse().map_err(|_| LineError::Digest(text.to_owned()))?;
+                if digest.replace(parsed).is_some() {
+                    return Err(LineError::Twice("digest"));
+                }
+            }
             _ => return Err(LineError::Word(word.to_owned())),
         }
     }
-    Ok((platforms, name, referrers))
+    Ok(Options { platforms, name, referrers, digest })
 }
 
 /// `none`, or `TAG@DIGEST` with commas, in any order.
@@ -397,6 +458,27 @@ mod tests {
         assert_eq!((texts(1), texts(2)), (Some(Vec::new()), None));
         for bad in ["", "x", "latest@x", &format!("latest@{digest}"), &index, &format!("{index}@{digest},")] {
             assert!(read(&format!("a:1 referrers={bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn places_have_a_name_and_perhaps_a_digest() {
+        let digest = Digest::sha256(b"");
+        let list = read(&format!("##x\ndir:/a b/c as=web:1 # x\noci:l:q platform=all as=y digest={digest}\ndocker:27"))
+            .unwrap();
+        let places: Vec<_> = list.lines.iter().map(|line| line.place.as_deref()).collect();
+        assert_eq!(places, [Some("dir:/a b/c"), Some("oci:l:q"), None]);
+        assert_eq!(names(&list), ["web:1".to_owned(), format!("y:latest@{digest}"), "docker:27".to_owned()]);
+        assert_eq!(list.lines[0].group.as_deref(), Some("x"));
+        assert_eq!(list.lines[1].platforms, Some(Platforms::All));
+        for (bad, says) in [
+            ("dir:/a", "needs a name in a list"),
+            ("dir:/a as=b digest=x", "no digest of an image"),
+            ("dir:/a as=b as=c", "stands twice"),
+            (&format!("web:1 digest={digest}"), "written as NAME@DIGEST"),
+        ] {
+            let Err(ListError::Lines(found)) = read(bad) else { panic!("{bad} was accepted") };
+            assert!(found[0].2.to_string().contains(says), "{bad}: {}", found[0].2);
         }
     }
 

@@ -9,15 +9,14 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::list::{ImageList, PinnedReferrer};
-use super::places::is_place;
-use super::resolve::{Failed, ImageError, Resolved};
+use super::resolve::{Failed, Resolved};
 use crate::oci::{Digest, Platforms};
 
-/// The text of a lock, in the order of the images. Those of places on this machine are left out: no registry has them.
+/// The text of a lock, in the order of the images. Those that were converted are left out: no registry has them.
 pub fn lock_text(images: &[Resolved]) -> String {
     let mut text = String::from("# Pinned by hod: pulling this list again gives the same content.\n");
     let mut group = None;
-    for image in images.iter().filter(|image| image.place.is_none()) {
+    for image in images.iter().filter(|image| image.converted_from.is_none()) {
         open_group(&mut text, &mut group, image.line.group.as_deref());
         // Of an image that is not an index there is nothing to choose, whatever platforms a later run asks for.
         let chosen = if image.graph.root.descriptor.media_type.is_index() {
@@ -25,6 +24,11 @@ pub fn lock_text(images: &[Resolved]) -> String {
         } else {
             image.line.platforms.as_ref().unwrap_or(&Platforms::All)
         };
+        if let Some(place) = &image.place {
+            let digest = image.graph.root.descriptor.digest;
+            let _ = writeln!(text, "{place} platform={chosen} as={} digest={digest}", image.name);
+            continue;
+        }
         let referrers = referrers_text(&pinned(image));
         let _ = writeln!(text, "{} platform={chosen} as={} referrers={referrers}", image.source_name, image.name);
     }
@@ -85,7 +89,7 @@ impl Changes {
             }
         }
         let mut changes = Self::default();
-        for image in now.iter().filter(|image| image.place.is_none()) {
+        for image in now {
             let (name, digest) = (image.name.to_string(), image.graph.root.descriptor.digest);
             match locked.remove(&name) {
                 Some(Some(before)) if before != digest => {
@@ -119,8 +123,9 @@ pub fn unpinned(mut lock: ImageList) -> ImageList {
 pub fn failed_text(failed: &[Failed]) -> String {
     let mut text = String::new();
     let mut group = None;
-    let of_places = |failed: &&Failed| matches!(failed.error, ImageError::Place(_)) || is_place(&failed.line.text);
-    for Failed { line, error } in failed.iter().filter(|failed| !of_places(failed)) {
+    // On the command line a place may do without the name that it needs in a list.
+    let is_listed = |failed: &&Failed| failed.line.origin.file.is_some() || failed.line.place.is_none();
+    for Failed { line, error } in failed.iter().filter(is_listed) {
         open_group(&mut text, &mut group, line.group.as_deref());
         let _ = writeln!(text, "# {}: {}", line.origin, one_line(error));
         let _ = writeln!(text, "{}", line.text);

@@ -1,22 +1,28 @@
 //! The one `match` over all transports: a location becomes a source or a sink.
 
+mod error;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
-use super::admission::{Admission, AdmissionError, Guard};
-use super::contents::{ContentsError, ContentsReader};
+pub use error::OpenError;
+
+use super::admission::{Admission, Guard};
+use super::contents::ContentsReader;
 use super::list::StoredName;
-use crate::bundle::{BundleError, OpenBundle};
-use crate::endpoint::{EndpointError, Sink, Source};
+use super::signing::{SignAs, Signing, SigningError};
+use crate::bundle::OpenBundle;
+use crate::endpoint::{Sink, Source};
 use crate::oci::{DOCKER_IO, Graph, Platform, Reference, Tag, Version};
 use crate::registry::{HostAccess, Registries};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::transport::{
-    ContainersStorage, DaemonHost, DaemonImage, DirSink, DirSource, DockerArchive, DockerArchiveSink, DockerDaemon,
-    Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage, TarballSource, TransportError,
+    ContainersStorage, DaemonHost, DaemonImage, DaemonTls, DirSink, DirSource, DockerArchive, DockerArchiveSink,
+    DockerDaemon, DockerDaemonSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage,
+    TarballSource,
 };
 
 /// An image to read.
@@ -45,75 +51,8 @@ pub struct OpenSink {
     pub tags: Vec<Tag>,
     /// Whether signatures come with it, where the place has room for them.
     pub signatures: bool,
-}
-
-/// Why a location cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The trust policy is against it.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
-    /// A store or bundle without the name of an image.
-    #[error("{0} is a place with many images: name one of them after another colon")]
-    NoImage(Box<Location>),
-    /// A location that can only be read.
-    #[error("{0} cannot be written: {1}")]
-    ReadOnly(Box<Location>, &'static str),
-    /// A directory, layout or archive.
-    #[error("cannot open {location}")]
-    Transport {
-        /// The location.
-        location: Box<Location>,
-        /// Why not.
-        #[source]
-        source: TransportError,
-    },
-    /// A store.
-    #[error("cannot open {location}")]
-    Store {
-        /// The location.
-        location: Box<Location>,
-        /// Why not.
-        #[source]
-        source: StoreError,
-    },
-    /// A bundle.
-    #[error("cannot open {location}")]
-    Bundle {
-        /// The location.
-        location: Box<Location>,
-        /// Why not.
-        #[source]
-        source: BundleError,
-    },
-    /// What a store holds.
-    #[error("cannot take the image from {location}")]
-    Held {
-        /// The location.
-        location: Box<Location>,
-        /// Why not.
-        #[source]
-        source: ContentsError<StoreError>,
-    },
-    /// What a bundle holds.
-    #[error("cannot take the image from {location}")]
-    HeldInBundle {
-        /// The location.
-        location: Box<Location>,
-        /// Why not.
-        #[source]
-        source: ContentsError<EndpointError>,
-    },
-    /// An archive that could not be completed.
-    #[error("cannot write the archive {path}")]
-    Finish {
-        /// The archive.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: TransportError,
-    },
+    /// Who signs it.
+    pub signing: Option<SignAs>,
 }
 
 /// How places on this machine are dealt with.
@@ -121,6 +60,8 @@ pub enum OpenError {
 pub struct LocalSettings {
     /// Where the daemon of `docker-daemon:` listens, as `DOCKER_HOST` has it.
     pub daemon: Option<String>,
+    /// How it is spoken to over the network.
+    pub daemon_tls: DaemonTls,
     /// Where podman may listen, to be asked for `containers-storage:`.
     pub storages: Vec<DaemonHost>,
     /// Where large temporary files go.
@@ -135,6 +76,7 @@ impl Default for LocalSettings {
     fn default() -> Self {
         Self {
             daemon: None,
+            daemon_tls: DaemonTls::default(),
             storages: Vec::new(),
             scratch: SCRATCH.into(),
             shared_blobs: None,
@@ -151,6 +93,7 @@ pub struct Places {
     admission: Option<Arc<Admission>>,
     /// Whether signatures are left behind.
     unsigned: bool,
+    signing: Option<Signing>,
     stores: Mutex<HashMap<PathBuf, Store>>,
     opened_oci: Mutex<HashMap<PathBuf, OciArchive>>,
     opened_docker: Mutex<HashMap<PathBuf, DockerArchive>>,
@@ -168,6 +111,7 @@ impl Places {
             local: LocalSettings::default(),
             admission: None,
             unsigned: false,
+            signing: None,
             stores: Mutex::default(),
             opened_oci: Mutex::default(),
             opened_docker: Mutex::default(),
@@ -186,6 +130,12 @@ impl Places {
     #[must_use]
     pub fn with_signatures(self, with: bool) -> Self {
         Self { unsigned: !with, ..self }
+    }
+
+    /// The same places, for which images are signed by somebody.
+    #[must_use]
+    pub fn with_signing(self, signing: Option<Signing>) -> Self {
+        Self { signing, ..self }
     }
 
     /// The same places, where one registry is dealt with in a way of its own.
@@ -292,12 +242,12 @@ impl Places {
     /// Opens a location to write an image to. Makes what is missing of it: not for the async threads.
     pub fn sink(&self, location: &Location) -> Result<OpenSink> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
-        let signatures = !self.unsigned;
-        let open = |sink: Arc<dyn Sink>| OpenSink { sink, tags: Vec::new(), signatures };
+        let (signatures, signing) = (!self.unsigned, self.signing(location)?);
+        let tagged = |sink: Arc<dyn Sink>, tags| OpenSink { sink, tags, signatures, signing: signing.clone() };
+        let open = |sink: Arc<dyn Sink>| tagged(sink, Vec::new());
         Ok(match location {
             Location::Docker(reference) => {
-                let tags = reference.stored_tag().into_iter().collect();
-                OpenSink { sink: Arc::new(self.repository(reference)), tags, signatures }
+                tagged(Arc::new(self.repository(reference)), reference.stored_tag().into_iter().collect())
             }
             Location::Dir(path) => open(Arc::new(DirSink::open(path).map_err(failed)?)),
             Location::Oci(path, image) => {
@@ -320,13 +270,7 @@ impl Places {
                 let archive = self.docker_archive(location, path)?;
                 open(Arc::new(archive.named(image.as_ref()).map_err(failed)?))
             }
-            Location::DockerDaemon(DaemonImage::Name(name)) if name.digest.is_none() => {
-                open(Arc::new(self.daemon().map_err(failed)?.sink(name)))
-            }
-            Location::DockerDaemon(_) => {
-                let why = "a daemon gives images their ids and digests itself; write docker-daemon:NAME:TAG";
-                return Err(OpenError::ReadOnly(Box::new(location.clone()), why));
-            }
+            Location::DockerDaemon(image) => open(Arc::new(self.daemon_sink(location, image)?)),
             Location::ContainersStorage(image) => {
                 open(Handle::current().block_on(self.storage().sink(image)).map_err(failed)?)
             }
@@ -337,12 +281,36 @@ impl Places {
             Location::Store(root, image) => {
                 let image = image.as_ref().ok_or_else(|| OpenError::NoImage(Box::new(location.clone())))?;
                 let store = self.store(location, root, true)?;
-                OpenSink { sink: Arc::new(store.repository(&image.repository)), tags: image.tags(), signatures }
+                tagged(Arc::new(store.repository(&image.repository)), image.tags())
             }
             Location::Bundle(..) => {
                 return Err(OpenError::ReadOnly(Box::new(location.clone()), "bundles are made by hod pack"));
             }
         })
+    }
+
+    /// Who signs an image that goes there, if anybody does. A place that cannot keep signatures is an error then.
+    pub fn signing(&self, location: &Location) -> Result<Option<SignAs>> {
+        let Some(signing) = &self.signing else { return Ok(None) };
+        let signs = signing.of(location)?;
+        if let Location::Docker(reference) = location
+            && !self.repository(reference).keeps_signatures()?
+        {
+            return Err(SigningError::NoLookaside(Box::new(location.clone())).into());
+        }
+        Ok(Some(signs))
+    }
+
+    /// A daemon, to take an image of that name.
+    pub fn daemon_sink(&self, location: &Location, image: &DaemonImage) -> Result<DockerDaemonSink> {
+        let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
+        match image {
+            DaemonImage::Name(name) if name.digest.is_none() => Ok(self.daemon().map_err(failed)?.sink(name)),
+            _ => {
+                let why = "a daemon gives images their ids and digests itself; write docker-daemon:NAME:TAG";
+                Err(OpenError::ReadOnly(Box::new(location.clone()), why))
+            }
+        }
     }
 
     /// The archive of `docker save` at a path, begun by the first image that goes there.
@@ -382,7 +350,7 @@ impl Places {
 
     fn daemon(&self) -> crate::transport::Result<DockerDaemon> {
         let host = self.local.daemon.as_deref().map_or_else(|| Ok(DaemonHost::default()), str::parse)?;
-        Ok(DockerDaemon::new(host, &self.local.scratch))
+        DockerDaemon::new(host, &self.local.daemon_tls, &self.local.scratch)
     }
 
     fn storage(&self) -> ContainersStorage {

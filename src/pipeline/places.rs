@@ -6,105 +6,33 @@
 //! dir:DIR                                     the folder's name, or its path below DIR where DIR holds many
 //! docker-daemon:NAME:TAG                      itself
 //! … as=NAME[:TAG]                             whatever it would be called otherwise
+//! … digest=DIGEST                             only if it is this image
 //! ```
 
+mod error;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+
+pub use error::PlaceError;
 
 use super::admission::AdmissionError;
 use super::contents::Held;
 use super::convert::convert;
-use super::list::{Line, LineError, Origin, StoredName, parse_place};
-use super::open::{OpenError, OpenSource, Places};
+use super::list::{Line, Options, Origin, StoredName, parse_place};
+use super::open::{OpenSource, Places};
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, Taken, claim};
+use super::schema1;
 use crate::copy::{Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source};
 use crate::observe::Event;
-use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, ReferenceError, Tag, Version};
-use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location, LocationError, TransportError};
+use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, Tag, Version};
+use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
 
 /// How deep indexes may lie in each other.
 const DEPTH: usize = 8;
-
-/// Why the images of a place cannot be told or taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlaceError {
-    /// It is no place.
-    #[error(transparent)]
-    Location(#[from] LocationError),
-    /// What stands after it.
-    #[error(transparent)]
-    Option(#[from] LineError),
-    /// It cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It cannot be listed.
-    #[error("cannot list the images of {place}")]
-    List {
-        /// The place.
-        place: Box<Location>,
-        /// Why not.
-        #[source]
-        source: TransportError,
-    },
-    /// A folder that cannot be read.
-    #[error("cannot look for images below {}", path.display())]
-    Walk {
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: walkdir::Error,
-    },
-    /// There is nothing.
-    #[error("{0} holds no image")]
-    Empty(Box<Location>),
-    /// An image that nothing names.
-    #[error("{0} has no name that it could be kept under: give it one, as in '{0} as=NAME:TAG'")]
-    NoName(Box<Location>),
-    /// An image whose name is none that registries know.
-    #[error(
-        "{place} is called {name:?}, which is no name for a registry: give it another, as in '{place} as=NAME:TAG'"
-    )]
-    BadName {
-        /// The place.
-        place: Box<Location>,
-        /// What it is called.
-        name: String,
-        /// What is wrong with that.
-        #[source]
-        source: ReferenceError,
-    },
-    /// One name for many.
-    #[error("{place} holds {count} images, and as= names one: name one of them in the place")]
-    OneName {
-        /// The place.
-        place: Box<Location>,
-        /// How many there are.
-        count: usize,
-    },
-    /// A transport that is not for this.
-    #[error("{0} is no place that images are taken from here: use hod copy")]
-    Other(Box<Location>),
-    /// The name, as it would be in a store.
-    #[error("the image has no valid name")]
-    Name(#[from] NameError),
-    /// Its manifests.
-    #[error("cannot read the manifests of {place}")]
-    Manifests {
-        /// The place.
-        place: Box<Location>,
-        /// Why not.
-        #[source]
-        source: EndpointError,
-    },
-    /// A thread that reads files.
-    #[error("a thread of hod ended unexpectedly")]
-    Thread(#[source] tokio::task::JoinError),
-}
 
 /// An image of a place.
 pub struct Found {
@@ -114,34 +42,47 @@ pub struct Found {
     open: OpenSource,
 }
 
+impl Found {
+    /// Refuses an image that is not the one which a lock has seen there.
+    fn check(&self, graph: &Graph) -> Result<(), PlaceError> {
+        let found = graph.root.descriptor.digest;
+        match self.line.reference.digest {
+            Some(locked) if locked != found => {
+                let (place, locked, found) = (Box::new(self.location.clone()), Box::new(locked), Box::new(found));
+                Err(PlaceError::Moved { place, locked, found })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl std::fmt::Debug for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Found").field("location", &self.location).field("line", &self.line).finish_non_exhaustive()
     }
 }
 
-/// Whether an argument is a place on this machine, and no image of a registry.
-///
-/// `docker:27` and `store:1` are images; the names of the other transports are no repositories that anybody uses.
-pub fn is_place(argument: &str) -> bool {
-    const TRANSPORTS: [&str; 7] =
-        ["dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "tarball"];
-    argument.trim_start().split_once(':').is_some_and(|(transport, _)| TRANSPORTS.contains(&transport))
+/// A place that somebody named.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Where.
+    pub origin: Origin,
+    /// The place with its options.
+    pub text: Box<str>,
+    /// The group of the list that it is in.
+    pub group: Option<Box<str>>,
 }
 
-/// Opens everything that arguments mean, each with its number.
+/// Opens everything that arguments and lists mean.
 ///
 /// # Errors
-/// All arguments that cannot be used; then nothing should be begun.
-pub async fn find_places(
-    places: &Arc<Places>,
-    arguments: &[(usize, String)],
-) -> Result<Vec<Found>, Vec<(String, PlaceError)>> {
+/// Everything that cannot be used; then nothing should be begun.
+pub async fn find_places(places: &Arc<Places>, asked: &[Asked]) -> Result<Vec<Found>, Vec<(String, PlaceError)>> {
     let (mut all, mut bad) = (Vec::new(), Vec::new());
-    for (number, text) in arguments {
-        match find(places, *number, text).await {
+    for one in asked {
+        match find(places, one).await {
             Ok(found) => all.extend(found),
-            Err(error) => bad.push((format!("argument {number}: {text}"), error)),
+            Err(error) => bad.push((format!("{}: {}", one.origin, one.text), error)),
         }
     }
     if bad.is_empty() { Ok(all) } else { Err(bad) }
@@ -165,15 +106,36 @@ pub async fn resolve_places(engine: &Engine, found: Vec<Found>, options: &Resolv
     }
 }
 
-async fn resolved(engine: &Engine, image: Found, options: &ResolveOptions) -> Result<Resolved, ImageError> {
+/// What is wanted of an image.
+async fn taken(
+    engine: &Engine,
+    image: &Found,
+    platforms: &Platforms,
+    options: &ResolveOptions,
+) -> Result<Graph, ImageError> {
+    if *platforms == Platforms::All {
+        return Ok(whole(image).await?);
+    }
     let asked = image.line.platforms.is_some() || options.platforms_asked;
+    let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
+    Ok(engine.load(&*image.open.source, None, &wanted).await?)
+}
+
+async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -> Result<Resolved, ImageError> {
     let platforms = image.line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
-    let graph = if platforms == Platforms::All {
-        whole(&image).await?
-    } else {
-        let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
-        engine.load(&*image.open.source, None, &wanted).await?
+    let mut converted_from = None;
+    let graph = match taken(engine, &image, &platforms, options).await {
+        Err(error) if schema1::is_reason(&error) => {
+            let scratch = options.scratch.as_deref().ok_or(error)?;
+            let (old, modern) = schema1::modern(engine, &image.open, scratch).await?;
+            (converted_from, image.open) = (Some(old), modern);
+            taken(engine, &image, &platforms, options).await?
+        }
+        graph => graph?,
     };
+    if converted_from.is_none() {
+        image.check(&graph)?;
+    }
     admit(&image, &graph).await?;
     let (source_name, name) = names(&image, options)?;
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
@@ -186,6 +148,7 @@ async fn resolved(engine: &Engine, image: Found, options: &ResolveOptions) -> Re
         graph: Arc::new(graph),
         attached: Vec::new(),
         place: Some(Box::new(image.location)),
+        converted_from,
     })
 }
 
@@ -208,7 +171,8 @@ pub async fn outbound(
     gzip: &Recompressor,
 ) -> Result<(Vec<(Held, Arc<dyn Source>)>, usize), ImageError> {
     let (mut images, mut compressed) = (Vec::new(), 0);
-    for image in find(places, 1, text).await? {
+    let asked = Asked { origin: Origin { file: None, line: 1 }, text: text.into(), group: None };
+    for image in find(places, &asked).await? {
         let platforms =
             image.line.platforms.clone().or_else(|| options.platforms_asked.then(|| options.platforms.clone()));
         let graph = match platforms {
@@ -218,6 +182,7 @@ pub async fn outbound(
                 engine.load(&*image.open.source, None, &wanted).await?
             }
         };
+        image.check(&graph)?;
         admit(&image, &graph).await?;
         let (_, name) = names(&image, options)?;
         let (mut graph, mut content) = (graph, image.open.source.clone());
@@ -278,10 +243,10 @@ async fn present(source: &dyn Source, child: &Descriptor) -> Result<Option<bytes
 }
 
 /// Opens all images that an argument means.
-async fn find(places: &Arc<Places>, number: usize, text: &str) -> Result<Vec<Found>, PlaceError> {
-    let (places, text) = (places.clone(), text.to_owned());
+async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceError> {
+    let (places, Asked { origin, text, group }) = (places.clone(), asked.clone());
     let found = tokio::task::spawn_blocking(move || {
-        let (place, platforms, name) = parse_place(&text)?;
+        let (place, Options { platforms, name, digest, .. }) = parse_place(&text)?;
         let place: Location = place.parse()?;
         let images = list(&places, &place)?;
         if name.is_some() && images.len() > 1 {
@@ -297,13 +262,14 @@ async fn find(places: &Arc<Places>, number: usize, text: &str) -> Result<Vec<Fou
                 (None, None) => return Err(PlaceError::NoName(Box::new(location))),
             };
             let line = Line {
-                origin: Origin { file: None, line: number },
-                text: text.as_str().into(),
-                reference,
-                group: None,
+                origin: origin.clone(),
+                text: text.clone(),
+                reference: Reference { digest, ..reference },
+                group: group.clone(),
                 platforms: platforms.clone(),
                 name: name.clone(),
                 referrers: None,
+                place: Some(location.to_string().into()),
             };
             let open = places.source(&location)?;
             found.push(Found { location, line, open });

@@ -1,9 +1,11 @@
 //! From names to digests: asks the registries what each line of a list stands for now.
 //!
-//! Afterwards every image is a graph with known sizes, and nothing but manifests has moved.
+//! Afterwards every image is a graph with known sizes, and nothing but manifests has moved, and the layers of images in
+//! Docker's first format where these are converted.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,8 +14,11 @@ use futures_util::StreamExt as _;
 use super::admission::{Admission, AdmissionError};
 use super::attached::{Attached, AttachedError, Finder};
 use super::convert::ConvertError;
+use super::copy_image::CopyImageError;
 use super::list::{ImageList, Line, StoredName};
+use super::open::OpenSource;
 use super::places::PlaceError;
+use super::schema1;
 use crate::copy::{CopyError, Engine, Wanted};
 use crate::endpoint::Source;
 use crate::observe::Event;
@@ -58,6 +63,8 @@ pub struct ResolveOptions {
     pub referrers: bool,
     /// The trust policy, where images are taken and not only looked up.
     pub admission: Option<Arc<Admission>>,
+    /// Where the layers of images in Docker's first format are expanded to convert these; without it they are refused.
+    pub scratch: Option<PathBuf>,
 }
 
 /// An image that is known now.
@@ -79,6 +86,8 @@ pub struct Resolved {
     pub attached: Vec<Attached>,
     /// The place on this machine that it is taken from, where that is no registry.
     pub place: Option<Box<Location>>,
+    /// The digest that it has there, where it was made out of Docker's first format.
+    pub converted_from: Option<Digest>,
 }
 
 /// A line that came to nothing.
@@ -121,12 +130,21 @@ pub enum ImageError {
     /// It could not be looked up or copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// It cannot be taken out of Docker's first format.
+    #[error(transparent)]
+    Old(Box<CopyImageError>),
     /// It cannot be what it has to become.
     #[error(transparent)]
     Convert(#[from] ConvertError),
     /// The place on this machine that it should come from.
     #[error(transparent)]
     Place(#[from] PlaceError),
+}
+
+impl From<CopyImageError> for ImageError {
+    fn from(error: CopyImageError) -> Self {
+        Self::Old(Box::new(error))
+    }
 }
 
 /// What became of a list.
@@ -276,18 +294,29 @@ async fn resolve_line(
     let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
     let asked = line.platforms.is_some() || options.platforms_asked;
     let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
-    let graph = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await?;
+    let loaded = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await;
+    let (source, graph, converted_from) = match loaded {
+        Err(error) if schema1::is_reason(&error) => {
+            let scratch = options.scratch.as_deref().ok_or(error)?;
+            let old = OpenSource { source, version: wanted.version.clone(), held: None, guard: None, made_up: false };
+            let (digest, modern) = schema1::modern(engine, &old, scratch).await?;
+            let graph = engine.load(&*modern.source, None, &Wanted { version: modern.version, ..wanted }).await?;
+            (modern.source, graph, Some(digest))
+        }
+        graph => (source, graph?, None),
+    };
     if let Some(guard) = guard {
         guard.check(&*source, &graph).await?;
     }
     let attached = match &line.referrers {
-        _ if !options.referrers => Vec::new(),
+        // Nothing belongs to an image that was made just now.
+        _ if !options.referrers || converted_from.is_some() => Vec::new(),
         Some(pinned) => finder.pinned(engine, repository, kept.as_ref(), (&graph, pinned)).await?,
         None => finder.find(engine, repository, kept.as_ref(), &graph).await?,
     };
-    let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..qualified };
+    let source_name = Reference { digest: Some(converted_from.unwrap_or(graph.root.descriptor.digest)), ..qualified };
     let (line, graph) = (line.clone(), Arc::new(graph));
-    Ok(Resolved { line, source_name, name, platforms, source, graph, attached, place: None })
+    Ok(Resolved { line, source_name, name, platforms, source, graph, attached, place: None, converted_from })
 }
 
 impl fmt::Debug for Resolved {

@@ -80,7 +80,8 @@ fn find<H: Holdings>(
     held.pinned = line.reference.digest.is_some();
     held.referrers.clone_from(&line.referrers);
     held.group.clone_from(&line.group);
-    held.source = Some(qualified.to_string().into());
+    // Where it was on the machine of whoever pulled it says nothing to anybody else.
+    held.source = line.place.is_none().then(|| qualified.to_string().into());
     Ok(held)
 }
 

@@ -187,7 +187,7 @@ impl Host {
         access: &Access,
         rejected: Option<&Secret>,
     ) -> Result<Option<Authorization>, RegistryError> {
-        let login = self.shared.keyring.find(&self.name, access.repository.as_ref(), !self.manner.foreign).await?;
+        let login = self.shared.login(&self.name, access.repository.as_ref(), !self.manner.foreign).await?;
         if let Some(Login { credentials: Credentials::RegistryToken(token), origin }) = &login {
             return Ok(Authorization::bearer(token, Some(origin)));
         }

@@ -3,6 +3,7 @@
 //! The files are those of Docker and of the containers tools; who has logged in with either needs to do
 //! nothing more. In each file a helper for the host comes first, then the helper for all hosts, then
 //! the entries, of which the one with the longest match wins. The first file that has an answer wins.
+//! `registries.conf` may name helpers that are asked before the files, after them, or in their place.
 
 mod edit;
 mod file;
@@ -16,8 +17,10 @@ use std::path::{Path, PathBuf};
 
 pub use edit::CredentialFile;
 use file::AuthFile;
+
 use tokio::sync::{Mutex, OnceCell};
 
+use super::registries_conf::Helpers;
 use crate::oci::{DOCKER_IO, RepositoryName};
 use crate::secret::Secret;
 
@@ -184,12 +187,14 @@ impl Keyring {
     }
 
     /// The credentials for a repository of a host, or for the host as a whole; `given` says whether those of the
-    /// command line are for it.
+    /// command line are for it. Where `helpers` are configured, they are asked in their order, and one that fails
+    /// hides nothing that another knows.
     pub(super) async fn find(
         &self,
         host: &str,
         repository: Option<&RepositoryName>,
         given: bool,
+        helpers: Option<&Helpers>,
     ) -> Result<Option<Login>, CredentialsError> {
         if let Some(credentials) = self.sources.given.as_ref().filter(|_| given) {
             let credentials = credentials.clone();
@@ -198,6 +203,27 @@ impl Keyring {
         if self.sources.anonymous {
             return Ok(None);
         }
+        let Some(Helpers { path, names }) = helpers else { return self.find_in_files(host, repository).await };
+        let mut failed = None;
+        for name in names {
+            let found = match name.as_str() {
+                Helpers::FILES => self.find_in_files(host, repository).await,
+                name => self.ask(path, name, host, true).await,
+            };
+            match found {
+                Ok(Some(login)) => return Ok(Some(login)),
+                Ok(None) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    async fn find_in_files(
+        &self,
+        host: &str,
+        repository: Option<&RepositoryName>,
+    ) -> Result<Option<Login>, CredentialsError> {
         for file in self.files().await? {
             if let Some(login) = self.find_in(file, host, repository).await? {
                 return Ok(Some(login));
@@ -225,10 +251,10 @@ impl Keyring {
         repository: Option<&RepositoryName>,
     ) -> Result<Option<Login>, CredentialsError> {
         if let Some(name) = file.helper_for(host) {
-            return self.ask(file, name, host, true).await;
+            return self.ask(file.path(), name, host, true).await;
         }
         if let Some(name) = file.store()
-            && let Some(login) = self.ask(file, name, host, false).await?
+            && let Some(login) = self.ask(file.path(), name, host, false).await?
         {
             return Ok(Some(login));
         }
@@ -238,16 +264,16 @@ impl Keyring {
     /// Asks a helper. One that is meant for all hosts may be absent: files are carried from machine to machine.
     async fn ask(
         &self,
-        file: &AuthFile,
+        path: &Path,
         name: &str,
         host: &str,
         required: bool,
     ) -> Result<Option<Login>, CredentialsError> {
         if !helper::is_name(name) {
-            return Err(CredentialsError::HelperName { path: file.path().to_owned(), name: name.to_owned() });
+            return Err(CredentialsError::HelperName { path: path.to_owned(), name: name.to_owned() });
         }
         let Some(program) = helper::locate(name, &self.sources.search_path) else {
-            let absent = CredentialsError::HelperAbsent { path: file.path().to_owned(), name: name.to_owned() };
+            let absent = CredentialsError::HelperAbsent { path: path.to_owned(), name: name.to_owned() };
             return if required { Err(absent) } else { Ok(None) };
         };
         for server in servers(&host) {
@@ -330,7 +356,7 @@ mod tests {
     }
 
     async fn user(sources: &CredentialSources, host: &str) -> Result<String, CredentialsError> {
-        let login = Keyring::new(sources.clone()).find(host, None, true).await?;
+        let login = Keyring::new(sources.clone()).find(host, None, true, None).await?;
         Ok(login.map_or("nobody".to_owned(), |login| match login.credentials {
             Credentials::Password { username, .. } => username,
             other => format!("{other:?}"),
@@ -384,12 +410,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn helpers_for_all_are_asked_in_their_order() {
+        let helper = r#"read server; case $server in b.example) echo credentials not found in native keychain; exit 1;;
+            esac; printf '{"Username":"%s","Secret":"s"}' "$server""#;
+        let entries = r#"{"auths":{"a.example":{"auth":"bWU6MQ=="},"b.example":{"auth":"bWU6MQ=="}}}"#;
+        let (_folder, sources) = keyring(&[entries], helper).await;
+        let user = async |names: &[&str], host: &str| {
+            let names = names.iter().copied().map(str::to_owned).collect();
+            let helpers = Helpers { path: "registries.conf".into(), names };
+            match Keyring::new(sources.clone()).find(host, None, true, Some(&helpers)).await {
+                Ok(Some(Login { credentials: Credentials::Password { username, .. }, .. })) => username,
+                Ok(None) => "nobody".to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(user(&["test", Helpers::FILES], "a.example").await, "a.example");
+        assert_eq!(user(&[Helpers::FILES, "test"], "a.example").await, "me");
+        assert_eq!(user(&["test", Helpers::FILES], "b.example").await, "me");
+        assert_eq!(user(&["test"], "b.example").await, "nobody");
+        assert_eq!(user(&["absent", Helpers::FILES], "a.example").await, "me");
+        let absent = user(&["absent", "test"], "b.example").await;
+        assert!(absent.contains("HelperAbsent") && absent.contains("registries.conf"), "{absent}");
+    }
+
+    #[tokio::test]
     async fn a_helper_is_asked_once() {
         let (folder, sources) =
             keyring(&[r#"{"credsStore":"test"}"#], r#"echo x >> "$0.log"; printf '{"Username":"me","Secret":"s"}'"#)
                 .await;
         let keyring = Keyring::new(sources);
-        let asked = futures_util::future::join_all((0..8).map(|_| keyring.find("a.example", None, true))).await;
+        let asked = futures_util::future::join_all((0..8).map(|_| keyring.find("a.example", None, true, None))).await;
         assert!(asked.iter().all(|login| login.as_ref().is_ok_and(Option::is_some)));
         let log = fs_err::read_to_string(folder.path().join("docker-credential-test.log")).unwrap();
         assert_eq!(log, "x\n");

@@ -18,9 +18,9 @@ use super::credentials::CredentialsError;
 use super::lookaside::LookasideError;
 use super::registries_conf::RegistriesConfError;
 use super::subject::Subject;
-use super::tls::TrustError;
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::{Digest, ManifestError, NameError};
+use crate::tls::TrustError;
 
 /// A failure in dealing with a registry.
 #[derive(Debug, thiserror::Error)]

@@ -18,8 +18,9 @@ use super::auth::Auth;
 use super::client::Request;
 use super::error::{Cause, RegistryError};
 use super::subject::Subject;
-use super::tls::{Extra, TrustError};
+use super::tls::Extra;
 use crate::oci::DOCKER_IO;
+use crate::tls::TrustError;
 
 /// Where Docker Hub's API is.
 const DOCKER_HUB: &str = "registry-1.docker.io";

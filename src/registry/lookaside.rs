@@ -43,6 +43,9 @@ pub enum LookasideError {
     /// A file or folder that cannot be read.
     #[error("cannot read where signatures are")]
     Read(#[source] io::Error),
+    /// A signature that cannot be written or removed.
+    #[error("cannot change the signatures")]
+    Write(#[source] io::Error),
     /// Text that is no YAML, or not what the format wants.
     #[error("{path} does not say where signatures are: {problem}")]
     Syntax {
@@ -72,9 +75,20 @@ pub enum LookasideError {
 /// All that is configured.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lookaside {
-    default: Option<Url>,
+    default: Bases,
     /// By scope, from a whole host down to a tag.
-    docker: BTreeMap<String, Url>,
+    docker: BTreeMap<String, Bases>,
+    /// Where signatures lie of which nothing is configured.
+    usual: Option<Url>,
+}
+
+/// The folders of one scope.
+#[derive(Debug, Clone, Default)]
+struct Bases {
+    /// `lookaside`, in older files `sigstore`.
+    read: Option<Url>,
+    /// `lookaside-staging` or `sigstore-staging`; without it, the same.
+    written: Option<Url>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,11 +105,9 @@ struct Places {
     lookaside: Option<String>,
     /// The old name.
     sigstore: Option<String>,
-    /// For writing, which hod does not.
-    #[serde(rename = "lookaside-staging")]
-    _lookaside_staging: Option<String>,
-    #[serde(rename = "sigstore-staging")]
-    _sigstore_staging: Option<String>,
+    lookaside_staging: Option<String>,
+    /// The old name.
+    sigstore_staging: Option<String>,
     /// These are content of the registry, and travel as such.
     #[serde(rename = "use-sigstore-attachments")]
     _use_sigstore_attachments: Option<bool>,
@@ -115,36 +127,54 @@ impl Lookaside {
                 if std::mem::replace(&mut has_default, true) {
                     return Err(LookasideError::Twice { path, name });
                 }
-                found.default = places.url(&path)?;
+                found.default = places.bases(&path)?;
             }
             for (name, places) in written.docker {
-                let Some(url) = places.url(&path)? else { continue };
-                if found.docker.insert(name.clone(), url).is_some() {
+                let bases = places.bases(&path)?;
+                if found.docker.insert(name.clone(), bases).is_some() {
                     return Err(LookasideError::Twice { path, name });
                 }
             }
         }
-        if found.default.is_none() {
-            found.default = sources.default.as_deref().and_then(|path| Url::from_directory_path(path).ok());
-        }
+        found.usual = sources.default.as_deref().and_then(|path| Url::from_directory_path(path).ok());
         Ok(found)
     }
 
-    /// The folder of a repository's signatures.
+    /// The folder where a repository's signatures are read.
     pub(super) fn base(&self, host: &str, name: &RepositoryName) -> Option<Url> {
+        self.find(host, name, |bases| bases.read.as_ref()).or_else(|| self.usual.clone())
+    }
+
+    /// The folder where they are written, if one is configured.
+    pub(super) fn staging(&self, host: &str, name: &RepositoryName) -> Option<Url> {
+        self.find(host, name, |bases| bases.written.as_ref().or(bases.read.as_ref()))
+    }
+
+    /// The same from the narrowest scope that has one.
+    fn find(&self, host: &str, name: &RepositoryName, of: impl Fn(&Bases) -> Option<&Url>) -> Option<Url> {
         let scopes = docker_scopes(host, name, None);
-        scopes.iter().find_map(|scope| self.docker.get(scope)).or(self.default.as_ref()).cloned()
+        let narrowest = scopes.iter().filter_map(|scope| self.docker.get(scope)).find_map(&of);
+        narrowest.or_else(|| of(&self.default)).cloned()
     }
 }
 
 impl Places {
-    fn url(&self, path: &Path) -> Result<Option<Url>, LookasideError> {
-        let Some(text) = self.lookaside.as_ref().or(self.sigstore.as_ref()) else { return Ok(None) };
-        match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
-            Ok(url) if url.scheme() == "file" && url.to_file_path().is_ok() => Ok(Some(url)),
-            _ => Err(LookasideError::Url { path: path.to_owned(), url: text.clone() }),
-        }
+    fn bases(&self, path: &Path) -> Result<Bases, LookasideError> {
+        let url = |new: &Option<String>, old: &Option<String>| {
+            new.as_ref().or(old.as_ref()).map(|text| address(path, text)).transpose()
+        };
+        Ok(Bases {
+            read: url(&self.lookaside, &self.sigstore)?,
+            written: url(&self.lookaside_staging, &self.sigstore_staging)?,
+        })
+    }
+}
+
+fn address(path: &Path, text: &str) -> Result<Url, LookasideError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(url) if url.scheme() == "file" && url.to_file_path().is_ok() => Ok(url),
+        _ => Err(LookasideError::Url { path: path.to_owned(), url: text.to_owned() }),
     }
 }
 
@@ -193,6 +223,45 @@ impl SignatureFolder {
         Ok(found)
     }
 
+    /// Whether it is on this machine: others can only be read.
+    pub(super) fn is_here(&self) -> bool {
+        self.base.scheme() == "file"
+    }
+
+    /// Makes these the signatures of a manifest; `false` where the folder is not on this machine.
+    pub(super) async fn keep(&self, manifest: &Digest, signatures: &[Bytes]) -> Result<bool, RegistryError> {
+        if !self.is_here() {
+            return Ok(false);
+        }
+        let (this, manifest, signatures) = (self.clone(), *manifest, signatures.to_vec());
+        let task = tokio::task::spawn_blocking(move || {
+            let file = |number| this.file(&manifest, number);
+            if let Some(folder) = file(1).parent() {
+                fs_err::create_dir_all(folder)?;
+            }
+            crate::fs::write_numbered(file, &signatures)
+        });
+        task.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(not_written)?;
+        Ok(true)
+    }
+
+    /// Removes the signatures of a manifest and says how many there were; `None` where the folder is not on this machine.
+    pub(super) async fn remove(&self, manifest: &Digest) -> Result<Option<usize>, RegistryError> {
+        if !self.is_here() {
+            return Ok(None);
+        }
+        let (this, manifest) = (self.clone(), *manifest);
+        let task =
+            tokio::task::spawn_blocking(move || crate::fs::remove_numbered(1, |number| this.file(&manifest, number)));
+        let removed = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        removed.map(Some).map_err(not_written)
+    }
+
+    /// The file of a signature, where the folder is on this machine.
+    fn file(&self, manifest: &Digest, number: usize) -> PathBuf {
+        self.address(manifest, number).to_file_path().unwrap_or_default()
+    }
+
     fn address(&self, manifest: &Digest, number: usize) -> Url {
         let mut url = self.base.clone();
         let path = format!(
@@ -205,6 +274,10 @@ impl SignatureFolder {
         url.set_path(&path);
         url
     }
+}
+
+fn not_written(error: io::Error) -> RegistryError {
+    RegistryError::Lookaside(Arc::new(LookasideError::Write(error)))
 }
 
 async fn read(url: &Url) -> Result<Option<Bytes>, RegistryError> {
@@ -253,7 +326,7 @@ mod tests {
     fn the_narrowest_scope_counts() {
         let found = read_all(&[
             ("a.yaml", "default-docker:\n  lookaside: file:///default\n  lookaside-staging: file:///staging\n"),
-            ("b.yaml", "docker:\n  r.example:\n    sigstore: https://s.example/r/\n  r.example/team/app:\n    lookaside: http://s.example/app\n  \"*.wild.example\":\n    lookaside: file:///wild\n"),
+            ("b.yaml", "docker:\n  r.example:\n    sigstore: https://s.example/r/\n  r.example/team/app:\n    lookaside: http://s.example/app\n  s.example:\n    sigstore-staging: file:///only-staging\n  \"*.wild.example\":\n    lookaside: file:///wild\n"),
             ("c.txt", "nonsense"),
         ])
         .unwrap();
@@ -262,6 +335,11 @@ mod tests {
         assert_eq!(base("r.example", "team/other"), "https://s.example/r/");
         assert_eq!(base("a.wild.example", "x"), "file:///wild");
         assert_eq!(base("docker.io", "library/a"), "file:///default");
+        let staging = |host: &str, name: &str| found.staging(host, &name.parse().unwrap()).unwrap().to_string();
+        assert_eq!(staging("docker.io", "library/a"), "file:///staging");
+        assert_eq!(staging("a.wild.example", "x"), "file:///wild");
+        assert_eq!(staging("s.example", "x"), "file:///only-staging");
+        assert_eq!(base("s.example", "x"), "file:///default");
         let name: RepositoryName = "team/other".parse().unwrap();
         let folder = SignatureFolder { base: found.base("r.example", &name).unwrap(), name, host: None };
         let digest = Digest::sha256(b"");
@@ -285,5 +363,15 @@ mod tests {
             assert!(error.contains(says), "{files:?}: {error}");
         }
         assert!(read_all(&[]).unwrap().base("r.example", &"a".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn what_is_usual_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let default = Some(folder.path().to_owned());
+        let found = Lookaside::read(&LookasideSources { default, ..LookasideSources::default() }).unwrap();
+        let name: RepositoryName = "a".parse().unwrap();
+        assert!(found.base("r.example", &name).is_some());
+        assert!(found.staging("r.example", &name).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! `registries.conf`: which registry is read where, as the containers tools configure it (containers-registries.conf(5)).
 //!
-//! Version 2 of the format is read: `[[registry]]` tables, merged with the drop-in files by their prefix. What short
-//! names stand for is not hod's business, so that part of the file is left alone. Nothing here asks a registry.
+//! Version 2 of the format is read: `[[registry]]` tables, merged with the drop-in files by their prefix, and
+//! `credential-helpers`, of which the last file's count. What short names stand for is not hod's business, so that part of the file is left alone. Nothing here asks a registry.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -93,6 +93,22 @@ pub(super) struct Entry {
 pub(super) struct RegistriesConf {
     /// By prefix.
     entries: BTreeMap<String, Entry>,
+    /// Who is asked for credentials.
+    helpers: Option<Helpers>,
+}
+
+/// Who is asked for credentials, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Helpers {
+    /// The file that says so.
+    pub(super) path: PathBuf,
+    /// Names of credential helpers, and [`Helpers::FILES`].
+    pub(super) names: Vec<String>,
+}
+
+impl Helpers {
+    /// What stands for the files with credentials.
+    pub(super) const FILES: &'static str = "containers-auth.json";
 }
 
 impl RegistriesConf {
@@ -137,7 +153,15 @@ impl RegistriesConf {
             let entry = registry.entry(path, number + 1)?;
             self.entries.insert(entry.prefix.clone(), entry);
         }
+        if !written.credential_helpers.is_empty() {
+            self.helpers = Some(Helpers { path: path.to_owned(), names: written.credential_helpers });
+        }
         Ok(())
+    }
+
+    /// Who is asked for credentials, where that is configured.
+    pub(super) const fn helpers(&self) -> Option<&Helpers> {
+        self.helpers.as_ref()
     }
 
     /// What is configured for a name such as `quay.io/coreos/etcd`, and how many bytes of the name its prefix stands for.
@@ -169,6 +193,8 @@ fn matched(prefix: &str, name: &str) -> Option<usize> {
 struct Written {
     #[serde(default)]
     registry: Vec<WrittenRegistry>,
+    #[serde(default, rename = "credential-helpers")]
+    credential_helpers: Vec<String>,
     /// Where version 1 keeps everything.
     registries: Option<toml::Table>,
 }

@@ -14,9 +14,9 @@ use super::auth::Access;
 use super::client::Request;
 use super::error::{RegistryError, RoutingError};
 use super::host::Host;
-use super::lookaside::{LookasideError, SignatureFolder};
 use super::response::Response;
 use super::route::{Routes, is_digest};
+use super::signatures::Signatures;
 use super::subject::Subject;
 use crate::endpoint::{BlobReader, FirstFormat, Place, Result, Source};
 use crate::oci::{
@@ -38,32 +38,27 @@ pub struct Repository {
     /// Where it is read, if not just here.
     pub(super) routes: Option<Routes>,
     /// Why it must not be used, if that is so.
-    denied: Option<RoutingError>,
+    pub(super) denied: Option<RoutingError>,
     /// Where its signatures are, which is an error for those alone who want them.
-    signatures: std::result::Result<Option<SignatureFolder>, Arc<LookasideError>>,
+    pub(super) signatures: Signatures,
+    /// Where they are written.
+    pub(super) staging: Signatures,
 }
 
 impl Repository {
     pub(super) fn new(host: Arc<Host>, name: &RepositoryName) -> Self {
         let place = Place::registry(&host.name, name);
         let (uploads, subjects, routes, denied) = Default::default();
-        Self { host, name: name.clone(), place, uploads, subjects, routes, denied, signatures: Ok(None) }
-    }
-
-    /// The same repository with its signatures.
-    pub(super) fn with_signatures(
-        self,
-        signatures: std::result::Result<Option<SignatureFolder>, Arc<LookasideError>>,
-    ) -> Self {
-        Self { signatures, ..self }
-    }
-
-    /// The signatures of a manifest, from where the image is.
-    async fn own_signatures(&self, manifest: &Digest) -> std::result::Result<Vec<Bytes>, RegistryError> {
-        match &self.signatures {
-            Ok(Some(folder)) => folder.signatures(manifest).await,
-            Ok(None) => Ok(Vec::new()),
-            Err(error) => Err(RegistryError::Lookaside(error.clone())),
+        Self {
+            host,
+            name: name.clone(),
+            place,
+            uploads,
+            subjects,
+            routes,
+            denied,
+            signatures: Ok(None),
+            staging: Ok(None),
         }
     }
 

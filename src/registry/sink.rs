@@ -146,6 +146,13 @@ impl Sink for Repository {
         }
         Ok(())
     }
+
+    async fn keep_signatures(&self, manifest: &Digest, _: bool, signatures: &[Bytes]) -> Result<bool> {
+        match self.staging()? {
+            Some(folder) => Ok(folder.keep(manifest, signatures).await?),
+            None => Ok(false),
+        }
+    }
 }
 
 impl Repository {

@@ -13,62 +13,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use fs_err as fs;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
 
-/// Certificates that cannot be read or used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// A file or directory that cannot be read.
-    #[error("cannot read certificates")]
-    Read(#[source] io::Error),
-    /// The roots that the environment names cannot be read.
-    #[error("cannot read the CA certificates that SSL_CERT_FILE or SSL_CERT_DIR names: {0}")]
-    Environment(String),
-    /// A file without a certificate in it.
-    #[error("{0} holds no certificate in PEM form")]
-    Certificate(PathBuf),
-    /// A file without a private key in it.
-    #[error("{0} holds no private key in PEM form")]
-    Key(PathBuf),
-    /// Half of a pair.
-    #[error("{present} has no partner: {absent} is missing")]
-    Partner {
-        /// The file that is there.
-        present: PathBuf,
-        /// The file that is not.
-        absent: PathBuf,
-    },
-    /// Certificate and key do not fit, or are of a kind that is not supported.
-    #[error("the client certificate {path} cannot be used")]
-    Client {
-        /// The certificate.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: rustls::Error,
-    },
-    /// The TLS library could not be set up.
-    #[error("cannot set up TLS")]
-    Setup(#[source] rustls::Error),
-}
-
-/// A client certificate with its key.
-#[derive(Debug)]
-pub(super) struct Identity {
-    path: PathBuf,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
+use crate::tls::{Identity, TrustError, certificates, client_config};
 
 /// What a registry's own directory adds.
 #[derive(Debug, Default)]
@@ -137,23 +87,8 @@ impl Extra {
         verify: bool,
         with_identity: bool,
     ) -> Result<ClientConfig, TrustError> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(TrustError::Setup)?;
-        let builder = match self.verifier(system, &provider) {
-            _ if !verify => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-            Some(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)),
-            None => builder.with_root_certificates(RootCertStore::empty()),
-        };
-        let mut config = match &self.identity {
-            Some(Identity { path, chain, key }) if with_identity => builder
-                .with_client_auth_cert(chain.clone(), key.clone_key())
-                .map_err(|source| TrustError::Client { path: path.clone(), source })?,
-            _ => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        let roots = system.iter().chain(&self.roots).cloned().collect();
+        client_config(roots, self.identity.as_ref().filter(|_| with_identity), verify)
     }
 
     /// Whether the directory has a client certificate.
@@ -165,136 +100,12 @@ impl Extra {
     pub(super) const fn is_without_roots(&self, system: &[CertificateDer<'static>]) -> bool {
         self.roots.is_empty() && system.is_empty()
     }
-
-    /// `None` where there is no usable root.
-    fn verifier(
-        &self,
-        system: &[CertificateDer<'static>],
-        provider: &Arc<CryptoProvider>,
-    ) -> Option<TrustedCertificate> {
-        let roots: Vec<_> = system.iter().chain(&self.roots).cloned().collect();
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots.iter().cloned());
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok()?;
-        Some(TrustedCertificate { chains, roots })
-    }
-}
-
-impl Identity {
-    fn read(certificate: &Path, key: &Path) -> Result<Self, TrustError> {
-        let pem = fs::read(key).map_err(TrustError::Read)?;
-        Ok(Self {
-            path: certificate.to_owned(),
-            chain: certificates(certificate)?,
-            key: PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TrustError::Key(key.to_owned()))?,
-        })
-    }
 }
 
 /// The other half of a client certificate, which must be there.
 fn partner(present: &Path, extension: &str, names: &[PathBuf]) -> Result<PathBuf, TrustError> {
     let absent = present.with_extension(extension);
     if names.contains(&absent) { Ok(absent) } else { Err(TrustError::Partner { present: present.to_owned(), absent }) }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let pem = fs::read(path).map_err(TrustError::Read)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(TrustError::Certificate(path.to_owned())),
-    }
-}
-
-/// Takes every certificate, for registries whose user said so.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Takes what leads to a trusted root, and a root that a server shows as its own certificate.
-///
-/// `openssl req -x509` marks what it makes as a CA, and such a certificate is all that many a site
-/// has, as server certificate and as `ca.crt`. The library refuses a CA in a server's place; other
-/// clients take it, if it is itself among those trusted, in date and made out to the host.
-#[derive(Debug)]
-struct TrustedCertificate {
-    chains: Arc<WebPkiServerVerifier>,
-    roots: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for TrustedCertificate {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.chains.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.roots.contains(certificate) => {
-                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chains.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tool::{Folder, Tools};
 
 use super::landing::blocking;
-use super::{DaemonHost, DockerDaemon, OciArchive, OciArchiveSink, StorageImage, TransportError};
+use super::{DaemonHost, DaemonTls, DockerDaemon, OciArchive, OciArchiveSink, StorageImage, TransportError};
 use crate::endpoint::{Place, Placed, Result, Sink, Source, Verified};
 use crate::oci::{Descriptor, Digest, Graph, Tag};
 
@@ -47,8 +47,10 @@ impl ContainersStorage {
             return None;
         }
         for host in &self.sockets {
-            let daemon = DockerDaemon::new(host.clone(), &self.scratch);
-            if daemon.answers().await {
+            let daemon = DockerDaemon::new(host.clone(), &DaemonTls::default(), &self.scratch);
+            if let Ok(daemon) = daemon
+                && daemon.answers().await
+            {
                 return Some(daemon);
             }
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::{Digest, ManifestError};
+use crate::tls::TrustError;
 
 /// A failure of a transport.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +122,9 @@ pub enum TransportError {
     #[error("{0} is there already: hod does not replace an archive; remove it first or choose another name")]
     Exists(PathBuf),
     /// A text that is no address of a daemon.
-    #[error("{0:?} is no address of a daemon that hod can use: write unix:///PATH or tcp://HOST:PORT")]
+    #[error(
+        "{0:?} is no address of a daemon that hod can use: write unix:///PATH, tcp://HOST:PORT, http://HOST:PORT, https://HOST:PORT or ssh://[USER@]HOST"
+    )]
     DaemonHost(String),
     /// Nobody answers there.
     #[error("cannot connect to the daemon at {host}")]
@@ -131,6 +134,29 @@ pub enum TransportError {
         /// What the system says.
         #[source]
         source: io::Error,
+    },
+    /// No TLS with it.
+    #[error("cannot speak TLS with the daemon at {host}")]
+    Tls {
+        /// The daemon.
+        host: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificates for TLS with a daemon.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A folder that should have them.
+    #[error("{} holds none of ca.pem, cert.pem and key.pem", .0.display())]
+    NoCertificates(PathBuf),
+    /// `ssh`, or what it runs at the other end, has ended.
+    #[error("there is no way to the daemon at {host}: {message}")]
+    Ssh {
+        /// The daemon.
+        host: String,
+        /// What it said.
+        message: String,
     },
     /// The conversation broke off.
     #[error("the daemon at {host} broke off")]

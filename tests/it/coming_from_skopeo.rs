@@ -135,7 +135,8 @@ fn what_is_not_there_is_refused() {
         ("hod copy sif:a.sif dir:x", "is not supported"),
         ("hod copy ostree:a dir:x", "is not supported"),
         ("hod copy atomic:a dir:x", "is not supported"),
-        ("hod copy --sign-by me dir:a dir:b", "unexpected argument"),
+        ("hod copy --sign-by-sigstore a.yaml dir:a dir:b", "no signatures of sigstore's kind"),
+        ("hod copy --sign-by me dir:a dir:b", "is no fingerprint"),
         ("hod copy --format v2s1 dir:a dir:b", "invalid value"),
     ] {
         let refused = side.run(&format!("{command} 2>&1 || true"));

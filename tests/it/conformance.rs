@@ -10,7 +10,7 @@ use hod::oci::{Descriptor, Digest, Graph, Manifest, Node, Reference, Version};
 use hod::registry::{Registries, Settings};
 use hod::store::Store;
 use hod::transport::{
-    DirSink, DirSource, DirTree, DockerArchiveSink, DockerDaemon, Layout, OciArchive, OciArchiveSink,
+    DaemonTls, DirSink, DirSource, DirTree, DockerArchiveSink, DockerDaemon, Layout, OciArchive, OciArchiveSink,
 };
 use tempfile::TempDir;
 
@@ -133,7 +133,7 @@ fn docker_archive() -> Subject {
 fn daemon() -> Subject {
     let engine = Engine::podman();
     let folder = tempfile::tempdir().unwrap();
-    let daemon = DockerDaemon::new(engine.host().parse().unwrap(), folder.path());
+    let daemon = DockerDaemon::new(engine.host().parse().unwrap(), &DaemonTls::default(), folder.path()).unwrap();
     let name: Reference = "localhost/a/b:1".parse().unwrap();
     Subject {
         sink: Box::new(move || Arc::new(daemon.sink(&name))),

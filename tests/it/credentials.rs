@@ -94,3 +94,53 @@ fn dockers_file_keeps_what_else_it_holds() {
     assert!(helper.stderr.contains("docker-credential-pass"), "{}", helper.stderr);
     assert!(!helper.stderr.contains("secret"), "{}", helper.stderr);
 }
+
+#[test]
+fn helpers_of_registries_conf_are_asked_as_skopeo_asks_them() {
+    let registry = DockerRegistry::options().user("me", "secret").root(fixtures::root()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // Written by another process: had this one the file open, a fork elsewhere could keep it busy.
+    for (name, answer) in [
+        ("good", r#"printf '{"Username":"me","Secret":"secret"}'"#),
+        ("empty", "echo credentials not found in native keychain; exit 1"),
+        ("broken", "echo locked; exit 2"),
+    ] {
+        let script = format!("#!/bin/sh\nread server; {answer}\n");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#])
+            .arg(path(&format!("docker-credential-{name}")));
+        assert!(shell.arg(script).status().unwrap().success());
+    }
+    let auth = path("auth.json");
+    with(&auth, &["login", "-u", "me", "-p", "secret", registry.host()]).ok();
+    fs::write(path("none.json"), "{}").unwrap();
+    let search = std::env::join_paths(
+        std::iter::once(folder.path().to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    )
+    .unwrap();
+    let conf = path("registries.conf");
+    let image = format!("docker://{}/web:1.0", registry.host());
+    let inspect = ["--registries-conf", conf.to_str().unwrap(), "inspect", "--raw", "--tls-verify=false", &image];
+    for (helpers, file, good) in [
+        (r#"["good"]"#, "none.json", true),
+        (r#"["empty", "good"]"#, "none.json", true),
+        (r#"["broken", "containers-auth.json"]"#, "auth.json", true),
+        (r#"["empty", "containers-auth.json"]"#, "none.json", false),
+        (r#"["empty"]"#, "auth.json", false),
+        (r#"["absent"]"#, "auth.json", false),
+    ] {
+        fs::write(&conf, format!("credential-helpers = {helpers}\n")).unwrap();
+        let mut theirs = Command::new("skopeo");
+        let theirs = theirs.args(inspect).env("PATH", &search).env("REGISTRY_AUTH_FILE", path(file)).output().unwrap();
+        let ours = hod(inspect).env("PATH", &search).env("REGISTRY_AUTH_FILE", path(file)).run();
+        let said = format!("{helpers}\n{}\n{}", String::from_utf8_lossy(&theirs.stderr), ours.stderr);
+        assert_eq!((ours.code == Some(0), theirs.status.success()), (good, good), "{said}");
+        assert_eq!(ours.stdout, theirs.stdout, "{helpers}");
+    }
+    // What nobody reads is not written.
+    let login = hod(["login", "-u", "me", "-p", "secret", registry.host()]);
+    let refused = login.env("CONTAINERS_REGISTRIES_CONF", path("registries.conf")).code(1);
+    assert!(refused.stderr.contains("leaves all credentials to helpers"), "{}", refused.stderr);
+}

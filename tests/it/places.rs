@@ -86,23 +86,106 @@ fn names_come_from_the_place_or_from_as() {
     assert_eq!(config(&format!("docker://{}/x/web:2", registry.host())), config(&fixture("web:1.1")));
 }
 
+/// A list with an image of a registry and two on this machine, as it is written.
+struct Mixed {
+    folder: tempfile::TempDir,
+    registry: DockerRegistry,
+}
+
+impl Mixed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = format!("dir:{}", folder.path().join("a folder").display());
+        skopeo::copy_all(&fixture("web:1.1"), &directory);
+        let list =
+            format!("##far\ncerts:2023\n##near\n{} as=other:1  # here\n{directory} as=x/web\n", fixture("web:1.0"));
+        fs::write(folder.path().join("list"), list).unwrap();
+        Self { folder, registry: DockerRegistry::over(fixtures::root()) }
+    }
+
+    /// A command in the folder that looks names up in the registry.
+    fn hod(&self, arguments: &[&str]) -> Hod {
+        hod(arguments).in_folder(self.folder.path())
+    }
+
+    fn pull(&self, arguments: &[&str]) -> Hod {
+        self.hod(&["pull", "--from", self.registry.host(), "--tls-verify=false", "--all-platforms"]).args(arguments)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+}
+
 #[test]
-fn a_list_and_places_go_together_and_the_lock_holds_the_list() {
-    let folder = tempfile::tempdir().unwrap();
-    let registry = DockerRegistry::over(fixtures::root());
-    let (store, lock) = (folder.path().join("store"), folder.path().join("lock"));
-    let output = hod(["pull", "certs:2023", &format!("{} as=other:1", fixture("web:1.0")), "--from", registry.host()])
-        .args(["--tls-verify=false", "--platform", "linux/arm64", "--store"])
-        .arg(&store)
-        .arg("--lock")
-        .arg(&lock)
-        .ok();
-    assert!(output.stderr.contains("leaves out 1 image from this machine"), "{}", output.stderr);
-    let lock = fs::read_to_string(lock).unwrap();
-    assert!(lock.contains("certs:2023") && !lock.contains("other"), "{lock}");
+fn a_list_may_have_places_and_so_may_a_lock() {
+    let mixed = Mixed::new();
+    let plan = mixed.pull(&["-f", "list", "--store", "store", "--dry-run", "--json"]).ok().json();
+    let names = |document: &Value| -> Vec<String> {
+        document["images"].as_array().unwrap().iter().map(|image| image["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&plan), ["certs:2023", "other:1", "x/web:latest"]);
+    assert!(!mixed.folder.path().join("store").exists());
+    let pulled = mixed.pull(&["-f", "list", "--store", "store", "--lock", "lock", "--json"]).ok().json();
+    assert_eq!(names(&pulled), ["certs:2023", "other:1", "x/web:latest"]);
+    assert_eq!(pulled["images"][1]["group"], "near");
+    let store = mixed.folder.path().join("store");
     let served = DockerRegistry::over(&store);
-    assert_eq!(skopeo::digest(&format!("{}/other:1", served.host())), fixtures::digest("web:1.0"));
+    for (name, digest) in [("other:1", "web:1.0"), ("x/web:latest", "web:1.1"), ("certs:2023", "certs:2023")] {
+        assert_eq!(skopeo::digest(&format!("{}/{name}", served.host())), fixtures::digest(digest), "{name}");
+    }
     assert_no_garbage(&store);
+
+    // The lock says which images these were, and so does a pull of it.
+    let lock = mixed.text("lock");
+    let line = format!("platform=all as=other:1 digest={}\n", fixtures::digest("web:1.0"));
+    assert!(lock.contains(&line) && lock.contains("##near\noci:"), "{lock}");
+    mixed.pull(&["-f", "lock", "--store", "again", "--lock", "lock2"]).ok();
+    assert_eq!(mixed.text("lock2"), lock);
+    let checked = mixed.hod(&["lock", "--check", "lock", "--tls-verify=false"]).ok();
+    assert!(checked.stderr.contains("2 images on this machine"), "{}", checked.stderr);
+    let place = format!("dir:{}", mixed.folder.path().join("a folder").display());
+    skopeo::copy_all(&fixture("base/busybox:1.35"), &place);
+    let moved = mixed.pull(&["-f", "lock", "--store", "third", "--failed", "failed"]).code(3);
+    let says = format!(
+        "{place} holds {}, and the list wants {}",
+        fixtures::digest("base/busybox:1.35"),
+        fixtures::digest("web:1.1")
+    );
+    assert!(moved.stderr.contains(&says), "{}", moved.stderr);
+    assert!(mixed.text("failed").contains("as=x/web:latest digest="), "{}", mixed.text("failed"));
+
+    // For pack and push the same list names what is in the store.
+    for list in ["list", "lock"] {
+        let bundle = format!("{list}.tar");
+        mixed.hod(&["pack", "-f", list, "--store", "store", "--group", "near", "-o", &bundle]).ok();
+        let packed = mixed.hod(&["ls", "--json", &bundle]).ok().json();
+        assert_eq!(names(&packed), ["other:1", "x/web:latest"], "{list}");
+    }
+}
+
+#[test]
+fn places_in_lists_are_refused_where_registries_are_meant() {
+    let mixed = Mixed::new();
+    for (arguments, says) in [
+        (&["lock", "-f", "list", "-o", "lock"][..], "hod lock takes images of registries"),
+        (&["bundle", "-f", "list", "-o", "b.tar"], "hod bundle takes images of registries"),
+        (&["copy", "--file", "list", "docker://127.0.0.1:1", "dir:out"], "hod copy --file takes images of registries"),
+    ] {
+        let refused = mixed.hod(arguments).code(2);
+        assert!(refused.stderr.contains(says) && refused.stderr.contains("list:4: oci:"), "{}", refused.stderr);
+    }
+    fs::write(mixed.folder.path().join("list"), "dir:somewhere\ndir:nowhere as=a digest=x\n").unwrap();
+    let nameless = mixed.pull(&["-f", "list", "--store", "store"]).code(2);
+    assert!(
+        nameless.stderr.contains("list:1: dir:somewhere: an image on this machine needs a name"),
+        "{}",
+        nameless.stderr
+    );
+    assert!(nameless.stderr.contains("list:2: ") && !mixed.folder.path().join("store").exists(), "{}", nameless.stderr);
+    fs::write(mixed.folder.path().join("list"), "dir:nowhere as=a\n").unwrap();
+    let nowhere = mixed.pull(&["-f", "list", "--store", "store"]).code(2);
+    assert!(nowhere.stderr.contains("list:1: dir:nowhere as=a"), "{}", nowhere.stderr);
 }
 
 #[test]
@@ -129,8 +212,6 @@ fn what_has_no_name_is_refused_before_anything_is_done() {
         let refused = hod(["push", &place, "docker://127.0.0.1:1"]).code(1);
         assert!(refused.stderr.contains(says), "{place}: {}", refused.stderr);
     }
-    let dry = pull(&[&layout()], &root.join("store")).arg("--dry-run").code(2);
-    assert!(dry.stderr.contains("is on this machine"), "{}", dry.stderr);
     // Two images of one name: the first has it.
     let clash = [fixture("web:1.0"), format!("{} as=web:1.0", fixture("web:1.1"))];
     let taken = pull(&[&clash[0], &clash[1]], &root.join("store")).code(3);

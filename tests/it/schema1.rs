@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::fixtures;
 use crate::support::hod::hod;
-use crate::support::skopeo::skopeo;
+use crate::support::skopeo::{self, skopeo};
 
 fn fixture(name: &str) -> String {
     format!("oci:{}:{name}", fixtures::folder().join("images").display())
@@ -90,9 +90,48 @@ fn a_registry_serves_an_old_image() {
 
     let preserved = hod(["copy", "--preserve-digests", &image, &layout]).code(1);
     assert!(preserved.stderr.contains("schema 1 format, which is only read"), "{}", preserved.stderr);
+}
+
+#[test]
+fn a_pull_converts_what_no_registry_of_today_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::options().schema1().start();
+    let image = format!("docker://{}/old:1", registry.host());
+    old(&image);
+    let at = format!("dir:{}", folder.path().join("theirs").display());
+    skopeo(["copy", "--src-tls-verify=false", "--format", "v2s2", &image, &at]);
+    let theirs = json(folder.path().join("theirs/manifest.json"));
+    let beside = format!("dir:{} as=beside:1", folder.path().join("beside").display());
+    old(beside.split(' ').next().unwrap());
+    let pull = |store: &str| {
+        let command = hod(["pull", "old:1", &beside, "--from", registry.host(), "--json", "--store", store]);
+        command.in_folder(folder.path())
+    };
+    let pulled = pull("store").args(["--lock", "lock"]).ok();
+    assert!(
+        pulled.stderr.contains("old:1 was in Docker's schema 1 format and has a new digest: "),
+        "{}",
+        pulled.stderr
+    );
+    assert!(pulled.stderr.contains("leaves out 2 converted images"), "{}", pulled.stderr);
+    assert!(!fs::read_to_string(folder.path().join("lock")).unwrap().contains("old"));
+    // What came of it is the same image everywhere, and the same as skopeo's.
+    let digests: Vec<Value> =
+        pulled.json()["images"].as_array().unwrap().iter().map(|image| image["digest"].clone()).collect();
+    assert_eq!(digests[0], digests[1]);
     let store = folder.path().join("store");
-    let pulled = hod(["pull", "old:1", "--from", registry.host(), "--store"]).arg(&store).code(1);
-    assert!(pulled.stderr.contains("convert it with hod copy"), "{}", pulled.stderr);
+    hod(["verify".as_ref(), store.as_os_str()]).ok();
+    let served = DockerRegistry::over(&store);
+    for name in ["old:1", "beside:1"] {
+        let manifest: Value = serde_json::from_slice(&skopeo::manifest(&format!("{}/{name}", served.host()))).unwrap();
+        assert_eq!((&manifest["config"], &manifest["layers"]), (&theirs["config"], &theirs["layers"]), "{name}");
+    }
+    assert_eq!(pull("store").ok().json()["images"][0]["unchanged"], true);
+    // Who asks for nothing but digests moves no layers, and says what to do.
+    for arguments in [&["lock", "old:1", "-o", "other"][..], &["bundle", "old:1", "-o", "b.tar"], &["plan", "old:1"]] {
+        let refused = hod(arguments).args(["--from", registry.host()]).in_folder(folder.path()).code(1);
+        assert!(refused.stderr.contains("convert it with hod pull or hod copy"), "{arguments:?}: {}", refused.stderr);
+    }
 }
 
 #[test]

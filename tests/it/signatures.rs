@@ -1,6 +1,8 @@
 //! Signatures of the containers tools: what hod signs skopeo and gpg verify, and the other way round; `signedBy` in a
 //! trust policy, lookasides, and signatures beside image directories.
 
+mod written;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -195,7 +197,8 @@ struct Signed {
 
 impl Signed {
     fn new() -> Self {
-        let signed = Self { keys: Keyring::new("rsa2048", "sign", ""), registry: DockerRegistry::empty() };
+        let signed =
+            Self { keys: Keyring::new("rsa2048", "sign", ""), registry: DockerRegistry::options().deletes().start() };
         signed.configure(&format!("file://{}", signed.keys.path("lookaside").display()));
         let from = format!("oci:{}:web:1.0", fixtures::folder().join("images").display());
         let to = signed.image("web:1.0");

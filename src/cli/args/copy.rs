@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
-use crate::oci::Platforms;
+use super::{DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs};
+use crate::oci::{Platform, Platforms};
 use crate::pipeline::convert::Format;
+use crate::pipeline::copy_image::MultiArch;
 use crate::transport::Compression;
 
 /// `hod copy`.
@@ -21,8 +22,8 @@ use crate::transport::Compression;
     hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
     hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar\n  \
     hod copy bundle:release.tar:web:1.0 docker-daemon:web:1.0\n  \
+    hod copy --sign-by FINGERPRINT oci:images:web:1.0 docker://registry.site:5000/web:1.0\n  \
     hod copy --format oci --dest-compress-format zstd store:store:web:1.0 oci:small:web:1.0")]
-#[expect(clippy::struct_excessive_bools, reason = "skopeo's flags")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]
@@ -36,30 +37,11 @@ pub(in crate::cli) struct CopyArgs {
     /// Only the images of this group (a ##NAME line) of the list; repeatable
     #[arg(long, env = "HOD_GROUP", hide_env = true, value_name = "NAME", requires = "file")]
     pub(in crate::cli) group: Vec<String>,
-    /// Copy all platforms of an image, and its index
-    #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with_all = ["multi_arch", "platform"])]
-    pub(in crate::cli) all: bool,
-    /// What to copy of an image with several platforms [default: system]
-    #[arg(long, env = "HOD_MULTI_ARCH", hide_env = true, value_name = "WHAT", conflicts_with = "platform")]
-    pub(in crate::cli) multi_arch: Option<MultiArchArg>,
     /// Copy these platforms below the index as it is; OS/ARCH[/VARIANT], repeatable, or with commas
-    #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM")]
+    #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM", conflicts_with_all = ["all", "multi_arch"])]
     pub(in crate::cli) platform: Vec<Platforms>,
-    /// Convert the manifests to this format; configs and layers stay as they are
-    #[arg(
-        short,
-        long,
-        env = "HOD_FORMAT",
-        hide_env = true,
-        value_name = "FORMAT",
-        conflicts_with = "preserve_digests"
-    )]
-    pub(in crate::cli) format: Option<FormatArg>,
-    /// Never change a digest; this is what hod does unless --format or --dest-compress-… is given, and except that
-    /// layers which come uncompressed out of Docker's archives are compressed for a registry
-    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress", "dest_decompress"],
-        env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
-    pub(in crate::cli) preserve_digests: bool,
+    #[command(flatten)]
+    pub(in crate::cli) content: ContentArgs,
     #[command(flatten)]
     pub(in crate::cli) layers: LayerArgs,
     /// Where oci: at the source keeps its blobs, as ALGORITHM/HEX
@@ -68,15 +50,21 @@ pub(in crate::cli) struct CopyArgs {
     /// Where oci: at the destination keeps its blobs, as ALGORITHM/HEX
     #[arg(long, value_name = "DIR", env = "HOD_DEST_SHARED_BLOB_DIR", hide_env = true)]
     pub(in crate::cli) dest_shared_blob_dir: Option<PathBuf>,
-    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
-    #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
-    pub(in crate::cli) remove_signatures: bool,
+    #[command(flatten)]
+    pub(in crate::cli) signing: SigningArgs,
+    /// The name to sign for [default: the one that the image gets]
+    #[arg(long, value_name = "NAME", env = "HOD_SIGN_IDENTITY", hide_env = true, help_heading = "Signatures")]
+    pub(in crate::cli) sign_identity: Option<String>,
     /// Write the digest of the copied image to this file
     #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(in crate::cli) digestfile: Option<PathBuf>,
-    /// One more name for the image in a docker-archive; repeatable
+    /// One more name for the image in a docker-archive or a daemon; repeatable
     #[arg(long, env = "HOD_ADDITIONAL_TAG", hide_env = true, value_name = "NAME[:TAG]", conflicts_with = "file")]
     pub(in crate::cli) additional_tag: Vec<String>,
+    /// Blobs in motion at the same time, in place of --jobs; 0 leaves it at that
+    #[arg(long, env = "HOD_IMAGE_PARALLEL_COPIES", hide_env = true, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub(in crate::cli) image_parallel_copies: Option<u16>,
     /// Stop at the first image of the list that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) fail_fast: bool,
@@ -88,13 +76,58 @@ pub(in crate::cli) struct CopyArgs {
     pub(in crate::cli) retry: RetryArgs,
 }
 
+/// What is copied of images, and what is changed of it.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ContentArgs {
+    /// Copy all platforms of an image, and its index
+    #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with = "multi_arch")]
+    pub(in crate::cli) all: bool,
+    /// What to copy of an image with several platforms [default: system]
+    #[arg(long, env = "HOD_MULTI_ARCH", hide_env = true, value_name = "WHAT")]
+    pub(in crate::cli) multi_arch: Option<MultiArchArg>,
+    /// Convert the manifests to this format; configs and layers stay as they are
+    #[arg(
+        short,
+        long,
+        env = "HOD_FORMAT",
+        hide_env = true,
+        value_name = "FORMAT",
+        conflicts_with = "preserve_digests"
+    )]
+    pub(in crate::cli) format: Option<FormatArg>,
+    /// Never change a digest; hod does so only where a flag asks for it or the destination cannot hold the image
+    #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) preserve_digests: bool,
+    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
+    #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) remove_signatures: bool,
+}
+
+impl ContentArgs {
+    /// What is copied of an image with several platforms; `system` is the one that it is copied for.
+    pub(in crate::cli) fn part(&self, system: Platform) -> MultiArch {
+        match self.multi_arch {
+            _ if self.all => MultiArch::All,
+            Some(MultiArchArg::All) => MultiArch::All,
+            Some(MultiArchArg::IndexOnly) => MultiArch::IndexOnly,
+            Some(MultiArchArg::System) | None => MultiArch::System(system),
+        }
+    }
+}
+
 /// How layers are compressed at the destination.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Layers")]
 #[expect(clippy::struct_excessive_bools, clippy::struct_field_names, reason = "skopeo's flags, with its names")]
 pub(in crate::cli) struct LayerArgs {
     /// Compress layers in this way, with new digests; dir: keeps those that are compressed already
-    #[arg(long, value_name = "FORMAT", env = "HOD_DEST_COMPRESS_FORMAT", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        conflicts_with = "preserve_digests",
+        env = "HOD_DEST_COMPRESS_FORMAT",
+        hide_env = true
+    )]
     pub(in crate::cli) dest_compress_format: Option<CompressArg>,
     /// How hard to compress: gzip from 1 to 9, zstd from 1 to 22
     #[arg(long, value_name = "LEVEL", env = "HOD_DEST_COMPRESS_LEVEL", hide_env = true)]
@@ -103,11 +136,14 @@ pub(in crate::cli) struct LayerArgs {
     #[arg(long, requires = "dest_compress_format", env = "HOD_DEST_FORCE_COMPRESS_FORMAT", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_force_compress_format: bool,
     /// With dir:, compress layers that are not, by gzip unless --dest-compress-format says otherwise
-    #[arg(long, conflicts_with = "dest_decompress", env = "HOD_DEST_COMPRESS", hide_env = true, value_parser = super::flag())]
+    #[arg(long, conflicts_with_all = ["dest_decompress", "preserve_digests"], env = "HOD_DEST_COMPRESS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_compress: bool,
     /// With dir:, expand layers
-    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level"], env = "HOD_DEST_DECOMPRESS", hide_env = true, value_parser = super::flag())]
+    #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level", "preserve_digests"], env = "HOD_DEST_DECOMPRESS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_decompress: bool,
+    /// Know the digest of a layer before it is sent, so that none is sent which is there; this is what hod does anyway
+    #[arg(long, env = "HOD_DEST_PRECOMPUTE_DIGESTS", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) dest_precompute_digests: bool,
     /// Leave uncompressed layers in oci: as they are; this is what hod does anyway
     #[arg(long, env = "HOD_DEST_OCI_ACCEPT_UNCOMPRESSED_LAYERS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) dest_oci_accept_uncompressed_layers: bool,

@@ -22,7 +22,7 @@ pub(in crate::cli) struct InspectArgs {
     #[arg(long, env = "HOD_RAW", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) raw: bool,
     /// Print the config, as OCI has it
-    #[arg(long, env = "HOD_CONFIG", hide_env = true, value_parser = super::flag())]
+    #[arg(long, env = "HOD_INSPECT_CONFIG", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) config: bool,
     /// Fill in a Go template, such as '{{.Digest}}'
     #[arg(short, long, env = "HOD_TEMPLATE", hide_env = true, value_name = "TEMPLATE", conflicts_with = "raw")]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct InspectArgs {
     /// Do not ask for the tags of the repository
     #[arg(short, long, env = "HOD_NO_TAGS", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) no_tags: bool,
-    /// The daemon of a docker-daemon image: `unix:///PATH` or `tcp://HOST:PORT`
+    /// The daemon of a docker-daemon image: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(in crate::cli) daemon_host: Option<String>,
@@ -121,7 +121,8 @@ pub(in crate::cli) struct LoginArgs {
     #[arg(long, env = "HOD_CERT_DIR", hide_env = true, value_name = "DIR")]
     pub(in crate::cli) cert_dir: Option<PathBuf>,
     /// Whether to insist on HTTPS with a valid certificate
-    #[arg(long, env = "HOD_TLS_VERIFY", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "HOD_TLS_VERIFY", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = super::truth())]
     pub(in crate::cli) tls_verify: Option<bool>,
 }
 
@@ -133,12 +134,13 @@ pub(in crate::cli) struct LogoutArgs {
     #[arg(value_name = "REGISTRY", required_unless_present = "all", conflicts_with = "all")]
     pub(in crate::cli) registry: Option<String>,
     /// Remove all credentials of the file
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = super::flag())]
     pub(in crate::cli) all: bool,
     /// Change this file as Docker does, in place of --authfile
     #[arg(long, env = "HOD_COMPAT_AUTH_FILE", hide_env = true, value_name = "FILE", conflicts_with = "authfile")]
     pub(in crate::cli) compat_auth_file: Option<PathBuf>,
     /// Taken for skopeo's sake: nothing is asked of the registry
-    #[arg(long, env = "HOD_TLS_VERIFY", hide_env = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "HOD_TLS_VERIFY", hide_env = true, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = super::truth())]
     pub(in crate::cli) tls_verify: Option<bool>,
 }

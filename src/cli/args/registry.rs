@@ -55,7 +55,7 @@ pub(in crate::cli) struct RegistryArgs {
     pub(in crate::cli) cert_dir: Option<PathBuf>,
     /// Whether to insist on HTTPS with a valid certificate; false takes any certificate, and plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        env = "HOD_TLS_VERIFY", hide_env = true)]
+        env = "HOD_TLS_VERIFY", hide_env = true, value_parser = super::truth())]
     pub(in crate::cli) tls_verify: Option<bool>,
 }
 

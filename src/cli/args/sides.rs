@@ -34,14 +34,14 @@ macro_rules! registry_side {
             #[doc = concat!("The file with credentials for the ", $side)]
             #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), env = concat!($variable, "AUTHFILE"), hide_env = true, value_name = "FILE")]
             pub(in crate::cli) authfile: Option<PathBuf>,
-            #[doc = concat!("A folder with certificates for the ", $side)]
+            #[doc = concat!("A folder with certificates for the ", $side, "; for a daemon ca.pem, cert.pem and key.pem")]
             #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), env = concat!($variable, "CERT_DIR"), hide_env = true, value_name = "DIR")]
             cert_dir: Option<PathBuf>,
             #[doc = concat!("Whether to insist on HTTPS with a valid certificate at the ", $side)]
             #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), env = concat!($variable, "TLS_VERIFY"), hide_env = true, value_name = "BOOL",
-                num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+                num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::truth())]
             tls_verify: Option<bool>,
-            #[doc = concat!("The daemon of a docker-daemon ", $side, ": `unix:///PATH` or `tcp://HOST:PORT` ",
+            #[doc = concat!("The daemon of a docker-daemon ", $side, ": `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST` ",
                 "[default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]")]
             #[arg(id = concat!($prefix, "daemon-host"), long = concat!($prefix, "daemon-host"), value_name = "HOST",
                 env = $daemon, hide_env = true)]

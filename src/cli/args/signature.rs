@@ -55,3 +55,25 @@ pub(in crate::cli) struct StandaloneVerifyArgs {
     #[arg(long, value_name = "FILE", env = "HOD_PUBLIC_KEY_FILE", hide_env = true)]
     pub(in crate::cli) public_key_file: Option<PathBuf>,
 }
+
+/// Signing what is copied.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signatures")]
+#[expect(clippy::struct_field_names, reason = "skopeo's flags, with its names")]
+pub(in crate::cli) struct SigningArgs {
+    /// Sign each manifest that is copied with the key of this fingerprint; for dir: and registries with a lookaside
+    #[arg(long, value_name = "FINGERPRINT", env = "HOD_SIGN_BY", hide_env = true)]
+    pub(in crate::cli) sign_by: Option<Fingerprint>,
+    /// A file with that key, as gpg --export-secret-keys writes it [default: gpg signs with its own keyring]
+    #[arg(long, value_name = "FILE", env = "HOD_SIGN_KEY", hide_env = true)]
+    pub(in crate::cli) sign_key: Option<PathBuf>,
+    /// A file whose first line is the passphrase of that key
+    #[arg(long, value_name = "FILE", env = "HOD_SIGN_PASSPHRASE_FILE", hide_env = true)]
+    pub(in crate::cli) sign_passphrase_file: Option<PathBuf>,
+    /// Known from skopeo, and refused: hod makes no signatures of this kind
+    #[arg(long, value_name = "FILE", env = "HOD_SIGN_BY_SIGSTORE", hide_env = true, hide = true)]
+    pub(in crate::cli) sign_by_sigstore: Option<PathBuf>,
+    /// Known from skopeo, and refused: hod makes no signatures of this kind
+    #[arg(long, value_name = "FILE", env = "HOD_SIGN_BY_SIGSTORE_PRIVATE_KEY", hide_env = true, hide = true)]
+    pub(in crate::cli) sign_by_sigstore_private_key: Option<PathBuf>,
+}

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::pipeline::sync::document::Language;
 use crate::pipeline::sync::image_syncer::platforms::Architecture;
 
-use super::{DestinationRegistryArgs, FormatArg, MultiArchArg, RetryArgs, SourceRegistryArgs};
+use super::{ContentArgs, DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs};
 
 /// `hod sync`.
 #[derive(Debug, Args)]
@@ -19,7 +19,6 @@ use super::{DestinationRegistryArgs, FormatArg, MultiArchArg, RetryArgs, SourceR
     hod sync --src yaml --dest docker --all --dry-run images.yaml registry.site:5000\n  \
     hod sync --src yaml --dest docker --all --keep-going images.yaml registry.site:5000\n  \
     hod sync --image-syncer --auth auth.json --images images.yaml")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(in crate::cli) struct SyncArgs {
     /// What SOURCE is: a repository or image, a folder of image directories, or a YAML file
     #[arg(
@@ -66,28 +65,10 @@ pub(in crate::cli) struct SyncArgs {
     /// Go on when an image, or an entry of the file, fails
     #[arg(long, env = "HOD_KEEP_GOING", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) keep_going: bool,
-    /// Copy all platforms of each image, and its index
-    #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with = "multi_arch")]
-    pub(in crate::cli) all: bool,
-    /// What to copy of an image with several platforms [default: system]
-    #[arg(long, value_name = "WHAT", env = "HOD_MULTI_ARCH", hide_env = true)]
-    pub(in crate::cli) multi_arch: Option<MultiArchArg>,
-    /// Convert the manifests to this format; configs and layers stay as they are
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        env = "HOD_FORMAT",
-        hide_env = true,
-        conflicts_with = "preserve_digests"
-    )]
-    pub(in crate::cli) format: Option<FormatArg>,
-    /// Never change a digest; this is what hod does unless --format is given
-    #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
-    pub(in crate::cli) preserve_digests: bool,
-    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
-    #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
-    pub(in crate::cli) remove_signatures: bool,
+    #[command(flatten)]
+    pub(in crate::cli) content: ContentArgs,
+    #[command(flatten)]
+    pub(in crate::cli) signing: SigningArgs,
     /// Write a line with digest and destination for each image that was copied to this file
     #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]
     pub(in crate::cli) digestfile: Option<PathBuf>,
@@ -138,6 +119,9 @@ pub(in crate::cli) struct ImageSyncerArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"],
         env = "HOD_CONFIG", hide_env = true)]
     pub(in crate::cli) config: Option<PathBuf>,
+    /// Write what is said on standard error to this file too, after what it holds; then no bars are drawn
+    #[arg(long, value_name = "FILE", env = "HOD_LOG_FILE", hide_env = true)]
+    pub(in crate::cli) log: Option<PathBuf>,
     /// Blobs in motion at the same time, in place of --jobs
     #[arg(short, long, value_name = "N", env = "HOD_PROC", hide_env = true,
         value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -178,6 +162,7 @@ impl ImageSyncerArgs {
             (self.auth.is_some(), "--auth"),
             (self.images.is_some(), "--images"),
             (self.config.is_some(), "--config"),
+            (self.log.is_some(), "--log"),
             (self.proc.is_some(), "--proc"),
             (!self.os.is_empty(), "--os"),
             (!self.arch.is_empty(), "--arch"),

@@ -21,6 +21,7 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
         );
     }
     let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
+    let list = input::without_places(list, "hod bundle")?;
     let admission = Some(super::admission::admission(context)?);
     let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let registries = context.registries(&args.registry)?;

@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 use super::input;
 use super::layers::{Layers, LayersError};
-use crate::cli::args::{CopyArgs, FormatArg, MultiArchArg};
+use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes};
 use crate::cli::report;
 use crate::copy::Engine;
-use crate::endpoint::Placed;
+use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
 use crate::oci::Platforms;
 use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::{Changes, CopiedImage, CopyImageError, MultiArch, copy_image};
 use crate::pipeline::copy_list::Base;
 use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, Places};
-use crate::transport::{DockerArchiveSink, Location};
+use crate::transport::Location;
 
 /// What a copy is to be like.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ enum TaskError {
     Copy(#[from] CopyImageError),
     #[error(transparent)]
     Layers(#[from] LayersError),
-    #[error("--additional-tag is for a docker-archive: other places take one name")]
+    #[error("--additional-tag is for a docker-archive or a docker-daemon: other places take one name")]
     MoreNames,
     #[error("a name of --additional-tag is not valid")]
     Names(#[source] crate::transport::TransportError),
@@ -75,16 +75,19 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
     let shared = |local, folder: &Option<PathBuf>| LocalSettings { shared_blobs: folder.clone(), ..local };
-    let here = shared(context.local(args.from.daemon_host.as_ref())?, &args.src_shared_blob_dir);
-    let there = shared(context.local(args.to.daemon_host.as_ref())?, &args.dest_shared_blob_dir);
-    let layers = Layers::new(context, &args.layers, args.preserve_digests, &here.scratch)?;
+    let here = shared(context.local(args.from.daemon_host.as_ref(), &args.from.registry())?, &args.src_shared_blob_dir);
+    let there = shared(context.local(args.to.daemon_host.as_ref(), &args.to.registry())?, &args.dest_shared_blob_dir);
+    let layers = Layers::new(context, &args.layers, args.content.preserve_digests, &here.scratch)?;
     let scratch = here.scratch.clone();
+    let signing = super::signing::signing(&args.signing, args.sign_identity.as_ref()).await?;
     let manner = Manner {
-        engine: context.engine(&args.retry),
+        engine: context.engine_with(args.image_parallel_copies.filter(|copies| *copies > 0), &args.retry),
         from: Arc::new(Places::new(from).with_local(here).admitting(super::admission::admission(context)?)),
-        to: Arc::new(Places::new(to).with_local(there).with_signatures(!args.remove_signatures)),
+        to: Arc::new(
+            Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
+        ),
         multi_arch: multi_arch(context, &args)?,
-        format: args.format.map(FormatArg::format),
+        format: args.content.format.map(FormatArg::format),
         layers,
         scratch,
         more_names: args.additional_tag.clone(),
@@ -112,7 +115,7 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     }
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
-    let list = input::image_list(context, &args.file, &[], &args.group)?;
+    let list = input::without_places(input::image_list(context, &args.file, &[], &args.group)?, "hod copy --file")?;
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     let mut tasks = Vec::new();
     for line in &list.lines {
@@ -144,12 +147,7 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
         let all = args.platform.contains(&Platforms::All);
         return Ok(if all { MultiArch::All } else { MultiArch::Sparse(Platforms::Only(only.flatten().collect())) });
     }
-    Ok(match args.multi_arch {
-        _ if args.all => MultiArch::All,
-        Some(MultiArchArg::All) => MultiArch::All,
-        Some(MultiArchArg::IndexOnly) => MultiArch::IndexOnly,
-        Some(MultiArchArg::System) | None => MultiArch::System(context.platform()?),
-    })
+    Ok(args.content.part(context.platform()?))
 }
 
 async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome {
@@ -202,11 +200,19 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
 }
 
 fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
-    let Location::DockerArchive(path, image) = to else { return Err(TaskError::MoreNames) };
-    let archive = manner.to.docker_archive(to, path)?;
-    let named = archive.named(image.as_ref()).and_then(|archive| archive.with_names(&manner.more_names));
-    let sink: DockerArchiveSink = named.map_err(TaskError::Names)?;
-    Ok(OpenSink { sink: Arc::new(sink), tags: Vec::new(), signatures: true })
+    let sink: Arc<dyn Sink> = match to {
+        Location::DockerArchive(path, image) => {
+            let archive = manner.to.docker_archive(to, path)?;
+            let named = archive.named(image.as_ref()).and_then(|archive| archive.with_names(&manner.more_names));
+            Arc::new(named.map_err(TaskError::Names)?)
+        }
+        Location::DockerDaemon(image) => {
+            let daemon = manner.to.daemon_sink(to, image)?;
+            Arc::new(daemon.with_names(&manner.more_names).map_err(TaskError::Names)?)
+        }
+        _ => return Err(TaskError::MoreNames),
+    };
+    Ok(OpenSink { sink, tags: Vec::new(), signatures: true, signing: manner.to.signing(to)? })
 }
 
 fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome) -> Result<(), Failure> {

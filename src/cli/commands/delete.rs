@@ -67,7 +67,13 @@ async fn delete_manifest(context: &Context, registries: &Registries, reference: 
     repository.delete(&found.digest).await.map_err(|error| {
         Failure::of(Kind::Failed, error)
             .hint("a CNCF registry deletes only with REGISTRY_STORAGE_DELETE_ENABLED=true, and frees space when its garbage collection runs")
-    })
+    })?;
+    match repository.delete_signatures(&found.digest).await.map_err(|error| Failure::of(Kind::Failed, error))? {
+        Some(0) => {}
+        Some(removed) => context.say(&format!("{} of it removed", report::count(removed, "signature"))),
+        None => context.say("note: its signatures are on a web server and stay there"),
+    }
+    Ok(())
 }
 
 fn delete_from_layout(path: &std::path::Path, name: Option<&LayoutImage>, tag_only: bool) -> Result<(), Failure> {

@@ -62,10 +62,12 @@ impl Sides {
             engine: context.engine(&target.retry),
             from: Arc::new(
                 Places::new(from)
-                    .with_local(context.local(target.from.daemon_host.as_ref())?)
+                    .with_local(context.local(target.from.daemon_host.as_ref(), &target.from.registry())?)
                     .admitting(super::admission::admission(context)?),
             ),
-            to: Arc::new(Places::new(to).with_local(context.local(target.to.daemon_host.as_ref())?)),
+            to: Arc::new(
+                Places::new(to).with_local(context.local(target.to.daemon_host.as_ref(), &target.to.registry())?),
+            ),
             index: target.index.parse().map_err(|error| Failure::of(Kind::Usage, error))?,
             replace: target.replace,
         })

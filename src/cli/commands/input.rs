@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bundle::{BundleError, BundleFiles};
 use crate::cli::args::ImageArgs;
@@ -12,10 +13,12 @@ use crate::oci::{Platform, Platforms};
 use crate::pipeline::attached::{belongs_to_another, with_attached};
 use crate::pipeline::base::Lacking;
 use crate::pipeline::contents::{ContentsReader, Held, Holdings};
-use crate::pipeline::list::{ImageList, ListError, ListReader};
-use crate::pipeline::places::is_place;
+use crate::pipeline::list::{ImageList, Line, ListError, ListReader, Origin, is_place};
+use crate::pipeline::open::{LocalSettings, Places};
+use crate::pipeline::places::{Asked, Found, find_places};
 use crate::pipeline::resolve::ResolveOptions;
 use crate::pipeline::select::{SelectError, Unmatched, select};
+use crate::registry::Registries;
 use crate::store::Store;
 
 /// The largest list that is read. The longest in use have a few thousand lines.
@@ -45,18 +48,52 @@ pub(super) fn image_list(
     Ok(list)
 }
 
-/// The images of lists and registries, and which of the arguments are places on this machine, by their numbers.
-pub(super) fn images_and_places(
-    context: &Context,
-    args: &ImageArgs,
-) -> Result<(ImageList, Vec<(usize, String)>), Failure> {
-    let numbered = args.images.iter().enumerate().map(|(position, image)| (position + 1, image.clone()));
+/// The images of lists and arguments that registries have, and those that are in places on this machine.
+pub(super) fn images_and_places(context: &Context, args: &ImageArgs) -> Result<(ImageList, Vec<Asked>), Failure> {
+    let numbered = args.images.iter().enumerate();
     let (places, images): (Vec<_>, Vec<_>) = numbered.partition(|(_, image)| is_place(image));
-    if images.is_empty() && args.file.is_empty() && !places.is_empty() {
-        return Ok((ImageList::default(), places));
+    let argument = |(position, text): (usize, &String)| Asked {
+        origin: Origin { file: None, line: position + 1 },
+        text: text.trim().into(),
+        group: None,
+    };
+    let mut asked: Vec<Asked> = places.into_iter().map(argument).collect();
+    if images.is_empty() && args.file.is_empty() && !asked.is_empty() {
+        return Ok((ImageList::default(), asked));
     }
-    let images: Vec<String> = images.into_iter().map(|(_, image)| image).collect();
-    Ok((image_list(context, &args.file, &images, &args.group)?, places))
+    let images: Vec<String> = images.into_iter().map(|(_, image)| image.clone()).collect();
+    let mut list = image_list(context, &args.file, &images, &args.group)?;
+    let (listed, lines) =
+        std::mem::take(&mut list.lines).into_iter().partition::<Vec<_>, _>(|line| line.place.is_some());
+    list.lines = lines;
+    asked.extend(listed.into_iter().map(|Line { origin, text, group, .. }| Asked { origin, text, group }));
+    Ok((list, asked))
+}
+
+/// Opens the places that were named; one that cannot be used ends the command before it has begun.
+pub(super) async fn open_places(
+    context: &Context,
+    registries: &Registries,
+    local: LocalSettings,
+    asked: &[Asked],
+) -> Result<Vec<Found>, Failure> {
+    let places = Places::new(registries.clone()).with_local(local);
+    let places = Arc::new(places.admitting(super::admission::admission(context)?));
+    find_places(&places, asked).await.map_err(|bad| {
+        for (what, error) in &bad {
+            context.print_error(what, error);
+        }
+        let message = format!("{} cannot be used", report::count(bad.len(), "place"));
+        Failure::new(Kind::Usage, message).hint("nothing was looked up; mend these and run the same command again")
+    })
+}
+
+/// Refuses a list with places on this machine, for a command that asks registries only.
+pub(super) fn without_places(list: ImageList, command: &str) -> Result<ImageList, Failure> {
+    let Some(line) = list.lines.iter().find(|line| line.place.is_some()) else { return Ok(list) };
+    let message =
+        format!("{}: {} is on this machine, and {command} takes images of registries", line.origin, line.text);
+    Err(Failure::new(Kind::Usage, message).hint("pull the list into a store with hod pull, and go on from there"))
 }
 
 fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {
@@ -189,6 +226,7 @@ pub(super) fn resolve_options(args: &ImageArgs, fail_fast: bool) -> ResolveOptio
         fail_fast,
         referrers: !args.no_referrers,
         admission: None,
+        scratch: None,
     }
 }
 

@@ -23,7 +23,8 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
     let template = template.map_err(|error| Failure::of(Kind::Usage, error))?;
     let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let registries = context.registries(&args.registry)?;
-    let places = Arc::new(Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref())?));
+    let places =
+        Arc::new(Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref(), &args.registry)?));
     let (opening, place) = (places.clone(), location.clone());
     let source =
         input::blocking(move || opening.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;

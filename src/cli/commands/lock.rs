@@ -18,6 +18,8 @@ pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<Exi
     let checked = args.check.as_ref().map(std::slice::from_ref);
     let files = checked.unwrap_or(&args.images.file);
     let list = input::image_list(context, files, &args.images.images, &args.images.group)?;
+    let list =
+        if args.check.is_some() { of_registries(context, list) } else { input::without_places(list, "hod lock")? };
     let mut options = input::resolve_options(&args.images, false);
     // To see what has moved, the images are enough.
     options.referrers &= args.check.is_none();
@@ -43,6 +45,17 @@ pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<Exi
         crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))?;
     }
     finish(context, &args, &images, changes)
+}
+
+/// The lines that registries can be asked about. What is on this machine is held to its digest when it is pulled.
+fn of_registries(context: &Context, mut list: ImageList) -> ImageList {
+    let before = list.lines.len();
+    list.lines.retain(|line| line.place.is_none());
+    if list.lines.len() < before {
+        let left_out = report::count(before - list.lines.len(), "image");
+        context.say(&format!("note: {left_out} on this machine: a pull of the lock checks the digest"));
+    }
+    list
 }
 
 fn finish(

@@ -35,7 +35,14 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
         tls_verify: args.tls_verify,
         ..RegistryArgs::default()
     };
-    context.registries(&registry_args)?.ping(host).await.map_err(|error| {
+    let registries = context.registries(&registry_args)?;
+    if let Err(path) = registries.reads_credential_files() {
+        let message = format!("{} leaves all credentials to helpers", path.display());
+        return Err(Failure::new(Kind::Failed, message).hint(
+            "log in with the tool that set the helpers up, or add \"containers-auth.json\" to credential-helpers there",
+        ));
+    }
+    registries.ping(host).await.map_err(|error| {
         let message = format!("logging into {host:?}");
         if error.fault() == Fault::Denied {
             return Failure::new(Kind::Failed, format!("{message}: invalid username/password"));

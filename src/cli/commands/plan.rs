@@ -13,14 +13,17 @@ use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::report::{self, Align};
+use crate::copy::Engine;
 use crate::pipeline::base::Base;
 use crate::pipeline::bundle::describe;
 use crate::pipeline::contents::Held;
 use crate::pipeline::gathered::in_store;
+use crate::pipeline::open::LocalSettings;
 use crate::pipeline::pack::delta;
-use crate::pipeline::places::is_place;
+use crate::pipeline::places::resolve_places;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
-use crate::pipeline::resolve::{Failed, Resolved, resolve};
+use crate::pipeline::resolve::{Failed, Resolution, Resolved, resolve};
+use crate::registry::Registries;
 use crate::store::{Store, StoreError};
 
 /// What is planned besides the images.
@@ -39,7 +42,8 @@ pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<Exi
     }
     let engine = context.engine(&args.retry);
     let registries = context.registries(&args.registry)?;
-    plan_pull(context, &args.images, wanted, &engine, &registries).await
+    let local = context.local(None, &args.registry)?;
+    plan_pull(context, &args.images, wanted, (&engine, &registries), local).await
 }
 
 /// `hod pull --dry-run`.
@@ -47,7 +51,8 @@ pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode,
     let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None, signed: false };
     let engine = context.engine(&args.retry);
     let registries = context.registries(&args.registry)?;
-    plan_pull(context, &args.images, wanted, &engine, &registries).await
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+    plan_pull(context, &args.images, wanted, (&engine, &registries), local).await
 }
 
 /// `hod pack --dry-run`.
@@ -61,21 +66,22 @@ async fn plan_pull(
     context: &Context,
     images: &crate::cli::args::ImageArgs,
     wanted: Wanted,
-    engine: &crate::copy::Engine,
-    registries: &crate::registry::Registries,
+    (engine, registries): (&Engine, &Registries),
+    local: LocalSettings,
 ) -> Result<ExitCode, Failure> {
-    if let Some(place) = images.images.iter().find(|image| is_place(image)) {
-        let problem = format!("{place} is on this machine: what is planned is what registries would be asked for");
-        return Err(Failure::new(Kind::Usage, problem).hint("leave it out of the plan; nothing of it is fetched"));
-    }
-    let list = input::image_list(context, &images.file, &images.images, &images.group)?;
+    let (list, in_places) = input::images_and_places(context, images)?;
+    let in_places = input::open_places(context, registries, local, &in_places).await?;
     let options = input::resolve_options(images, false);
     // A store that is not there yet is made by the pull, and not by its plan.
     let store = match wanted.store.as_deref().map(Store::open) {
         None | Some(Err(StoreError::NoRoot(_))) => None,
         Some(store) => Some(store.map_err(|error| Failure::of(Kind::Failed, error))?),
     };
-    let resolution = resolve(engine, registries, store.as_ref(), list, &options).await;
+    let mut resolution = Resolution::default();
+    if !list.lines.is_empty() {
+        resolution = resolve(engine, registries, store.as_ref(), list, &options).await;
+    }
+    resolve_places(engine, in_places, &options, &mut resolution).await;
     let described = futures_util::stream::iter(resolution.images).map(|image| describe(engine, image));
     let described: Vec<Result<Resolved, _>> = described.buffered(engine.limits().lookups).collect().await;
     let described: Vec<Resolved> =

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde_json::json;
 
@@ -14,10 +13,8 @@ use crate::cli::report;
 use crate::endpoint::Placed;
 use crate::pipeline::fetch::{Receipt, fetch};
 use crate::pipeline::lock::{failed_text, lock_text};
-use crate::pipeline::open::Places;
-use crate::pipeline::places::{Found, find_places, is_place, resolve_places};
+use crate::pipeline::places::resolve_places;
 use crate::pipeline::resolve::{Failed, Resolution, ResolveOptions, resolve};
-use crate::registry::Registries;
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
@@ -26,9 +23,11 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     }
     let (list, in_places) = input::images_and_places(context, &args.images)?;
     let admission = Some(super::admission::admission(context)?);
-    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, args.fail_fast) };
     let registries = context.registries(&args.registry)?;
-    let in_places = find(context, &args, &registries, &in_places).await?;
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+    let scratch = Some(local.scratch.clone());
+    let options = ResolveOptions { admission, scratch, ..input::resolve_options(&args.images, args.fail_fast) };
+    let in_places = input::open_places(context, &registries, local, &in_places).await?;
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);
 
@@ -38,9 +37,8 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
         resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
     }
     resolve_places(&engine, in_places, &options, &mut resolution).await;
-    note_lock(context, &args, &resolution);
-    let from_registries = resolution.images.iter().any(|image| image.place.is_none());
-    if let Some(file) = args.lock.as_deref().filter(|_| from_registries) {
+    note_converted(context, &args, &resolution);
+    if let Some(file) = args.lock.as_deref() {
         let before = lock::old_lock(file);
         write_file(file, &lock_text(&resolution.images))?;
         lock::say(context, before.as_ref(), &resolution.images);
@@ -65,31 +63,18 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     end(context, &receipt, listed)
 }
 
-/// Opens the places among the arguments; one that cannot be used ends the command before it has begun.
-async fn find(
-    context: &Context,
-    args: &PullArgs,
-    registries: &Registries,
-    arguments: &[(usize, String)],
-) -> Result<Vec<Found>, Failure> {
-    let places = Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref())?);
-    let places = Arc::new(places.admitting(super::admission::admission(context)?));
-    find_places(&places, arguments).await.map_err(|bad| {
-        for (what, error) in &bad {
-            context.print_error(what, error);
-        }
-        let message = format!("{} cannot be used", report::count(bad.len(), "place"));
-        Failure::new(Kind::Usage, message)
-            .hint("nothing was looked up; mend these arguments and run the same command again")
-    })
-}
-
-/// Says what a lock cannot hold.
-fn note_lock(context: &Context, args: &PullArgs, resolution: &Resolution) {
-    let left_out = resolution.images.iter().filter(|image| image.place.is_some()).count();
+/// Says which images are others than the registry has.
+fn note_converted(context: &Context, args: &PullArgs, resolution: &Resolution) {
+    let mut left_out = 0;
+    for image in &resolution.images {
+        let Some(old) = image.converted_from else { continue };
+        let (name, new) = (&image.name, image.graph.root.descriptor.digest);
+        context.say(&format!("note: {name} was in Docker's schema 1 format and has a new digest: {old} → {new}"));
+        left_out += 1;
+    }
     if args.lock.is_some() && left_out > 0 {
-        let images = report::count(left_out, "image");
-        context.say(&format!("note: the lock is a list for registries, and leaves out {images} from this machine"));
+        let images = report::count(left_out, "converted image");
+        context.say(&format!("note: the lock leaves out {images}: no registry has the new digest"));
     }
 }
 
@@ -104,7 +89,7 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
         return Ok(ExitCode::SUCCESS);
     }
     for Failed { line, error } in &receipt.failed {
-        let what = if is_place(&line.text) { line.text.to_string() } else { line.reference.to_string() };
+        let what = if line.place.is_some() { line.text.to_string() } else { line.reference.to_string() };
         context.print_error(&format!("{}: {what}", line.origin), error);
     }
     let failed = receipt.failed.len();

@@ -21,8 +21,9 @@ use crate::endpoint::{Placed, Source};
 use crate::oci::Digest;
 use crate::pipeline::contents::Held;
 use crate::pipeline::index_policy::IndexPolicy;
+use crate::pipeline::list::is_place;
 use crate::pipeline::open::Places;
-use crate::pipeline::places::{is_place, outbound as outbound_of};
+use crate::pipeline::places::outbound as outbound_of;
 use crate::pipeline::push::{Destination, Outbound, PushOptions, PushReceipt, push};
 use crate::pipeline::push_base::{BaseError, Completed, find_base};
 use crate::pipeline::push_stream::{StreamError, push_stream};
@@ -65,7 +66,7 @@ async fn from_place(
             Failure::new(Kind::Usage, problem).hint("name one image of it, as in oci:DIR:NAME, or use hod copy --file")
         );
     }
-    let local = context.local(args.daemon_host.as_ref())?;
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
     let gzip = Recompressor::new(Compression::Gzip, None, &local.scratch);
     let places = Places::new(registries.clone()).with_local(local);
     let places = Arc::new(places.admitting(super::admission::admission(context)?));

@@ -16,7 +16,8 @@ use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: StatArgs) -> Result<ExitCode, Failure> {
     let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let places = Arc::new(Places::new(context.registries(&args.registry)?).with_local(context.local(None)?));
+    let places =
+        Arc::new(Places::new(context.registries(&args.registry)?).with_local(context.local(None, &args.registry)?));
     let place = location.clone();
     let source =
         input::blocking(move || places.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;

@@ -8,13 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::input;
-use crate::cli::args::{DestinationKindArg, FormatArg, MultiArchArg, SourceKindArg, SyncArgs};
+use crate::cli::args::{DestinationKindArg, FormatArg, SourceKindArg, SyncArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::{report as text, terminal};
 use crate::copy::Engine;
 use crate::oci::{DOCKER_IO, Reference};
-use crate::pipeline::copy_image::MultiArch;
 use crate::pipeline::open::Places;
 use crate::pipeline::sync::destination::{Naming, Plan, Target};
 use crate::pipeline::sync::directory;
@@ -49,7 +48,12 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
     let from = Arc::new(Places::new(from).admitting(super::admission::admission(context)?));
-    let to = Arc::new(Places::new(to).with_signatures(!args.remove_signatures));
+    let signing = super::signing::signing(&args.signing, None).await?;
+    if signing.is_some() && matches!(target, Target::Directory(_)) {
+        let failure = Failure::new(Kind::Usage, "--sign-by signs for a name, and image directories have none");
+        return Err(failure.hint("sign single images with hod copy --sign-by --sign-identity"));
+    }
+    let to = Arc::new(Places::new(to).with_signatures(!args.content.remove_signatures).with_signing(signing));
     let engine = context.engine(&args.retry);
     let found = find(context, &engine, &args, from).await?;
     let naming = Naming { scoped: args.scoped, suffix: args.append_suffix.clone() };
@@ -68,8 +72,8 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
             Target::Registry(_) => None,
         };
         let options = SyncOptions {
-            multi_arch: multi_arch(context, &args)?,
-            format: args.format.map(FormatArg::format),
+            multi_arch: args.content.part(context.platform()?),
+            format: args.content.format.map(FormatArg::format),
             keep_going: args.keep_going,
             tree,
             filter: PlatformFilter::default(),
@@ -100,15 +104,6 @@ fn target(args: &SyncArgs) -> Result<Target, Failure> {
         (_, Some(DestinationKindArg::Dir)) => Ok(Target::Directory(PathBuf::from(destination))),
         _ => Ok(Target::Registry(destination)),
     }
-}
-
-fn multi_arch(context: &Context, args: &SyncArgs) -> Result<MultiArch, Failure> {
-    Ok(match args.multi_arch {
-        _ if args.all => MultiArch::All,
-        Some(MultiArchArg::All) => MultiArch::All,
-        Some(MultiArchArg::IndexOnly) => MultiArch::IndexOnly,
-        Some(MultiArchArg::System) | None => MultiArch::System(context.platform()?),
-    })
 }
 
 async fn find(context: &Context, engine: &Engine, args: &SyncArgs, places: Arc<Places>) -> Result<Found, Failure> {

@@ -25,7 +25,7 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
         (None, None) => return Err(Failure::new(Kind::Usage, "name a folder for the bundle, or one with --rootfs")),
     };
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
-    let places = Places::new(context.registries(&args.registry)?).with_local(context.local(None)?);
+    let places = Places::new(context.registries(&args.registry)?).with_local(context.local(None, &args.registry)?);
     let places = Arc::new(places.admitting(super::admission::admission(context)?));
     let place = location.clone();
     let source =

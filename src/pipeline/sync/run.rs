@@ -204,7 +204,7 @@ fn open(task: &Task, tree: Option<DirTree>, digest: Digest) -> Result<OpenSink, 
             vacant(path, digest)?;
             if let Some(tree) = tree {
                 let signatures = task.to.places.takes_signatures();
-                return Ok(OpenSink { sink: Arc::new(tree.sink(path)?), tags: Vec::new(), signatures });
+                return Ok(OpenSink { sink: Arc::new(tree.sink(path)?), tags: Vec::new(), signatures, signing: None });
             }
         }
         Location::Docker(reference) => {

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-use fs_err as fs;
 
 use super::super::archive::read_small;
 use super::super::{Result, TransportError};
@@ -35,15 +34,5 @@ pub(super) fn read(folder: &Path, manifest: Option<&Digest>) -> Result<Vec<Bytes
 
 /// Makes these the signatures of a manifest, and removes what there was besides.
 pub(super) fn write(folder: &Path, manifest: Option<&Digest>, signatures: &[Bytes]) -> io::Result<()> {
-    for (position, signature) in signatures.iter().enumerate() {
-        crate::fs::write_atomically(&folder.join(name(manifest, position + 1)), signature)?;
-    }
-    for number in signatures.len() + 1.. {
-        match fs::remove_file(folder.join(name(manifest, number))) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    crate::fs::write_numbered(|number| folder.join(name(manifest, number)), signatures)
 }

@@ -85,6 +85,11 @@ impl DockerArchiveSink {
         Ok(self)
     }
 
+    /// What the image is called in it.
+    pub(in crate::transport) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Completes the archive, which is there from now on. Blocks.
     pub fn finish(&self) -> crate::transport::Result<()> {
         let mut output = self.output();

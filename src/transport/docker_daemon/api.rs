@@ -6,12 +6,10 @@ use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::DaemonHost;
+use super::connect::{Carrier, Connector};
 use crate::transport::{Result, TransportError};
 
 /// The longest text that is read of an answer.
@@ -24,6 +22,7 @@ pub(super) struct Answer {
     host: String,
     response: Response<Incoming>,
     connection: JoinHandle<hyper::Result<()>>,
+    _carrier: Option<Carrier>,
 }
 
 impl Drop for Answer {
@@ -33,13 +32,13 @@ impl Drop for Answer {
 }
 
 /// Asks for something.
-pub(super) async fn get(host: &DaemonHost, path: &str) -> Result<Answer> {
+pub(super) async fn get(connector: &Connector, path: &str) -> Result<Answer> {
     let body = Empty::new().map_err(|never| match never {}).boxed();
-    send(host, request(Method::GET, path).body(body)).await
+    send(connector, request(Method::GET, path).body(body)).await
 }
 
 /// Sends an archive as it is made, up to the `None` that ends it.
-pub(super) async fn post(host: &DaemonHost, path: &str, chunks: mpsc::Receiver<Option<Bytes>>) -> Result<Answer> {
+pub(super) async fn post(connector: &Connector, path: &str, chunks: mpsc::Receiver<Option<Bytes>>) -> Result<Answer> {
     let frames = stream::unfold(Some(chunks), |chunks| async {
         let mut chunks = chunks?;
         match chunks.recv().await {
@@ -50,35 +49,36 @@ pub(super) async fn post(host: &DaemonHost, path: &str, chunks: mpsc::Receiver<O
         }
     });
     let request = request(Method::POST, path).header("content-type", "application/x-tar");
-    send(host, request.body(BoxBody::new(StreamBody::new(frames)))).await
+    send(connector, request.body(BoxBody::new(StreamBody::new(frames)))).await
 }
 
 fn request(method: Method, path: &str) -> hyper::http::request::Builder {
     Request::builder().method(method).uri(path).header("host", "docker").header("user-agent", "hod")
 }
 
-async fn send(host: &DaemonHost, request: hyper::http::Result<Request<Body>>) -> Result<Answer> {
-    let unreachable = |source| TransportError::Connect { host: host.to_string(), source };
-    let request = request.map_err(|error| broken(host.to_string(), error))?;
-    match host {
-        DaemonHost::Unix(path) => exchange(host, UnixStream::connect(path).await.map_err(unreachable)?, request).await,
-        DaemonHost::Tcp(at) => exchange(host, TcpStream::connect(&**at).await.map_err(unreachable)?, request).await,
-    }
-}
-
-async fn exchange<S>(host: &DaemonHost, stream: S, request: Request<Body>) -> Result<Answer>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let failed = |error: hyper::Error| broken(host.to_string(), error);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let connection = tokio::spawn(connection);
-    match sender.send_request(request).await {
-        Ok(response) => Ok(Answer { host: host.to_string(), response, connection }),
-        Err(error) => {
-            connection.abort();
-            Err(failed(error))
+async fn send(connector: &Connector, request: hyper::http::Result<Request<Body>>) -> Result<Answer> {
+    let host = connector.host.to_string();
+    let request = request.map_err(|error| broken(host.clone(), error))?;
+    let (stream, carrier) = connector.connect().await?;
+    let error = match hyper::client::conn::http1::handshake(TokioIo::new(stream)).await {
+        Ok((mut sender, connection)) => {
+            let connection = tokio::spawn(connection);
+            match sender.send_request(request).await {
+                Ok(response) => return Ok(Answer { host, response, connection, _carrier: carrier }),
+                Err(error) => {
+                    connection.abort();
+                    error
+                }
+            }
         }
+        Err(error) => error,
+    };
+    match carrier {
+        Some(carrier) => match carrier.words().await {
+            Some(message) => Err(TransportError::Ssh { host, message }),
+            None => Err(broken(host, error)),
+        },
+        None => Err(broken(host, error)),
     }
 }
 

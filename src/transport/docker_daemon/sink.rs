@@ -5,9 +5,10 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-use super::{DaemonHost, DockerDaemon, api, stopped};
+use super::connect::Connector;
+use super::{DockerDaemon, api, stopped};
 use crate::endpoint::{EndpointError, Place, Placed, Result, Sink, Verified};
-use crate::oci::{Descriptor, Graph, Reference, Tag};
+use crate::oci::{Descriptor, Graph, Tag};
 use crate::transport::landing::blocking;
 use crate::transport::{DockerArchiveSink, TransportError};
 
@@ -15,7 +16,6 @@ use crate::transport::{DockerArchiveSink, TransportError};
 #[derive(Debug)]
 pub struct DockerDaemonSink {
     daemon: DockerDaemon,
-    name: Reference,
     archive: DockerArchiveSink,
     load: Mutex<Load>,
 }
@@ -30,20 +30,20 @@ enum Load {
 }
 
 impl DockerDaemonSink {
-    pub(super) fn new(
-        daemon: DockerDaemon,
-        name: &Reference,
-        archive: DockerArchiveSink,
-        chunks: mpsc::Receiver<Option<Bytes>>,
-    ) -> Self {
-        Self { daemon, name: name.clone(), archive, load: Mutex::new(Load::Waiting(chunks)) }
+    pub(super) fn new(daemon: DockerDaemon, archive: DockerArchiveSink, chunks: mpsc::Receiver<Option<Bytes>>) -> Self {
+        Self { daemon, archive, load: Mutex::new(Load::Waiting(chunks)) }
+    }
+
+    /// The same image with more names.
+    pub fn with_names(self, names: &[String]) -> crate::transport::Result<Self> {
+        Ok(Self { archive: self.archive.with_names(names)?, ..self })
     }
 
     /// Makes the request, if that has not been done.
     async fn begin(&self) {
         let mut load = self.load.lock().await;
         *load = match std::mem::replace(&mut *load, Load::Ended) {
-            Load::Waiting(chunks) => Load::Running(tokio::spawn(send(self.daemon.host.clone(), chunks))),
+            Load::Waiting(chunks) => Load::Running(tokio::spawn(send(self.daemon.connector.clone(), chunks))),
             other => other,
         };
     }
@@ -70,19 +70,19 @@ impl DockerDaemonSink {
 }
 
 /// Sends the archive and reads the answer, which is a line of JSON for each thing that happens.
-async fn send(host: DaemonHost, chunks: mpsc::Receiver<Option<Bytes>>) -> crate::transport::Result<()> {
+async fn send(connector: Connector, chunks: mpsc::Receiver<Option<Bytes>>) -> crate::transport::Result<()> {
     #[derive(serde::Deserialize)]
     struct Line {
         error: Option<String>,
     }
     let refuses = "does not take the image";
-    let answer = api::post(&host, "/images/load?quiet=1", chunks).await?;
+    let answer = api::post(&connector, "/images/load?quiet=1", chunks).await?;
     let answer = answer.checked(refuses).await?;
     let status = answer.status();
     let text = answer.text().await?;
     let lines = serde_json::Deserializer::from_slice(&text).into_iter::<Line>();
     match lines.map_while(std::result::Result::ok).find_map(|line| line.error) {
-        Some(message) => Err(TransportError::Daemon { host: host.to_string(), refuses, status, message }),
+        Some(message) => Err(TransportError::Daemon { host: connector.host.to_string(), refuses, status, message }),
         None => Ok(()),
     }
 }
@@ -95,8 +95,13 @@ impl Sink for DockerDaemonSink {
 
     async fn published(&self, graph: &Graph, tags: &[Tag]) -> Result<bool> {
         self.archive.published(graph, tags).await?;
-        let config = graph.root.manifest.config().map(|config| config.digest);
-        Ok(config.is_some() && self.daemon.id(&self.name).await? == config)
+        let Some(config) = graph.root.manifest.config() else { return Ok(false) };
+        for name in self.archive.names() {
+            if self.daemon.id(name).await? != Some(config.digest) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use fs_err as fs;
 use tempfile::TempDir;
 
+use super::engine::dockerd;
+
 /// A daemon that is running, and is ended with the value.
 pub struct Daemon {
     process: Child,
@@ -30,14 +32,7 @@ impl Daemon {
         is_possible().then(|| {
             let folder = tempfile::tempdir().unwrap();
             let socket = format!("unix://{}/docker.sock", folder.path().display());
-            let mut command = Command::new("dockerd");
-            command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]);
-            for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-                command.arg(flag).arg(folder.path().join(name));
-            }
-            // The machine's own configuration has no say.
-            fs::write(folder.path().join("config.json"), "{}").unwrap();
-            command.arg("--config-file").arg(folder.path().join("config.json")).args(["--host", &socket]);
+            let mut command = dockerd(folder.path(), &socket);
             command.args(mirror.map(|mirror| format!("--registry-mirror=http://{mirror}")));
             Self::start(command, folder, vec!["/usr/bin/docker".to_owned(), "--host".to_owned(), socket])
         })

@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
+use super::tls::Certificates;
+
+/// How long an engine may take to begin.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// An engine that runs until the value is dropped.
 #[derive(Debug)]
 pub struct Engine {
     process: Child,
     socket: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// `podman` with a root in this folder.
@@ -22,6 +27,19 @@ pub fn podman(folder: &Path) -> Command {
     let mut command = Command::new("podman");
     command.arg("--root").arg(folder.join("root")).arg("--runroot").arg(folder.join("run"));
     command.args(["--storage-driver", "vfs"]).env("HOME", folder).env("TMPDIR", folder);
+    command
+}
+
+/// `dockerd` with everything in this folder, listening there, and without a network.
+pub fn dockerd(folder: &Path, host: &str) -> Command {
+    let mut command = Command::new("dockerd");
+    command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]);
+    for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+        command.arg(flag).arg(folder.join(name));
+    }
+    // The machine's own configuration has no say.
+    fs::write(folder.join("daemon.json"), "{}").unwrap();
+    command.arg("--config-file").arg(folder.join("daemon.json")).args(["--host", host]);
     command
 }
 
@@ -46,15 +64,32 @@ impl Engine {
 
     /// `dockerd`, with a containerd that it starts itself, and without a network.
     pub fn docker() -> Self {
+        Self::start(|folder, socket| dockerd(folder, &format!("unix://{}", socket.display())))
+    }
+
+    /// The same, which listens on a port too, and only to clients with a certificate of this authority.
+    pub fn docker_with_tls(certificates: &Certificates) -> Self {
         Self::start(|folder, socket| {
-            let mut command = Command::new("dockerd");
-            command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]);
-            command.arg("--data-root").arg(folder.join("data")).arg("--exec-root").arg(folder.join("exec"));
-            command.arg("--pidfile").arg(folder.join("pid")).arg("--config-file").arg(folder.join("daemon.json"));
-            command.arg("--host").arg(format!("unix://{}", socket.display()));
-            fs::write(folder.join("daemon.json"), "{}").unwrap();
+            let mut command = dockerd(folder, &format!("unix://{}", socket.display()));
+            command.args(["--host", "tcp://127.0.0.1:0", "--tlsverify", "--tlscacert"]).arg(certificates.authority());
+            command.arg("--tlscert").arg(certificates.server_certificate());
+            command.arg("--tlskey").arg(certificates.server_key());
             command
         })
+    }
+
+    /// The port of loopback on which it says that it listens.
+    pub fn port(&self) -> u16 {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
+            let port = log.split_once("API listen on 127.0.0.1:").and_then(|(_, rest)| rest.split_once('"'));
+            if let Some((port, _)) = port {
+                return port.parse().unwrap();
+            }
+            assert!(Instant::now() < end, "it does not say where it listens:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn start(command: impl FnOnce(&Path, &Path) -> Command) -> Self {
@@ -65,14 +100,14 @@ impl Engine {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         let mut process =
             command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}: scripts/test installs it"));
-        let end = Instant::now() + Duration::from_secs(120);
+        let end = Instant::now() + PATIENCE;
         while !answers(&socket) {
             let ended = process.try_wait().unwrap();
             let log = || fs::read_to_string(&log).unwrap();
             assert!(ended.is_none() && Instant::now() < end, "{command:?} does not answer: {ended:?}\n{}", log());
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self { process, socket, _folder: folder }
+        Self { process, socket, folder }
     }
 
     /// `unix://PATH`.

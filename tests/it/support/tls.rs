@@ -51,6 +51,16 @@ impl Certificates {
         self.folder.path()
     }
 
+    /// The same for a client, in a folder of its own with the names that Docker has for them.
+    pub fn docker_folder(&self) -> PathBuf {
+        let folder = self.folder().join("docker");
+        fs::create_dir_all(&folder).unwrap();
+        for (ours, theirs) in [("ca.crt", "ca.pem"), ("client.cert", "cert.pem"), ("client.key", "key.pem")] {
+            fs::copy(self.folder().join(ours), folder.join(theirs)).unwrap();
+        }
+        folder
+    }
+
     /// The authority's certificate.
     pub fn authority(&self) -> PathBuf {
         self.folder().join("ca.crt")

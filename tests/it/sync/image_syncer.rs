@@ -67,6 +67,14 @@ fn namespaces_comments_and_variables() {
     // What was done is a file of images itself; a second run finds everything there.
     let again = syncer(&auth, success.to_str().unwrap()).env("READER", "first").arg("--json").ok().json();
     assert_eq!((again["images"].as_array().unwrap().len(), &again["bytesWritten"]), (5, &0.into()));
+    // What is said is in the log too, after what was there.
+    let log = folder.path().join("sync.log");
+    fs::write(&log, "before\n").unwrap();
+    let logged = run().arg("--log").arg(&log).ok();
+    assert!(logged.stderr.contains("Synced 5 images"), "{}", logged.stderr);
+    assert_eq!(fs::read_to_string(&log).unwrap(), format!("before\n{}", logged.stderr));
+    let nowhere = run().arg("--log").arg(folder.path()).code(2);
+    assert!(nowhere.stderr.contains("cannot write the log"), "{}", nowhere.stderr);
     let forced = run().args(["--force", "--json"]).ok().json();
     assert!(forced["images"].as_array().unwrap().iter().all(|image| image["unchanged"] == false), "{forced}");
     assert!(syncer(&auth, &images).code(2).stderr.contains("READER is not set"));
@@ -94,7 +102,12 @@ fn the_one_file_of_old_versions() {
     assert_eq!(tags(&site).len(), 1);
     hod(["sync", "--image-syncer", "--config", &config, "--images", &config]).code(2);
     hod(["sync", "--image-syncer"]).code(2);
-    hod(["sync", "--images", &config, "--src=docker", "--dest=dir", "a", "b"]).code(2);
+    for stray in [["--images", &config], ["--log", "sync.log"]] {
+        let refused =
+            hod(["sync", "--src=docker", "--dest=dir", "a", "b"]).args(stray).in_folder(folder.path()).code(2);
+        assert!(refused.stderr.contains("add --image-syncer"), "{}", refused.stderr);
+    }
+    assert!(!folder.path().join("sync.log").exists());
     let other = write(folder.path(), "config.toml", &text);
     assert!(hod(["sync", "--image-syncer", "--config", &other]).code(2).stderr.contains("neither .json"));
 }

@@ -1,0 +1,87 @@
+//! Why a place cannot be opened.
+
+use std::path::PathBuf;
+
+use crate::bundle::BundleError;
+use crate::endpoint::EndpointError;
+use crate::pipeline::admission::AdmissionError;
+use crate::pipeline::contents::ContentsError;
+use crate::pipeline::signing::SigningError;
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+use crate::transport::{Location, TransportError};
+
+/// Why a location cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The trust policy is against it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// It is to be signed, and cannot be.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// Where its signatures would be.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A store or bundle without the name of an image.
+    #[error("{0} is a place with many images: name one of them after another colon")]
+    NoImage(Box<Location>),
+    /// A location that can only be read.
+    #[error("{0} cannot be written: {1}")]
+    ReadOnly(Box<Location>, &'static str),
+    /// A directory, layout or archive.
+    #[error("cannot open {location}")]
+    Transport {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: TransportError,
+    },
+    /// A store.
+    #[error("cannot open {location}")]
+    Store {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: StoreError,
+    },
+    /// A bundle.
+    #[error("cannot open {location}")]
+    Bundle {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: BundleError,
+    },
+    /// What a store holds.
+    #[error("cannot take the image from {location}")]
+    Held {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: ContentsError<StoreError>,
+    },
+    /// What a bundle holds.
+    #[error("cannot take the image from {location}")]
+    HeldInBundle {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: ContentsError<EndpointError>,
+    },
+    /// An archive that could not be completed.
+    #[error("cannot write the archive {path}")]
+    Finish {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TransportError,
+    },
+}
