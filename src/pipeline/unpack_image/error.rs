@@ -28,6 +28,16 @@ pub enum LayerError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// An entry whose owner is nobody on this machine.
+    #[error("{path:?} belongs to {kind} {id}, whom no mapping covers")]
+    Unmapped {
+        /// Its path in the image.
+        path: String,
+        /// `user` or `group`.
+        kind: &'static str,
+        /// The id in the image.
+        id: u32,
+    },
     /// An entry that could not be made.
     #[error("cannot make {path:?}")]
     Write {

@@ -7,7 +7,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use super::error::{LayerError, shown};
 use super::members::Members;
 use super::rootfs::{Rootfs, components};
-use super::write::{LeftOut, Maker};
+use super::write::{How, LeftOut, Maker};
 use crate::oci::{Digest, Hasher, MediaType};
 
 /// What the names of whiteouts begin with.
@@ -23,13 +23,14 @@ pub(super) fn apply(
     input: impl Read,
     diff_id: &Digest,
     left_out: &mut LeftOut,
+    how: &How,
 ) -> Result<u64, LayerError> {
     let mut input = BufReader::with_capacity(128 * 1024, input);
     let head = input.fill_buf().map_err(LayerError::Read)?;
     let mut content =
         Hashed { hasher: Hasher::new(diff_id.algorithm()), input: expanded(head.to_vec().as_slice(), input)? };
     let mut members = Members::new(&mut content);
-    let mut maker = Maker::new(rootfs, left_out);
+    let mut maker = Maker::new(rootfs, left_out, how);
     let mut count = 0;
     while let Some(member) = members.next()? {
         count += 1;
@@ -42,7 +43,7 @@ pub(super) fn apply(
                 whiteout(&mut maker, &member.path, hidden)?;
             }
         } else {
-            maker.make(&member, &mut members)?;
+            maker.make(member, &mut members)?;
         }
     }
     // What follows the end of the archive counts for the digest, too.

@@ -37,9 +37,9 @@ impl LayerSink {
         let (state, diff_id) = (self.state.clone(), self.diff_id);
         task::spawn_blocking(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let State { rootfs, left_out, entries } = &mut *state;
+            let State { rootfs, how, left_out, entries } = &mut *state;
             let input = open().map_err(LayerError::Read)?;
-            *entries += apply(rootfs, input, &diff_id, left_out)?;
+            *entries += apply(rootfs, input, &diff_id, left_out, how)?;
             Ok(())
         })
     }
