@@ -30,6 +30,7 @@ pub mod inventory;
 pub mod list;
 pub mod listing;
 pub mod lock;
+pub mod new_image;
 pub mod open;
 pub mod pack;
 pub mod places;

@@ -10,6 +10,7 @@ mod images;
 mod images_at;
 mod index;
 mod installer;
+mod layer;
 mod lock;
 mod manage;
 mod plan;
@@ -35,8 +36,9 @@ pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use installer::InstallerArgs;
+pub(super) use layer::{LayerAction, LayerCommand, LayerExtractArgs};
 pub(super) use lock::LockArgs;
-pub(super) use manage::{GcArgs, RmArgs, StatArgs, TagArgs};
+pub(super) use manage::{GcArgs, InitArgs, NewArgs, RmArgs, StatArgs, TagArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
@@ -139,6 +141,10 @@ pub(super) enum Command {
     Select(SelectArgs),
     /// Give an image of a store or layout more names
     Tag(TagArgs),
+    /// Make a layout or store without images
+    Init(InitArgs),
+    /// Make an image without layers in a layout
+    New(NewArgs),
     /// Take images of a store or layout away
     Rm(RmArgs),
     /// Delete what nothing in a store or layout refers to
@@ -161,6 +167,8 @@ pub(super) enum Command {
     Sync(Box<SyncArgs>),
     /// Unpack an image to files: a bundle for runc and crun, or the tree alone
     UnpackImage(UnpackImageArgs),
+    /// Write one layer of an image as an archive, or as files
+    Layer(LayerCommand),
     /// Tell what an image is
     Inspect(InspectArgs),
     /// Tell of which layers an image is made, and how they came to be

@@ -16,7 +16,7 @@ mod unfinished;
 mod users;
 mod write;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,11 +59,9 @@ impl Target {
 }
 
 /// What was made.
-#[derive(Debug)]
-pub struct UnpackedImage {
-    /// The digest of the image that was unpacked, which for an index is that of the chosen child.
-    pub digest: Digest,
-    /// The number of its layers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unpacked {
+    /// The number of layers.
     pub layers: usize,
     /// The number of their entries.
     pub entries: u64,
@@ -88,6 +86,14 @@ pub enum UnpackImageError {
         layers: usize,
         /// Those that the config knows.
         diff_ids: usize,
+    },
+    /// A layer that was asked for and is not there.
+    #[error("the image has no layer {wanted:?}: it has {}, by number from 1, by digest or by diff id", super::count(*layers, "layer"))]
+    NoLayer {
+        /// What was asked for.
+        wanted: String,
+        /// How many layers it has.
+        layers: usize,
     },
     /// A layer that is none.
     #[error("cannot unpack {digest}")]
@@ -129,8 +135,7 @@ pub enum UnpackImageError {
 struct State {
     rootfs: Rootfs,
     how: How,
-    left_out: LeftOut,
-    entries: u64,
+    made: Unpacked,
 }
 
 /// How an image is unpacked.
@@ -150,34 +155,89 @@ pub async fn unpack_image(
     source: &OpenSource,
     image: &Inspected,
     options: &UnpackOptions,
-) -> Result<UnpackedImage, UnpackImageError> {
-    let UnpackOptions { target, owners, keep_links } = options;
+) -> Result<Unpacked, UnpackImageError> {
+    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: false };
+    let (state, unfinished) = place(engine, source, &layers(image)?, &options.target, how).await?;
+    let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
+    let root = image.instance.root.descriptor.clone();
+    finish(state, move |state| {
+        if let Some(bundle) = unfinished.bundle() {
+            describe(state, bundle, &config, &root)?;
+        }
+        Ok(unfinished)
+    })
+    .await
+}
+
+/// Unpacks one layer as the archive that it is: whiteouts become files.
+pub async fn unpack_layer(
+    engine: &Engine,
+    source: &OpenSource,
+    layer: &(Descriptor, Digest),
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackImageError> {
+    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: true };
+    let layers = std::slice::from_ref(layer);
+    let (state, unfinished) = place(engine, source, layers, &options.target, how).await?;
+    finish(state, move |_| Ok(unfinished)).await
+}
+
+/// Writes one layer, expanded. What was written is to be thrown away if it fails.
+pub async fn expand_layer(
+    engine: &Engine,
+    source: &OpenSource,
+    (layer, diff_id): &(Descriptor, Digest),
+    output: Box<dyn Write + Send>,
+) -> Result<(), UnpackImageError> {
+    let (output, diff_id) = (Mutex::new(output), *diff_id);
+    let sink = LayerSink::new("the layer's reader", move |input| {
+        layer::expand(input, &diff_id, &mut *output.lock().unwrap_or_else(PoisonError::into_inner))
+    });
+    engine.place(&source.source, &sink, layer).await?;
+    Ok(())
+}
+
+/// The layer of an image that has this number, from 1 at the bottom, this digest, or this diff id.
+pub fn find_layer(image: &Inspected, wanted: &str) -> Result<(Descriptor, Digest), UnpackImageError> {
     let layers = layers(image)?;
+    let number: Option<usize> = wanted.parse().ok();
+    let digest: Option<Digest> = wanted.parse().ok();
+    let mut numbered = (1..).zip(&layers);
+    let found = numbered.find(|(position, (layer, diff_id))| {
+        number == Some(*position) || digest == Some(layer.digest) || digest == Some(*diff_id)
+    });
+    let none = || UnpackImageError::NoLayer { wanted: wanted.to_owned(), layers: layers.len() };
+    found.map(|(_, found)| found.clone()).ok_or_else(none)
+}
+
+/// Unpacks layers into a new folder, lowest first.
+async fn place(
+    engine: &Engine,
+    source: &OpenSource,
+    layers: &[(Descriptor, Digest)],
+    target: &Target,
+    how: How,
+) -> Result<(Arc<Mutex<State>>, Unfinished), UnpackImageError> {
     let bytes = layers.iter().map(|(layer, _)| layer.size).sum();
+    let owner = root(&how.owners)?;
     let unfinished = blocking({
         let target = target.clone();
         move || Unfinished::begin(&target)
     })
     .await?;
-    let unfinished = Arc::new(unfinished);
-    let rootfs = Rootfs::new(unfinished.open_rootfs()?, root(owners)?, unfinished.bundle().is_some())?;
-    let how = How { owners: owners.clone(), keep_links: *keep_links };
-    let state = Arc::new(Mutex::new(State { rootfs, how, left_out: LeftOut::default(), entries: 0 }));
+    let rootfs = Rootfs::new(unfinished.open_rootfs()?, owner, unfinished.bundle().is_some())?;
+    let made = Unpacked { layers: layers.len(), ..Unpacked::default() };
+    let state = Arc::new(Mutex::new(State { rootfs, how, made }));
     engine.observer().on(&Event::Step { name: "unpack-image", images: 1, bytes });
-    for (layer, diff_id) in &layers {
-        let sink = LayerSink::new(target.path(), *diff_id, state.clone());
+    for (layer, diff_id) in layers {
+        let (state, diff_id) = (state.clone(), *diff_id);
+        let sink = LayerSink::new(&target.path().display().to_string(), move |input| {
+            let State { rootfs, how, made } = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+            layer::apply(rootfs, input, &diff_id, how, made)
+        });
         engine.place(&source.source, &sink, layer).await?;
     }
-    let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
-    let finished = (state.clone(), unfinished, image.instance.root.descriptor.clone());
-    blocking(move || finish(&finished.0, &finished.1, &config, &finished.2)).await?;
-    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(UnpackedImage {
-        digest: image.instance.root.descriptor.digest,
-        layers: layers.len(),
-        entries: state.entries,
-        left_out: state.left_out,
-    })
+    Ok((state, unfinished))
 }
 
 /// The runtime's configuration of an image whose files are in `rootfs`, or not at hand.
@@ -220,24 +280,34 @@ fn layers(image: &Inspected) -> Result<Vec<(Descriptor, Digest)>, UnpackImageErr
     Ok(layers.into_iter().zip(diff_ids).collect())
 }
 
-fn finish(
-    state: &Mutex<State>,
-    unfinished: &Unfinished,
+/// Writes what a bundle has beside its tree.
+fn describe(
+    State { rootfs, how, .. }: &mut State,
+    bundle: &Path,
     config: &ImageConfig,
     image: &Descriptor,
 ) -> Result<(), UnpackImageError> {
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let State { rootfs, how, .. } = &mut *state;
-    if let Some(bundle) = unfinished.bundle() {
-        let (passwd, group) = users::files(rootfs).map_err(UnpackImageError::Complete)?;
-        let user = User::find(config.user(), &passwd, &group)?;
-        fs::write(bundle.join("config.json"), config.runtime_config(&user, &how.owners, "rootfs")?)?;
-        fs::write(bundle.join(umoci::DESCRIPTION), umoci::description(image, &how.owners)?)?;
-        let listing = fs::File::create(bundle.join(umoci::listing_name(&image.digest)))?;
-        umoci::write_listing(rootfs, io::BufWriter::new(listing))?;
-    }
-    state.rootfs.finish().map_err(io::Error::from)?;
-    unfinished.publish()
+    let (passwd, group) = users::files(rootfs).map_err(UnpackImageError::Complete)?;
+    let user = User::find(config.user(), &passwd, &group)?;
+    fs::write(bundle.join("config.json"), config.runtime_config(&user, &how.owners, "rootfs")?)?;
+    fs::write(bundle.join(umoci::DESCRIPTION), umoci::description(image, &how.owners)?)?;
+    let listing = fs::File::create(bundle.join(umoci::listing_name(&image.digest)))?;
+    Ok(umoci::write_listing(rootfs, io::BufWriter::new(listing))?)
+}
+
+/// Completes a tree, after some last work, and gives its folder its name.
+async fn finish(
+    state: Arc<Mutex<State>>,
+    last: impl FnOnce(&mut State) -> Result<Unfinished, UnpackImageError> + Send + 'static,
+) -> Result<Unpacked, UnpackImageError> {
+    blocking(move || {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = last(&mut state)?;
+        state.rootfs.finish().map_err(io::Error::from)?;
+        unfinished.publish()?;
+        Ok(state.made)
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(

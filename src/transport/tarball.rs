@@ -21,7 +21,7 @@ use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, MediaType, Platform, Version};
 
 /// What reproducible images give as their time of creation.
-const CREATED: &str = "1970-01-01T00:00:00Z";
+pub(crate) const CREATED: &str = "1970-01-01T00:00:00Z";
 
 /// An image of files to read from.
 #[derive(Debug)]

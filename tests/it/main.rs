@@ -36,6 +36,7 @@ mod index;
 mod inspect;
 mod installer;
 mod kill;
+mod layer;
 mod limits;
 mod lock;
 mod manage;

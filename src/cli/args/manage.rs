@@ -5,6 +5,30 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{RegistryArgs, RetryArgs};
+use crate::oci::Platform;
+
+/// `hod init`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod init oci:images\n  hod init store:store")]
+pub(in crate::cli) struct InitArgs {
+    /// The new place, as oci:DIR or store:DIR
+    #[arg(value_name = "PLACE")]
+    pub(in crate::cli) place: String,
+}
+
+/// `hod new`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod new oci:images:scratch\n  \
+    hod new oci:images:scratch-arm64 --platform linux/arm64")]
+pub(in crate::cli) struct NewArgs {
+    /// The new image, as oci:DIR:NAME
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) image: String,
+    /// What it is to run on, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
+    #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true)]
+    pub(in crate::cli) platform: Option<Platform>,
+}
 
 /// `hod tag`.
 #[derive(Debug, Args)]

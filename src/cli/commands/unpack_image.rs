@@ -13,10 +13,11 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::endpoint::{EndpointError, Fault};
+use crate::oci::Digest;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open::Places;
 use crate::pipeline::unpack_image::{
-    LayerError, Owners, Target, UnpackImageError, UnpackOptions, UnpackedImage, runtime_config, unpack_image,
+    LayerError, Owners, Target, UnpackImageError, UnpackOptions, Unpacked, runtime_config, unpack_image,
 };
 use crate::transport::Location;
 
@@ -37,12 +38,7 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     let image = inspect(&engine, &source, &platform).await;
     let image =
         image.map_err(|error| Failure::new(Kind::Failed, format!("cannot unpack {location}")).because(error))?;
-    let failed = |error: UnpackImageError| {
-        let kind = if is_damage(&error) { Kind::Corrupt } else { Kind::Failed };
-        let is_named = matches!(error, UnpackImageError::NamedUser(_));
-        let failure = Failure::new(kind, format!("cannot unpack {location}")).because(error);
-        if is_named { failure.hint("name the tree of the image with --rootfs") } else { failure }
-    };
+    let failed = |error| failure(&format!("cannot unpack {location}"), error);
     let target = match (args.bundle, args.rootfs, args.config_only) {
         (_, rootfs, Some(file)) => {
             let config = runtime_config(&image, &owners, rootfs.as_deref()).map_err(failed)?;
@@ -57,7 +53,7 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     let options = UnpackOptions { target, owners, keep_links: args.keep_dirlinks };
     let unpacked = unpack_image(&engine, &source, &image, &options).await.map_err(failed)?;
     context.close();
-    report(context, &options, &unpacked)?;
+    report(context, &options, image.instance.root.descriptor.digest, &unpacked)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,26 +67,51 @@ fn write_config(context: &Context, file: &Path, config: &[u8]) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why something was not unpacked.
+pub(super) fn failure(what: &str, error: UnpackImageError) -> Failure {
+    if let Some(LayerError::Output(error)) = layer_error(&error) {
+        return Failure::output(error.kind().into());
+    }
+    let kind = if is_damage(&error) { Kind::Corrupt } else { Kind::Failed };
+    let is_named = matches!(error, UnpackImageError::NamedUser(_));
+    let failure = Failure::new(kind, what).because(error);
+    if is_named { failure.hint("name the tree of the image with --rootfs") } else { failure }
+}
+
 /// Whether the image is not what it says it is.
 fn is_damage(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| {
-        let Some(error) = error.downcast_ref::<EndpointError>() else { return false };
-        let cause: &(dyn Error + 'static) = error.cause();
-        error.fault() == Fault::Corrupt
-            || cause.downcast_ref::<EndpointError>().is_some_and(|inner| inner.fault() == Fault::Corrupt)
-            || matches!(
-                cause.downcast_ref(),
-                Some(
-                    LayerError::DiffId { .. }
-                        | LayerError::Tar(_)
-                        | LayerError::Truncated(_)
-                        | LayerError::Entry { .. }
-                )
-            )
+    let damage = |error: &LayerError| {
+        matches!(
+            error,
+            LayerError::DiffId { .. } | LayerError::Tar(_) | LayerError::Truncated(_) | LayerError::Entry { .. }
+        )
+    };
+    layer_error(error).is_some_and(damage)
+        || causes(error).filter_map(|error| error.downcast_ref::<EndpointError>()).any(|error| {
+            let inner = error.cause().downcast_ref::<EndpointError>();
+            error.fault() == Fault::Corrupt || inner.is_some_and(|inner| inner.fault() == Fault::Corrupt)
+        })
+}
+
+/// What is wrong with a layer, if that is it.
+fn layer_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a LayerError> {
+    causes(error).find_map(|error| {
+        let cause: &'a (dyn Error + 'static) = error.downcast_ref::<EndpointError>()?.cause();
+        cause.downcast_ref()
     })
 }
 
-fn report(context: &Context, options: &UnpackOptions, unpacked: &UnpackedImage) -> Result<(), Failure> {
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// Tells what was made of the content with that digest.
+pub(super) fn report(
+    context: &Context,
+    options: &UnpackOptions,
+    digest: Digest,
+    unpacked: &Unpacked,
+) -> Result<(), Failure> {
     let (target, owners_kept) = (&options.target, !options.owners.is_rootless());
     if !owners_kept {
         context.say(
@@ -108,7 +129,7 @@ fn report(context: &Context, options: &UnpackOptions, unpacked: &UnpackedImage) 
         context.say(&format!("note: {count} left out, which this user or filesystem cannot have"));
     }
     let document = json!({
-        "digest": unpacked.digest,
+        "digest": digest,
         "path": target.path(),
         "layers": unpacked.layers,
         "entries": unpacked.entries,

@@ -14,6 +14,9 @@ pub enum LayerError {
     /// It cannot be read or expanded.
     #[error("the layer cannot be read")]
     Read(#[source] io::Error),
+    /// It cannot be written.
+    #[error("the layer cannot be written")]
+    Output(#[source] io::Error),
     /// It is no tar archive.
     #[error("the layer is no tar archive that can be unpacked: {0}")]
     Tar(String),

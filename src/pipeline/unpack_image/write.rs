@@ -43,6 +43,8 @@ pub(super) struct How {
     pub(super) owners: Owners,
     /// Whether a folder does not take the place of a symbolic link to one.
     pub(super) keep_links: bool,
+    /// Whether whiteouts become files.
+    pub(super) keep_whiteouts: bool,
 }
 
 impl<'a> Maker<'a> {
