@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::endpoint::{EndpointError, Fault, Result, Sink, Verified};
+use crate::endpoint::{EndpointError, Fault, Result, Sink as _, Verified};
 use crate::oci::{Descriptor, Digest, MediaType, Platform};
 use crate::transport::{CREATED, Layout};
 

@@ -32,6 +32,7 @@ mod damage;
 mod delta;
 mod faults;
 mod foreign;
+mod hints;
 mod index;
 mod inspect;
 mod installer;

@@ -12,7 +12,7 @@ use super::input;
 use super::layers::{Layers, LayersError};
 use crate::cli::args::{CopyArgs, FormatArg, MultiArchArg};
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Kind, causes};
+use crate::cli::failure::{Failure, Kind, causes, is_corrupt};
 use crate::cli::report;
 use crate::copy::Engine;
 use crate::endpoint::Placed;
@@ -90,7 +90,7 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
         more_names: args.additional_tag.clone(),
     };
     let many = !args.file.is_empty();
-    let outcome = copy_all(&manner, tasks, args.fail_fast).await;
+    let outcome = copy_all(&manner, tasks, many, args.fail_fast).await;
     if outcome.failed.is_empty() {
         let places = manner.to.clone();
         input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
@@ -99,7 +99,7 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
         let written = crate::fs::write_atomically(path, image.digest.to_string().as_bytes());
         written.map_err(|error| Failure::of(Kind::Failed, error))?;
     }
-    report_copy(context, &manner, &outcome)?;
+    report_copy(context, &manner, &outcome, many)?;
     end(context, outcome, many)
 }
 
@@ -152,7 +152,7 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
     })
 }
 
-async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome {
+async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool) -> Outcome {
     manner.engine.observer().on(&Event::Step { name: "copy", images: tasks.len(), bytes: 0 });
     let mut outcome = Outcome::default();
     let mut running = futures_util::stream::iter(tasks)
@@ -170,7 +170,10 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome
                 outcome.copied.push((task, image));
             }
             Err(error) => {
-                manner.engine.observer().on(&Event::ImageFailed { name: &task.label, cause: &error });
+                // What a single image failed with is what the command fails with, and said there.
+                if many {
+                    manner.engine.observer().on(&Event::ImageFailed { name: &task.label, cause: &error });
+                }
                 outcome.failed.push((task.label, error));
                 if fail_fast {
                     outcome.stopped = true;
@@ -209,8 +212,11 @@ fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
     Ok(OpenSink { sink: Arc::new(sink), tags: Vec::new(), signatures: true })
 }
 
-fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome) -> Result<(), Failure> {
+fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool) -> Result<(), Failure> {
     context.close();
+    if context.is_text() && !many && !outcome.failed.is_empty() {
+        return Ok(());
+    }
     let sum = |placed| outcome.copied.iter().map(|(_, image)| image.copied.bytes(placed)).sum::<u64>();
     for (task, image) in outcome.copied.iter().filter(|(_, image)| image.recompressed > 0) {
         let layers = report::count(image.recompressed, "layer");
@@ -271,7 +277,8 @@ fn describe(task: &Task, image: &CopiedImage) -> Value {
 
 fn end(context: &Context, mut outcome: Outcome, many: bool) -> Result<ExitCode, Failure> {
     if !many && let Some((label, error)) = outcome.failed.pop() {
-        return Err(Failure::new(Kind::Failed, format!("cannot copy {label}")).because(error));
+        let kind = if is_corrupt(&error) { Kind::Corrupt } else { Kind::Failed };
+        return Err(Failure::new(kind, format!("cannot copy {label}")).because(error));
     }
     if outcome.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);

@@ -116,7 +116,7 @@ impl<W: Write> Listing<'_, W> {
     fn file(&mut self, above: &OwnedFd, name: &[u8], stat: &fs::Stat) -> io::Result<()> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let target = (kind == FileType::Symlink).then(|| fs::readlinkat(above, name, Vec::new())).transpose()?;
-        let mut line = self.line(stat, stat.st_mode & 0o7777, target.as_ref().map(|target| target.as_bytes()))?;
+        let mut line = self.line(stat, stat.st_mode & 0o7777, target.as_deref().map(std::ffi::CStr::to_bytes))?;
         if kind == FileType::RegularFile {
             let sum = self.rootfs.sum(stat).map_or_else(|| read(above, name), Ok)?;
             let _ = write!(line, " sha256digest={}", sum.hex());
@@ -129,7 +129,7 @@ impl<W: Write> Listing<'_, W> {
     }
 
     /// What is said of all kinds of entries.
-    fn line(&self, stat: &fs::Stat, mode: u32, link: Option<&[u8]>) -> io::Result<String> {
+    fn line(&self, stat: &fs::Stat, mode: u32, target: Option<&[u8]>) -> io::Result<String> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => "",
             FileType::Directory => " type=dir",
@@ -149,8 +149,8 @@ impl<W: Write> Listing<'_, W> {
         if mode != 0o664 {
             let _ = if mode == 0 { write!(line, " mode=0") } else { write!(line, " mode=0{mode:o}") };
         }
-        if let Some(link) = link {
-            let _ = write!(line, " link={}", encoded(link));
+        if let Some(target) = target {
+            let _ = write!(line, " link={}", encoded(target));
         }
         if stat.st_nlink != 1 {
             let _ = write!(line, " nlink={}", stat.st_nlink);
