@@ -54,6 +54,7 @@ pub mod untag;
 pub mod verify;
 pub mod verify_bundle;
 pub mod verify_volumes;
+mod workshop;
 
 /// `1 tag`, `2 tags`: a number with its noun, for messages.
 fn count(number: usize, noun: &str) -> String {
