@@ -60,12 +60,51 @@ fn what_a_registry_refuses_has_a_hint() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_has_a_hint() {
-    if nix::unistd::geteuid().is_root() {
-        let from = format!("store:{}:pause:3.9", text(fixtures::root()));
-        for to in ["dir:/proc/x", "oci:/proc/x:1", "oci-archive:/proc/x:1"] {
-            let said = hod(["copy", &from, to]).code(1).stderr;
-            assert!(said.contains("/proc/"), "{said}");
-        }
+fn an_archive_that_is_not_written_is_not_said_to_be() {
+    let registry = DockerRegistry::over(fixtures::root());
+    let folder = tempfile::tempdir().unwrap();
+    let from = format!("docker://{}", registry.host());
+    for archive in ["docker-archive:a.tar", "oci-archive:a.tar"] {
+        let copy = |more: &[&str], code: i32| {
+            let words = ["copy", "--file", "-", &from, archive].into_iter().chain(more.iter().copied());
+            hod(words).in_folder(folder.path()).input("web:1.0\nnope:1\n").code(code)
+        };
+        let said = copy(&[], 1).stderr;
+        assert!(said.contains("1 of 2 images not copied, and a.tar not written"), "{said}");
+        assert!(!said.contains("1 image copied"), "{said}");
+        let report = copy(&["--json"], 1).json();
+        assert_eq!(report["images"], serde_json::json!([]));
+        assert!(fs_err::read_dir(folder.path()).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn a_variable_is_named_where_it_is_the_reason() {
+    let run = |words: &[&str]| hod(words.iter().copied()).env("HOD_TLS_VERIFY", "maybe").code(2).stderr;
+    let said = run(&["inspect", "dir:x"]);
+    assert!(said.contains("the variable HOD_TLS_VERIFY"), "{said}");
+    let said = run(&["inspect", "dir:x", "--tls-verify=perhaps"]);
+    assert!(!said.contains("HOD_TLS_VERIFY"), "{said}");
+    let conflict = hod(["copy", "--platform", "linux/amd64", "dir:x", "dir:y"]).env("HOD_ALL", "true").code(2).stderr;
+    assert!(conflict.contains("the variable HOD_ALL"), "{conflict}");
+}
+
+#[test]
+fn a_digest_that_cannot_be_written_is_not_an_image_that_is_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = format!("store:{}:pause:3.9", text(fixtures::root()));
+    let said = hod(["copy", "--digestfile", "no/digest", &from, "dir:x"]).in_folder(folder.path()).code(1).stderr;
+    assert!(said.contains("the image is copied") && said.contains("no/digest"), "{said}");
+    assert!(folder.path().join("x/manifest.json").exists());
+}
+
+#[test]
+fn a_file_that_was_named_by_mistake_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("notes"), "my secret\n".repeat(500)).unwrap();
+    for place in ["docker-archive:notes", "oci-archive:notes", "tarball:notes"] {
+        let said = hod(["copy", place, "dir:x"]).in_folder(folder.path()).code(1).stderr;
+        assert!(said.contains("notes is no ") && said.contains("none of tar"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
     }
 }
