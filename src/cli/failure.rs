@@ -167,12 +167,20 @@ fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &
     std::iter::successors(error, |&error| error.source())
 }
 
+/// A message of somebody else that has several lines, as one.
+fn one_line(text: String) -> String {
+    if !text.contains('\n') {
+        return text;
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What stands behind a message: each cause once, even where an error repeats its own.
 pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Vec<String> {
     let mut said = message.to_owned();
     let mut causes = Vec::new();
     for error in chain(error) {
-        let text = error.to_string();
+        let text = one_line(error.to_string());
         if !said.contains(&text) {
             said.clone_from(&text);
             causes.push(text);
@@ -312,6 +320,8 @@ mod tests {
         assert_eq!(failure.lines(), ["inner"]);
         let failure = Failure::new(Kind::Failed, "outer").because(io::Error::other("inner"));
         assert_eq!(failure.lines(), ["outer", "inner"]);
+        let failure = Failure::new(Kind::Failed, "outer").because(io::Error::other("in\n  two lines\n"));
+        assert_eq!(failure.lines(), ["outer", "in two lines"]);
     }
 
     #[test]
