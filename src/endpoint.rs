@@ -8,6 +8,7 @@
 //! What an implementation owes is written at each method; `tests/it/conformance.rs` runs the same
 //! tests over all of them.
 
+mod blocking;
 mod chunk;
 mod error;
 mod place;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use blocking::blocking;
 pub use chunk::read_chunk;
 pub use error::{EndpointError, Fault};
 pub use place::Place;

@@ -30,6 +30,7 @@ pub mod inventory;
 pub mod list;
 pub mod listing;
 pub mod lock;
+pub mod new_image;
 pub mod open;
 pub mod pack;
 pub mod places;
@@ -54,6 +55,7 @@ pub mod untag;
 pub mod verify;
 pub mod verify_bundle;
 pub mod verify_volumes;
+mod workshop;
 
 /// `1 tag`, `2 tags`: a number with its noun, for messages.
 fn count(number: usize, noun: &str) -> String {

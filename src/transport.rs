@@ -34,6 +34,7 @@ pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,
 };
 pub use oci_archive::{OciArchive, OciArchiveSink, OciArchiveSource};
+pub(crate) use tarball::CREATED;
 pub use tarball::TarballSource;
 
 /// Where archives are expanded that can only be read from front to back, unless another folder is named.

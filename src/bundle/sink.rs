@@ -5,10 +5,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::task;
 
 use super::InPlace;
-use crate::endpoint::{EndpointError, Fault, Place, Placed, Prefix, Result, Sink, Verified};
+use crate::endpoint::{EndpointError, Fault, Place, Placed, Prefix, Result, Sink, Verified, blocking};
 use crate::oci::{Descriptor, Digest, Graph, Hasher, RepositoryName, Tag};
 
 /// Bytes that are gathered before they are written, or read at a time.
@@ -72,7 +71,7 @@ impl BundleSink {
                     if ended {
                         stretch.flush()?;
                     }
-                    Ok(stretch)
+                    Ok::<_, std::io::Error>(stretch)
                 })
                 .await?;
             }
@@ -127,7 +126,7 @@ impl Sink for BundleSink {
             }
             // A whole blob with another hash is no beginning of the right one.
             if claimed == size && hasher.clone().finish() != digest {
-                return Ok(Prefix::none(digest.algorithm()));
+                return Ok::<_, std::io::Error>(Prefix::none(digest.algorithm()));
             }
             Ok(Prefix::new(claimed, hasher))
         })
@@ -147,10 +146,4 @@ impl Sink for BundleSink {
         }
         Ok(())
     }
-}
-
-/// Runs file work where it may take its time.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
-    let done = task::spawn_blocking(work).await.map_err(|stopped| EndpointError::new(Fault::Other, stopped))?;
-    done.map_err(EndpointError::io)
 }

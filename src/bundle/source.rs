@@ -4,10 +4,9 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::task;
 
 use super::OpenBundle;
-use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source, read_ahead};
+use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source, blocking, read_ahead};
 use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Version};
 
 /// A repository of a bundle.
@@ -32,7 +31,7 @@ impl OpenBundle {
             let problem = format!("{digest} has {} bytes, too many for a manifest", blob.size());
             return Err(EndpointError::new(Fault::Rejected, problem));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(blob.size()).unwrap_or_default());
         blob.read_to_end(&mut bytes).map_err(EndpointError::io)?;
         let found = Digest::of(digest.algorithm(), &bytes);
         if found != *digest {
@@ -80,9 +79,4 @@ impl Source for BundleSource {
         blob.seek(SeekFrom::Start(offset)).map_err(EndpointError::io)?;
         Ok(read_ahead(blob, content.size.saturating_sub(offset)))
     }
-}
-
-/// Runs file work where it may take its time.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    task::spawn_blocking(work).await.map_err(|stopped| EndpointError::new(Fault::Other, stopped))?
 }

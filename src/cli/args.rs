@@ -10,6 +10,7 @@ mod images;
 mod images_at;
 mod index;
 mod installer;
+mod layer;
 mod lock;
 mod manage;
 mod plan;
@@ -36,8 +37,9 @@ pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
 pub(super) use installer::InstallerArgs;
+pub(super) use layer::{LayerAction, LayerCommand, LayerExtractArgs};
 pub(super) use lock::LockArgs;
-pub(super) use manage::{GcArgs, RmArgs, StatArgs, TagArgs};
+pub(super) use manage::{GcArgs, InitArgs, NewArgs, RmArgs, StatArgs, TagArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
@@ -142,6 +144,10 @@ pub(super) enum Command {
     Select(SelectArgs),
     /// Give an image of a store or layout more names
     Tag(TagArgs),
+    /// Make a layout or store without images
+    Init(InitArgs),
+    /// Make an image without layers in a layout
+    New(NewArgs),
     /// Take images of a store or layout away
     Rm(RmArgs),
     /// Delete what nothing in a store or layout refers to
@@ -164,6 +170,8 @@ pub(super) enum Command {
     Sync(Box<SyncArgs>),
     /// Unpack an image to files: a bundle for runc and crun, or the tree alone
     UnpackImage(UnpackImageArgs),
+    /// Write one layer of an image as an archive, or as files
+    Layer(LayerCommand),
     /// Tell what an image is
     Inspect(InspectArgs),
     /// Tell of which layers an image is made, and how they came to be
@@ -200,7 +208,7 @@ impl Command {
     }
 }
 
-/// `hod pull`.
+// `hod pull`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod pull -f images-list.txt --store store\n  \
@@ -239,7 +247,7 @@ pub(super) struct PullArgs {
     pub(super) retry: RetryArgs,
 }
 
-/// `hod pack`.
+// `hod pack`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod pack --store store -o release.tar\n  \
@@ -274,7 +282,7 @@ pub(super) struct PackArgs {
     pub(super) installer: InstallerArgs,
 }
 
-/// `hod unpack`.
+// `hod unpack`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod unpack release.tar.zst --root /var/lib/registry\n  \
@@ -309,7 +317,7 @@ pub(super) enum OnExistingTag {
     Error,
 }
 
-/// `hod push`.
+// `hod push`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod push release.tar docker://registry.site:5000\n  \
@@ -360,7 +368,7 @@ pub(super) enum IndexArg {
     Child,
 }
 
-/// `hod verify`.
+// `hod verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod verify store\n  \
@@ -378,7 +386,7 @@ pub(super) struct VerifyArgs {
     pub(super) media: MediaArgs,
 }
 
-/// `hod ls`.
+// `hod ls`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod ls store\n  \
@@ -389,7 +397,7 @@ pub(super) struct LsArgs {
     pub(super) target: PathBuf,
 }
 
-/// `hod completions`.
+// `hod completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod completions bash > /etc/bash_completion.d/hod")]
 pub(super) struct CompletionsArgs {
@@ -398,7 +406,7 @@ pub(super) struct CompletionsArgs {
     pub(super) shell: clap_complete::Shell,
 }
 
-/// `hod man`.
+// `hod man`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod man | man -l -\n  hod man --output /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
@@ -455,6 +463,16 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// What is said of the arguments of a command must not take the place of what is said of the command.
+    #[test]
+    fn every_command_says_what_it_does() {
+        for (listed, whole) in Cli::command().get_subcommands().zip(definitions().get_subcommands()) {
+            let said = |command: &clap::Command| command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(said(listed), said(whole));
+            assert!(!said(whole).is_empty() && !said(whole).starts_with("`hod"), "{}", whole.get_name());
+        }
     }
 
     #[test]

@@ -18,7 +18,10 @@ use crate::pipeline::push::PushError;
 use crate::pipeline::resolve::ImageError;
 use crate::pipeline::sync::run::SyncError;
 use crate::pipeline::unpack::UnpackError;
+use crate::pipeline::unpack_image::UnpackImageError;
+use crate::registry::RegistryError;
 use crate::store::StoreError;
+use crate::transport::TransportError;
 
 /// The kinds of bad ends, by exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +155,24 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
     }
 }
 
+/// Whether some place gave bytes that are not what they should be.
+pub(super) fn is_corrupt(error: &(dyn Error + 'static)) -> bool {
+    let of_endpoint = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
+    };
+    chain(Some(error)).any(of_endpoint)
+}
+
 fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(error, |&error| error.source())
+}
+
+/// A message of somebody else that has several lines, as one.
+fn one_line(text: String) -> String {
+    if !text.contains('\n') {
+        return text;
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What stands behind a message: each cause once, even where an error repeats its own.
@@ -161,7 +180,7 @@ pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Ve
     let mut said = message.to_owned();
     let mut causes = Vec::new();
     for error in chain(error) {
-        let text = error.to_string();
+        let text = one_line(error.to_string());
         if !said.contains(&text) {
             said.clone_from(&text);
             causes.push(text);
@@ -172,29 +191,62 @@ pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Ve
 
 /// What a user can do about an error, where that is known.
 pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    chain(Some(error)).find_map(|error| {
-        if let Some(error) = error.downcast_ref::<ImageError>() {
-            return match error {
-                ImageError::Copy(error) => copy_hint(error),
-                ImageError::Attached(_) => Some(
-                    "the image was left out, since its signatures are not known; --no-referrers takes it without"
-                        .to_owned(),
-                ),
-                _ => None,
-            };
+    chain(Some(error)).find_map(registry_hint).or_else(|| chain(Some(error)).find_map(hint_of))
+}
+
+fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<ImageError>() {
+        return match error {
+            ImageError::Copy(error) => copy_hint(error),
+            ImageError::Attached(_) => Some(
+                "the image was left out, since its signatures are not known; --no-referrers takes it without"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+    }
+    if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
+        return copy_hint(error);
+    }
+    if let Some(SyncError::Image(CopyImageError::Copy(error))) = error.downcast_ref::<SyncError>() {
+        // What is said of names that are missing is for lists.
+        return copy_hint(error).filter(|_| error.fault() != Some(Fault::Missing));
+    }
+    if let Some(error) = error.downcast_ref::<CopyError>() {
+        return copy_hint(error);
+    }
+    if let Some(error) = error.downcast_ref::<EndpointError>() {
+        return fault_hint(error.fault()).or_else(|| io_hint(io_error(error.cause())?));
+    }
+    if let Some(error) = error.downcast_ref::<RegistryError>() {
+        return fault_hint(error.fault());
+    }
+    io_hint(io_error(error)?)
+}
+
+/// What to do about a connection that did not come about for a reason that lasts.
+fn registry_hint(error: &(dyn Error + 'static)) -> Option<String> {
+    let cause = error.downcast_ref::<EndpointError>().map(|error| error.cause() as &(dyn Error + 'static));
+    let text = match cause.unwrap_or(error).downcast_ref::<RegistryError>()? {
+        RegistryError::Certificate { host, .. } => format!(
+            "its authority is trusted if the certificate of that is /etc/containers/certs.d/{host}/ca.crt, or a .crt in \
+             the folder of --cert-dir; --tls-verify=false trusts anybody"
+        ),
+        RegistryError::Tls { .. } => {
+            "if the registry speaks HTTP without encryption, say so with --tls-verify=false or in registries.conf"
+                .to_owned()
         }
-        if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
-            return copy_hint(error);
-        }
-        if let Some(SyncError::Image(CopyImageError::Copy(error))) = error.downcast_ref::<SyncError>() {
-            // What is said of names that are missing is for lists.
-            return copy_hint(error).filter(|_| error.fault() != Some(Fault::Missing));
-        }
-        if let Some(error) = error.downcast_ref::<CopyError>() {
-            return copy_hint(error);
-        }
-        io_hint(io_error(error)?)
-    })
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn fault_hint(fault: Fault) -> Option<String> {
+    match fault {
+        Fault::Missing => Some("check the name and the tag; hod list-tags tells those that are there".to_owned()),
+        Fault::Unreachable => Some("see that it can be reached, and run the same command again".to_owned()),
+        fault => copy_fault_hint(fault),
+    }
 }
 
 /// The error of the system, also where errors that are transparent hide it.
@@ -211,6 +263,12 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     }
     if let Some(PackError::Store(error)) = error.downcast_ref() {
         return of_store(error);
+    }
+    if let Some(TransportError::Io(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(UnpackImageError::Io(error)) = error.downcast_ref() {
+        return Some(error);
     }
     error.downcast_ref().and_then(of_store).or_else(|| error.downcast_ref())
 }
@@ -230,18 +288,23 @@ fn io_hint(error: &io::Error) -> Option<String> {
 fn copy_hint(error: &CopyError) -> Option<String> {
     let text = match error {
         CopyError::Platform(_) => "choose from these with --platform, or in the list with platform=…",
-        _ => match error.fault()? {
-            Fault::Denied => {
-                "check the credentials: hod reads --creds, --authfile, and the files that podman and docker log in to"
-            }
-            Fault::Missing => "check the name and the tag; names without a host are looked up in --from",
-            Fault::Unreachable | Fault::Busy(_) => "run the same command again: what was fetched is kept",
-            Fault::Corrupt => {
-                "the source gives bytes that are not what their digest says: it, or something on the way, is broken"
-            }
-            Fault::Full => "make space there and run the same command again: what is done is kept",
-            Fault::Rejected | Fault::Incomplete | Fault::Other => return None,
-        },
+        _ => return copy_fault_hint(error.fault()?),
+    };
+    Some(text.to_owned())
+}
+
+fn copy_fault_hint(fault: Fault) -> Option<String> {
+    let text = match fault {
+        Fault::Denied => {
+            "check the credentials: hod reads --creds, --authfile, and the files that podman and docker log in to"
+        }
+        Fault::Missing => "check the name and the tag; names without a host are looked up in --from",
+        Fault::Unreachable | Fault::Busy(_) => "run the same command again: what was fetched is kept",
+        Fault::Corrupt => {
+            "the source gives bytes that are not what their digest says: it, or something on the way, is broken"
+        }
+        Fault::Full => "make space there and run the same command again: what is done is kept",
+        Fault::Rejected | Fault::Incomplete | Fault::Other => return None,
     };
     Some(text.to_owned())
 }
@@ -257,6 +320,8 @@ mod tests {
         assert_eq!(failure.lines(), ["inner"]);
         let failure = Failure::new(Kind::Failed, "outer").because(io::Error::other("inner"));
         assert_eq!(failure.lines(), ["outer", "inner"]);
+        let failure = Failure::new(Kind::Failed, "outer").because(io::Error::other("in\n  two lines\n"));
+        assert_eq!(failure.lines(), ["outer", "in two lines"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `--format`: the part of Go's text/template that people use with skopeo and podman.
 //!
 //! Fields (`{{.Name}}`, `{{.Labels.x}}`), `json`, `join`, `index`, `len`, `upper`, `lower`, `println`, `print`,
-//! `eq`, `ne`, `not`, pipes, `if`/`else`/`end`, `range`/`else`/`end`, strings, numbers and `{{-`/`-}}`.
+//! `printf`, `eq`, `ne`, `not`, pipes, `if`/`else`/`end`, `range`/`else`/`end`, strings, numbers and `{{-`/`-}}`.
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Template {
     nodes: Vec<Node>,
+    ends_line: bool,
 }
 
 /// A template that cannot be read, or that asks for what is not there.
@@ -59,9 +60,15 @@ impl Template {
         let mut tokens = tokens(text)?.into_iter();
         let (nodes, end) = nodes(&mut tokens)?;
         match end {
-            None => Ok(Self { nodes }),
+            None => Ok(Self { nodes, ends_line: unescape(text).ends_with('\n') }),
             Some(word) => Err(TemplateError::Unexpected(word)),
         }
+    }
+
+    /// Fills it in, as a line of its own: where the template does not end it, it is ended.
+    pub(super) fn line(&self, value: &Value) -> Result<String, TemplateError> {
+        let text = self.render(value)?;
+        Ok(if self.ends_line { text } else { text + "\n" })
     }
 
     /// Fills it in.
@@ -194,9 +201,8 @@ fn word(rest: &mut &str) -> Result<Word, TemplateError> {
     match text {
         "true" | "false" => Ok(Word::Literal(Value::Bool(text == "true"))),
         _ if text.parse::<i64>().is_ok() => Ok(Word::Literal(text.parse::<i64>().unwrap_or_default().into())),
-        "json" | "join" | "index" | "len" | "upper" | "lower" | "println" | "print" | "eq" | "ne" | "not" => {
-            Ok(Word::Function(text.to_owned()))
-        }
+        "json" | "join" | "index" | "len" | "upper" | "lower" | "println" | "print" | "printf" | "eq" | "ne"
+        | "not" => Ok(Word::Function(text.to_owned())),
         _ => Err(TemplateError::Word(text.to_owned())),
     }
 }
@@ -205,7 +211,10 @@ fn render(nodes: &[Node], value: &Value, out: &mut String) -> Result<(), Templat
     for node in nodes {
         match node {
             Node::Text(text) => out.push_str(text),
-            Node::Print(pipe) => out.push_str(&shown(&evaluate(pipe, value)?)),
+            Node::Print(pipe) => {
+                let printed = shown(&evaluate(pipe, value)?);
+                out.push_str(&time_of(pipe, &printed).unwrap_or(printed));
+            }
             Node::If(condition, then, otherwise) => {
                 render(if is_true(&evaluate(condition, value)?) { then } else { otherwise }, value, out)?;
             }
@@ -224,6 +233,39 @@ fn render(nodes: &[Node], value: &Value, out: &mut String) -> Result<(), Templat
         }
     }
     Ok(())
+}
+
+/// The time that a field called `Created` has, as Go prints times: only in JSON they look as RFC 3339 has them.
+fn time_of(pipe: &Pipe, printed: &str) -> Option<String> {
+    let [command] = pipe.as_slice() else { return None };
+    let [Word::Field(path)] = command.as_slice() else { return None };
+    path.last().filter(|name| *name == "Created")?;
+    let (date, time) = printed.split_once('T')?;
+    if let Some(time) = time.strip_suffix('Z') {
+        return Some(format!("{date} {time} +0000 UTC"));
+    }
+    let (time, offset) = time.split_at_checked(time.rfind(['+', '-'])?)?;
+    let offset = offset.replace(':', "");
+    Some(format!("{date} {time} {offset} {offset}"))
+}
+
+/// What `printf` makes of its arguments: `%s`, `%v`, `%d`, `%q` and `%%`.
+fn formatted(arguments: &[Value]) -> Option<String> {
+    let (format, arguments) = arguments.split_first()?;
+    let (mut arguments, mut format, mut out) = (arguments.iter(), format.as_str()?.chars(), String::new());
+    while let Some(character) = format.next() {
+        if character != '%' {
+            out.push(character);
+            continue;
+        }
+        match format.next()? {
+            '%' => out.push('%'),
+            's' | 'v' | 'd' => out.push_str(&shown(arguments.next()?)),
+            'q' => out.push_str(&Value::String(shown(arguments.next()?)).to_string()),
+            _ => return None,
+        }
+    }
+    arguments.next().is_none().then_some(out)
 }
 
 fn evaluate(pipe: &Pipe, value: &Value) -> Result<Value, TemplateError> {
@@ -277,6 +319,7 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateError> {
         ("lower", [_]) => text()?.to_lowercase().into(),
         ("println", _) => format!("{}\n", all(" ")).into(),
         ("print", _) => all("").into(),
+        ("printf", arguments) => formatted(arguments).ok_or_else(bad)?.into(),
         ("not", [value]) => (!is_true(value)).into(),
         ("eq", [first, rest @ ..]) => rest.contains(first).into(),
         ("ne", [first, second]) => (first != second).into(),
@@ -337,6 +380,7 @@ mod tests {
     fn filled(template: &str) -> Result<String, TemplateError> {
         let value = serde_json::json!({
             "Name": "a/b", "Layers": ["x", "y"], "Env": null, "Labels": {"k": "v", "org.x": "z"}, "Size": 3,
+            "Created": "2023-05-03T01:02:03.5Z", "At": {"Created": "2023-05-03T01:02:03+02:00"},
         });
         Template::parse(template)?.render(&value)
     }
@@ -361,6 +405,11 @@ mod tests {
             ("{{if eq .Size 3}}three{{end}}", "three"),
             ("a {{- .Size -}} b", "a3b"),
             ("{{(index .Layers 0) | upper}}", "X"),
+            ("{{printf \"%s=%d %q 100%%\" .Name .Size .Name}}", "a/b=3 \"a/b\" 100%"),
+            ("{{.Name | printf \"%v\"}}", "a/b"),
+            ("{{.Created}}", "2023-05-03 01:02:03.5 +0000 UTC"),
+            ("{{json .Created}}", "\"2023-05-03T01:02:03.5Z\""),
+            ("{{.At.Created}}", "2023-05-03 01:02:03 +0200 +0200"),
         ] {
             assert_eq!(filled(template).as_deref(), Ok(wanted), "{template}");
         }
@@ -373,7 +422,9 @@ mod tests {
         assert_eq!(filled("{{if .Name}}x"), Err(TemplateError::NoEnd("if")));
         assert_eq!(filled("{{end}}"), Err(TemplateError::Unexpected("end".to_owned())));
         assert_eq!(filled("{{nope .Name}}"), Err(TemplateError::Word("nope".to_owned())));
-        assert!(matches!(filled("{{upper .Layers}}"), Err(TemplateError::Argument { .. })));
+        for wrong in ["upper .Layers", "printf", "printf \"%s\"", "printf \"%x\" .Size", "printf \"%s\" .Size .Size"] {
+            assert!(matches!(filled(&format!("{{{{{wrong}}}}}")), Err(TemplateError::Argument { .. })), "{wrong}");
+        }
     }
 
     proptest::proptest! {

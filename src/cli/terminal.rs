@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use clap::error::{ContextKind, ContextValue};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -120,7 +121,35 @@ impl<F: AsFd> Read for Interruptible<F> {
 /// Prints help, version or a usage error as clap has written it.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
+    for variable in variables_behind(error) {
+        say(&format!("hint: the value comes from the variable {variable}"));
+    }
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// Variables that gave the flags which a usage error names, where nobody typed these.
+fn variables_behind(error: &clap::Error) -> Vec<String> {
+    let flags = error.context().filter(|(kind, _)| matches!(kind, ContextKind::InvalidArg | ContextKind::PriorArg));
+    let flags = flags.flat_map(|(_, value)| match value {
+        ContextValue::String(flag) => vec![flag.clone()],
+        ContextValue::Strings(flags) => flags.clone(),
+        _ => Vec::new(),
+    });
+    let is_of_name = |it: char| it.is_ascii_alphanumeric() || it == '-';
+    let names = flags.filter_map(|flag| {
+        let flag = flag.strip_prefix("--")?;
+        Some(flag.split_once(|it| !is_of_name(it)).map_or(flag, |(name, _)| name).to_owned())
+    });
+    let is_typed = |name: &str| {
+        let typed = |word: std::ffi::OsString| {
+            let word = word.to_string_lossy();
+            word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(name))
+        };
+        std::env::args_os().any(typed)
+    };
+    let variables =
+        names.filter(|name| !is_typed(name)).map(|name| format!("HOD_{}", name.replace('-', "_").to_uppercase()));
+    variables.filter(|variable| std::env::var_os(variable).is_some()).collect()
 }
 
 /// Text that cannot move the cursor, whatever a registry or a file name put into it.

@@ -159,7 +159,10 @@ impl Engine {
                 children.push(child);
             }
         }
-        Ok((Node { descriptor, bytes, manifest, children, absent, platform: None, config: None }, offer))
+        Ok((
+            Node { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None },
+            offer,
+        ))
     }
 
     fn child<'a>(

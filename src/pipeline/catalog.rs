@@ -3,6 +3,8 @@
 //! A child of an index that the registry does not have is absent, as in a sparse index of a store; any other failure
 //! is one. Untagged images are not found: registries do not list them.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
@@ -122,7 +124,15 @@ fn node<'a>(
                 None => absent.push(child.clone()),
             }
         }
-        Ok(Some(Node { descriptor, bytes, manifest, children, absent, platform: None, config: None }))
+        Ok(Some(Node {
+            descriptor,
+            bytes,
+            manifest: Arc::new(manifest),
+            children,
+            absent,
+            platform: None,
+            config: None,
+        }))
     }
     .boxed()
 }

@@ -4,6 +4,7 @@
 //! tag, and each manifest that neither a tag nor an index of its repository names.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -170,12 +171,15 @@ impl Holdings for Store {
 #[derive(Debug)]
 pub struct ContentsReader<'a, H> {
     holdings: &'a H,
-    manifests: HashMap<Digest, (Bytes, Manifest)>,
+    manifests: HashMap<Digest, Parsed>,
     platforms: HashMap<Digest, Option<Platform>>,
 }
 
 /// How deep indexes may nest; see the same limit where images are loaded from registries.
 const DEPTH: usize = 8;
+
+/// A manifest as it came, and what it says.
+type Parsed = (Bytes, Arc<Manifest>);
 
 impl<'a, H: Holdings> ContentsReader<'a, H> {
     /// Reads from these holdings.
@@ -275,11 +279,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         Ok(Some(Node { descriptor, bytes, manifest, children, absent, platform, config: None }))
     }
 
-    fn manifest(
-        &mut self,
-        name: &str,
-        descriptor: &Descriptor,
-    ) -> Result<Option<(Bytes, Manifest)>, ContentsError<H::Error>> {
+    fn manifest(&mut self, name: &str, descriptor: &Descriptor) -> Result<Option<Parsed>, ContentsError<H::Error>> {
         let digest = descriptor.digest;
         if let Some(known) = self.manifests.get(&digest) {
             return Ok(Some(known.clone()));
@@ -291,6 +291,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
             digest,
             source,
         })?;
+        let manifest = Arc::new(manifest);
         self.manifests.insert(digest, (bytes.clone(), manifest.clone()));
         Ok(Some((bytes, manifest)))
     }

@@ -147,7 +147,7 @@ pub fn convert(mut node: Node, format: Option<Format>, made: &Made) -> Result<No
     let fresh = Descriptor::of(media_type, &bytes);
     node.descriptor =
         Descriptor { digest: fresh.digest, size: fresh.size, media_type: fresh.media_type, ..node.descriptor };
-    Ok(Node { bytes, manifest, ..node })
+    Ok(Node { bytes, manifest: Arc::new(manifest), ..node })
 }
 
 fn refused(digest: Digest, format: Format, what: impl Into<String>) -> ConvertError {

@@ -180,7 +180,15 @@ impl Assembly {
             }
         }
         let children = self.children.into_iter().map(|child| child.node).collect();
-        let root = Node { descriptor, bytes, manifest, children, absent: Vec::new(), platform: None, config: None };
+        let root = Node {
+            descriptor,
+            bytes,
+            manifest: Arc::new(manifest),
+            children,
+            absent: Vec::new(),
+            platform: None,
+            config: None,
+        };
         Ok((Graph { root }, Arc::new(joined)))
     }
 }

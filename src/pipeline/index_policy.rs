@@ -4,6 +4,8 @@
 //! that is pushed to them. Then there is a choice between another digest and no push at all, and
 //! that choice is the user's.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestKind, MediaType, Node};
@@ -86,11 +88,19 @@ fn rewrite(node: &Node) -> Result<Node, FormError> {
     let media_type: MediaType = node.manifest.media_type.clone();
     let manifest = Manifest {
         kind: ManifestKind::Index { manifests: children.iter().map(|child| child.descriptor.clone()).collect() },
-        ..node.manifest.clone()
+        ..(*node.manifest).clone()
     };
     let platform = node.descriptor.platform.clone();
     let descriptor = Descriptor { platform, ..Descriptor::of(media_type, &bytes) };
-    Ok(Node { descriptor, bytes, manifest, children, absent: Vec::new(), platform: None, config: None })
+    Ok(Node {
+        descriptor,
+        bytes,
+        manifest: Arc::new(manifest),
+        children,
+        absent: Vec::new(),
+        platform: None,
+        config: None,
+    })
 }
 
 #[cfg(test)]
@@ -107,7 +117,7 @@ mod tests {
         let bytes = Bytes::from(text.to_owned());
         let manifest = Manifest::parse(&MediaType::Other("".into()), &bytes).unwrap();
         let descriptor = Descriptor::of(manifest.media_type.clone(), &bytes);
-        Node { descriptor, bytes, manifest, children, absent, platform: None, config: None }
+        Node { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None }
     }
 
     fn index(held: &[Node], all: &[&Node]) -> Graph {

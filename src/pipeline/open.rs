@@ -328,14 +328,17 @@ impl Places {
     /// Completes the archives that were written to; only then are they there.
     pub fn finish(&self) -> Result<()> {
         let oci = std::mem::take(&mut *self.oci_archives.lock().unwrap_or_else(PoisonError::into_inner));
-        for (path, archive) in oci {
-            archive.finish().map_err(|source| OpenError::Finish { path, source })?;
-        }
         let docker = std::mem::take(&mut *self.docker_archives.lock().unwrap_or_else(PoisonError::into_inner));
-        for (path, archive) in docker {
-            archive.finish().map_err(|source| OpenError::Finish { path, source })?;
-        }
-        Ok(())
+        let oci = oci.into_iter().map(|(path, archive)| (path, archive.finish()));
+        let mut all = oci.chain(docker.into_iter().map(|(path, archive)| (path, archive.finish())));
+        all.try_for_each(|(path, done)| done.map_err(|source| OpenError::Finish { path, source }))
+    }
+
+    /// The archives that were written to and not completed: nothing is there.
+    pub fn unfinished(&self) -> Vec<PathBuf> {
+        let oci = self.oci_archives.lock().unwrap_or_else(PoisonError::into_inner);
+        let docker = self.docker_archives.lock().unwrap_or_else(PoisonError::into_inner);
+        oci.keys().chain(docker.keys()).cloned().collect()
     }
 
     /// The layout in a tar file, which is read and perhaps expanded once.

@@ -1,19 +1,20 @@
 //! Layers that are to be compressed in another way: made before the manifests that name them can be written.
 //!
-//! The engine brings each layer to the [`Recompressor`] as to any other sink, with its patience and its progress. What
-//! comes of it waits in a nameless file until the image has been copied; two images that share a layer share that too.
+//! What
+//! comes of a layer waits in a nameless file until the image has been copied; two images that share a layer share that too.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
+use super::workshop::Workshop;
 use crate::copy::{CopyError, Engine};
-use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Placed, Result, Sink, Source, Verified};
-use crate::oci::{Descriptor, Digest, Graph, Tag, Version};
+use crate::endpoint::{BlobReader, Place, Result, Source};
+use crate::oci::{Descriptor, Digest, Graph, Version};
 use crate::transport::{Compression, Recoded, recode};
 
 /// Layers that are worked on at the same time; each takes a processor.
@@ -31,12 +32,9 @@ pub enum Which {
 /// Compresses layers in one way.
 #[derive(Debug)]
 pub struct Recompressor {
-    place: Place,
     to: Compression,
-    level: Option<u8>,
-    scratch: PathBuf,
     /// What came of layers; `None` where one was as it should be in spite of its type.
-    made: Mutex<HashMap<Digest, Option<Arc<Recoded>>>>,
+    workshop: Workshop<Option<Arc<Recoded>>>,
 }
 
 /// A source some of whose layers were made here.
@@ -48,8 +46,12 @@ pub struct Recompressed {
 impl Recompressor {
     /// Compresses to `to`, with files in the folder `scratch`.
     pub fn new(to: Compression, level: Option<u8>, scratch: &Path) -> Self {
-        let place = Place::local(&format!("layers compressed by {}", to.name()), None);
-        Self { place, to, level, scratch: scratch.to_owned(), made: Mutex::default() }
+        let scratch = scratch.to_owned();
+        let workshop = Workshop::new(&format!("layers compressed by {}", to.name()), move |body| {
+            let scratch = scratch.clone();
+            async move { Ok(recode(body, to, level, &scratch).await?.map(Arc::new)) }.boxed()
+        });
+        Self { to, workshop }
     }
 
     /// What layers are compressed to.
@@ -87,9 +89,9 @@ impl Recompressor {
         layer: &Descriptor,
     ) -> std::result::Result<Option<Arc<Recoded>>, CopyError> {
         loop {
-            engine.place(source, self, layer).await?;
+            engine.place(source, &self.workshop, layer).await?;
             // Another image that is done with it may have let it go in the meantime.
-            if let Some(made) = self.lock().get(&layer.digest) {
+            if let Some(made) = self.workshop.made().get(&layer.digest) {
                 return Ok(made.clone());
             }
         }
@@ -97,36 +99,7 @@ impl Recompressor {
 
     /// Lets go of what no image holds any more.
     pub fn forget(&self) {
-        self.lock().retain(|_, made| made.as_ref().is_none_or(|made| Arc::strong_count(made) > 1));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Option<Arc<Recoded>>>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl Sink for Recompressor {
-    fn place(&self) -> &Place {
-        &self.place
-    }
-
-    async fn published(&self, _: &Graph, _: &[Tag]) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn contains(&self, content: &Descriptor) -> Result<bool> {
-        Ok(self.lock().contains_key(&content.digest))
-    }
-
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
-        let made = recode(body, self.to, self.level, &self.scratch).await?;
-        self.lock().insert(content.digest, made.map(Arc::new));
-        Ok(Placed::Written)
-    }
-
-    async fn publish(&self, root: &Descriptor, _: Bytes, _: &[Tag]) -> Result<()> {
-        Err(EndpointError::new(Fault::Rejected, format!("{} is no layer", root.digest)))
+        self.workshop.made().retain(|_, made| made.as_ref().is_none_or(|made| Arc::strong_count(made) > 1));
     }
 }
 

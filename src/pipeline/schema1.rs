@@ -1,22 +1,22 @@
 //! Images in Docker's first format, made into images of today: the manifest has to be made up, and for its config all
 //! layers have to be expanded once.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;
 use super::recompress::Recompressed;
+use super::workshop::Workshop;
 use crate::copy::Engine;
-use crate::endpoint::{BlobReader, EndpointError, Fault, FirstFormat, Place, Placed, Result, Sink, Source, Verified};
-use crate::oci::{Descriptor, Digest, Graph, ManifestError, MediaType, Tag, Version};
-use crate::transport::{Recoded, keep};
+use crate::endpoint::{BlobReader, EndpointError, Fault, FirstFormat, Place, Placed, Result, Source};
+use crate::oci::{Descriptor, Digest, ManifestError, MediaType, Version};
+use crate::transport::keep;
 
 /// Layers that are worked on at the same time; each takes a processor.
 const AT_ONCE: usize = 4;
@@ -47,20 +47,21 @@ pub async fn modern(
     scratch: &Path,
 ) -> std::result::Result<(Digest, OpenSource), CopyImageError> {
     let first = first_format(engine, from).await?;
-    let keeper = Keeper {
-        place: Place::local("layers of an old image", None),
-        scratch: scratch.to_owned(),
-        kept: Mutex::default(),
-    };
+    // Each layer in a file, and what it expands to.
+    let scratch = scratch.to_owned();
+    let workshop = Workshop::new("layers of an old image", move |body| {
+        let scratch = scratch.clone();
+        async move { keep(body, &scratch).await.map(|(layer, diff)| (Arc::new(layer), diff)) }.boxed()
+    });
     let mut different: Vec<Descriptor> = Vec::new();
     for layer in layers(&first) {
         if !different.contains(&layer) {
             different.push(layer);
         }
     }
-    let brought = futures_util::stream::iter(&different).map(|layer| engine.place(&from.source, &keeper, layer));
+    let brought = futures_util::stream::iter(&different).map(|layer| engine.place(&from.source, &workshop, layer));
     let _: Vec<Placed> = brought.buffer_unordered(AT_ONCE).try_collect().await?;
-    let kept = keeper.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let kept = std::mem::take(&mut *workshop.made());
     let diffs: Vec<Digest> =
         layers(&first).filter_map(|layer| kept.get(&layer.digest).map(|(_, diff)| *diff)).collect();
     let files = kept.into_values().map(|(layer, _)| layer);
@@ -102,44 +103,6 @@ fn made_up(
     let version = Version::Digest(root.digest);
     let source = Arc::new(Modern { inner, config: (descriptor.digest, config), root, manifest });
     Ok(OpenSource { source, version, held: None, guard: from.guard.clone(), made_up: false })
-}
-
-/// Takes layers, and learns what they expand to.
-struct Keeper {
-    place: Place,
-    scratch: PathBuf,
-    kept: Mutex<HashMap<Digest, (Arc<Recoded>, Digest)>>,
-}
-
-impl Keeper {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, (Arc<Recoded>, Digest)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl Sink for Keeper {
-    fn place(&self) -> &Place {
-        &self.place
-    }
-
-    async fn published(&self, _: &Graph, _: &[Tag]) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn contains(&self, content: &Descriptor) -> Result<bool> {
-        Ok(self.lock().contains_key(&content.digest))
-    }
-
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
-        let (layer, diff) = keep(body, &self.scratch).await?;
-        self.lock().insert(content.digest, (Arc::new(layer), diff));
-        Ok(Placed::Written)
-    }
-
-    async fn publish(&self, root: &Descriptor, _: Bytes, _: &[Tag]) -> Result<()> {
-        Err(EndpointError::new(Fault::Rejected, format!("{} is no layer", root.digest)))
-    }
 }
 
 /// A source with the manifest and the config that were made up.

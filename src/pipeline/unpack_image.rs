@@ -6,22 +6,25 @@
 mod error;
 mod layer;
 mod members;
+mod owners;
 mod pax;
 mod rootfs;
 mod runtime_config;
 mod sink;
+mod umoci;
+mod unfinished;
 mod users;
 mod write;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
-use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::fs::{Gid, Mode, Uid};
 
 pub use error::LayerError;
+pub use owners::{IdMapping, IdMappingError, Owners};
 pub use users::UnknownUser;
 pub use write::LeftOut;
 
@@ -30,15 +33,17 @@ use super::open::OpenSource;
 use crate::copy::{CopyError, Engine};
 use crate::observe::Event;
 use crate::oci::{Descriptor, Digest, diff_ids};
-use rootfs::Rootfs;
-use runtime_config::{ImageConfig, Runner};
+use rootfs::{FOLDER, Rootfs};
+use runtime_config::ImageConfig;
 use sink::LayerSink;
+use unfinished::Unfinished;
 use users::User;
+use write::How;
 
 /// What is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A folder with `config.json` and `rootfs/`.
+    /// A folder with `config.json` and `rootfs/`, and what `umoci repack` needs.
     Bundle(PathBuf),
     /// The tree alone.
     Rootfs(PathBuf),
@@ -54,18 +59,14 @@ impl Target {
 }
 
 /// What was made.
-#[derive(Debug)]
-pub struct UnpackedImage {
-    /// The digest of the image that was unpacked, which for an index is that of the chosen child.
-    pub digest: Digest,
-    /// The number of its layers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unpacked {
+    /// The number of layers.
     pub layers: usize,
     /// The number of their entries.
     pub entries: u64,
     /// What could not be made.
     pub left_out: LeftOut,
-    /// Whether files have the owners that the image says.
-    pub owners_kept: bool,
 }
 
 /// Why an image was not unpacked. Nothing is at the target.
@@ -86,6 +87,14 @@ pub enum UnpackImageError {
         /// Those that the config knows.
         diff_ids: usize,
     },
+    /// A layer that was asked for and is not there.
+    #[error("the image has no layer {wanted:?}: it has {}, by number from 1, by digest or by diff id", super::count(*layers, "layer"))]
+    NoLayer {
+        /// What was asked for.
+        wanted: String,
+        /// How many layers it has.
+        layers: usize,
+    },
     /// A layer that is none.
     #[error("cannot unpack {digest}")]
     Layer {
@@ -101,6 +110,9 @@ pub enum UnpackImageError {
     /// The user of the image.
     #[error(transparent)]
     User(#[from] UnknownUser),
+    /// The user has a name, and the image's files are not at hand.
+    #[error("the image runs as {0:?}: who that is, only its files say")]
+    NamedUser(String),
     /// The tree cannot be completed.
     #[error("cannot complete the tree")]
     Complete(#[source] LayerError),
@@ -122,8 +134,19 @@ pub enum UnpackImageError {
 #[derive(Debug)]
 struct State {
     rootfs: Rootfs,
-    left_out: LeftOut,
-    entries: u64,
+    how: How,
+    made: Unpacked,
+}
+
+/// How an image is unpacked.
+#[derive(Debug, Clone)]
+pub struct UnpackOptions {
+    /// What is to be made.
+    pub target: Target,
+    /// Whose the files will be.
+    pub owners: Owners,
+    /// Whether a symbolic link to a folder stays where a layer has a folder of that name.
+    pub keep_links: bool,
 }
 
 /// Unpacks an image that was looked at and is still where it was.
@@ -131,34 +154,114 @@ pub async fn unpack_image(
     engine: &Engine,
     source: &OpenSource,
     image: &Inspected,
-    target: &Target,
-) -> Result<UnpackedImage, UnpackImageError> {
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackImageError> {
+    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: false };
+    let (state, unfinished) = place(engine, source, &layers(image)?, &options.target, how).await?;
+    let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
+    let root = image.instance.root.descriptor.clone();
+    finish(state, move |state| {
+        if let Some(bundle) = unfinished.bundle() {
+            describe(state, bundle, &config, &root)?;
+        }
+        Ok(unfinished)
+    })
+    .await
+}
+
+/// Unpacks one layer as the archive that it is: whiteouts become files.
+pub async fn unpack_layer(
+    engine: &Engine,
+    source: &OpenSource,
+    layer: &(Descriptor, Digest),
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackImageError> {
+    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: true };
+    let layers = std::slice::from_ref(layer);
+    let (state, unfinished) = place(engine, source, layers, &options.target, how).await?;
+    finish(state, move |_| Ok(unfinished)).await
+}
+
+/// Writes one layer, expanded. What was written is to be thrown away if it fails.
+pub async fn expand_layer(
+    engine: &Engine,
+    source: &OpenSource,
+    (layer, diff_id): &(Descriptor, Digest),
+    output: Box<dyn Write + Send>,
+) -> Result<(), UnpackImageError> {
+    let (output, diff_id) = (Mutex::new(output), *diff_id);
+    let sink = LayerSink::new("the layer's reader", move |input| {
+        layer::expand(input, &diff_id, &mut *output.lock().unwrap_or_else(PoisonError::into_inner))
+    });
+    engine.place(&source.source, &sink, layer).await?;
+    Ok(())
+}
+
+/// The layer of an image that has this number, from 1 at the bottom, this digest, or this diff id.
+pub fn find_layer(image: &Inspected, wanted: &str) -> Result<(Descriptor, Digest), UnpackImageError> {
     let layers = layers(image)?;
+    let number: Option<usize> = wanted.parse().ok();
+    let digest: Option<Digest> = wanted.parse().ok();
+    let mut numbered = (1..).zip(&layers);
+    let found = numbered.find(|(position, (layer, diff_id))| {
+        number == Some(*position) || digest == Some(layer.digest) || digest == Some(*diff_id)
+    });
+    let none = || UnpackImageError::NoLayer { wanted: wanted.to_owned(), layers: layers.len() };
+    found.map(|(_, found)| found.clone()).ok_or_else(none)
+}
+
+/// Unpacks layers into a new folder, lowest first.
+async fn place(
+    engine: &Engine,
+    source: &OpenSource,
+    layers: &[(Descriptor, Digest)],
+    target: &Target,
+    how: How,
+) -> Result<(Arc<Mutex<State>>, Unfinished), UnpackImageError> {
     let bytes = layers.iter().map(|(layer, _)| layer.size).sum();
+    let owner = root(&how.owners)?;
     let unfinished = blocking({
         let target = target.clone();
         move || Unfinished::begin(&target)
     })
     .await?;
-    let unfinished = Arc::new(unfinished);
-    let rootfs = Rootfs::new(unfinished.open_rootfs()?)?;
-    let state = Arc::new(Mutex::new(State { rootfs, left_out: LeftOut::default(), entries: 0 }));
+    let rootfs = Rootfs::new(unfinished.open_rootfs()?, owner, unfinished.bundle().is_some())?;
+    let made = Unpacked { layers: layers.len(), ..Unpacked::default() };
+    let state = Arc::new(Mutex::new(State { rootfs, how, made }));
     engine.observer().on(&Event::Step { name: "unpack-image", images: 1, bytes });
-    for (layer, diff_id) in &layers {
-        let sink = LayerSink::new(target.path(), *diff_id, state.clone());
+    for (layer, diff_id) in layers {
+        let (state, diff_id) = (state.clone(), *diff_id);
+        let sink = LayerSink::new(&target.path().display().to_string(), move |input| {
+            let State { rootfs, how, made } = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+            layer::apply(rootfs, input, &diff_id, how, made)
+        });
         engine.place(&source.source, &sink, layer).await?;
     }
+    Ok((state, unfinished))
+}
+
+/// The runtime's configuration of an image whose files are in `rootfs`, or not at hand.
+pub fn runtime_config(image: &Inspected, owners: &Owners, rootfs: Option<&Path>) -> Result<Vec<u8>, UnpackImageError> {
+    layers(image)?;
     let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
-    let finished = (state.clone(), unfinished);
-    blocking(move || finish(&finished.0, &finished.1, &config)).await?;
-    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(UnpackedImage {
-        digest: image.instance.root.descriptor.digest,
-        layers: layers.len(),
-        entries: state.entries,
-        left_out: state.left_out,
-        owners_kept: nix::unistd::geteuid().is_root(),
-    })
+    let Some(path) = rootfs else {
+        let user = User::find(config.user(), "", "");
+        let user = user.map_err(|_| UnpackImageError::NamedUser(config.user().to_owned()))?;
+        return Ok(config.runtime_config(&user, owners, "rootfs")?);
+    };
+    let top = rustix::fs::open(path, FOLDER, Mode::empty());
+    let top = top.map_err(|error| crate::fs::with_path(path, &error.into()))?;
+    let (passwd, group) = users::files(&mut Rootfs::new(top, None, false)?).map_err(UnpackImageError::Complete)?;
+    let name = fs::canonicalize(path)?;
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    Ok(config.runtime_config(&User::find(config.user(), &passwd, &group)?, owners, &name)?)
+}
+
+/// Who gets what no entry describes, where that is not whoever unpacks.
+fn root(owners: &Owners) -> Result<Option<(Uid, Gid)>, UnpackImageError> {
+    let (uid, gid) = owners.root().map_err(UnpackImageError::Complete)?;
+    let is_given = nix::unistd::geteuid().is_root() && (uid, gid) != (0, 0);
+    Ok(is_given.then(|| (Uid::from_raw(uid), Gid::from_raw(gid))))
 }
 
 /// The layers, lowest first, each with the digest of what it unpacks to.
@@ -177,116 +280,34 @@ fn layers(image: &Inspected) -> Result<Vec<(Descriptor, Digest)>, UnpackImageErr
     Ok(layers.into_iter().zip(diff_ids).collect())
 }
 
-fn finish(state: &Mutex<State>, unfinished: &Unfinished, config: &ImageConfig) -> Result<(), UnpackImageError> {
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    if matches!(unfinished.target, Target::Bundle(_)) {
-        let (passwd, group) = users::files(&mut state.rootfs).map_err(UnpackImageError::Complete)?;
-        let user = User::find(config.user(), &passwd, &group)?;
-        let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-        let runner = if uid.is_root() { Runner::Root } else { Runner::User(uid.as_raw(), gid.as_raw()) };
-        let mut json = serde_json::to_vec_pretty(&config.runtime_config(&user, runner)).map_err(io::Error::from)?;
-        json.push(b'\n');
-        fs::write(unfinished.path.join("config.json"), json)?;
-    }
-    state.rootfs.finish().map_err(io::Error::from)?;
-    unfinished.publish()
+/// Writes what a bundle has beside its tree.
+fn describe(
+    State { rootfs, how, .. }: &mut State,
+    bundle: &Path,
+    config: &ImageConfig,
+    image: &Descriptor,
+) -> Result<(), UnpackImageError> {
+    let (passwd, group) = users::files(rootfs).map_err(UnpackImageError::Complete)?;
+    let user = User::find(config.user(), &passwd, &group)?;
+    fs::write(bundle.join("config.json"), config.runtime_config(&user, &how.owners, "rootfs")?)?;
+    fs::write(bundle.join(umoci::DESCRIPTION), umoci::description(image, &how.owners)?)?;
+    let listing = fs::File::create(bundle.join(umoci::listing_name(&image.digest)))?;
+    Ok(umoci::write_listing(rootfs, io::BufWriter::new(listing))?)
 }
 
-/// A target on its way: a folder beside it, which nobody else uses.
-#[derive(Debug)]
-struct Unfinished {
-    target: Target,
-    path: PathBuf,
-    published: AtomicBool,
-    /// Held for its lock.
-    _lock: fs::File,
-}
-
-impl Unfinished {
-    /// Makes the folder; what a killed run has left there is removed.
-    fn begin(target: &Target) -> Result<Self, UnpackImageError> {
-        let path = target.path();
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(UnpackImageError::Exists(path.to_owned()));
-        }
-        let name = path.file_name().ok_or_else(|| UnpackImageError::Exists(path.to_owned()))?.to_string_lossy();
-        let beside = above(path).join(format!(".{name}.unpacking"));
-        fs::create_dir_all(above(path))?;
-        loop {
-            match fs::create_dir(&beside) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => clear(&beside, path)?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let lock = fs::File::open(&beside)?;
-        lock.try_lock().map_err(|_| UnpackImageError::Busy(path.to_owned()))?;
-        let unfinished = Self { target: target.clone(), path: beside, published: AtomicBool::new(false), _lock: lock };
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(&unfinished.path, private)?;
-        if matches!(target, Target::Bundle(_)) {
-            fs::create_dir(unfinished.rootfs())?;
-        }
-        Ok(unfinished)
-    }
-
-    fn rootfs(&self) -> PathBuf {
-        match self.target {
-            Target::Bundle(_) => self.path.join("rootfs"),
-            Target::Rootfs(_) => self.path.clone(),
-        }
-    }
-
-    fn open_rootfs(&self) -> io::Result<std::os::fd::OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.rootfs(), flags, Mode::empty())?)
-    }
-
-    /// Gives it its name, with everything in it on the disk.
-    fn publish(&self) -> Result<(), UnpackImageError> {
-        let path = self.target.path();
-        crate::fs::sync_filesystem(&self.path)?;
-        let here = rustix::fs::CWD;
-        match rustix::fs::renameat_with(here, &self.path, here, path, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::EXIST) => return Err(UnpackImageError::Exists(path.to_owned())),
-            // A filesystem that does not know the flag; a folder replaces none that has something in it.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(&self.path, path)?,
-            renamed => renamed.map_err(|error| crate::fs::with_path(path, &error.into()))?,
-        }
-        self.published.store(true, Ordering::SeqCst);
-        Ok(crate::fs::sync_directory(above(path))?)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.published.load(Ordering::SeqCst) {
-            let _ = remove_tree(&self.path);
-        }
-    }
-}
-
-fn above(path: &Path) -> &Path {
-    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Removes what a run has left that is dead.
-fn clear(beside: &Path, target: &Path) -> Result<(), UnpackImageError> {
-    let folder = fs::File::open(beside)?;
-    folder.try_lock().map_err(|_| UnpackImageError::Busy(target.to_owned()))?;
-    Ok(remove_tree(beside)?)
-}
-
-/// Removes a tree that may have folders which are closed to their owner.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    if nix::unistd::geteuid().is_root() {
-        return fs::remove_dir_all(path);
-    }
-    for entry in walkdir::WalkDir::new(path).into_iter().filter_map(Result::ok).filter(|it| it.file_type().is_dir()) {
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        let _ = fs::set_permissions(entry.path(), open);
-    }
-    fs::remove_dir_all(path)
+/// Completes a tree, after some last work, and gives its folder its name.
+async fn finish(
+    state: Arc<Mutex<State>>,
+    last: impl FnOnce(&mut State) -> Result<Unfinished, UnpackImageError> + Send + 'static,
+) -> Result<Unpacked, UnpackImageError> {
+    blocking(move || {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = last(&mut state)?;
+        state.rootfs.finish().map_err(io::Error::from)?;
+        unfinished.publish()?;
+        Ok(state.made)
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(

@@ -285,6 +285,16 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What is wrong with an encrypted connection. Certificates that were made to be tried out mostly sign themselves, as
+/// only those of authorities should, and for that the library has a name and no words.
+fn said_of(error: &rustls::Error) -> String {
+    let text = error.to_string();
+    if text.contains("CaUsedAsEndEntity") {
+        return "it is the certificate of an authority, and signed by itself".to_owned();
+    }
+    text
+}
+
 impl RegistryError {
     /// What kind of failure it is.
     pub fn fault(&self) -> Fault {
@@ -303,7 +313,7 @@ impl RegistryError {
     pub(super) fn transport(subject: &Subject, url: &Url, error: &reqwest::Error, without_roots: bool) -> Self {
         let (subject, host) = (Box::new(subject.clone()), authority(url));
         if let Some(tls) = rustls_error(error) {
-            let source = Cause(tls.to_string());
+            let source = Cause(said_of(tls));
             return match tls {
                 rustls::Error::InvalidCertificate(_) if without_roots => Self::NoRoots { subject, host },
                 rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {

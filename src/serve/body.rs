@@ -4,7 +4,7 @@
 //! one, which is read meanwhile. The last piece of a whole blob is given away only when all of
 //! them together have the blob's digest.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -214,12 +214,8 @@ impl std::fmt::Debug for Reading {
 }
 
 /// Runs what may block on a disk on a thread made for that.
-pub(super) async fn blocking<T, F>(work: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T> + Send + 'static,
-{
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(EndpointError::io(io::Error::other(error))))
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    crate::endpoint::blocking(work).await
 }
 
 #[cfg(test)]
@@ -249,7 +245,7 @@ mod tests {
     }
 
     fn reader(content: Vec<u8>) -> Box<dyn Read + Send> {
-        Box::new(io::Cursor::new(content))
+        Box::new(std::io::Cursor::new(content))
     }
 
     #[tokio::test]

@@ -12,11 +12,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::task;
-
 use super::ingest::{POLL, Parked};
 use super::{Attempt, Ingest, Links, Result, Store, StoreError};
-use crate::endpoint::{self, EndpointError, Fault, Place};
+use crate::endpoint::{self, Place};
 use crate::oci::{Descriptor, Digest, Manifest, RepositoryName};
 
 /// A repository of a store: a source and a sink.
@@ -122,10 +120,7 @@ fn readable(found: Result<bool>) -> Result<bool> {
 
 /// Runs file work where it may take its time.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> endpoint::Result<T> {
-    match task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(stopped) => Err(EndpointError::new(Fault::Other, stopped)),
-    }
+    endpoint::blocking(work).await
 }
 
 /// Begins to write some content; waits while another process does. `None` where the store has it.

@@ -205,12 +205,19 @@ impl Read for Part {
     }
 }
 
+/// What the reader of tar says of headers quotes them: bytes of a file that was named by mistake, which nobody wants on
+/// a screen or in a log.
+pub(super) fn without_bytes(error: io::Error) -> io::Error {
+    let is_quoting = error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other;
+    if is_quoting { io::Error::other("it has a header that is none of tar") } else { error }
+}
+
 /// Reads where each member is; the last of several with one name counts, as it does for tar.
 fn index(file: &fs::File) -> io::Result<HashMap<String, Member>> {
     let mut archive = tar::Archive::new(file.file());
     let mut members = HashMap::new();
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
+    for entry in archive.entries_with_seek().map_err(without_bytes)? {
+        let entry = entry.map_err(without_bytes)?;
         let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
         let kind = entry.header().entry_type();
         let member = if kind.is_file() {

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use fs_err as fs;
 use futures_util::StreamExt as _;
-use tokio::task;
 
 use super::TransportError;
 use crate::endpoint::{EndpointError, Fault, Mismatch, Placed, Prefix, Result, Verified};
@@ -252,8 +251,5 @@ pub(super) async fn checked(content: &Descriptor, path: PathBuf) -> Result<Optio
 
 /// Runs file work where it may take its time.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> super::Result<T> + Send + 'static) -> Result<T> {
-    match task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(stopped) => Err(EndpointError::new(Fault::Other, stopped)),
-    }
+    crate::endpoint::blocking(work).await
 }

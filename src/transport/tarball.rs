@@ -15,13 +15,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::TransportError;
-use super::archive::{Part, expanded, hash, scratch};
+use super::archive::{Part, expanded, hash, scratch, without_bytes};
 use super::layer::Compression;
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, MediaType, Platform, Version};
 
 /// What reproducible images give as their time of creation.
-const CREATED: &str = "1970-01-01T00:00:00Z";
+pub(crate) const CREATED: &str = "1970-01-01T00:00:00Z";
 
 /// An image of files to read from.
 #[derive(Debug)]
@@ -129,10 +129,7 @@ fn expanded_digest(compression: Compression, part: Part) -> io::Result<Digest> {
 
 /// Refuses what does not begin as a tar file does.
 fn check(stream: &mut dyn Read) -> io::Result<()> {
-    match tar::Archive::new(stream).entries()?.next() {
-        Some(entry) => entry.map(|_| ()),
-        None => Ok(()),
-    }
+    tar::Archive::new(stream).entries()?.next().transpose().map(drop).map_err(without_bytes)
 }
 
 #[async_trait]

@@ -57,9 +57,16 @@ fn raw_and_config_are_what_their_digests_say() {
 fn templates_and_platforms() {
     let registry = DockerRegistry::over(fixtures::root());
     let image = format!("docker://{}/web:1.0", registry.host());
-    for template in
-        ["Name: {{.Name}} Digest: {{.Digest}}", "{{.Architecture}} {{.Layers}}", "{{range .RepoTags}}{{.}},{{end}}"]
-    {
+    for template in [
+        "Name: {{.Name}} Digest: {{.Digest}}",
+        "{{.Architecture}} {{.Layers}}",
+        "{{range .RepoTags}}{{.}},{{end}}",
+        "{{.Created}}",
+        "{{printf \"%s %q\" .Name .Os}}",
+        "{{.Os}}\\n",
+        "{{range .Layers}}{{println .}}{{end}}",
+        "{{range .Layers}}{{.}}\\n{{end}}",
+    ] {
         let ours = hod(["inspect", "--format", template, &image]).ok().text();
         let theirs = skopeo(["inspect", "--tls-verify=false", "--format", template, &image]);
         assert_eq!(ours, String::from_utf8(theirs).unwrap());

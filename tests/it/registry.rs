@@ -47,7 +47,7 @@ fn node(image: &Image) -> Node {
     Node {
         descriptor: image.descriptor.clone(),
         bytes: image.bytes.clone(),
-        manifest: Manifest::parse(&image.descriptor.media_type, &image.bytes).unwrap(),
+        manifest: Manifest::parse(&image.descriptor.media_type, &image.bytes).unwrap().into(),
         children: image.children.iter().map(node).collect(),
         absent: Vec::new(),
         platform: None,

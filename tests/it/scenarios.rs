@@ -9,6 +9,7 @@ use std::process::Command;
 use fs_err as fs;
 
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
+use crate::support::engine::Engine;
 use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Content, image, layer};
@@ -18,13 +19,9 @@ use crate::support::tls::Certificates;
 use crate::support::tree;
 
 /// Scenarios that other files test.
-const ELSEWHERE: [(&str, &[&str]); 10] = [
+const ELSEWHERE: [(&str, &[&str]); 9] = [
     ("02 a list selects from a root in use", &["select::a_list_of_a_root_in_use_becomes_a_root_of_its_own"]),
     ("03 a registry root goes into a second registry", &["push::from_a_store_a_bundle_and_standard_input"]),
-    (
-        "04 all platforms from registry to registry, one to a directory",
-        &["copy::registries_at_both_ends", "copy::a_directory_is_written_byte_for_byte_as_skopeo_does"],
-    ),
     ("06 an image becomes a bundle that runs", &["unpack_image::a_runtime_runs_the_bundle"]),
     ("07 what upper layers delete is gone", &["unpack_image::layers::whiteouts"]),
     (
@@ -55,6 +52,20 @@ pub fn assert_exists(test: &str) {
 #[test]
 fn what_is_tested_elsewhere_is_tested() {
     ELSEWHERE.iter().flat_map(|(_, tests)| *tests).for_each(|test| assert_exists(test));
+}
+
+/// How many scenarios the list has.
+const SCENARIOS: usize = 14;
+
+#[test]
+fn no_scenario_is_left_out() {
+    let titles = ELSEWHERE.iter().flat_map(|(title, _)| title.split_whitespace().take(3));
+    let elsewhere = titles.filter_map(|word| word.parse::<usize>().ok());
+    let names = include_str!("scenarios.rs").lines().filter_map(|line| line.strip_prefix("fn scenario_"));
+    let here = names.map(|name| name.get(..2).unwrap().parse().unwrap());
+    let mut all: Vec<usize> = here.chain(elsewhere).collect();
+    all.sort_unstable();
+    assert_eq!(all, (1..=SCENARIOS).collect::<Vec<_>>(), "each is tested, and in one place");
 }
 
 /// A list as a product has it: groups, 143 images, names with and without a namespace.
@@ -95,6 +106,33 @@ fn scenario_01_a_products_list_is_pulled_packed_unpacked_and_served() {
         let digest = |host: &str| skopeo::digest(&format!("{host}/{name}"));
         assert_eq!(digest(served.host()), digest(registry.host()), "{name}");
     }
+}
+
+#[test]
+fn scenario_04_an_image_goes_from_registry_to_registry_to_a_directory_and_into_an_engine() {
+    let (first, second) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
+    let engine = Engine::podman();
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("ours"), folder.path().join("theirs"));
+    let at = |registry: &DockerRegistry, name: &str| format!("docker://{}/{name}", registry.host());
+    // The index and all that it names, with one digest on both sides.
+    hod(["copy", "--all", &at(&first, "web:1.0"), &at(&second, "mirror/web:1.0")]).ok();
+    let digest = |registry: &DockerRegistry, name: &str| skopeo::digest(&format!("{}/{name}", registry.host()));
+    assert_eq!(digest(&second, "mirror/web:1.0"), digest(&first, "web:1.0"));
+    for architecture in ["amd64", "arm64"] {
+        skopeo(["--override-arch", architecture, "inspect", "--tls-verify=false", &at(&second, "mirror/web:1.0")]);
+    }
+    // One platform as files, byte for byte as skopeo writes them.
+    let directory = |path: &std::path::Path| format!("dir:{}", path.display());
+    hod(["--override-arch", "amd64", "copy", &at(&second, "mirror/web:1.0"), &directory(&ours)]).ok();
+    let from = at(&first, "web:1.0");
+    skopeo(["--override-arch", "amd64", "copy", "--src-tls-verify=false", &from, &directory(&theirs)]);
+    tree::assert_same(&theirs, &ours);
+    // The engine has the image that the directory has.
+    let (host, name) = (engine.host(), "docker-daemon:mirror/web:1.0");
+    hod(["copy", "--dest-daemon-host", &host, &directory(&ours), name]).ok();
+    let in_engine = skopeo(["inspect", "--daemon-host", &host, "--config", "--raw", name]);
+    assert_eq!(in_engine, skopeo(["inspect", "--config", "--raw", &directory(&theirs)]));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn an_old_image_that_is_damaged_is_refused() {
     let mut bytes = fs::read(path.join(blob)).unwrap();
     bytes[20] ^= 1;
     fs::write(path.join(blob), bytes).unwrap();
-    let refused = hod(["copy", &from, &to]).code(1);
+    let refused = hod(["copy", &from, &to]).code(4);
     assert!(refused.stderr.contains(blob), "{}", refused.stderr);
     assert!(!folder.path().join("new/manifest.json").exists());
 }

@@ -3,6 +3,7 @@
 mod hostile;
 mod layers;
 mod places;
+mod repack;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};

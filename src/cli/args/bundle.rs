@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ImageArgs, RegistryArgs, RetryArgs};
 
-/// `hod bundle`.
+// `hod bundle`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod bundle -f images-list.txt -o release.tar\n  \

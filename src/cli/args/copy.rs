@@ -10,7 +10,7 @@ use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::MultiArch;
 use crate::transport::Compression;
 
-/// `hod copy`.
+// `hod copy`.
 #[derive(Debug, Args)]
 #[command(after_help = "PLACES:\n  \
     docker://HOST/NAME[:TAG|@DIGEST] · dir:PATH · oci:PATH[:IMAGE] · oci-archive:FILE[:IMAGE] ·\n  \

@@ -15,7 +15,7 @@ pub(in crate::cli) struct HaveArgs {
     pub(in crate::cli) have: Vec<PathBuf>,
 }
 
-/// `hod inventory`.
+// `hod inventory`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod inventory /var/lib/registry -o site.json\n  \
@@ -36,7 +36,7 @@ pub(in crate::cli) struct InventoryArgs {
     pub(in crate::cli) registry: RegistryArgs,
 }
 
-/// `hod diff`.
+// `hod diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod diff /var/lib/registry release.tar              what the bundle would change\n  \

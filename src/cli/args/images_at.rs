@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{RegistryArgs, RetryArgs};
 
-/// `hod inspect`.
+// `hod inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod inspect docker://alpine:3.20\n  \
@@ -40,7 +40,7 @@ pub(in crate::cli) struct InspectArgs {
     pub(in crate::cli) retry: RetryArgs,
 }
 
-/// `hod list-tags`.
+// `hod list-tags`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod list-tags docker://alpine\n  \
@@ -56,7 +56,7 @@ pub(in crate::cli) struct ListTagsArgs {
     pub(in crate::cli) retry: RetryArgs,
 }
 
-/// `hod delete`.
+// `hod delete`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod delete docker://registry.site:5000/web:1.0\n  \
@@ -75,7 +75,7 @@ pub(in crate::cli) struct DeleteArgs {
     pub(in crate::cli) retry: RetryArgs,
 }
 
-/// `hod manifest-digest`.
+// `hod manifest-digest`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod manifest-digest image/manifest.json")]
 pub(in crate::cli) struct ManifestDigestArgs {
@@ -84,7 +84,7 @@ pub(in crate::cli) struct ManifestDigestArgs {
     pub(in crate::cli) file: PathBuf,
 }
 
-/// `hod login`.
+// `hod login`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod login registry.site:5000\n  \
@@ -126,7 +126,7 @@ pub(in crate::cli) struct LoginArgs {
     pub(in crate::cli) tls_verify: Option<bool>,
 }
 
-/// `hod logout`.
+// `hod logout`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod logout registry.site:5000\n  hod logout --all")]
 pub(in crate::cli) struct LogoutArgs {

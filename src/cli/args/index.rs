@@ -6,7 +6,7 @@ use super::copy::FormatArg;
 use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
 use crate::oci::Platforms;
 
-/// `hod index`.
+// `hod index`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod index create docker://registry.site:5000/web:1.0 oci:amd64:1.0 oci:arm64:1.0\n  \

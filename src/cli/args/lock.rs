@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ImageArgs, RegistryArgs, RetryArgs};
 
-/// `hod lock`.
+// `hod lock`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod lock -f images-list.txt -o release.lock        the list with digests, and what has moved since it was written\n  \

@@ -5,8 +5,32 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{RegistryArgs, RetryArgs};
+use crate::oci::Platform;
 
-/// `hod tag`.
+// `hod init`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod init oci:images\n  hod init store:store")]
+pub(in crate::cli) struct InitArgs {
+    /// The new place, as oci:DIR or store:DIR
+    #[arg(value_name = "PLACE")]
+    pub(in crate::cli) place: String,
+}
+
+// `hod new`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod new oci:images:scratch\n  \
+    hod new oci:images:scratch-arm64 --platform linux/arm64")]
+pub(in crate::cli) struct NewArgs {
+    /// The new image, as oci:DIR:NAME
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) image: String,
+    /// What it is to run on, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
+    #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true)]
+    pub(in crate::cli) platform: Option<Platform>,
+}
+
+// `hod tag`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod tag store:store:web:1.0 stable                  one more tag\n  \
@@ -24,7 +48,7 @@ pub(in crate::cli) struct TagArgs {
     pub(in crate::cli) store: Option<PathBuf>,
 }
 
-/// `hod rm`.
+// `hod rm`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod rm --store store web:1.0 web:1.1\n  \
@@ -42,7 +66,7 @@ pub(in crate::cli) struct RmArgs {
     pub(in crate::cli) tag_only: bool,
 }
 
-/// `hod gc`.
+// `hod gc`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod gc --store store --dry-run\n  \
@@ -64,7 +88,7 @@ pub(in crate::cli) struct GcArgs {
     pub(in crate::cli) untagged: bool,
 }
 
-/// `hod stat`.
+// `hod stat`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod stat oci:images:web:1.0\n  \

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{CutArgs, HaveArgs, ImageArgs, RegistryArgs, RetryArgs};
 
-/// `hod plan`.
+// `hod plan`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod plan -f images-list.txt                          what hod pull would fetch\n  \

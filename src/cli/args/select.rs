@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ImageArgs, OnExistingTag};
 
-/// `hod select`.
+// `hod select`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod select --store store --to edge web:1.0 base/busybox:1.35\n  \

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::trust::TrustArgs;
 use super::volumes::MediaArgs;
 
-/// `hod serve`.
+// `hod serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod serve store\n  \

@@ -7,7 +7,7 @@ use clap::Args;
 use super::PassphraseArgs;
 use crate::signature::Fingerprint;
 
-/// `hod standalone-sign`.
+// `hod standalone-sign`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod standalone-sign manifest.json registry.site:5000/web:1.0 FINGERPRINT -o web.signature\n  \
@@ -33,7 +33,7 @@ pub(in crate::cli) struct StandaloneSignArgs {
     pub(in crate::cli) passphrase: PassphraseArgs,
 }
 
-/// `hod standalone-verify`.
+// `hod standalone-verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod standalone-verify manifest.json registry.site:5000/web:1.0 FINGERPRINT web.signature --public-key-file release.asc\n  \

@@ -9,7 +9,7 @@ use crate::pipeline::sync::image_syncer::platforms::Architecture;
 
 use super::{ContentArgs, DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs};
 
-/// `hod sync`.
+// `hod sync`.
 #[derive(Debug, Args)]
 #[command(override_usage = "hod sync --src <KIND> --dest <KIND> [OPTIONS] <SOURCE> <DESTINATION>\n       \
     hod sync --image-syncer --images <FILE> [--auth <FILE>] [OPTIONS]")]
@@ -102,7 +102,7 @@ pub(in crate::cli) enum DestinationKindArg {
     Dir,
 }
 
-/// `hod sync --image-syncer`: image-syncer's own flags.
+// `hod sync --image-syncer`: image-syncer's own flags.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration files of image-syncer")]
 pub(in crate::cli) struct ImageSyncerArgs {

@@ -30,7 +30,7 @@ pub(in crate::cli) struct PassphraseArgs {
     pub(in crate::cli) passphrase_file: Option<PathBuf>,
 }
 
-/// `hod keygen`.
+// `hod keygen`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod keygen release                      release.key, which asks for a passphrase, and release.pub\n  \
@@ -48,7 +48,7 @@ pub(in crate::cli) struct KeygenArgs {
     pub(in crate::cli) passphrase: PassphraseArgs,
 }
 
-/// `hod sign`.
+// `hod sign`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod sign release.tar --sign release.key             release.tar.header.minisig, beside the bundle\n  \

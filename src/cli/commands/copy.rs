@@ -12,7 +12,7 @@ use super::input;
 use super::layers::{Layers, LayersError};
 use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Kind, causes};
+use crate::cli::failure::{Failure, Kind, causes, is_corrupt};
 use crate::cli::report;
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Sink};
@@ -68,6 +68,8 @@ struct Outcome {
     copied: Vec<(Task, CopiedImage)>,
     failed: Vec<(String, TaskError)>,
     stopped: bool,
+    /// Archives that are not there, because images of theirs are not.
+    unwritten: Vec<PathBuf>,
 }
 
 pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, Failure> {
@@ -93,17 +95,22 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
         more_names: args.additional_tag.clone(),
     };
     let many = !args.file.is_empty();
-    let outcome = copy_all(&manner, tasks, args.fail_fast).await;
+    let mut outcome = copy_all(&manner, tasks, many, args.fail_fast).await;
     if outcome.failed.is_empty() {
         let places = manner.to.clone();
         input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    } else {
+        outcome.unwritten = manner.to.unfinished();
     }
+    // What an archive would have held is nowhere.
+    let copied = if outcome.unwritten.is_empty() { 0 } else { std::mem::take(&mut outcome.copied).len() };
     if let (Some(path), Some((_, image))) = (&args.digestfile, outcome.copied.first()) {
         let written = crate::fs::write_atomically(path, image.digest.to_string().as_bytes());
-        written.map_err(|error| Failure::of(Kind::Failed, error))?;
+        let problem = || format!("the image is copied, but its digest cannot be written to {}", path.display());
+        written.map_err(|error| Failure::new(Kind::Failed, problem()).because(error))?;
     }
-    report_copy(context, &manner, &outcome)?;
-    end(context, outcome, many)
+    report_copy(context, &manner, &outcome, many)?;
+    end(context, outcome, many, copied)
 }
 
 fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
@@ -150,7 +157,7 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
     Ok(args.content.part(context.platform()?))
 }
 
-async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome {
+async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool) -> Outcome {
     manner.engine.observer().on(&Event::Step { name: "copy", images: tasks.len(), bytes: 0 });
     let mut outcome = Outcome::default();
     let mut running = futures_util::stream::iter(tasks)
@@ -168,7 +175,10 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, fail_fast: bool) -> Outcome
                 outcome.copied.push((task, image));
             }
             Err(error) => {
-                manner.engine.observer().on(&Event::ImageFailed { name: &task.label, cause: &error });
+                // What a single image failed with is what the command fails with, and said there.
+                if many {
+                    manner.engine.observer().on(&Event::ImageFailed { name: &task.label, cause: &error });
+                }
                 outcome.failed.push((task.label, error));
                 if fail_fast {
                     outcome.stopped = true;
@@ -215,8 +225,11 @@ fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
     Ok(OpenSink { sink, tags: Vec::new(), signatures: true, signing: manner.to.signing(to)? })
 }
 
-fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome) -> Result<(), Failure> {
+fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool) -> Result<(), Failure> {
     context.close();
+    if context.is_text() && !outcome.failed.is_empty() && (!many || !outcome.unwritten.is_empty()) {
+        return Ok(());
+    }
     let sum = |placed| outcome.copied.iter().map(|(_, image)| image.copied.bytes(placed)).sum::<u64>();
     for (task, image) in outcome.copied.iter().filter(|(_, image)| image.recompressed > 0) {
         let layers = report::count(image.recompressed, "layer");
@@ -275,9 +288,10 @@ fn describe(task: &Task, image: &CopiedImage) -> Value {
     })
 }
 
-fn end(context: &Context, mut outcome: Outcome, many: bool) -> Result<ExitCode, Failure> {
+fn end(context: &Context, mut outcome: Outcome, many: bool, lost: usize) -> Result<ExitCode, Failure> {
     if !many && let Some((label, error)) = outcome.failed.pop() {
-        return Err(Failure::new(Kind::Failed, format!("cannot copy {label}")).because(error));
+        let kind = if is_corrupt(&error) { Kind::Corrupt } else { Kind::Failed };
+        return Err(Failure::new(kind, format!("cannot copy {label}")).because(error));
     }
     if outcome.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -285,8 +299,12 @@ fn end(context: &Context, mut outcome: Outcome, many: bool) -> Result<ExitCode, 
     for (name, error) in &outcome.failed {
         context.print_error(name, error);
     }
-    let all = outcome.copied.len() + outcome.failed.len();
+    let all = outcome.copied.len() + outcome.failed.len() + lost;
     let message = format!("{} of {} not copied", outcome.failed.len(), report::count(all, "image"));
+    if let Some(archive) = outcome.unwritten.first() {
+        let failure = Failure::new(Kind::Failed, format!("{message}, and {} not written", archive.display()));
+        return Err(failure.hint("an archive is written when all of its images are there: leave out those that failed"));
+    }
     let kind = if outcome.copied.is_empty() || outcome.stopped { Kind::Failed } else { Kind::Partial };
     Err(Failure::new(kind, message))
 }

@@ -118,7 +118,7 @@ impl Collected {
 
     fn summary(&self, dry_run: bool) -> String {
         let mut text = format!(
-            "{} of {}{} in {} and {} {}",
+            "{} in {}{}, {} and {} {}",
             report::bytes(self.bytes()),
             report::count(self.blobs.len(), "blob"),
             if self.unfinished.0 > 0 {

@@ -59,8 +59,8 @@ fn print(
     };
     let value: Value = serde_json::to_value(document)
         .map_err(|error| Failure::new(Kind::Failed, "cannot write JSON").because(error))?;
-    let text = template.render(&value).map_err(|error| Failure::of(Kind::Usage, error))?;
-    context.data(format!("{text}\n").as_bytes())
+    let text = template.line(&value).map_err(|error| Failure::of(Kind::Usage, error))?;
+    context.data(text.as_bytes())
 }
 
 /// All tags of the repository. A registry that lets nobody list them is no reason to fail.

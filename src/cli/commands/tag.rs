@@ -59,7 +59,7 @@ fn stored_name(repository: &RepositoryName, text: &str) -> Result<StoredName, Re
 fn in_layout(path: &Path, image: Option<&LayoutImage>, names: &[String]) -> Result<Digest, Failure> {
     for name in names {
         let location: Location =
-            format!("oci:layout:{name}").parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+            format!("oci:{}:{name}", path.display()).parse().map_err(|error| Failure::of(Kind::Usage, error))?;
         if !matches!(location, Location::Oci(_, Some(LayoutImage::Name(_)))) {
             return Err(Failure::new(Kind::Usage, format!("{name:?} is no name for an image of a layout")));
         }

@@ -1,6 +1,7 @@
 //! `hod unpack-image`: an image as files.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,19 +13,22 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::endpoint::{EndpointError, Fault};
+use crate::oci::Digest;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open::Places;
-use crate::pipeline::unpack_image::{LayerError, Target, UnpackedImage, unpack_image};
+use crate::pipeline::unpack_image::{
+    LayerError, Owners, Target, UnpackImageError, UnpackOptions, Unpacked, runtime_config, unpack_image,
+};
 use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Result<ExitCode, Failure> {
     let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let target = match (args.bundle, args.rootfs) {
-        (Some(bundle), _) => Target::Bundle(bundle),
-        (None, Some(rootfs)) => Target::Rootfs(rootfs),
-        (None, None) => return Err(Failure::new(Kind::Usage, "name a folder for the bundle, or one with --rootfs")),
-    };
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
+    let owners = if args.rootless || !nix::unistd::geteuid().is_root() {
+        Owners::rootless(args.uid_map, args.gid_map)
+    } else {
+        Owners::mapped(args.uid_map, args.gid_map)
+    };
     let places = Places::new(context.registries(&args.registry)?).with_local(context.local(None, &args.registry)?);
     let places = Arc::new(places.admitting(super::admission::admission(context)?));
     let place = location.clone();
@@ -34,52 +38,102 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     let image = inspect(&engine, &source, &platform).await;
     let image =
         image.map_err(|error| Failure::new(Kind::Failed, format!("cannot unpack {location}")).because(error))?;
-    let unpacked = unpack_image(&engine, &source, &image, &target).await;
-    let unpacked = unpacked.map_err(|error| {
-        let kind = if is_damage(&error) { Kind::Corrupt } else { Kind::Failed };
-        Failure::new(kind, format!("cannot unpack {location}")).because(error)
-    })?;
+    let failed = |error| failure(&format!("cannot unpack {location}"), error);
+    let target = match (args.bundle, args.rootfs, args.config_only) {
+        (_, rootfs, Some(file)) => {
+            let config = runtime_config(&image, &owners, rootfs.as_deref()).map_err(failed)?;
+            return write_config(context, &file, &config);
+        }
+        (Some(bundle), _, None) => Target::Bundle(bundle),
+        (None, Some(rootfs), None) => Target::Rootfs(rootfs),
+        (None, None, None) => {
+            return Err(Failure::new(Kind::Usage, "name a folder for the bundle, or one with --rootfs"));
+        }
+    };
+    let options = UnpackOptions { target, owners, keep_links: args.keep_dirlinks };
+    let unpacked = unpack_image(&engine, &source, &image, &options).await.map_err(failed)?;
     context.close();
-    report(context, &target, &unpacked)?;
+    report(context, &options, image.instance.root.descriptor.digest, &unpacked)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the configuration of a runtime to a file, or with `-` to standard output.
+fn write_config(context: &Context, file: &Path, config: &[u8]) -> Result<ExitCode, Failure> {
+    if file == Path::new("-") {
+        return context.data(config);
+    }
+    let written = crate::fs::write_atomically(file, config);
+    written.map_err(|error| Failure::new(Kind::Failed, format!("cannot write {}", file.display())).because(error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why something was not unpacked.
+pub(super) fn failure(what: &str, error: UnpackImageError) -> Failure {
+    if let Some(LayerError::Output(error)) = layer_error(&error) {
+        return Failure::output(error.kind().into());
+    }
+    let kind = if is_damage(&error) { Kind::Corrupt } else { Kind::Failed };
+    let is_named = matches!(error, UnpackImageError::NamedUser(_));
+    let failure = Failure::new(kind, what).because(error);
+    if is_named { failure.hint("name the tree of the image with --rootfs") } else { failure }
 }
 
 /// Whether the image is not what it says it is.
 fn is_damage(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| {
-        let Some(error) = error.downcast_ref::<EndpointError>() else { return false };
-        let cause: &(dyn Error + 'static) = error.cause();
-        error.fault() == Fault::Corrupt
-            || cause.downcast_ref::<EndpointError>().is_some_and(|inner| inner.fault() == Fault::Corrupt)
-            || matches!(
-                cause.downcast_ref(),
-                Some(
-                    LayerError::DiffId { .. }
-                        | LayerError::Tar(_)
-                        | LayerError::Truncated(_)
-                        | LayerError::Entry { .. }
-                )
-            )
+    let damage = |error: &LayerError| {
+        matches!(
+            error,
+            LayerError::DiffId { .. } | LayerError::Tar(_) | LayerError::Truncated(_) | LayerError::Entry { .. }
+        )
+    };
+    layer_error(error).is_some_and(damage)
+        || causes(error).filter_map(|error| error.downcast_ref::<EndpointError>()).any(|error| {
+            let inner = error.cause().downcast_ref::<EndpointError>();
+            error.fault() == Fault::Corrupt || inner.is_some_and(|inner| inner.fault() == Fault::Corrupt)
+        })
+}
+
+/// What is wrong with a layer, if that is it.
+fn layer_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a LayerError> {
+    causes(error).find_map(|error| {
+        let cause: &'a (dyn Error + 'static) = error.downcast_ref::<EndpointError>()?.cause();
+        cause.downcast_ref()
     })
 }
 
-fn report(context: &Context, target: &Target, unpacked: &UnpackedImage) -> Result<(), Failure> {
-    if !unpacked.owners_kept {
-        context.say("note: only root can give files away: all of them belong to you, whoever owns them in the image");
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// Tells what was made of the content with that digest.
+pub(super) fn report(
+    context: &Context,
+    options: &UnpackOptions,
+    digest: Digest,
+    unpacked: &Unpacked,
+) -> Result<(), Failure> {
+    let (target, owners_kept) = (&options.target, !options.owners.is_rootless());
+    if !owners_kept {
+        context.say(
+            "note: all files belong to you; to whom the image gives them is in the attribute user.rootlesscontainers",
+        );
     }
     let left_out = unpacked.left_out;
-    for (count, what) in [(left_out.devices, "device"), (left_out.xattrs, "extended attribute")] {
-        if count > 0 {
-            let count = report::count(usize::try_from(count).unwrap_or(usize::MAX), what);
-            context.say(&format!("note: {count} left out, which this user or filesystem cannot have"));
-        }
+    let count = |count: u64, what| report::count(usize::try_from(count).unwrap_or(usize::MAX), what);
+    if left_out.devices > 0 {
+        let count = count(left_out.devices, "device");
+        context.say(&format!("note: {count} that this user cannot make: there are empty files instead"));
+    }
+    if left_out.xattrs > 0 {
+        let count = count(left_out.xattrs, "extended attribute");
+        context.say(&format!("note: {count} left out, which this user or filesystem cannot have"));
     }
     let document = json!({
-        "digest": unpacked.digest,
+        "digest": digest,
         "path": target.path(),
         "layers": unpacked.layers,
         "entries": unpacked.entries,
-        "ownersKept": unpacked.owners_kept,
+        "ownersKept": owners_kept,
         "devicesLeftOut": left_out.devices,
         "xattrsLeftOut": left_out.xattrs,
         "seconds": context.begun.elapsed().as_secs_f64(),

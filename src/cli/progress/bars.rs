@@ -23,6 +23,8 @@ pub(in crate::cli) struct Bars {
 #[derive(Default)]
 struct State {
     total: Option<ProgressBar>,
+    /// Whether the bar for the whole counts bytes; where nobody knows how many there will be, it counts images.
+    in_bytes: bool,
     images: usize,
     done: usize,
     blobs: HashMap<Digest, ProgressBar>,
@@ -58,7 +60,7 @@ impl Bars {
         if let Some(old) = state.total.take() {
             old.finish_and_clear();
         }
-        (state.images, state.done) = (images, 0);
+        (state.images, state.done, state.in_bytes) = (images, 0, bytes > 0);
         let (template, length) = if bytes > 0 {
             (
                 "{prefix:>8} [{bar:24}] {decimal_bytes:>9} of {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}  {msg}  {eta} left",
@@ -76,6 +78,11 @@ impl Bars {
 }
 
 impl State {
+    /// The bar for the whole, if it counts bytes.
+    fn bytes(&self) -> Option<&ProgressBar> {
+        self.total.as_ref().filter(|_| self.in_bytes)
+    }
+
     fn show_images(&self) {
         if let Some(total) = self.total.as_ref().filter(|_| self.images > 0) {
             total.set_message(format!("{} of {} images", self.done, self.images));
@@ -84,6 +91,9 @@ impl State {
 
     fn image_done(&mut self) {
         self.done += 1;
+        if let Some(total) = self.total.as_ref().filter(|_| !self.in_bytes) {
+            total.inc(1);
+        }
         self.show_images();
     }
 }
@@ -99,7 +109,7 @@ impl Observer for Bars {
         match event {
             Event::Step { name, images, bytes } => self.start_step(&mut state, name, *images, *bytes),
             Event::Begun { content, offset } => {
-                if let Some(total) = state.total.as_ref().filter(|_| *offset > 0) {
+                if let Some(total) = state.bytes().filter(|_| *offset > 0) {
                     total.set_length(total.length().unwrap_or_default().saturating_sub(*offset));
                 }
                 // Another task may go on with what one that was dropped has begun.
@@ -122,12 +132,12 @@ impl Observer for Bars {
                 if let Some(bar) = state.blobs.get(digest) {
                     bar.inc(*bytes);
                 }
-                if let Some(total) = &state.total {
+                if let Some(total) = state.bytes() {
                     total.inc(*bytes);
                 }
             }
             Event::Rewound { digest, bytes } => {
-                for bar in state.blobs.get(digest).into_iter().chain(&state.total) {
+                for bar in state.blobs.get(digest).into_iter().chain(state.bytes()) {
                     bar.set_position(bar.position().saturating_sub(*bytes));
                 }
             }
@@ -174,5 +184,36 @@ impl InsertBeforeTotal for MultiProgress {
 impl std::fmt::Debug for Bars {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Bars")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Descriptor, MediaType};
+
+    #[test]
+    fn the_bar_for_the_whole_counts_images_where_bytes_are_not_known() {
+        let bars = Bars { all: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()), state: Mutex::default() };
+        let content = Descriptor::new(MediaType::parse("layer"), Digest::sha256(b"x"), 5_000_000);
+        let digest = content.digest;
+        let total = || {
+            let state = bars.state.lock().unwrap();
+            let total = state.total.as_ref().unwrap();
+            (total.position(), total.length().unwrap())
+        };
+        let work = || {
+            bars.on(&Event::Begun { content: &content, offset: 1_000_000 });
+            bars.on(&Event::Moved { digest: &digest, bytes: 3_000_000 });
+            bars.on(&Event::Rewound { digest: &digest, bytes: 1_000_000 });
+        };
+        bars.on(&Event::Step { name: "copy", images: 2, bytes: 0 });
+        work();
+        assert_eq!(total(), (0, 2));
+        bars.on(&Event::ImageDone { name: "a", digest: &digest, unchanged: false, bytes: 1 });
+        assert_eq!(total(), (1, 2));
+        bars.on(&Event::Step { name: "fetch", images: 2, bytes: 10_000_000 });
+        work();
+        assert_eq!(total(), (2_000_000, 9_000_000));
     }
 }

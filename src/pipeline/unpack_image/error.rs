@@ -14,6 +14,9 @@ pub enum LayerError {
     /// It cannot be read or expanded.
     #[error("the layer cannot be read")]
     Read(#[source] io::Error),
+    /// It cannot be written.
+    #[error("the layer cannot be written")]
+    Output(#[source] io::Error),
     /// It is no tar archive.
     #[error("the layer is no tar archive that can be unpacked: {0}")]
     Tar(String),
@@ -27,6 +30,16 @@ pub enum LayerError {
         path: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// An entry whose owner is nobody on this machine.
+    #[error("{path:?} belongs to {kind} {id}, whom no mapping covers")]
+    Unmapped {
+        /// Its path in the image.
+        path: String,
+        /// `user` or `group`.
+        kind: &'static str,
+        /// The id in the image.
+        id: u32,
     },
     /// An entry that could not be made.
     #[error("cannot make {path:?}")]

@@ -2,12 +2,13 @@
 //!
 //! A whiteout takes away what lower layers have, and nothing of its own layer, wherever in the archive it stands.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 
+use super::Unpacked;
 use super::error::{LayerError, shown};
 use super::members::Members;
 use super::rootfs::{Rootfs, components};
-use super::write::{LeftOut, Maker};
+use super::write::{How, Maker};
 use crate::oci::{Digest, Hasher, MediaType};
 
 /// What the names of whiteouts begin with.
@@ -17,38 +18,48 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What the names of other files of aufs begin with, which mean nothing here.
 const OF_AUFS: &[u8] = b".wh..wh.";
 
-/// Unpacks a layer, which may be compressed, and checks that it is what the config says. Returns the number of its entries.
+/// Unpacks a layer, which may be compressed, checks that it is what the config says, and adds to what was made.
 pub(super) fn apply(
     rootfs: &mut Rootfs,
     input: impl Read,
     diff_id: &Digest,
-    left_out: &mut LeftOut,
-) -> Result<u64, LayerError> {
-    let mut input = BufReader::with_capacity(128 * 1024, input);
-    let head = input.fill_buf().map_err(LayerError::Read)?;
-    let mut content =
-        Hashed { hasher: Hasher::new(diff_id.algorithm()), input: expanded(head.to_vec().as_slice(), input)? };
+    how: &How,
+    made: &mut Unpacked,
+) -> Result<(), LayerError> {
+    let mut content = Hashed::new(input, diff_id)?;
     let mut members = Members::new(&mut content);
-    let mut maker = Maker::new(rootfs, left_out);
-    let mut count = 0;
+    let mut maker = Maker::new(rootfs, &mut made.left_out, how);
     while let Some(member) = members.next()? {
-        count += 1;
+        made.entries += 1;
         let name = member.path.strip_suffix(b"/").unwrap_or(&member.path);
         let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        if name == OPAQUE {
-            opaque(&mut maker, &member.path)?;
-        } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            if !name.starts_with(OF_AUFS) {
+        let hidden = name.strip_prefix(WHITEOUT).filter(|_| !how.keep_whiteouts);
+        if let Some(hidden) = hidden {
+            if name == OPAQUE {
+                opaque(&mut maker, &member.path)?;
+            } else if !name.starts_with(OF_AUFS) {
                 whiteout(&mut maker, &member.path, hidden)?;
             }
         } else {
-            maker.make(&member, &mut members)?;
+            maker.make(member, &mut members)?;
         }
     }
     // What follows the end of the archive counts for the digest, too.
     io::copy(&mut content, &mut io::sink()).map_err(LayerError::Read)?;
-    let found = content.hasher.finish();
-    if found == *diff_id { Ok(count) } else { Err(LayerError::DiffId { expected: *diff_id, found }) }
+    content.check(diff_id)
+}
+
+/// Writes a layer, which may be compressed, as it is without, and checks that it is what the config says.
+pub(super) fn expand(input: impl Read, diff_id: &Digest, output: &mut dyn Write) -> Result<(), LayerError> {
+    let mut content = Hashed::new(input, diff_id)?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = content.read(&mut buffer).map_err(LayerError::Read)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        output.write_all(bytes).map_err(LayerError::Output)?;
+    }
+    output.flush().map_err(LayerError::Output)?;
+    content.check(diff_id)
 }
 
 /// Whether a layer of this type can be unpacked.
@@ -98,13 +109,26 @@ fn whiteout(maker: &mut Maker<'_>, path: &[u8], hidden: &[u8]) -> Result<(), Lay
     removed.map(drop).map_err(|error| LayerError::Write { path: shown(path), source: error.into() })
 }
 
-/// Bytes that are hashed on their way.
-struct Hashed<R> {
+/// The expanded bytes of a layer, which are hashed on their way.
+struct Hashed<'a> {
     hasher: Hasher,
-    input: R,
+    input: Box<dyn Read + 'a>,
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<'a> Hashed<'a> {
+    fn new(input: impl Read + 'a, diff_id: &Digest) -> Result<Self, LayerError> {
+        let mut input = BufReader::with_capacity(128 * 1024, input);
+        let head = input.fill_buf().map_err(LayerError::Read)?.to_vec();
+        Ok(Self { hasher: Hasher::new(diff_id.algorithm()), input: expanded(&head, input)? })
+    }
+
+    fn check(self, diff_id: &Digest) -> Result<(), LayerError> {
+        let found = self.hasher.finish();
+        if found == *diff_id { Ok(()) } else { Err(LayerError::DiffId { expected: *diff_id, found }) }
+    }
+}
+
+impl Read for Hashed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());

@@ -9,10 +9,11 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
+use crate::oci::Digest;
 
 /// How deep folders may nest.
 const DEPTH: usize = 256;
@@ -24,7 +25,8 @@ const NAME: usize = 255;
 /// How much is read of a file of the tree.
 const SMALL: u64 = 1024 * 1024;
 /// How a folder is opened: nothing is followed.
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A tree under construction.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub(super) struct Rootfs {
     top: Arc<OwnedFd>,
     /// What folders get in the end, by device and inode: while files come into them they are open to their owner.
     folders: HashMap<(u64, u64), Folder>,
+    /// The sums of files, by device and inode, where they are wanted.
+    sums: Option<HashMap<(u64, u64), Digest>>,
+    /// Who gets what no entry has described.
+    owner: Option<(Uid, Gid)>,
     /// The folder of the entry before, which mostly is that of the next.
     last: Option<(Vec<Vec<u8>>, Place)>,
 }
@@ -79,11 +85,15 @@ pub(super) fn components(path: &[u8]) -> Result<Vec<Vec<u8>>, LayerError> {
 }
 
 impl Rootfs {
-    /// Builds in an empty folder.
-    pub(super) fn new(top: OwnedFd) -> std::io::Result<Self> {
+    /// Builds in an empty folder. Folders that no entry describes get the owner, which only root can give.
+    pub(super) fn new(top: OwnedFd, owner: Option<(Uid, Gid)>, with_sums: bool) -> std::io::Result<Self> {
         let stat = fs::fstat(&top)?;
+        if let Some((user, group)) = owner {
+            fs::fchown(&top, Some(user), Some(group))?;
+        }
         let folders = HashMap::from([(key(&stat), Folder { mode: 0o755, mtime: (0, 0) })]);
-        Ok(Self { top: Arc::new(top), folders, last: None })
+        let sums = with_sums.then(HashMap::new);
+        Ok(Self { top: Arc::new(top), folders, sums, owner, last: None })
     }
 
     /// Finds a folder by its path, through the symbolic links of the tree. With `make` it is made where it is not
@@ -148,6 +158,9 @@ impl Rootfs {
     fn make(&mut self, above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
         fs::mkdirat(above, name, Mode::RWXU)?;
         let folder = open(above, name)?;
+        if let Some((user, group)) = self.owner {
+            fs::fchown(&folder, Some(user), Some(group))?;
+        }
         self.describe(&folder, Folder { mode: 0o755, mtime: (0, 0) })?;
         Ok(folder)
     }
@@ -156,6 +169,40 @@ impl Rootfs {
     pub(super) fn describe(&mut self, folder: &OwnedFd, what: Folder) -> Result<(), Errno> {
         self.folders.insert(key(&fs::fstat(folder)?), what);
         Ok(())
+    }
+
+    /// What a folder gets in the end.
+    pub(super) fn described(&self, folder: &fs::Stat) -> Option<Folder> {
+        self.folders.get(&key(folder)).copied()
+    }
+
+    /// Whether the sums of files are wanted.
+    pub(super) const fn wants_sums(&self) -> bool {
+        self.sums.is_some()
+    }
+
+    /// Notes the sum of a file.
+    pub(super) fn note_sum(&mut self, file: &OwnedFd, sum: Digest) -> Result<(), Errno> {
+        let stat = fs::fstat(file)?;
+        self.sums.as_mut().map(|sums| sums.insert(key(&stat), sum));
+        Ok(())
+    }
+
+    /// The sum of a file.
+    pub(super) fn sum(&self, file: &fs::Stat) -> Option<Digest> {
+        self.sums.as_ref()?.get(&key(file)).copied()
+    }
+
+    /// Whether that name is a link to a folder of the tree.
+    pub(super) fn is_link_to_folder(&mut self, place: &Place, name: &[u8]) -> Result<bool, LayerError> {
+        if fs::readlinkat(&*place.folder, name, Vec::new()).is_err() {
+            return Ok(false);
+        }
+        match self.find(&place.child(name), false) {
+            Ok(found) => Ok(found.is_some()),
+            Err(LayerError::Entry { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The folder of that name, made where it is not there, also in the place of something else. Says whether it is new.
@@ -284,7 +331,7 @@ impl Rootfs {
     }
 }
 
-fn open(above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+pub(super) fn open(above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     fs::openat(above, name, FOLDER, Mode::empty())
 }
 
@@ -299,7 +346,7 @@ pub(super) fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
 }
 
 /// What is in a folder, all of it before anything is done with it.
-fn names(folder: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+pub(super) fn names(folder: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for entry in fs::Dir::read_from(folder.as_fd())? {
         let name = entry?.file_name().to_bytes().to_vec();

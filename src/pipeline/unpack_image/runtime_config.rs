@@ -1,8 +1,15 @@
 //! `config.json` of a bundle for a container runtime (OCI runtime-spec 1.0), as umoci makes it of an image's config.
 
+use std::io;
+
+use rustix::fs::StatVfsMountFlags;
 use serde_json::{Map, Value, json};
 
+use super::owners::Owners;
 use super::users::User;
+
+/// Where the machine says what its name servers are.
+const NAME_SERVERS: &str = "/etc/resolv.conf";
 
 /// What of an image's config says how it runs.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -29,23 +36,20 @@ struct Run {
     stop_signal: Option<String>,
 }
 
-/// Whoever runs the bundle: root, or a user who is root inside alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Runner {
-    /// Root.
-    Root,
-    /// Somebody with these ids.
-    User(u32, u32),
-}
-
 impl ImageConfig {
     /// As whom it runs.
     pub(super) fn user(&self) -> &str {
         self.config.as_ref().and_then(|run| run.user.as_deref()).unwrap_or_default()
     }
 
-    /// The runtime's configuration.
-    pub(super) fn runtime_config(&self, user: &User, runner: Runner) -> Value {
+    /// The bytes of the runtime's configuration for a tree of that name.
+    pub(super) fn runtime_config(&self, user: &User, owners: &Owners, rootfs: &str) -> io::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(&self.document(user, owners, rootfs))?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    fn document(&self, user: &User, owners: &Owners, rootfs: &str) -> Value {
         let default = Run::default();
         let run = self.config.as_ref().unwrap_or(&default);
         let mut command = run.entrypoint.iter().chain(&run.cmd).flatten().map(String::as_str).collect::<Vec<_>>();
@@ -53,7 +57,7 @@ impl ImageConfig {
             command.push("sh");
         }
         let mut who = json!({ "uid": user.uid, "gid": user.gid });
-        if !user.more_gids.is_empty() {
+        if !user.more_gids.is_empty() && !owners.is_rootless() {
             set(&mut who, "additionalGids", json!(user.more_gids));
         }
         let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
@@ -76,11 +80,11 @@ impl ImageConfig {
                 "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
                 "noNewPrivileges": true,
             },
-            "root": { "path": "rootfs" },
+            "root": { "path": rootfs },
             "hostname": "umoci-default",
-            "mounts": mounts(run, runner),
+            "mounts": mounts(run, owners),
             "annotations": self.annotations(run),
-            "linux": linux(runner),
+            "linux": linux(owners),
         })
     }
 
@@ -118,7 +122,7 @@ fn environment(image: &[String], home: &str) -> Vec<String> {
     all
 }
 
-fn mounts(run: &Run, runner: Runner) -> Vec<Value> {
+fn mounts(run: &Run, owners: &Owners) -> Vec<Value> {
     let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| {
         let mut mount = json!({ "destination": destination, "type": kind, "source": source });
         if !options.is_empty() {
@@ -126,10 +130,10 @@ fn mounts(run: &Run, runner: Runner) -> Vec<Value> {
         }
         mount
     };
-    let is_root = runner == Runner::Root;
+    let is_rootless = owners.is_rootless();
     let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     // Group 5 is nobody's in a user's own namespace.
-    let terminals = if is_root { &terminals[..] } else { terminals.get(..5).unwrap_or_default() };
+    let terminals = if is_rootless { terminals.get(..5).unwrap_or_default() } else { &terminals[..] };
     let mut all = vec![
         mount("/proc", "proc", "proc", &[]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -137,22 +141,43 @@ fn mounts(run: &Run, runner: Runner) -> Vec<Value> {
         mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
-    if is_root {
+    if !is_rootless {
         all.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]));
         let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
         all.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
-    } else {
-        all.push(mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
     }
     for volume in run.volumes.iter().flat_map(Map::keys) {
         all.push(mount(volume, "tmpfs", "none", &["rw", "nosuid", "nodev", "noexec", "relatime"]));
     }
+    if is_rootless {
+        all.push(mount("/sys", "bind", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
+        // The network is that of the machine, and so are its name servers.
+        all.extend(locked_flags(NAME_SERVERS).map(|flags| {
+            let options: Vec<&str> = flags.into_iter().chain(["rbind", "ro"]).collect();
+            mount(NAME_SERVERS, "bind", NAME_SERVERS, &options)
+        }));
+    }
     all
 }
 
-fn linux(runner: Runner) -> Value {
-    let mut namespaces: Vec<Value> =
-        ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({ "type": kind })).collect();
+/// Flags of a mount that nobody but root may take away when it is mounted elsewhere; `None` where there is no such file.
+fn locked_flags(path: &str) -> Option<Vec<&'static str>> {
+    let set = rustix::fs::statvfs(path).ok()?.f_flag;
+    let all = [
+        (StatVfsMountFlags::NODEV, "nodev"),
+        (StatVfsMountFlags::NOEXEC, "noexec"),
+        (StatVfsMountFlags::NOSUID, "nosuid"),
+        (StatVfsMountFlags::NOATIME, "noatime"),
+        (StatVfsMountFlags::NODIRATIME, "nodiratime"),
+    ];
+    Some(all.into_iter().filter(|(flag, _)| set.contains(*flag)).map(|(_, name)| name).collect())
+}
+
+fn linux(owners: &Owners) -> Value {
+    let is_rootless = owners.is_rootless();
+    let mut namespaces = vec!["pid", "network", "ipc", "uts", "mount"];
+    // Only root can make a network.
+    namespaces.retain(|kind| !is_rootless || *kind != "network");
     let mut linux = json!({
         "maskedPaths": [
             "/proc/kcore", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
@@ -160,15 +185,18 @@ fn linux(runner: Runner) -> Value {
         ],
         "readonlyPaths": ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     });
-    match runner {
-        Runner::Root => set(&mut linux, "resources", json!({ "devices": [{ "allow": false, "access": "rwm" }] })),
-        Runner::User(uid, gid) => {
-            namespaces.push(json!({ "type": "user" }));
-            let mapping = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
-            set(&mut linux, "uidMappings", mapping(uid));
-            set(&mut linux, "gidMappings", mapping(gid));
+    if !is_rootless {
+        set(&mut linux, "resources", json!({ "devices": [{ "allow": false, "access": "rwm" }] }));
+    }
+    for (field, mappings) in [("uidMappings", owners.uids()), ("gidMappings", owners.gids())] {
+        if !mappings.is_empty() {
+            set(&mut linux, field, json!(mappings));
         }
     }
+    if is_rootless || !owners.uids().is_empty() || !owners.gids().is_empty() {
+        namespaces.push("user");
+    }
+    let namespaces: Vec<Value> = namespaces.into_iter().map(|kind| json!({ "type": kind })).collect();
     set(&mut linux, "namespaces", json!(namespaces));
     linux
 }

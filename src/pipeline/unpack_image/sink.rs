@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,38 +10,35 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task;
 
-use super::State;
 use super::error::LayerError;
-use super::layer::apply;
 use crate::endpoint::{EndpointError, Fault, Place, Placed, Result, Sink, Verified};
-use crate::oci::{Descriptor, Digest, Graph, Tag};
+use crate::oci::{Descriptor, Graph, Tag};
 
 /// Chunks that wait to be unpacked.
 const QUEUE: usize = 8;
 
+/// What is done with the bytes of a layer.
+type Work = dyn Fn(&mut (dyn Read + Send)) -> std::result::Result<(), LayerError> + Send + Sync;
+
 /// Takes one layer.
-#[derive(Debug)]
 pub(super) struct LayerSink {
     place: Place,
-    diff_id: Digest,
-    state: Arc<Mutex<State>>,
+    work: Arc<Work>,
 }
 
 impl LayerSink {
-    pub(super) fn new(target: &Path, diff_id: Digest, state: Arc<Mutex<State>>) -> Self {
-        Self { place: Place::local(&target.display().to_string(), None), diff_id, state }
+    /// A sink with the name of what takes the layer.
+    pub(super) fn new(
+        name: &str,
+        work: impl Fn(&mut (dyn Read + Send)) -> std::result::Result<(), LayerError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { place: Place::local(name, None), work: Arc::new(work) }
     }
 
-    /// Unpacks what can be read, on a thread that may block.
+    /// Works on what can be read, on a thread that may block.
     fn unpack(&self, open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Unpacking {
-        let (state, diff_id) = (self.state.clone(), self.diff_id);
-        task::spawn_blocking(move || {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let State { rootfs, left_out, entries } = &mut *state;
-            let input = open().map_err(LayerError::Read)?;
-            *entries += apply(rootfs, input, &diff_id, left_out)?;
-            Ok(())
-        })
+        let work = self.work.clone();
+        task::spawn_blocking(move || work(&mut *open().map_err(LayerError::Read)?))
     }
 }
 

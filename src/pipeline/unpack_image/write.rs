@@ -9,7 +9,9 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::members::{Kind, Member, Members};
+use super::owners::{Owners, ROOTLESS};
 use super::rootfs::{Folder, Place, Rootfs, Written, components, look, times};
+use crate::oci::{Algorithm, Hasher};
 
 /// How much is moved at once.
 const CHUNK: usize = 256 * 1024;
@@ -19,7 +21,7 @@ const OF_THE_MACHINE: [&[u8]; 4] = [b"security.selinux", b"system.nfs4_acl", b"s
 /// What could not be made by this user, or on this filesystem.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LeftOut {
-    /// Devices.
+    /// Devices, for which there are empty files.
     pub devices: u64,
     /// Extended attributes.
     pub xattrs: u64,
@@ -30,20 +32,30 @@ pub struct LeftOut {
 pub(super) struct Maker<'a> {
     pub(super) rootfs: &'a mut Rootfs,
     pub(super) written: Written,
-    pub(super) left_out: &'a mut LeftOut,
-    /// Whether owners can be given, and devices made.
-    pub(super) is_root: bool,
-    pub(super) buffer: Vec<u8>,
+    left_out: &'a mut LeftOut,
+    how: &'a How,
+    buffer: Vec<u8>,
+}
+
+/// How entries are made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct How {
+    pub(super) owners: Owners,
+    /// Whether a folder does not take the place of a symbolic link to one.
+    pub(super) keep_links: bool,
+    /// Whether whiteouts become files.
+    pub(super) keep_whiteouts: bool,
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(rootfs: &'a mut Rootfs, left_out: &'a mut LeftOut) -> Self {
-        let is_root = nix::unistd::geteuid().is_root();
-        Self { rootfs, written: Written::new(), left_out, is_root, buffer: vec![0; CHUNK] }
+    pub(super) fn new(rootfs: &'a mut Rootfs, left_out: &'a mut LeftOut, how: &'a How) -> Self {
+        Self { rootfs, written: Written::new(), left_out, how, buffer: vec![0; CHUNK] }
     }
 
     /// Makes an entry; its bytes are read from the archive.
-    pub(super) fn make(&mut self, member: &Member, archive: &mut Members<impl Read>) -> Result<(), LayerError> {
+    pub(super) fn make(&mut self, mut member: Member, archive: &mut Members<impl Read>) -> Result<(), LayerError> {
+        self.settle(&mut member)?;
+        let member = &member;
         let failed = |error: Errno| LayerError::Write { path: shown(&member.path), source: error.into() };
         let refuse = |problem| LayerError::Entry { path: shown(&member.path), problem };
         let path = components(&member.path)?;
@@ -55,6 +67,12 @@ impl<'a> Maker<'a> {
             return self.describe(&top, member, true).map_err(failed);
         };
         let place = self.rootfs.find(above, true)?.ok_or_else(|| refuse("there is no folder for it"))?;
+        if member.kind == Kind::Folder && self.how.keep_links && self.rootfs.is_link_to_folder(&place, name)? {
+            // What the entry says goes to the link: what it leads to has its own.
+            self.describe_by_name(&place, name, member).map_err(failed)?;
+            self.written.insert(place.child(name).join(&b'/'));
+            return Ok(());
+        }
         if member.kind == Kind::Folder {
             let (folder, is_new) = self.rootfs.folder(&place, name).map_err(failed)?;
             self.describe(&folder, member, !is_new).map_err(failed)?;
@@ -68,20 +86,46 @@ impl<'a> Maker<'a> {
             match member.kind {
                 Kind::File => self.file(&place, name, member, archive)?,
                 Kind::SymbolicLink => self.symbolic_link(&place, name, member).map_err(failed)?,
-                _ => self.special(&place, name, member).map_err(failed)?,
+                _ if self.special(&place, name, member).map_err(failed)? => {}
+                _ => {
+                    self.left_out.devices += 1;
+                    self.file(&place, name, member, archive)?;
+                }
             }
         }
         self.written.insert(place.child(name).join(&b'/'));
         Ok(())
     }
 
+    /// Makes of the owner that the image says the one that the entry gets.
+    fn settle(&self, member: &mut Member) -> Result<(), LayerError> {
+        let owners = &self.how.owners;
+        if member.kind == Kind::HardLink {
+            return Ok(());
+        }
+        if owners.is_rootless() {
+            member.xattrs.retain(|(name, _)| name != ROOTLESS);
+        }
+        let remembered = owners.remembered(member.uid, member.gid);
+        member.xattrs.extend(remembered.map(|value| (ROOTLESS.to_vec(), value)));
+        if let Some((uid, gid)) = owners.on_host(&member.path, member.uid, member.gid)? {
+            (member.uid, member.gid) = (uid, gid);
+        }
+        Ok(())
+    }
+
+    /// Gives a file away, where files are given away.
+    fn give(&self, file: &OwnedFd, member: &Member) -> Result<(), Errno> {
+        if self.how.owners.is_rootless() {
+            return Ok(());
+        }
+        fs::fchown(file, Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid)))
+    }
+
     /// Gives a folder all but its mode and time, which it gets in the end.
     fn describe(&mut self, folder: &OwnedFd, member: &Member, is_old: bool) -> Result<(), Errno> {
         self.rootfs.describe(folder, Folder { mode: member.mode, mtime: member.mtime })?;
-        if self.is_root {
-            let (user, group) = owner(member);
-            fs::fchown(folder, user, group)?;
-        }
+        self.give(folder, member)?;
         if is_old {
             clear_xattrs(folder)?;
         }
@@ -100,22 +144,25 @@ impl<'a> Maker<'a> {
         let file = fs::openat(&*place.folder, name, flags, Mode::RUSR | Mode::WUSR);
         let file = file.map_err(|error| failed(error.into()))?;
         let mut file = File::from_parts(file.into(), shown(&member.path));
+        let mut hasher = self.rootfs.wants_sums().then(|| Hasher::new(Algorithm::Sha256));
         loop {
             let count = archive.read(&mut self.buffer)?;
-            if count == 0 {
-                break;
+            let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+            file.write_all(bytes).map_err(failed)?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(bytes);
             }
-            file.write_all(self.buffer.get(..count).unwrap_or_default()).map_err(failed)?;
         }
         let file = OwnedFd::from(file.into_parts().0);
         let mut settled = || -> Result<(), Errno> {
-            // Another owner takes setuid bits and capabilities away: it comes first.
-            if self.is_root {
-                let (user, group) = owner(member);
-                fs::fchown(&file, user, group)?;
+            if let Some(hasher) = hasher.take() {
+                self.rootfs.note_sum(&file, hasher.finish())?;
             }
-            fs::fchmod(&file, Mode::from_raw_mode(member.mode))?;
+            // Another owner takes setuid bits and capabilities away: it comes first. A mode may forbid the owner to set
+            // attributes: it comes last.
+            self.give(&file, member)?;
             self.xattrs(&file, member)?;
+            fs::fchmod(&file, Mode::from_raw_mode(member.mode))?;
             fs::futimens(&file, &times(member.mtime))
         };
         settled().map_err(|error| failed(error.into()))
@@ -123,9 +170,14 @@ impl<'a> Maker<'a> {
 
     fn symbolic_link(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), Errno> {
         fs::symlinkat(&*member.link, &*place.folder, name)?;
-        if self.is_root {
-            let (user, group) = owner(member);
-            fs::chownat(&*place.folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.describe_by_name(place, name, member)
+    }
+
+    /// Gives all but its mode to what cannot be opened.
+    fn describe_by_name(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), Errno> {
+        if !self.how.owners.is_rootless() {
+            let owner = (Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid)));
+            fs::chownat(&*place.folder, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
         }
         self.xattrs_by_name(place, name, member)?;
         fs::utimensat(&*place.folder, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)
@@ -151,28 +203,24 @@ impl<'a> Maker<'a> {
         fs::linkat(&*from.folder, &**file, &*place.folder, name, AtFlags::empty()).map_err(failed)
     }
 
-    /// A device or pipe.
-    fn special(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<(), Errno> {
+    /// A device or pipe. Says whether it could be made.
+    fn special(&mut self, place: &Place, name: &[u8], member: &Member) -> Result<bool, Errno> {
         let kind = match member.kind {
             Kind::Character => FileType::CharacterDevice,
             Kind::Block => FileType::BlockDevice,
             _ => FileType::Fifo,
         };
+        if kind != FileType::Fifo && self.how.owners.is_rootless() {
+            return Ok(false);
+        }
         let device = fs::makedev(member.device.0, member.device.1);
         match fs::mknodat(&*place.folder, name, kind, Mode::from_raw_mode(member.mode), device) {
-            Err(Errno::PERM) if kind != FileType::Fifo => {
-                self.left_out.devices += 1;
-                return Ok(());
-            }
+            Err(Errno::PERM) if kind != FileType::Fifo => return Ok(false),
             made => made?,
         }
-        if self.is_root {
-            let (user, group) = owner(member);
-            fs::chownat(&*place.folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+        self.describe_by_name(place, name, member)?;
         fs::chmodat(&*place.folder, name, Mode::from_raw_mode(member.mode), AtFlags::empty())?;
-        self.xattrs_by_name(place, name, member)?;
-        fs::utimensat(&*place.folder, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)
+        Ok(true)
     }
 
     fn xattrs(&mut self, file: &OwnedFd, member: &Member) -> Result<(), Errno> {
@@ -193,6 +241,8 @@ impl<'a> Maker<'a> {
             }
             match set(name, value) {
                 Ok(()) => {}
+                // Links and pipes have no attributes of users; who owns them is forgotten.
+                Err(Errno::PERM) if name == ROOTLESS => {}
                 Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => self.left_out.xattrs += 1,
                 Err(error) => return Err(error),
             }
@@ -220,8 +270,4 @@ fn clear_xattrs(folder: &OwnedFd) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-fn owner(member: &Member) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid)))
 }

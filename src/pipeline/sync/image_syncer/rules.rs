@@ -79,7 +79,7 @@ pub enum RuleProblem {
     #[error("it has no destination")]
     NoDestination,
     /// Numbers that do not fit.
-    #[error("it stands for {images} images, and {destination} names {names}")]
+    #[error("it stands for {}, and {destination} names {names}", crate::pipeline::count(*images, "image"))]
     Count {
         /// How many images the source names.
         images: usize,

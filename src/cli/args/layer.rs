@@ -1,0 +1,49 @@
+//! Arguments of `hod layer`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{RegistryArgs, RetryArgs};
+use crate::oci::Platform;
+
+// `hod layer`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod layer extract oci:images:web:1.0 1 | tar -tv\n  \
+    hod layer extract store:store:web:1.0 2 layer")]
+pub(in crate::cli) struct LayerCommand {
+    #[command(subcommand)]
+    pub(in crate::cli) action: LayerAction,
+}
+
+/// What is done with a layer.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum LayerAction {
+    /// Write a layer as a tar archive without compression, or unpack that archive
+    #[command(after_help = "EXAMPLES:\n  \
+        hod layer extract oci:images:web:1.0 1 > layer.tar\n  \
+        hod layer extract docker://registry.site:5000/web:1.0 sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865 layer")]
+    Extract(LayerExtractArgs),
+}
+
+// `hod layer extract`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LayerExtractArgs {
+    /// The image, as transport:place
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) image: String,
+    /// The layer: its number, from 1 at the bottom, its digest or its diff id, as hod stat tells them
+    #[arg(value_name = "LAYER")]
+    pub(in crate::cli) layer: String,
+    /// A new folder for the files of the archive, whiteouts among them [default: the archive, to standard output]
+    #[arg(value_name = "DIR")]
+    pub(in crate::cli) folder: Option<PathBuf>,
+    /// The platform of an image that has several, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
+    #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true)]
+    pub(in crate::cli) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}

@@ -1,0 +1,113 @@
+//! The folder in which an image is unpacked: beside the target, whose name it gets when all is there and durable.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fs_err as fs;
+use rustix::fs::{Mode, RenameFlags};
+
+use super::rootfs::FOLDER;
+use super::{Target, UnpackImageError};
+
+/// A target on its way: a folder beside it, which nobody else uses.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    target: Target,
+    path: PathBuf,
+    published: AtomicBool,
+    /// Held for its lock.
+    _lock: fs::File,
+}
+
+impl Unfinished {
+    /// Makes the folder; what a killed run has left there is removed.
+    pub(super) fn begin(target: &Target) -> Result<Self, UnpackImageError> {
+        let path = target.path();
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(UnpackImageError::Exists(path.to_owned()));
+        }
+        let name = path.file_name().ok_or_else(|| UnpackImageError::Exists(path.to_owned()))?.to_string_lossy();
+        let beside = above(path).join(format!(".{name}.unpacking"));
+        fs::create_dir_all(above(path))?;
+        loop {
+            match fs::create_dir(&beside) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => clear(&beside, path)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let lock = fs::File::open(&beside)?;
+        lock.try_lock().map_err(|_| UnpackImageError::Busy(path.to_owned()))?;
+        let unfinished = Self { target: target.clone(), path: beside, published: AtomicBool::new(false), _lock: lock };
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&unfinished.path, private)?;
+        if unfinished.bundle().is_some() {
+            fs::create_dir(unfinished.rootfs())?;
+        }
+        Ok(unfinished)
+    }
+
+    /// The folder on its way, if a bundle is wanted.
+    pub(super) fn bundle(&self) -> Option<&Path> {
+        matches!(self.target, Target::Bundle(_)).then_some(&self.path)
+    }
+
+    fn rootfs(&self) -> PathBuf {
+        match self.target {
+            Target::Bundle(_) => self.path.join("rootfs"),
+            Target::Rootfs(_) => self.path.clone(),
+        }
+    }
+
+    pub(super) fn open_rootfs(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::open(self.rootfs(), FOLDER, Mode::empty())?)
+    }
+
+    /// Gives it its name, with everything in it on the disk.
+    pub(super) fn publish(&self) -> Result<(), UnpackImageError> {
+        let path = self.target.path();
+        crate::fs::sync_filesystem(&self.path)?;
+        let here = rustix::fs::CWD;
+        match rustix::fs::renameat_with(here, &self.path, here, path, RenameFlags::NOREPLACE) {
+            Err(rustix::io::Errno::EXIST) => return Err(UnpackImageError::Exists(path.to_owned())),
+            // A filesystem that does not know the flag; a folder replaces none that has something in it.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(&self.path, path)?,
+            renamed => renamed.map_err(|error| crate::fs::with_path(path, &error.into()))?,
+        }
+        self.published.store(true, Ordering::SeqCst);
+        Ok(crate::fs::sync_directory(above(path))?)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.published.load(Ordering::SeqCst) {
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Removes what a run has left that is dead.
+fn clear(beside: &Path, target: &Path) -> Result<(), UnpackImageError> {
+    let folder = fs::File::open(beside)?;
+    folder.try_lock().map_err(|_| UnpackImageError::Busy(target.to_owned()))?;
+    Ok(remove_tree(beside)?)
+}
+
+/// Removes a tree that may have folders which are closed to their owner.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return fs::remove_dir_all(path);
+    }
+    for entry in walkdir::WalkDir::new(path).into_iter().filter_map(Result::ok).filter(|it| it.file_type().is_dir()) {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let _ = fs::set_permissions(entry.path(), open);
+    }
+    fs::remove_dir_all(path)
+}
