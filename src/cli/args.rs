@@ -85,7 +85,7 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-/// Flags of every command.
+// Flags of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Common options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
@@ -119,7 +119,7 @@ pub(super) struct GlobalArgs {
     pub(super) skopeo: SkopeoArgs,
 }
 
-/// The commands, in the order of the job.
+// The commands, in the order of the job.
 #[derive(Debug, Subcommand)]
 // The flags of a command are defined only when it is the one that runs: defining all takes longer than all else at start.
 #[command(defer = true)]
@@ -465,7 +465,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// What is said of the arguments of a command must not take the place of what is said of the command.
+    /// Documentation (`///`) of arguments would take the place of what is said of the command, so they have comments.
     #[test]
     fn every_command_says_what_it_does() {
         for (listed, whole) in Cli::command().get_subcommands().zip(definitions().get_subcommands()) {

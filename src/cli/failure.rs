@@ -275,9 +275,7 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 
 fn io_hint(error: &io::Error) -> Option<String> {
     let text = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make space there and run the same command again: what is done is kept"
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make space there and run the same command again",
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a filesystem that can be written",
         io::ErrorKind::PermissionDenied => "run hod as a user who may write there, or choose another folder",
         _ => return None,
@@ -303,7 +301,7 @@ fn copy_fault_hint(fault: Fault) -> Option<String> {
         Fault::Corrupt => {
             "the source gives bytes that are not what their digest says: it, or something on the way, is broken"
         }
-        Fault::Full => "make space there and run the same command again: what is done is kept",
+        Fault::Full => "make space there and run the same command again",
         Fault::Rejected | Fault::Incomplete | Fault::Other => return None,
     };
     Some(text.to_owned())

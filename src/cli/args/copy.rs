@@ -76,7 +76,7 @@ pub(in crate::cli) struct CopyArgs {
     pub(in crate::cli) retry: RetryArgs,
 }
 
-/// What is copied of images, and what is changed of it.
+// What is copied of images, and what is changed of it.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ContentArgs {
     /// Copy all platforms of an image, and its index
@@ -115,7 +115,7 @@ impl ContentArgs {
     }
 }
 
-/// How layers are compressed at the destination.
+// How layers are compressed at the destination.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Layers")]
 #[expect(clippy::struct_excessive_bools, clippy::struct_field_names, reason = "skopeo's flags, with its names")]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ImageArgs, RegistryArgs};
 
-/// What a bundle may leave out.
+// What a bundle may leave out.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct HaveArgs {
     /// Leave out what is there: an inventory, an earlier bundle, its volumes, or a store; repeatable, and then what all

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::oci::Platforms;
 use crate::pipeline::resolve::{DefaultRegistry, NameStyle};
 
-/// Which images, from arguments and lists.
+// Which images, from arguments and lists.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Images")]
 pub(in crate::cli) struct ImageArgs {

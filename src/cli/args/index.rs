@@ -18,7 +18,7 @@ pub(in crate::cli) struct IndexArgs {
     pub(in crate::cli) action: IndexAction,
 }
 
-/// What is done with an index.
+// What is done with an index.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum IndexAction {
     /// Make an index of images, copy them with it, and print its digest
@@ -35,7 +35,7 @@ pub(in crate::cli) enum IndexAction {
     Inspect(IndexTarget),
 }
 
-/// An index, and what goes in or out.
+// An index, and what goes in or out.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct IndexTarget {
     /// The index, as transport:place

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Whether a bundle comes with what installs it.
+// Whether a bundle comes with what installs it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Installer")]
 pub(in crate::cli) struct InstallerArgs {

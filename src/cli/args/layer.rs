@@ -17,7 +17,7 @@ pub(in crate::cli) struct LayerCommand {
     pub(in crate::cli) action: LayerAction,
 }
 
-/// What is done with a layer.
+// What is done with a layer.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum LayerAction {
     /// Write a layer as a tar archive without compression, or unpack that archive

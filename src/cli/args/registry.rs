@@ -9,7 +9,7 @@ use crate::copy::RetryPolicy;
 use crate::registry::Credentials;
 use crate::secret::Secret;
 
-/// How to talk to a registry.
+// How to talk to a registry.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(in crate::cli) struct RegistryArgs {
@@ -71,7 +71,7 @@ impl RegistryArgs {
     }
 }
 
-/// What happens when a registry fails for a while.
+// What happens when a registry fails for a while.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(in crate::cli) struct RetryArgs {

@@ -56,7 +56,7 @@ pub(in crate::cli) struct ServeArgs {
     pub(in crate::cli) media: MediaArgs,
 }
 
-/// What clients may write.
+// What clients may write.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Writing")]
 pub(in crate::cli) struct WritingArgs {
@@ -71,7 +71,7 @@ pub(in crate::cli) struct WritingArgs {
     pub(in crate::cli) allow_sparse: bool,
 }
 
-/// Who may use the registry.
+// Who may use the registry.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Users")]
 pub(in crate::cli) struct AdmissionArgs {
@@ -86,7 +86,7 @@ pub(in crate::cli) struct AdmissionArgs {
     pub(in crate::cli) anonymous_read: bool,
 }
 
-/// How the registry speaks TLS.
+// How the registry speaks TLS.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 #[expect(clippy::struct_field_names, reason = "the fields are called as their flags")]

@@ -56,7 +56,7 @@ pub(in crate::cli) struct StandaloneVerifyArgs {
     pub(in crate::cli) public_key_file: Option<PathBuf>,
 }
 
-/// Signing what is copied.
+// Signing what is copied.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Signatures")]
 #[expect(clippy::struct_field_names, reason = "skopeo's flags, with its names")]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::oci::Platform;
 
-/// skopeo's global flags.
+// skopeo's global flags.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options as in skopeo")]
 pub(in crate::cli) struct SkopeoArgs {

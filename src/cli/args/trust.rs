@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Whose bundles are wanted.
+// Whose bundles are wanted.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Trust")]
 pub(in crate::cli) struct TrustArgs {
@@ -20,7 +20,7 @@ pub(in crate::cli) struct TrustArgs {
     pub(in crate::cli) signature: Option<PathBuf>,
 }
 
-/// How a secret key is opened.
+// How a secret key is opened.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Trust")]
 pub(in crate::cli) struct PassphraseArgs {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::bundle::VolumeSize;
 
-/// How a bundle is cut up.
+// How a bundle is cut up.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct CutArgs {
     /// Cut the bundle into NAME.001, NAME.002 … of this size, with NAME.sha256 beside them: bytes, a number with a unit
@@ -15,7 +15,7 @@ pub(in crate::cli) struct CutArgs {
     pub(in crate::cli) volume_size: Option<VolumeSize>,
 }
 
-/// Where volumes are.
+// Where volumes are.
 #[derive(Debug, Clone, Default, Args)]
 pub(in crate::cli) struct MediaArgs {
     /// One more folder with volumes of the bundle; repeatable. On a terminal hod asks for media that are not in
