@@ -111,7 +111,7 @@ fn refuses(host: &str, folder: &Path) {
     let bytes = fs::read(&largest).unwrap();
     fs::write(&largest, &bytes[..bytes.len() - 1]).unwrap();
     let from = format!("dir:{}", damaged.display());
-    hod(["copy", "--dest-daemon-host", host, &from, "docker-daemon:damaged:1"]).code(1);
+    hod(["copy", "--dest-daemon-host", host, &from, "docker-daemon:damaged:1"]).code(4);
     hod(["inspect", "--daemon-host", host, "docker-daemon:damaged:1"]).code(1);
 }
 
