@@ -35,6 +35,7 @@ pub mod open;
 pub mod pack;
 pub mod places;
 pub mod plan;
+mod processors;
 pub mod push;
 pub mod push_base;
 mod push_chosen;
@@ -54,6 +55,7 @@ pub mod unpack_image;
 pub mod untag;
 pub mod verify;
 pub mod verify_bundle;
+pub mod verify_place;
 pub mod verify_volumes;
 mod workshop;
 

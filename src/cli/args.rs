@@ -152,7 +152,7 @@ pub(super) enum Command {
     Rm(RmArgs),
     /// Delete what nothing in a store or layout refers to
     Gc(GcArgs),
-    /// Check every byte and link of a store or bundle
+    /// Check every byte and link of a store, bundle, image directory or layout
     Verify(VerifyArgs),
     /// List the images of a store or bundle
     Ls(LsArgs),
@@ -375,9 +375,12 @@ pub(super) enum IndexArg {
     hod verify release.tar.zst\n  \
     hod verify release.tar --key release.pub            and that its owner has signed it\n  \
     hod verify /media/stick                       the volumes of a bundle\n  \
+    hod verify oci:images                         all images of a layout; oci:images:web:1.0 is one\n  \
+    hod verify dir:web                            an image directory, or a tree of them\n  \
     hod verify /var/lib/registry --json | jq '.findings[].code'")]
 pub(super) struct VerifyArgs {
-    /// A store or registry root, a bundle or its volumes, or - for a bundle on standard input
+    /// A store or registry root, a bundle or its volumes, - for a bundle on standard input, dir:PATH, oci:PATH[:IMAGE]
+    /// or oci-archive:FILE[:IMAGE]
     #[arg(value_name = "TARGET")]
     pub(super) target: PathBuf,
     #[command(flatten)]

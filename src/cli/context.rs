@@ -93,15 +93,19 @@ impl Context {
 
     /// How to deal with places on this machine; `daemon` is the daemon that was named, and `args` may say whom to trust.
     pub(super) fn local(&self, daemon: Option<&String>, args: &RegistryArgs) -> Result<LocalSettings, Failure> {
-        let default = LocalSettings::default();
         Ok(LocalSettings {
             daemon: daemon.cloned().or_else(|| variable("DOCKER_HOST")),
             daemon_tls: daemon_tls(args),
             storages: podman_sockets(),
-            scratch: self.skopeo.tmpdir.clone().unwrap_or(default.scratch),
+            scratch: self.scratch(),
             shared_blobs: None,
             platform: self.platform()?,
         })
+    }
+
+    /// Where large temporary files go.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.skopeo.tmpdir.clone().unwrap_or_else(|| LocalSettings::default().scratch)
     }
 
     /// The platform whose image is meant where an image has several.

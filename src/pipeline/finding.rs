@@ -39,6 +39,8 @@ pub enum Code {
     PathHarmful,
     /// A symbolic link, device or pipe, where only files and folders may be.
     NotAFile,
+    /// A file that says what a place holds is not there or cannot be read.
+    PlaceInvalid,
     /// A bundle ends too soon.
     BundleTruncated,
     /// A bundle breaks its format.
@@ -74,6 +76,7 @@ impl Code {
             Self::FolderMissing => "folder-missing",
             Self::PathHarmful => "path-harmful",
             Self::NotAFile => "not-a-file",
+            Self::PlaceInvalid => "place-invalid",
             Self::BundleTruncated => "bundle-truncated",
             Self::BundleInvalid => "bundle-invalid",
             Self::SignatureInvalid => "signature-invalid",
@@ -162,6 +165,7 @@ mod tests {
         for code in [
             Code::BlobDigestMismatch,
             Code::NotAFile,
+            Code::PlaceInvalid,
             Code::BundleInvalid,
             Code::SignatureInvalid,
             Code::ChildRevisionMissing,

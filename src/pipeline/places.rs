@@ -350,12 +350,12 @@ fn full_name(path: &Path, name: &str) -> String {
     }
 }
 
-fn folder_name(path: &Path) -> Option<String> {
+pub(super) fn folder_name(path: &Path) -> Option<String> {
     path.file_name().map(|name| name.to_string_lossy().into_owned())
 }
 
 /// The image directories below a folder, by their paths; nothing is looked for below one.
-fn tree(root: &Path) -> Result<Vec<(Location, Option<String>)>, PlaceError> {
+pub(super) fn tree(root: &Path) -> Result<Vec<(Location, Option<String>)>, PlaceError> {
     let mut images = Vec::new();
     let mut entries = walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {

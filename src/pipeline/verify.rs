@@ -5,9 +5,9 @@
 //! nowhere is no damage (a sparse index); one whose content is there without its link is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::mpsc;
 
 use super::finding::{Code, Finding, Findings};
+use super::processors::on_all_processors;
 use crate::fs::ColdFile;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, Hasher, Manifest, MediaType, RepositoryName, Tag};
@@ -191,29 +191,12 @@ fn hash_all(
 ) -> Vec<(Digest, String)> {
     let mut queue: Vec<(Digest, u64)> = blobs.iter().map(|(digest, size)| (*digest, *size)).collect();
     queue.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let (sender, receiver) = mpsc::channel();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(queue.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next, queue) = (sender.clone(), &next, &queue);
-            scope.spawn(move || {
-                let mut buffer = vec![0; CHUNK];
-                while !stop.is_requested() {
-                    let position = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let Some((digest, _)) = queue.get(position) else { break };
-                    let detail = match hash(store, digest, &mut buffer, observer, stop) {
-                        Ok(Some(found)) if found == *digest => continue,
-                        Ok(Some(found)) => format!("the bytes have the digest {found}"),
-                        Ok(None) => continue,
-                        Err(error) => error.to_string(),
-                    };
-                    let _ = sender.send((*digest, detail));
-                }
-            });
-        }
-        drop(sender);
-        receiver.into_iter().collect()
+    let buffer = || vec![0; CHUNK];
+    on_all_processors(&queue, stop, buffer, |(digest, _), buffer| match hash(store, digest, buffer, observer, stop) {
+        Ok(Some(found)) if found == *digest => None,
+        Ok(Some(found)) => Some((*digest, format!("the bytes have the digest {found}"))),
+        Ok(None) => None,
+        Err(error) => Some((*digest, error.to_string())),
     })
 }
 

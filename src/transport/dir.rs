@@ -81,7 +81,7 @@ impl DirSource {
     }
 
     /// The file that holds some content. Before 2017 the names of blobs ended in `.tar`.
-    fn path_of(&self, content: &Descriptor) -> PathBuf {
+    pub fn path_of(&self, content: &Descriptor) -> PathBuf {
         if content.digest == self.root {
             return self.path.join("manifest.json");
         }

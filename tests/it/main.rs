@@ -63,4 +63,5 @@ mod support;
 mod sync;
 mod trust;
 mod unpack_image;
+mod verify_places;
 mod volumes;
