@@ -290,7 +290,7 @@ fn wrong_content_of_a_mirror_is_refused() {
     let (faulty, app) = mirror();
     let blob = app.blobs.last().unwrap().digest();
     let lying = faulty.fault(On::blob(&blob), Effect::WrongByte).start();
-    let refused = copy(&with_mirror(&lying, DOWN), "blob").code(1);
+    let refused = copy(&with_mirror(&lying, DOWN), "blob").code(4);
     assert!(refused.stderr.contains(&blob.to_string()), "{}", refused.stderr);
     assert!(!folder.path().join("blob").join(blob.hex()).exists());
 }

@@ -180,7 +180,12 @@ async fn a_body_that_lies_leaves_nothing() {
     let error = sink.put(&good.descriptor, Verified::bytes(&good.descriptor, bad)).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Corrupt, "{error}");
     assert!(!sink.contains(&good.descriptor).await.unwrap());
-    assert!(registry.log().contains("DELETE"), "the upload is cancelled");
+    // The registry writes its log when it has answered.
+    let begun = std::time::Instant::now();
+    while !registry.log().contains("DELETE") {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "the upload is not cancelled");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     sink.put(&good.descriptor, Verified::bytes(&good.descriptor, good.bytes.clone())).await.unwrap();
 }
 
