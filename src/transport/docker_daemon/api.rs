@@ -65,6 +65,11 @@ async fn send(connector: &Connector, request: hyper::http::Result<Request<Body>>
             let connection = tokio::spawn(connection);
             match sender.send_request(request).await {
                 Ok(response) => return Ok(Answer { host, response, connection, _carrier: carrier }),
+                // The connection had ended by itself, and knows why: a daemon may refuse a client's certificate late.
+                Err(error) if error.is_canceled() => match connection.await {
+                    Ok(Err(cause)) => cause,
+                    _ => error,
+                },
                 Err(error) => {
                     connection.abort();
                     error
