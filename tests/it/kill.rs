@@ -176,7 +176,8 @@ fn two_pulls_at_once_share_the_work() {
 #[test]
 fn pack_is_killed_and_leaves_no_bundle() {
     let store = tempfile::tempdir().unwrap();
-    let image = write_big_root(store.path(), "big:1", 100_000_000);
+    // Large enough that none of the endings below comes too late, however busy the machine is.
+    let image = write_big_root(store.path(), "big:1", 400_000_000);
     let folder = tempfile::tempdir().unwrap();
     let left = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     for name in ["x.tar", "x.tar.zst"] {
