@@ -183,7 +183,9 @@ fn pack_is_killed_and_leaves_no_bundle() {
         let bundle = folder.path().join(name);
         for (ending, size) in [("kill", 0), ("interrupt", 1), ("kill", 3_000_000)] {
             // What is there when it is ended must be its own, and not what the one before has left.
-            left().iter().for_each(|path| fs::write(path, "").unwrap());
+            for path in left() {
+                fs::write(path, "").unwrap();
+            }
             let mut running = pack(store.path(), &bundle, []).spawn();
             running.until("a part of the bundle is there", || {
                 left().iter().any(|path| path.metadata().is_ok_and(|metadata| metadata.len() >= size))
