@@ -58,11 +58,10 @@ use host::{Host, Manner};
 use lookaside::{Lookaside, SignatureFolder};
 use registries_conf::{Helpers, RegistriesConf};
 use route::Routes;
-use rustls_pki_types::CertificateDer;
-use tokio::sync::OnceCell;
 
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
+use crate::tls::Roots;
 
 /// How registries are to be dealt with.
 #[derive(Debug, Clone)]
@@ -173,7 +172,8 @@ struct Shared {
     settings: Settings,
     keyring: Keyring,
     requests: AtomicU64,
-    roots: OnceCell<Arc<Vec<CertificateDer<'static>>>>,
+    /// The CA certificates that hold for all hosts.
+    roots: Arc<Roots>,
     conf: OnceLock<Result<RegistriesConf, Arc<RegistriesConfError>>>,
     lookaside: OnceLock<Result<Lookaside, Arc<LookasideError>>>,
 }
@@ -182,7 +182,8 @@ impl Registries {
     /// Registries under these settings. Nothing is read or asked yet.
     pub fn new(settings: Settings) -> Self {
         let keyring = Keyring::new(settings.credentials.clone());
-        let (requests, roots, conf, lookaside) = Default::default();
+        let roots = Arc::new(Roots::new(settings.ssl_cert_file.clone(), settings.ssl_cert_dirs.clone()));
+        let (requests, conf, lookaside) = Default::default();
         let shared = Shared { settings, keyring, requests, roots, conf, lookaside };
         Self { shared: Arc::new(shared), hosts: Arc::default() }
     }
@@ -282,6 +283,14 @@ impl Registries {
         hosts.entry((name.into(), manner)).or_insert_with(new).clone()
     }
 
+    /// Finds the way to a registry, for who will ask it soon and has something else to do until then. What goes wrong
+    /// is found again, and told, when the registry is asked something.
+    pub async fn prepare(&self, host: &str) {
+        if let Ok(host) = self.whole_host(host) {
+            let _ = host.connection().await;
+        }
+    }
+
     /// A registry as such, if it may be used.
     fn whole_host(&self, name: &str) -> Result<Arc<Host>, RoutingError> {
         let insecure = self.admitted(name, None)?;
@@ -311,17 +320,6 @@ impl Shared {
     fn conf(&self) -> Result<&RegistriesConf, RoutingError> {
         let read = || RegistriesConf::read(&self.settings.registries_conf).map_err(Arc::new);
         self.conf.get_or_init(read).as_ref().map_err(|error| RoutingError::Conf(error.clone()))
-    }
-
-    /// The CA certificates that hold for all hosts, read when the first connection is made.
-    async fn roots(&self) -> Result<Arc<Vec<CertificateDer<'static>>>, RegistryError> {
-        let read = || async {
-            let (file, directories) = (self.settings.ssl_cert_file.clone(), self.settings.ssl_cert_dirs.clone());
-            let task = tokio::task::spawn_blocking(move || tls::system_roots(file.as_deref(), &directories));
-            let roots = task.await.map_err(|error| TrustError::Read(std::io::Error::other(error)))??;
-            Ok::<_, RegistryError>(Arc::new(roots))
-        };
-        self.roots.get_or_try_init(read).await.cloned()
     }
 }
 

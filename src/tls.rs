@@ -2,18 +2,22 @@
 //!
 //! What is checked is checked against the roots that the caller gives. Where there is none, no certificate is good.
 
+mod roots;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fs_err as fs;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+pub use roots::Roots;
 
 /// Certificates that cannot be read or used.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +87,11 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustEr
     }
 }
 
-/// The settings for connections to servers that one of these roots vouches for, or to any server without `verify`.
+/// The settings for connections to servers that one of these roots vouches for, or one of `more`; without `verify`,
+/// to any server.
 pub fn client_config(
-    roots: Vec<CertificateDer<'static>>,
+    roots: &Arc<Roots>,
+    more: &[CertificateDer<'static>],
     identity: Option<&Identity>,
     verify: bool,
 ) -> Result<ClientConfig, TrustError> {
@@ -93,11 +99,12 @@ pub fn client_config(
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(TrustError::Setup)?;
-    let builder = match verifier(roots, &provider) {
-        _ if !verify => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-        Some(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)),
-        None => builder.with_root_certificates(RootCertStore::empty()),
+    let verifier: Arc<dyn ServerCertVerifier> = if verify {
+        Arc::new(TrustedCertificate { roots: roots.clone(), more: more.to_vec(), provider, chains: OnceLock::new() })
+    } else {
+        Arc::new(AnyCertificate(provider))
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match identity {
         Some(Identity { path, chain, key }) => builder
             .with_client_auth_cert(chain.clone(), key.clone_key())
@@ -106,14 +113,6 @@ pub fn client_config(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// `None` where there is no usable root.
-fn verifier(roots: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Option<TrustedCertificate> {
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(roots.iter().cloned());
-    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok()?;
-    Some(TrustedCertificate { chains, roots })
 }
 
 /// Takes every certificate, for servers whose user said so.
@@ -162,8 +161,29 @@ impl ServerCertVerifier for AnyCertificate {
 /// clients take it, if it is itself among those trusted, in date and made out to the host.
 #[derive(Debug)]
 struct TrustedCertificate {
-    chains: Arc<WebPkiServerVerifier>,
-    roots: Vec<CertificateDer<'static>>,
+    roots: Arc<Roots>,
+    more: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+    /// What checks chains, or `None` where there is no usable root; made when the first certificate is checked.
+    chains: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+}
+
+impl TrustedCertificate {
+    fn roots(&self) -> Result<impl Iterator<Item = &CertificateDer<'static>>, rustls::Error> {
+        let roots = self.roots.certificates();
+        let roots = roots.map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))?;
+        Ok(roots.iter().chain(&self.more))
+    }
+
+    fn chains(&self) -> Result<&WebPkiServerVerifier, rustls::Error> {
+        let roots = self.roots()?;
+        let make = || {
+            let mut store = RootCertStore::empty();
+            store.add_parsable_certificates(roots.cloned());
+            WebPkiServerVerifier::builder_with_provider(Arc::new(store), self.provider.clone()).build().ok()
+        };
+        self.chains.get_or_init(make).as_deref().ok_or_else(|| CertificateError::UnknownIssuer.into())
+    }
 }
 
 impl ServerCertVerifier for TrustedCertificate {
@@ -175,8 +195,10 @@ impl ServerCertVerifier for TrustedCertificate {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.chains.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.roots.contains(certificate) => {
+        match self.chains()?.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.roots()?.any(|root| root == certificate) =>
+            {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -190,7 +212,7 @@ impl ServerCertVerifier for TrustedCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -199,10 +221,10 @@ impl ServerCertVerifier for TrustedCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chains.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -201,7 +201,7 @@ impl Host {
             }
             Some(Err(error)) => {
                 tracing::debug!(method = %request.method, %url, "no answer");
-                Err(RegistryError::transport(&request.subject, &request.url, &error, connection.without_roots))
+                Err(RegistryError::transport(&request.subject, &request.url, &error, || connection.is_without_roots()))
             }
             None => Err(RegistryError::stalled(&request.subject, &request.url, limit)),
         }

@@ -309,13 +309,18 @@ impl RegistryError {
         }
     }
 
-    /// Makes an error of what the HTTP client says.
-    pub(super) fn transport(subject: &Subject, url: &Url, error: &reqwest::Error, without_roots: bool) -> Self {
+    /// Makes an error of what the HTTP client says; `without_roots` is asked where a certificate was refused.
+    pub(super) fn transport(
+        subject: &Subject,
+        url: &Url,
+        error: &reqwest::Error,
+        without_roots: impl FnOnce() -> bool,
+    ) -> Self {
         let (subject, host) = (Box::new(subject.clone()), authority(url));
         if let Some(tls) = rustls_error(error) {
             let source = Cause(said_of(tls));
             return match tls {
-                rustls::Error::InvalidCertificate(_) if without_roots => Self::NoRoots { subject, host },
+                rustls::Error::InvalidCertificate(_) if without_roots() => Self::NoRoots { subject, host },
                 rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
                     Self::Certificate { subject, host, source }
                 }

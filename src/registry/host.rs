@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
-use rustls_pki_types::CertificateDer;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -20,7 +19,7 @@ use super::error::{Cause, RegistryError};
 use super::subject::Subject;
 use super::tls::Extra;
 use crate::oci::DOCKER_IO;
-use crate::tls::TrustError;
+use crate::tls::{Roots, TrustError};
 
 /// Where Docker Hub's API is.
 const DOCKER_HUB: &str = "registry-1.docker.io";
@@ -63,8 +62,8 @@ pub(super) struct Connection {
     clients: Clients,
     /// Whether unencrypted connections may be made to any host on this registry's behalf.
     insecure: bool,
-    /// Whether there is nothing against which a certificate could be checked.
-    pub(super) without_roots: bool,
+    /// The system's authorities, if they are all that certificates are checked against.
+    only_roots: Option<Arc<Roots>>,
 }
 
 /// HTTP clients for the registry and for servers that it sends us to.
@@ -114,19 +113,24 @@ impl Host {
 
     async fn connect(&self) -> Result<Connection, RegistryError> {
         let base = base_url(&self.name, "https")?;
-        let roots = self.shared.roots().await?;
         let shared = self.shared.clone();
         let name = self.name.clone();
         let local = is_loopback(&base);
         let verify = self.verify();
         let check = verify != Some(false);
-        let task = tokio::task::spawn_blocking(move || Clients::build(&name, &shared, &roots, (local, check)));
-        let (clients, without_roots) = match task.await {
+        let may_be_plain = verify == Some(false) || (verify.is_none() && local);
+        let task = tokio::task::spawn_blocking(move || {
+            if !may_be_plain {
+                // Where they cannot be read, that is said in its own words; and a handshake keeps nobody waiting.
+                shared.roots.certificates()?;
+            }
+            Clients::build(&name, &shared, (local, check))
+        });
+        let (clients, only_roots) = match task.await {
             Ok(built) => built?,
             Err(error) => return Err(TrustError::Read(std::io::Error::other(error)).into()),
         };
-        let connection = Connection { base, clients, insecure: verify == Some(false), without_roots };
-        let may_be_plain = verify == Some(false) || (verify.is_none() && local);
+        let connection = Connection { base, clients, insecure: verify == Some(false), only_roots };
         if may_be_plain { self.probe(connection).await } else { Ok(connection) }
     }
 
@@ -161,6 +165,11 @@ impl Connection {
     /// Whether a URL is at the registry itself.
     pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
+    }
+
+    /// Whether there is nothing against which a certificate could be checked.
+    pub(super) fn is_without_roots(&self) -> bool {
+        self.only_roots.as_ref().is_some_and(|roots| roots.certificates().is_ok_and(<[_]>::is_empty))
     }
 
     /// The client that may talk to a URL.
@@ -200,16 +209,15 @@ impl Clients {
     fn build(
         host: &str,
         shared: &Shared,
-        system: &[CertificateDer<'static>],
         (local, verify): (bool, bool),
-    ) -> Result<(Self, bool), RegistryError> {
+    ) -> Result<(Self, Option<Arc<Roots>>), RegistryError> {
         let settings = &shared.settings;
         let extra = match &settings.cert_dir {
             Some(directory) => Extra::read(directory)?,
             None => Extra::of_host(host, &settings.certs_d)?,
         };
-        let anonymous = extra.config(system, verify, false)?;
-        let identified = extra.config(system, verify, true)?;
+        let anonymous = extra.config(&shared.roots, verify, false)?;
+        let identified = extra.config(&shared.roots, verify, true)?;
         let client = |config: rustls::ClientConfig, direct: bool| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(config)
@@ -229,7 +237,7 @@ impl Clients {
             (_, direct) => client(identified, direct)?,
         };
         let clients = Self { own, other: client(anonymous, false)?, local: local_client };
-        Ok((clients, verify && extra.is_without_roots(system)))
+        Ok((clients, (verify && !extra.has_roots()).then(|| shared.roots.clone())))
     }
 }
 
@@ -291,6 +299,19 @@ mod tests {
         assert!(matches!(ping(400).await, Err(RegistryError::Tls { .. })));
     }
 
+    #[tokio::test]
+    async fn plain_http_needs_no_authorities() {
+        let known = async |name: &str| {
+            let registries = Registries::new(Settings::default());
+            let host = registries.host(name, Manner::default());
+            let _ = host.connection().await;
+            host.shared.roots.are_known()
+        };
+        let server = Server::start(|_| reply(200, &[], "")).await;
+        assert!(!known(&server.host()).await);
+        assert!(known("registry.invalid").await);
+    }
+
     #[test]
     fn knows_loopback_hosts() {
         let local = |name: &str| is_loopback(&base_url(name, "https").unwrap());
@@ -303,10 +324,10 @@ mod tests {
     }
 
     fn connection(base: &str, insecure: bool) -> Connection {
-        let config = Extra::default().config(&[], true, false).unwrap();
+        let config = Extra::default().config(&Arc::new(Vec::new().into()), true, false).unwrap();
         let client = Client::builder().tls_backend_preconfigured(config).build().unwrap();
         let clients = Clients { own: client.clone(), other: client.clone(), local: client };
-        Connection { base: Url::parse(base).unwrap(), clients, insecure, without_roots: false }
+        Connection { base: Url::parse(base).unwrap(), clients, insecure, only_roots: None }
     }
 
     #[test]

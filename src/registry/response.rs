@@ -120,7 +120,7 @@ impl Response {
     async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         match timeout(self.limit, self.body.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(RegistryError::transport(&self.subject, &self.url, &error, false)),
+            Ok(Err(error)) => Err(RegistryError::transport(&self.subject, &self.url, &error, || false)),
             Err(_) => Err(RegistryError::stalled(&self.subject, &self.url, self.limit)),
         }
     }

@@ -13,39 +13,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 
-use crate::tls::{Identity, TrustError, certificates, client_config};
+use crate::tls::{Identity, Roots, TrustError, certificates, client_config};
 
 /// What a registry's own directory adds.
 #[derive(Debug, Default)]
 pub(super) struct Extra {
     roots: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
-}
-
-/// The roots of the system, or those that the environment names instead.
-pub(super) fn system_roots(
-    file: Option<&Path>,
-    directories: &[PathBuf],
-) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let mut found = Vec::new();
-    if file.is_none() && directories.is_empty() {
-        // What is unreadable among the system's own is left out, as other programs do.
-        found.extend(rustls_native_certs::load_native_certs().certs);
-    }
-    let named = file.map(|file| (Some(file), None)).into_iter();
-    for (file, directory) in named.chain(directories.iter().map(|directory| (None, Some(directory.as_path())))) {
-        let loaded = rustls_native_certs::load_certs_from_paths(file, directory);
-        if let (Some(error), true) = (loaded.errors.first(), loaded.certs.is_empty()) {
-            return Err(TrustError::Environment(error.to_string()));
-        }
-        found.extend(loaded.certs);
-    }
-    Ok(found)
 }
 
 impl Extra {
@@ -83,12 +63,11 @@ impl Extra {
     /// The settings for connections: `with_identity` only for those to the registry itself.
     pub(super) fn config(
         &self,
-        system: &[CertificateDer<'static>],
+        system: &Arc<Roots>,
         verify: bool,
         with_identity: bool,
     ) -> Result<ClientConfig, TrustError> {
-        let roots = system.iter().chain(&self.roots).cloned().collect();
-        client_config(roots, self.identity.as_ref().filter(|_| with_identity), verify)
+        client_config(system, &self.roots, self.identity.as_ref().filter(|_| with_identity), verify)
     }
 
     /// Whether the directory has a client certificate.
@@ -96,9 +75,9 @@ impl Extra {
         self.identity.is_some()
     }
 
-    /// Whether there is nothing against which a certificate could be checked.
-    pub(super) const fn is_without_roots(&self, system: &[CertificateDer<'static>]) -> bool {
-        self.roots.is_empty() && system.is_empty()
+    /// Whether it has authorities besides the system's.
+    pub(super) const fn has_roots(&self) -> bool {
+        !self.roots.is_empty()
     }
 }
 
@@ -130,8 +109,9 @@ mod tests {
         let parents = [parent.path().join("absent"), parent.path().to_owned()];
         let extra = Extra::of_host("r.example:5000", &parents).unwrap();
         assert_eq!(extra.roots.len(), 2);
-        assert!(extra.config(&[], true, true).unwrap().client_auth_cert_resolver.has_certs());
-        assert!(!extra.config(&[], true, false).unwrap().client_auth_cert_resolver.has_certs());
+        let none = Arc::new(Roots::from(Vec::new()));
+        assert!(extra.config(&none, true, true).unwrap().client_auth_cert_resolver.has_certs());
+        assert!(!extra.config(&none, true, false).unwrap().client_auth_cert_resolver.has_certs());
         let other = Extra::of_host("other.example", &parents).unwrap();
         assert!(other.roots.is_empty() && other.identity.is_none());
     }
@@ -148,15 +128,5 @@ mod tests {
         assert_eq!(error("me.cert", &certificate), "/me.cert has no partner: /me.key is missing");
         assert_eq!(error("me.key", &key), "/me.key has no partner: /me.cert is missing");
         assert_eq!(error("ca.crt", "nothing"), "/ca.crt holds no certificate in PEM form");
-    }
-
-    #[test]
-    fn named_roots_replace_those_of_the_system() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("roots.pem");
-        fs::write(&file, pair().0).unwrap();
-        assert_eq!(system_roots(Some(&file), &[]).unwrap().len(), 1);
-        assert_eq!(system_roots(None, &[directory.path().to_owned()]).unwrap().len(), 1);
-        assert!(system_roots(Some(&directory.path().join("absent")), &[]).is_err());
     }
 }

@@ -43,6 +43,8 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
         return end(context, &receipt);
     }
     let target = input::target_in(&args.source, &args.media.from_dir)?;
+    let (prepared, host) = (registries.clone(), options.destination.host.clone());
+    tokio::spawn(async move { prepared.prepare(&host).await });
     let receipt = if let Some(input) = sequential(context, &args, &target)? {
         stream(context, &args, input, &engine, &registries, &options).await?
     } else {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use super::DaemonHost;
-use crate::tls::{Identity, TrustError, certificates, client_config};
+use crate::tls::{Identity, Roots, TrustError, certificates, client_config};
 use crate::transport::TransportError;
 
 const AUTHORITY: &str = "ca.pem";
@@ -68,8 +68,8 @@ impl DaemonTls {
                 (None, None) => None,
             };
         }
-        let roots = roots.unwrap_or_else(|| rustls_native_certs::load_native_certs().certs);
-        Ok(Some(Arc::new(client_config(roots, identity.as_ref(), self.verify)?)))
+        let roots = Arc::new(roots.map(Roots::from).unwrap_or_default());
+        Ok(Some(Arc::new(client_config(&roots, &[], identity.as_ref(), self.verify)?)))
     }
 }
 
