@@ -90,9 +90,8 @@ impl Store {
         {
             return Ok(file);
         }
-        match self.tree().look(&Entry::Data(*digest).to_string())? {
-            Some((path, metadata)) if metadata.is_file() => Ok(fs::File::open(path)?),
-            Some((path, _)) => Err(StoreError::Kind { path, wanted: "file" }),
+        match self.tree().open(&Entry::Data(*digest).to_string())? {
+            Some((file, _)) => Ok(file),
             None => Err(StoreError::Absent { root: self.root().to_owned(), digest: *digest }),
         }
     }
@@ -115,11 +114,8 @@ impl Store {
 
     /// What a link file holds.
     pub(super) fn link(&self, entry: &Entry) -> Result<Option<Digest>> {
-        let Some((path, metadata)) = self.tree().look(&entry.to_string())? else { return Ok(None) };
-        if !metadata.is_file() {
-            return Err(StoreError::Kind { path, wanted: "file" });
-        }
-        let Some(file) = absent(fs::File::open(&path))? else { return Ok(None) };
+        let Some((file, _)) = self.tree().open(&entry.to_string())? else { return Ok(None) };
+        let path = file.path().to_owned();
         let mut text = Vec::new();
         file.take(LINK_LIMIT).read_to_end(&mut text)?;
         let digest = String::from_utf8_lossy(&text).parse().map_err(|source| StoreError::Link { path, source })?;

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::StoreError;
 
@@ -42,6 +43,33 @@ impl Root {
 
     /// What is at a path below the root, if anything. Symbolic links are followed within the root.
     pub(super) fn look(&self, relative: &str) -> Result<Option<(PathBuf, Metadata)>, StoreError> {
+        let path = self.path.join(relative);
+        match straight(&path, OFlags::PATH) {
+            Ok(Some(found)) => Ok(Some((path, found.metadata()?))),
+            Ok(None) => Ok(None),
+            Err(_) => self.look_along(relative),
+        }
+    }
+
+    /// Opens the file at a path below the root, if there is one. Symbolic links are followed within the root.
+    pub(super) fn open(&self, relative: &str) -> Result<Option<(fs::File, Metadata)>, StoreError> {
+        let path = self.path.join(relative);
+        // Without waiting for somebody at the other end, in case it is a pipe.
+        let file = match straight(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+            Ok(found) => found,
+            Err(_) => match self.look_along(relative)? {
+                Some((path, metadata)) if metadata.is_file() => absent(fs::File::open(path))?,
+                Some(_) => return Err(StoreError::Kind { path, wanted: "file" }),
+                None => None,
+            },
+        };
+        let Some(file) = file else { return Ok(None) };
+        let metadata = file.metadata()?;
+        if metadata.is_file() { Ok(Some((file, metadata))) } else { Err(StoreError::Kind { path, wanted: "file" }) }
+    }
+
+    /// Looks at one part of a path after the other.
+    fn look_along(&self, relative: &str) -> Result<Option<(PathBuf, Metadata)>, StoreError> {
         let mut path = self.path.clone();
         let mut metadata = None;
         for component in relative.split('/') {
@@ -123,6 +151,14 @@ impl Root {
     }
 }
 
+/// Opens what is at a path on whose way there is no symbolic link, in one call: a root is looked into so often that a
+/// call for each part of each path would be most of the work. An error means that every part has to be looked at:
+/// there is a link, it cannot be opened, or the kernel has no such call (before Linux 5.6, and in some sandboxes).
+fn straight(path: &Path, flags: OFlags) -> io::Result<Option<fs::File>> {
+    let found = openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    Ok(absent(found.map_err(io::Error::from))?.map(|file| fs::File::from_parts(file.into(), path)))
+}
+
 /// `None` for what does not exist.
 pub(super) fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -153,8 +189,18 @@ mod tests {
         assert!(matches!(root.folder("out/a"), Err(StoreError::Outside { .. })));
         assert!(matches!(root.look("out"), Err(StoreError::Outside { .. })));
         assert!(root.look("broken").unwrap().is_none());
+        fs::write(inside.join("real/file"), "content").unwrap();
+        fs::write(outside.join("file"), "secret").unwrap();
+        for path in ["real/file", "in/file"] {
+            let (file, metadata) = root.open(path).unwrap().unwrap();
+            assert_eq!((io::read_to_string(file).unwrap().as_str(), metadata.len()), ("content", 7));
+            assert!(root.look(path).unwrap().unwrap().1.is_file());
+        }
+        assert!(matches!(root.open("out/file"), Err(StoreError::Outside { .. })));
+        assert!(root.open("broken").unwrap().is_none());
+        assert!(root.open("absent/file").unwrap().is_none());
         assert!(matches!(root.folder("broken"), Err(StoreError::Kind { .. } | StoreError::Io(_))));
-        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was made there");
     }
 
     #[test]
@@ -164,5 +210,35 @@ mod tests {
         let root = Root::new(folder.path()).unwrap();
         assert!(matches!(root.folder("file/a"), Err(StoreError::Kind { .. })));
         assert!(root.look("file/a").unwrap().is_none());
+        assert!(root.open("file/a").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let root = Root::new(folder.path()).unwrap();
+        for path in ["folder", "pipe", "socket"] {
+            assert!(matches!(root.open(path), Err(StoreError::Kind { wanted: "file", .. })), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_root_behind_a_link_is_whatever_the_link_stands_for_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, of) = (folder.path().join("now"), |name: &str| folder.path().join(name));
+        for name in ["one", "two"] {
+            fs::create_dir(of(name)).unwrap();
+            fs::write(of(name).join("file"), name).unwrap();
+        }
+        fs_err::os::unix::fs::symlink("one", &link).unwrap();
+        let root = Root::new(&link).unwrap();
+        let content = || io::read_to_string(root.open("file").unwrap().unwrap().0).unwrap();
+        assert_eq!(content(), "one");
+        fs::remove_file(&link).unwrap();
+        fs_err::os::unix::fs::symlink("two", &link).unwrap();
+        assert_eq!(content(), "two");
     }
 }
