@@ -40,6 +40,7 @@ mod input;
 mod layers;
 mod media;
 mod named;
+mod opening;
 mod registries;
 mod signing;
 mod trust;

@@ -159,10 +159,7 @@ impl Engine {
                 children.push(child);
             }
         }
-        Ok((
-            Node { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None },
-            offer,
-        ))
+        Ok((Node::new(descriptor, bytes, manifest, children, absent), offer))
     }
 
     fn child<'a>(

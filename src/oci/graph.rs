@@ -38,6 +38,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// A manifest with what was chosen of its children, and nothing read of its config.
+    pub fn new(
+        descriptor: Descriptor,
+        bytes: Bytes,
+        manifest: Manifest,
+        children: Vec<Self>,
+        absent: Vec<Descriptor>,
+    ) -> Self {
+        Self { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None }
+    }
+
     fn visit<'a>(&'a self, seen: &mut HashSet<Digest>, found: &mut Vec<&'a Self>) {
         if seen.insert(self.descriptor.digest) {
             self.children.iter().for_each(|child| child.visit(seen, found));

@@ -266,15 +266,5 @@ pub(super) fn index_of(bytes: Bytes, children: Vec<Node>) -> Graph {
         artifact_type: None,
         annotations: BTreeMap::default(),
     };
-    Graph {
-        root: Node {
-            descriptor,
-            bytes,
-            manifest: Arc::new(manifest),
-            children,
-            absent: Vec::new(),
-            platform: None,
-            config: None,
-        },
-    }
+    Graph { root: Node::new(descriptor, bytes, manifest, children, Vec::new()) }
 }

@@ -3,8 +3,6 @@
 //! A child of an index that the registry does not have is absent, as in a sparse index of a store; any other failure
 //! is one. Untagged images are not found: registries do not list them.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
@@ -124,15 +122,7 @@ fn node<'a>(
                 None => absent.push(child.clone()),
             }
         }
-        Ok(Some(Node {
-            descriptor,
-            bytes,
-            manifest: Arc::new(manifest),
-            children,
-            absent,
-            platform: None,
-            config: None,
-        }))
+        Ok(Some(Node::new(descriptor, bytes, manifest, children, absent)))
     }
     .boxed()
 }

@@ -180,15 +180,7 @@ impl Assembly {
             }
         }
         let children = self.children.into_iter().map(|child| child.node).collect();
-        let root = Node {
-            descriptor,
-            bytes,
-            manifest: Arc::new(manifest),
-            children,
-            absent: Vec::new(),
-            platform: None,
-            config: None,
-        };
+        let root = Node::new(descriptor, bytes, manifest, children, Vec::new());
         Ok((Graph { root }, Arc::new(joined)))
     }
 }

@@ -4,8 +4,6 @@
 //! that is pushed to them. Then there is a choice between another digest and no push at all, and
 //! that choice is the user's.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestKind, MediaType, Node};
@@ -92,15 +90,7 @@ fn rewrite(node: &Node) -> Result<Node, FormError> {
     };
     let platform = node.descriptor.platform.clone();
     let descriptor = Descriptor { platform, ..Descriptor::of(media_type, &bytes) };
-    Ok(Node {
-        descriptor,
-        bytes,
-        manifest: Arc::new(manifest),
-        children,
-        absent: Vec::new(),
-        platform: None,
-        config: None,
-    })
+    Ok(Node::new(descriptor, bytes, manifest, children, Vec::new()))
 }
 
 #[cfg(test)]
@@ -117,7 +107,7 @@ mod tests {
         let bytes = Bytes::from(text.to_owned());
         let manifest = Manifest::parse(&MediaType::Other("".into()), &bytes).unwrap();
         let descriptor = Descriptor::of(manifest.media_type.clone(), &bytes);
-        Node { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None }
+        Node::new(descriptor, bytes, manifest, children, absent)
     }
 
     fn index(held: &[Node], all: &[&Node]) -> Graph {

@@ -230,7 +230,7 @@ async fn node(
             None => absent.push(child.clone()),
         }
     }
-    Ok(Node { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None })
+    Ok(Node::new(descriptor, bytes, manifest, children, absent))
 }
 
 /// The bytes of a child, unless the place does not have it.

@@ -201,10 +201,7 @@ fn sample() -> Image {
 fn graph(image: &Image) -> Graph {
     let manifest = Manifest::parse(&image.descriptor.media_type, &image.bytes).unwrap();
     let (descriptor, bytes) = (image.descriptor.clone(), image.bytes.clone());
-    let (children, absent) = (Vec::new(), Vec::new());
-    Graph {
-        root: Node { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None },
-    }
+    Graph { root: Node::new(descriptor, bytes, manifest, Vec::new(), Vec::new()) }
 }
 
 async fn put(sink: &dyn Sink, blob: &Blob) -> Placed {

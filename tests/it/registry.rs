@@ -44,15 +44,9 @@ fn with_password(password: &str) -> Settings {
 }
 
 fn node(image: &Image) -> Node {
-    Node {
-        descriptor: image.descriptor.clone(),
-        bytes: image.bytes.clone(),
-        manifest: Manifest::parse(&image.descriptor.media_type, &image.bytes).unwrap().into(),
-        children: image.children.iter().map(node).collect(),
-        absent: Vec::new(),
-        platform: None,
-        config: None,
-    }
+    let manifest = Manifest::parse(&image.descriptor.media_type, &image.bytes).unwrap();
+    let children = image.children.iter().map(node).collect();
+    Node::new(image.descriptor.clone(), image.bytes.clone(), manifest, children, Vec::new())
 }
 
 /// Puts everything below a manifest, children first, as the engine does.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::input;
+use super::{input, opening};
 use crate::cli::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -28,7 +28,7 @@ pub(in crate::cli) async fn run(context: &Context, args: IndexArgs) -> Result<Ex
     let sides = Sides::new(context, target)?;
     let mut assembly = Assembly::default();
     if add_to {
-        let there = open(&sides.to, &sides.index).await?;
+        let there = opening::open(&sides.to, &sides.index).await?;
         sides.add(&mut assembly, &there, &Platforms::All, None).await?;
     }
     if let IndexAction::Remove(_) = args.action {
@@ -38,7 +38,7 @@ pub(in crate::cli) async fn run(context: &Context, args: IndexArgs) -> Result<Ex
     } else {
         for image in &target.images {
             let (location, platform) = source(image)?;
-            let image = open(&sides.from, &location).await?;
+            let image = opening::open(&sides.from, &location).await?;
             sides.add(&mut assembly, &image, &platforms(target), platform).await?;
         }
     }
@@ -68,7 +68,7 @@ impl Sides {
             to: Arc::new(
                 Places::new(to).with_local(context.local(target.to.daemon_host.as_ref(), &target.to.registry())?),
             ),
-            index: target.index.parse().map_err(|error| Failure::of(Kind::Usage, error))?,
+            index: opening::location(&target.index)?,
             replace: target.replace,
         })
     }
@@ -83,11 +83,6 @@ impl Sides {
         let added = assembly.add(&self.engine, image, platforms, platform, self.replace).await;
         added.map_err(|error| Failure::of(Kind::Failed, error))
     }
-}
-
-async fn open(places: &Arc<Places>, location: &Location) -> Result<OpenSource, Failure> {
-    let (places, location) = (places.clone(), location.clone());
-    input::blocking(move || places.source(&location).map_err(|error| Failure::of(Kind::Failed, error))).await
 }
 
 /// `transport:place[=OS/ARCH[/VARIANT]]`.
@@ -140,7 +135,7 @@ async fn write(
 
 async fn show(context: &Context, target: &IndexTarget) -> Result<ExitCode, Failure> {
     let sides = Sides::new(context, target)?;
-    let image = open(&sides.from, &sides.index).await?;
+    let image = opening::open(&sides.from, &sides.index).await?;
     let (digest, bytes) = raw(&sides.engine, &image).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     let value: serde_json::Value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::new(Kind::Failed, "cannot read the index").because(error))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::input;
+use super::opening;
 use crate::cli::args::InspectArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -14,20 +14,15 @@ use crate::cli::template::Template;
 use crate::endpoint::Fault;
 use crate::oci::DOCKER_IO;
 use crate::pipeline::inspect::{Inspection, inspect, raw};
-use crate::pipeline::open::Places;
 use crate::registry::{Registries, RegistryError};
 use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<ExitCode, Failure> {
     let template = args.format.as_deref().map(Template::parse).transpose();
     let template = template.map_err(|error| Failure::of(Kind::Usage, error))?;
-    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let registries = context.registries(&args.registry)?;
-    let places =
-        Arc::new(Places::new(registries.clone()).with_local(context.local(args.daemon_host.as_ref(), &args.registry)?));
-    let (opening, place) = (places.clone(), location.clone());
-    let source =
-        input::blocking(move || opening.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let location = opening::location(&args.image)?;
+    let places = Arc::new(opening::places(context, args.daemon_host.as_ref(), &args.registry)?);
+    let source = opening::open(&places, &location).await?;
     let engine = context.engine(&args.retry);
     let failed = |error| Failure::new(Kind::Failed, format!("cannot inspect {location}")).because(error);
 
@@ -42,7 +37,7 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
     if args.config {
         return print(context, &found.oci_config(), template.as_ref());
     }
-    let tags = if args.no_tags { Vec::new() } else { repo_tags(context, &registries, &location).await? };
+    let tags = if args.no_tags { Vec::new() } else { repo_tags(context, places.registries(), &location).await? };
     let fields: Inspection = found.fields(location.docker_name(), tags);
     print(context, &fields, template.as_ref())
 }

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{input, unpack_image};
+use super::admission::admission;
+use super::{opening, unpack_image};
 use crate::cli::args::{LayerAction, LayerCommand, LayerExtractArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::open::Places;
-use crate::pipeline::unpack_image::{Owners, Target, UnpackOptions, expand_layer, find_layer, unpack_layer};
-use crate::transport::Location;
+use crate::pipeline::unpack_image::{Target, UnpackOptions, expand_layer, find_layer, unpack_layer};
 
 pub(in crate::cli) async fn run(context: &Context, args: LayerCommand) -> Result<ExitCode, Failure> {
     let LayerAction::Extract(args) = args.action;
@@ -20,13 +19,10 @@ pub(in crate::cli) async fn run(context: &Context, args: LayerCommand) -> Result
 }
 
 async fn extract(context: &Context, args: LayerExtractArgs) -> Result<ExitCode, Failure> {
-    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let location = opening::location(&args.image)?;
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
-    let places = Places::new(context.registries(&args.registry)?).with_local(context.local(None, &args.registry)?);
-    let places = Arc::new(places.admitting(super::admission::admission(context)?));
-    let place = location.clone();
-    let source =
-        input::blocking(move || places.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let places = opening::places(context, None, &args.registry)?.admitting(admission(context)?);
+    let source = opening::open(&Arc::new(places), &location).await?;
     let engine = context.engine(&args.retry);
     let what = format!("cannot extract layer {} of {location}", args.layer);
     let image = inspect(&engine, &source, &platform).await;
@@ -46,7 +42,6 @@ async fn extract(context: &Context, args: LayerExtractArgs) -> Result<ExitCode, 
 }
 
 fn options(folder: PathBuf) -> UnpackOptions {
-    let is_root = nix::unistd::geteuid().is_root();
-    let owners = if is_root { Owners::default() } else { Owners::rootless(Vec::new(), Vec::new()) };
+    let owners = unpack_image::owners(false, Vec::new(), Vec::new());
     UnpackOptions { target: Target::Rootfs(folder), owners, keep_links: false }
 }

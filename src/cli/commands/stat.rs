@@ -3,24 +3,19 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::input;
+use super::opening;
 use crate::cli::args::StatArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::report::{self, Align};
 use crate::cli::terminal;
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::open::Places;
 use crate::pipeline::stat::{Stat, Step};
-use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: StatArgs) -> Result<ExitCode, Failure> {
-    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let places =
-        Arc::new(Places::new(context.registries(&args.registry)?).with_local(context.local(None, &args.registry)?));
-    let place = location.clone();
-    let source =
-        input::blocking(move || places.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let location = opening::location(&args.image)?;
+    let places = opening::places(context, None, &args.registry)?;
+    let source = opening::open(&Arc::new(places), &location).await?;
     let failed = |error| Failure::new(Kind::Failed, format!("cannot tell what {location} is made of")).because(error);
     let found = inspect(&context.engine(&args.retry), &source, &context.platform()?).await.map_err(failed)?;
     let stat = Stat::of(&found);

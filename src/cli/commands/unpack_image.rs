@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::input;
+use super::admission::admission;
+use super::opening;
 use crate::cli::args::UnpackImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -15,25 +16,16 @@ use crate::cli::report;
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::Digest;
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::open::Places;
 use crate::pipeline::unpack_image::{
-    LayerError, Owners, Target, UnpackImageError, UnpackOptions, Unpacked, runtime_config, unpack_image,
+    IdMapping, LayerError, Owners, Target, UnpackImageError, UnpackOptions, Unpacked, runtime_config, unpack_image,
 };
-use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Result<ExitCode, Failure> {
-    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let location = opening::location(&args.image)?;
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
-    let owners = if args.rootless || !nix::unistd::geteuid().is_root() {
-        Owners::rootless(args.uid_map, args.gid_map)
-    } else {
-        Owners::mapped(args.uid_map, args.gid_map)
-    };
-    let places = Places::new(context.registries(&args.registry)?).with_local(context.local(None, &args.registry)?);
-    let places = Arc::new(places.admitting(super::admission::admission(context)?));
-    let place = location.clone();
-    let source =
-        input::blocking(move || places.source(&place).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let owners = owners(args.rootless, args.uid_map, args.gid_map);
+    let places = opening::places(context, None, &args.registry)?.admitting(admission(context)?);
+    let source = opening::open(&Arc::new(places), &location).await?;
     let engine = context.engine(&args.retry);
     let image = inspect(&engine, &source, &platform).await;
     let image =
@@ -55,6 +47,15 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     context.close();
     report(context, &options, image.instance.root.descriptor.digest, &unpacked)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// To whom files will belong: who is not root can give nothing away.
+pub(super) fn owners(rootless: bool, users: Vec<IdMapping>, groups: Vec<IdMapping>) -> Owners {
+    if rootless || !nix::unistd::geteuid().is_root() {
+        Owners::rootless(users, groups)
+    } else {
+        Owners::mapped(users, groups)
+    }
 }
 
 /// Writes the configuration of a runtime to a file, or with `-` to standard output.
