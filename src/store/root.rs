@@ -96,27 +96,27 @@ impl Root {
 
     /// Makes a folder and those above it, where they are missing; says whether it made any.
     pub(super) fn folder(&self, relative: &str) -> Result<bool, StoreError> {
-        let mut path = self.path.clone();
-        let mut made = false;
-        for component in relative.split('/') {
-            path.push(component);
-            if self.is_folder(&path)? {
-                continue;
-            }
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    self.give(&path)?;
-                    made = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if !self.is_folder(&path)? {
-                        return Err(StoreError::Kind { path, wanted: "folder" });
-                    }
-                }
-                Err(error) => return Err(StoreError::write(&path, 0, error)),
-            }
+        let path = self.path.join(relative);
+        if matches!(straight(&path, OFlags::PATH | OFlags::DIRECTORY), Ok(Some(_))) {
+            return Ok(false);
         }
-        Ok(made)
+        if let Some((above, _)) = relative.rsplit_once('/') {
+            self.folder(above)?;
+        }
+        if self.is_folder(&path)? {
+            return Ok(false);
+        }
+        match fs::create_dir(&path) {
+            Ok(()) => {
+                self.give(&path)?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_folder(&path)? => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(StoreError::Kind { path, wanted: "folder" })
+            }
+            Err(error) => Err(StoreError::write(&path, 0, error)),
+        }
     }
 
     fn is_folder(&self, path: &Path) -> Result<bool, StoreError> {
