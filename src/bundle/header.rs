@@ -3,14 +3,14 @@
 //! A header that exists is consistent (see `rules`), and its bytes are the only ones that read as
 //! it: [`Header::parse`] refuses any other spelling of the same values. So its SHA-256 names the bundle.
 
-use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::members::data_head_length;
 use super::ustar::{TIME_LIMIT, padded};
 use super::{HeaderError, rules};
-use crate::oci::{Digest, MediaType, Platform, RepositoryName, Tag};
+use crate::oci::{Algorithm, Digest, Hasher, MediaType, Platform, RepositoryName, Tag};
 use crate::store::Links;
 
 /// The name of the format.
@@ -102,8 +102,10 @@ pub struct Header {
     blobs: Vec<Blob>,
     requires: Vec<Content>,
     repositories: Vec<Links>,
-    positions: HashMap<Digest, usize>,
-    json: Vec<u8>,
+    positions: rules::Positions,
+    /// Bytes of the member `hod/bundle.json`, which are written anew when they are wanted: they are as many as
+    /// everything else here together.
+    length: u64,
     id: Digest,
 }
 
@@ -147,9 +149,12 @@ impl Header {
             offset = start.checked_add(padded(content.size)).filter(|end| i64::try_from(*end).is_ok())?;
             Some(Blob { digest: content.digest, size: content.size, offset: start })
         };
-        let blobs: Option<Vec<Blob>> = contents.blobs.iter().map(&mut place).collect();
+        let mut blobs = Vec::with_capacity(contents.blobs.len());
+        for content in &contents.blobs {
+            blobs.push(place(content).ok_or(HeaderError::Overflow)?);
+        }
         let Contents { mtime, images, requires, repositories, .. } = contents;
-        Self::build(mtime, images, blobs.ok_or(HeaderError::Overflow)?, requires, repositories)
+        Self::build(mtime, images, blobs, requires, repositories)
     }
 
     /// Reads a header. The bytes must be exactly those that [`Header::to_json`] gives.
@@ -169,7 +174,7 @@ impl Header {
             (format, _) => return Err(HeaderError::Format(format.to_owned())),
         }
         let header = Self::from_document(document.map_err(HeaderError::Json)?)?;
-        if header.json == json { Ok(header) } else { Err(HeaderError::Form) }
+        if header.id == Digest::sha256(json) { Ok(header) } else { Err(HeaderError::Form) }
     }
 
     fn from_document(document: Document) -> Result<Self, HeaderError> {
@@ -202,19 +207,21 @@ impl Header {
         if mtime > TIME_LIMIT {
             return Err(HeaderError::Time(mtime));
         }
-        let positions = rules::positions(&blobs)?;
-        rules::check(&positions, &requires, &repositories)?;
+        let positions = rules::Positions::new(&blobs)?;
+        rules::check((&blobs, &positions), &requires, &repositories)?;
         rules::check_images(&images, &repositories)?;
-        let mut header =
-            Self { mtime, images, blobs, requires, repositories, positions, json: Vec::new(), id: Digest::sha256(b"") };
+        let id = Digest::sha256(b"");
+        let mut header = Self { mtime, images, blobs, requires, repositories, positions, length: 0, id };
         header.images.iter().try_for_each(|image| header.check_contents(image))?;
-        header.json = header.encode().map_err(HeaderError::Json)?;
-        header.json.shrink_to_fit();
-        let length = header.json.len() as u64;
-        if length > HEADER_LIMIT {
-            return Err(HeaderError::Large(length));
+        let mut summed = Summed { hasher: Hasher::new(Algorithm::Sha256), length: 0 };
+        let mut out = BufWriter::new(&mut summed);
+        header.write_json(&mut out).map_err(HeaderError::Json)?;
+        // A sum takes what is left in the buffer without fail.
+        drop(out);
+        if summed.length > HEADER_LIMIT {
+            return Err(HeaderError::Large(summed.length));
         }
-        header.id = Digest::sha256(&header.json);
+        (header.length, header.id) = (summed.length, summed.hasher.finish());
         Ok(header)
     }
 
@@ -233,44 +240,43 @@ impl Header {
         if has_root { Ok(()) } else { Err(problem("its contents do not include that manifest")) }
     }
 
-    fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+    /// Writes the bytes of the member `hod/bundle.json`.
+    pub(super) fn write_json(&self, out: &mut impl Write) -> Result<(), serde_json::Error> {
         #[derive(Serialize)]
         struct Written<'a> {
             format: &'a str,
             version: u64,
             mtime: u64,
             images: &'a [Image],
-            blobs: Vec<WrittenBlob<'a>>,
+            #[serde(serialize_with = "write_blobs")]
+            blobs: &'a [Blob],
             requires: &'a [Content],
             repositories: &'a [Links],
         }
-        #[derive(Serialize)]
-        struct WrittenBlob<'a> {
-            digest: Digest,
-            size: u64,
-            offset: u64,
-            encoding: &'a str,
-        }
-        let blob = |Blob { digest, size, offset }: &Blob| WrittenBlob {
-            digest: *digest,
-            size: *size,
-            offset: *offset,
-            encoding: VERBATIM,
-        };
-        serde_json::to_vec(&Written {
+        let written = Written {
             format: FORMAT,
             version: VERSION,
             mtime: self.mtime,
             images: &self.images,
-            blobs: self.blobs.iter().map(blob).collect(),
+            blobs: &self.blobs,
             requires: &self.requires,
             repositories: &self.repositories,
-        })
+        };
+        serde_json::to_writer(out, &written)
     }
 
-    /// The bytes of the member `hod/bundle.json`.
-    pub fn to_json(&self) -> &[u8] {
-        &self.json
+    /// The bytes of the member `hod/bundle.json`, for who needs them at one place.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(usize::try_from(self.length).unwrap_or_default());
+        // It has been written once, when this value was made, and memory takes everything.
+        let written = self.write_json(&mut json);
+        debug_assert!(written.is_ok(), "{written:?}");
+        json
+    }
+
+    /// How many these bytes are.
+    pub const fn json_length(&self) -> u64 {
+        self.length
     }
 
     /// The SHA-256 of the header's bytes, which names the bundle.
@@ -295,7 +301,7 @@ impl Header {
 
     /// The blob with this digest, if the bundle holds it.
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
-        self.blobs.get(*self.positions.get(digest)?)
+        self.blobs.get(self.positions.find(&self.blobs, digest)?)
     }
 
     /// What an image consists of, in the order of its list.
@@ -325,5 +331,37 @@ impl Header {
     pub fn repository(&self, name: &RepositoryName) -> Option<&Links> {
         let position = self.repositories.binary_search_by(|links| links.name.cmp(name)).ok()?;
         self.repositories.get(position)
+    }
+}
+
+fn write_blobs<S: Serializer>(blobs: &[Blob], out: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        digest: &'a Digest,
+        size: u64,
+        offset: u64,
+        encoding: &'a str,
+    }
+    fn written(Blob { digest, size, offset }: &Blob) -> Written<'_> {
+        Written { digest, size: *size, offset: *offset, encoding: VERBATIM }
+    }
+    out.collect_seq(blobs.iter().map(written))
+}
+
+/// Tells the digest and the number of bytes that are written, and keeps none.
+struct Summed {
+    hasher: Hasher,
+    length: u64,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -34,7 +34,7 @@ pub struct InPlace {
 }
 
 struct Inner {
-    header: Header,
+    header: Arc<Header>,
     /// Where the data area begins.
     area: u64,
     output: PathBuf,
@@ -49,7 +49,7 @@ impl InPlace {
     /// Begins a bundle at `output`, or goes on with one that was interrupted and has the same header.
     ///
     /// Nobody else may be filling the same bundle at the same time.
-    pub fn open(output: &Path, header: Header) -> Result<Self> {
+    pub fn open(output: &Path, header: Arc<Header>) -> Result<Self> {
         let name = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let partial = output.with_file_name(format!(".{name}.partial"));
         let journal = output.with_file_name(format!(".{name}.partial.journal"));
@@ -131,10 +131,10 @@ impl Inner {
         let size = self.header.tar_size(None);
         let file = self.file.file();
         file.set_len(size)?;
-        let json = self.header.to_json();
-        let head = header_head(json.len() as u64, self.header.mtime());
-        file.write_all_at(&head, 0)?;
-        file.write_all_at(json, head.len() as u64)?;
+        let mut start = io::BufWriter::new(file);
+        start.write_all(&header_head(self.header.json_length(), self.header.mtime()))?;
+        self.header.write_json(&mut start)?;
+        start.flush()?;
         for member in self.header.members() {
             self.member(&member)?;
         }

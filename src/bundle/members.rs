@@ -129,7 +129,7 @@ impl Header {
 
     /// Where the data area begins in the tar stream, with a signature of that many bytes or none.
     pub fn data_area(&self, signature: Option<u64>) -> u64 {
-        let length = BLOCK_SIZE + padded(self.to_json().len() as u64);
+        let length = BLOCK_SIZE + padded(self.json_length());
         length + signature.map_or(0, |size| BLOCK_SIZE + padded(size))
     }
 

@@ -16,34 +16,60 @@ type Result<T, E = HeaderError> = std::result::Result<T, E>;
 /// Texts of a header are shown to people; longer ones are not meant for them.
 const TEXT_LIMIT: usize = 4096;
 
-/// Where each blob stands in the list.
-pub(super) fn positions(blobs: &[Blob]) -> Result<HashMap<Digest, usize>> {
-    let mut positions = HashMap::with_capacity(blobs.len());
-    for (index, blob) in blobs.iter().enumerate() {
-        if positions.insert(blob.digest, index).is_some() {
-            return Err(duplicate("blob", &blob.digest));
+/// Where blobs stand in their list, by digest. A map of digests would take ten times the memory, and a header has tens
+/// of thousands of them.
+#[derive(Debug, Clone)]
+pub(super) struct Positions {
+    /// All positions, in the order of the digests there.
+    sorted: Box<[usize]>,
+}
+
+impl Positions {
+    /// Fails where a blob is listed twice.
+    pub(super) fn new(blobs: &[Blob]) -> Result<Self> {
+        let digest = |position: &usize| blobs.get(*position).map(|blob| blob.digest);
+        let mut sorted: Box<[usize]> = (0..blobs.len()).collect();
+        sorted.sort_unstable_by_key(digest);
+        let mut pairs = sorted.iter().zip(sorted.iter().skip(1)).map(|(one, next)| (digest(one), digest(next)));
+        match pairs.find(|(one, next)| one == next) {
+            Some((Some(twice), _)) => Err(duplicate("blob", &twice)),
+            _ => Ok(Self { sorted }),
         }
     }
-    Ok(positions)
+
+    /// The position of a blob in the list that this was made from.
+    pub(super) fn find(&self, blobs: &[Blob], digest: &Digest) -> Option<usize> {
+        let at = |position: &usize| blobs.get(*position).map(|blob| blob.digest);
+        let found = self.sorted.binary_search_by_key(&Some(*digest), at).ok()?;
+        self.sorted.get(found).copied()
+    }
 }
 
 /// Checks the links of all repositories against what is there.
-pub(super) fn check(held: &HashMap<Digest, usize>, requires: &[Content], repositories: &[Links]) -> Result<()> {
+pub(super) fn check(
+    (blobs, positions): (&[Blob], &Positions),
+    requires: &[Content],
+    repositories: &[Links],
+) -> Result<()> {
     let elsewhere = unique("required blob", requires.iter().map(|content| content.digest))?;
-    if let Some(digest) = elsewhere.iter().find(|digest| held.contains_key(*digest)) {
+    if let Some(digest) = elsewhere.iter().find(|digest| positions.find(blobs, digest).is_some()) {
         return Err(duplicate("blob", digest));
     }
     in_order("repository", repositories.iter().map(|links| &links.name))?;
-    let mut used = HashSet::with_capacity(held.len() + elsewhere.len());
+    let mut unused: Vec<Option<Digest>> = blobs.iter().map(|blob| Some(blob.digest)).collect();
+    let mut unused_elsewhere = elsewhere.clone();
     for links in repositories {
         unique("layer link", links.layers.iter().copied())?;
         let revisions = unique("revision link", links.revisions.iter().copied())?;
         in_order("tag", links.tags.iter().map(|tag| &tag.name))?;
         for digest in links.layers.iter().chain(&links.revisions) {
-            if !held.contains_key(digest) && !elsewhere.contains(digest) {
+            if let Some(blob) = positions.find(blobs, digest).and_then(|position| unused.get_mut(position)) {
+                *blob = None;
+            } else if elsewhere.contains(digest) {
+                unused_elsewhere.remove(digest);
+            } else {
                 return Err(HeaderError::Absent { repository: links.name.clone(), digest: *digest });
             }
-            used.insert(*digest);
         }
         if let Some(tag) = links.tags.iter().find(|tag| !revisions.contains(&tag.digest)) {
             return Err(HeaderError::Image {
@@ -53,8 +79,8 @@ pub(super) fn check(held: &HashMap<Digest, usize>, requires: &[Content], reposit
             });
         }
     }
-    let mut all = held.keys().chain(&elsewhere);
-    all.find(|digest| !used.contains(*digest)).map_or(Ok(()), |digest| Err(HeaderError::Unused(*digest)))
+    let mut unused = unused.into_iter().flatten().chain(unused_elsewhere);
+    unused.next().map_or(Ok(()), |digest| Err(HeaderError::Unused(digest)))
 }
 
 /// Checks that images are what the repositories have.

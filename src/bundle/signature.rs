@@ -224,7 +224,7 @@ impl SigningKey {
     ///
     /// Each call gives other bytes, since Ed25519 is used with a random part as minisign's library does.
     pub fn sign(&self, header: &Header) -> Result<Vec<u8>, KeyError> {
-        self.sign_bytes(header.to_json(), &comment(header))
+        self.sign_bytes(&header.to_json(), &comment(header))
     }
 
     /// Signs any bytes; the comment is signed too.
@@ -288,9 +288,9 @@ impl Trust {
         }
         let numbers: Vec<String> = keys.iter().map(|key| key.id.to_string()).collect();
         let trusted = numbers.join(", ");
-        let mut refused = None;
+        let (mut refused, signed) = (None, header.to_json());
         for signature in embedded.into_iter().chain(self.detached.as_deref()) {
-            match check_one(keys, signature, header.to_json(), &trusted) {
+            match check_one(keys, signature, &signed, &trusted) {
                 Ok(signed) => return Ok(Some(signed)),
                 Err(error) => {
                     refused.get_or_insert(error);

@@ -99,7 +99,7 @@ impl<'a, W: Write> Writer<'a, W> {
             }
         };
         let json = header.to_json();
-        out.member(&header_head(json.len() as u64, header.mtime()), json).map_err(BundleError::Write)?;
+        out.member(&header_head(json.len() as u64, header.mtime()), &json).map_err(BundleError::Write)?;
         if let Some(signature) = signature {
             if signature.len() as u64 > SIGNATURE_LIMIT {
                 return Err(BundleError::Signature(signature.len()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::flight::Flight;
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source, Verified};
 use crate::observe::Event;
@@ -139,8 +140,10 @@ impl Engine {
         if place.is_remote() && flight.is_held_by(place.repository()) {
             return Ok(Placed::AlreadyThere);
         }
-        if let Some(placed) = self.without_bytes(sink, blob, flight.holder()).await.map_err(failed)? {
-            flight.landed(place.repository());
+        // In which repository it is matters where one repository is asked to take it from another.
+        let repository = place.repository().filter(|_| place.is_remote());
+        if let Some(placed) = self.without_bytes(sink, blob, &flight).await.map_err(failed)? {
+            flight.landed(repository);
             return Ok(placed);
         }
         let _permit = self.budget.acquire(blob.size).await;
@@ -151,7 +154,7 @@ impl Engine {
                 None => self.transfer(source, sink, blob).await?,
             },
         };
-        flight.landed(place.repository());
+        flight.landed(repository);
         Ok(placed)
     }
 
@@ -176,17 +179,17 @@ impl Engine {
         &self,
         sink: &dyn Sink,
         blob: &Descriptor,
-        holder: Option<&crate::oci::RepositoryName>,
+        flight: &Flight,
     ) -> Result<Option<Placed>, EndpointError> {
         let _permit = self.lookup(sink).await;
         let what = format!("asking {} for {}", sink.place(), blob.digest);
         self.retry
             .run(&what, || async {
                 // Where a sibling is known to have it, asking to mount is cheaper than asking twice.
-                if holder.is_none() && sink.contains(blob).await? {
+                if !flight.is_there() && sink.contains(blob).await? {
                     return Ok(Some(Placed::AlreadyThere));
                 }
-                sink.adopt(blob, holder).await
+                sink.adopt(blob, flight.holder()).await
             })
             .await
     }
@@ -233,7 +236,7 @@ impl Engine {
             return Ok(Placed::AlreadyThere);
         }
         let placed = self.small(sink, &child.descriptor, &child.bytes).await?;
-        flight.landed(place.repository());
+        flight.landed(place.repository().filter(|_| place.is_remote()));
         Ok(placed)
     }
 

@@ -24,7 +24,7 @@ use crate::oci::{Digest, Graph, Node};
 #[derive(Debug)]
 pub struct Bundled {
     /// The header of the bundle.
-    pub header: Header,
+    pub header: Arc<Header>,
     /// Its length in bytes.
     pub bytes: u64,
     /// Bytes that were fetched; the others were there from an earlier run.
@@ -90,7 +90,7 @@ pub async fn bundle(
     }
     drop(reading);
     let held = in_store(&described, from)?;
-    let header = pack::header(&held, mtime)?;
+    let header = Arc::new(pack::header(&held, mtime)?);
     let indexes = pack::made_indexes(&held).into_values().cloned().collect();
     drop(held);
     check_space(&header, output)?;

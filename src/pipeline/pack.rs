@@ -75,17 +75,22 @@ pub fn delta(images: &[Held], mtime: u64, base: &Base) -> Result<Header, PackErr
         }
     }
     let manifests: HashSet<Digest> = repositories.values().flat_map(|links| links.revisions.iter().copied()).collect();
-    let mut seen = HashSet::new();
-    for (digest, size) in first.into_iter().chain(layers).filter(|(digest, _)| seen.insert(*digest)) {
-        let is_there = !manifests.contains(&digest) && base.holds(&digest, size);
-        let list = if is_there { &mut contents.requires } else { &mut contents.blobs };
-        list.push(Content { digest, size });
+    // A map of all digests takes megabytes, so each lives as long as it is needed and no longer.
+    {
+        let mut seen = HashSet::new();
+        for (digest, size) in first.into_iter().chain(layers).filter(|(digest, _)| seen.insert(*digest)) {
+            let is_there = !manifests.contains(&digest) && base.holds(&digest, size);
+            let list = if is_there { &mut contents.requires } else { &mut contents.blobs };
+            list.push(Content { digest, size });
+        }
     }
-    let all = contents.blobs.iter().chain(&contents.requires);
-    let positions = all.enumerate().map(|(position, content)| (content.digest, position)).collect();
-    let mut seen = HashSet::new();
-    let images = images.iter().filter(|held| seen.insert((&held.name, held.graph.root.descriptor.digest)));
-    contents.images = images.map(|held| image(held, &positions)).collect();
+    {
+        let all = contents.blobs.iter().chain(&contents.requires);
+        let positions = all.enumerate().map(|(position, content)| (content.digest, position)).collect();
+        let mut seen = HashSet::new();
+        let images = images.iter().filter(|held| seen.insert((&held.name, held.graph.root.descriptor.digest)));
+        contents.images = images.map(|held| image(held, &positions)).collect();
+    }
     contents.repositories = repositories.into_values().map(without_repeats).collect();
     Ok(Header::new(contents)?)
 }

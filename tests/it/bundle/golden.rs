@@ -25,7 +25,7 @@ fn golden(name: &str) -> Vec<u8> {
 fn files() -> [(&'static str, Vec<u8>); 4] {
     let write = |signature, form| sample().write_signed(signature, form).0;
     [
-        ("v1.json", sample().header().to_json().to_vec()),
+        ("v1.json", sample().header().to_json()),
         ("v1.tar", write(None, Compression::None)),
         ("v1-signed.tar", write(Some(SIGNATURE), Compression::None)),
         ("v1.tar.zst", write(None, Compression::Zstd { threads: 1 })),

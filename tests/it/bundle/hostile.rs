@@ -191,7 +191,7 @@ fn links_hold_their_digest_and_nothing_else() {
 
 #[test]
 fn names_that_would_stop_a_garbage_collection() {
-    let json = String::from_utf8(Sample::small().header().to_json().to_vec()).unwrap();
+    let json = String::from_utf8(Sample::small().header().to_json()).unwrap();
     for (from, to) in [
         ("library/alpine", "library/ALPINE"),
         ("library/alpine", "min/a@sha256"),
@@ -233,7 +233,7 @@ fn a_header_of_another_time_than_its_member() {
     let sample = Sample::small();
     let mut later = sample.clone();
     later.contents.mtime = 1;
-    let json = later.header().to_json().to_vec();
+    let json = later.header().to_json();
     let tar = [member(EntryType::Regular, b"hod/bundle.json", b"", &json), vec![0; 1024]].concat();
     assert!(refusal(&tar).contains("time"));
 }

@@ -16,7 +16,7 @@ type Tree = BTreeMap<String, (u32, Vec<u8>)>;
 fn expected(sample: &Sample) -> Tree {
     let header = sample.header();
     let mut tree = Tree::new();
-    tree.insert(HEADER_NAME.to_owned(), (0o644, header.to_json().to_vec()));
+    tree.insert(HEADER_NAME.to_owned(), (0o644, header.to_json()));
     for member in header.members() {
         let content = match member.holds {
             Holds::Blob(index) => sample.bytes[&header.blobs()[index].digest].clone(),
@@ -164,7 +164,7 @@ fn tar_and_busybox_know_where_a_large_blob_ends() {
     head.set_mode(0o644);
     head.set_cksum();
     write(head.as_bytes(), 0);
-    write(header.to_json(), 512);
+    write(&header.to_json(), 512);
     for member in header.members() {
         write(&member.head(0), area + member.start);
         if let Holds::Link(digest) = member.holds {

@@ -45,7 +45,7 @@ fn the_signature_travels_beside_the_header() {
         let reader = BundleReader::new(bundle.as_slice()).unwrap();
         assert_eq!(reader.signature(), Some(&b"untrusted comment: x\n"[..]));
         assert_eq!(reader.header().id(), written.id);
-        assert_eq!(Digest::sha256(reader.header().to_json()), written.id);
+        assert_eq!(Digest::sha256(&reader.header().to_json()), written.id);
         reader.finish().unwrap();
         assert_eq!(written.bytes, bundle.len() as u64);
     }
@@ -192,7 +192,7 @@ fn what_is_required_may_be_elsewhere() {
 #[test]
 fn headers_are_read_in_one_form_only() {
     let header = Sample::small().header();
-    let json = std::str::from_utf8(header.to_json()).unwrap();
+    let json = String::from_utf8(header.to_json()).unwrap();
     assert_eq!(Header::parse(json.as_bytes()).unwrap().to_json(), header.to_json());
     let changed = |from: &str, to: &str| {
         assert!(json.contains(from), "{from}");
@@ -249,7 +249,7 @@ proptest! {
             }
         }
         let header = sample.header();
-        prop_assert_eq!(Header::parse(header.to_json()).unwrap().id(), header.id());
+        prop_assert_eq!(Header::parse(&header.to_json()).unwrap().id(), header.id());
         for form in [Compression::None, Compression::Zstd { threads }] {
             let bundle = sample.write(form);
             let mut reader = BundleReader::new(bundle.as_slice()).unwrap();
