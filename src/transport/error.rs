@@ -211,6 +211,9 @@ pub enum TransportError {
         /// What it cannot hold.
         what: String,
     },
+    /// A failure that ended several things at once.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Self>),
     /// The system said no; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -228,6 +231,7 @@ impl TransportError {
             Self::Incomplete { .. } => Fault::Incomplete,
             Self::Size { .. } | Self::Corrupt { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Unsupported { .. } => Fault::Rejected,
+            Self::Shared(error) => error.fault(),
             Self::Io(error) => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,
                 _ => Fault::Other,

@@ -1,5 +1,7 @@
 //! Writing one image to a daemon.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
@@ -26,7 +28,8 @@ enum Load {
     /// Not made before there is something to send.
     Waiting(mpsc::Receiver<Option<Bytes>>),
     Running(JoinHandle<crate::transport::Result<()>>),
-    Ended,
+    /// With what the daemon refused it, if it did.
+    Ended(Option<Arc<TransportError>>),
 }
 
 impl DockerDaemonSink {
@@ -42,19 +45,22 @@ impl DockerDaemonSink {
     /// Makes the request, if that has not been done.
     async fn begin(&self) {
         let mut load = self.load.lock().await;
-        *load = match std::mem::replace(&mut *load, Load::Ended) {
+        *load = match std::mem::replace(&mut *load, Load::Ended(None)) {
             Load::Waiting(chunks) => Load::Running(tokio::spawn(send(self.daemon.connector.clone(), chunks))),
             other => other,
         };
     }
 
-    /// Waits for what the daemon says.
+    /// Waits for what the daemon says. Several layers may be under way when it refuses: each is told the same.
     async fn end(&self) -> crate::transport::Result<()> {
-        let load = std::mem::replace(&mut *self.load.lock().await, Load::Ended);
-        match load {
-            Load::Running(request) => request.await.map_err(stopped)?,
-            Load::Waiting(_) | Load::Ended => Ok(()),
-        }
+        let mut load = self.load.lock().await;
+        let refused = match std::mem::replace(&mut *load, Load::Ended(None)) {
+            Load::Running(request) => request.await.map_err(stopped).flatten().err().map(Arc::new),
+            Load::Ended(refused) => refused,
+            Load::Waiting(_) => None,
+        };
+        *load = Load::Ended(refused.clone());
+        refused.map_or(Ok(()), |error| Err(TransportError::Shared(error)))
     }
 
     /// Where the daemon has stopped reading, its own words say more than that.
