@@ -83,32 +83,35 @@ def one(cache, size):
 
 
 def steps(scene):
-    """Each step of the job, as (name, what nobody needs from there on, command, server)."""
-    return [("pull", (), scene.pull, "source"), ("pull again", (), scene.pull, "source"),
-            ("verify", (), lambda: [scene.hod, "verify", "-q", scene.path("store")], ""),
-            ("ls", (), lambda: [scene.hod, "ls", scene.path("store")], ""),
-            ("bundle", (), scene.bundle, "source"),
-            ("pack", ("bundle.tar",), scene.pack, ""),
-            ("unpack", ("store",), scene.unpack, ""),
-            ("push", ("root",), lambda: scene.push("b.tar"), "target"),
-            ("push again", (), lambda: scene.push("b.tar"), "target")]
+    """Each step of the job, as (name, what nobody needs from there on, what it reads, command, server)."""
+    return [("pull", (), "", scene.pull, "source"), ("pull again", (), "store", scene.pull, "source"),
+            ("verify", (), "store", lambda: [scene.hod, "verify", "-q", scene.path("store")], ""),
+            ("ls", (), "store", lambda: [scene.hod, "ls", scene.path("store")], ""),
+            ("bundle", (), "", scene.bundle, "source"),
+            ("pack", ("bundle.tar",), "store", scene.pack, ""),
+            ("unpack", ("store",), "b.tar", scene.unpack, ""),
+            ("push", ("root",), "b.tar", lambda: scene.push("b.tar"), "target"),
+            ("push again", (), "b.tar", lambda: scene.push("b.tar"), "target")]
 
 
-def walk(hod, corpus, work, deletes):
-    """Takes every step in a new folder: {step: what it took}. One that deletes has the content there three times at most.
+def walk(hod, corpus, work, small):
+    """Takes every step in a new folder: {step: what it took}. Large content is there three times at most.
 
-    Who measures small files does not: for minutes ext4 gives no deleted file's number to a new one, and looks at each
-    of them whenever a file is made, so that making files takes ten times as long."""
+    Small files are not deleted between: for minutes ext4 gives no deleted file's number to a new one, and looks at each
+    of them whenever a file is made, so that making files takes ten times as long. And what a step reads is read once
+    before: the more files there are, the longer ago they were written, and kernels page out what rests."""
     scene = Scene(hod, corpus, work)
     taken = {}
     try:
         scene.start_source()
         scene.start_target()
-        for name, needless, command, server in steps(scene):
-            if deletes:
+        for name, needless, reads, command, server in steps(scene):
+            if not small:
                 scene.fresh(*needless)
             words = command()
             os.sync()
+            if small and reads:
+                measure.finished(["find", scene.path(reads), "-type", "f", "-exec", "cat", "{}", "+"], name)
             taken[name] = measure.timed(words, getattr(scene, server) if server else None)
             measure.said(f"{len(corpus.images)} images, {name}: {taken[name].wall:.2f} s, {taken[name].peak:.0f} MiB")
     finally:
@@ -127,7 +130,7 @@ def scale(hod, cache, work, rounds):
     # The most images once: they take long, and vary less than few.
     times = {count: rounds if count < max(SIZES) else 1 for count in SIZES}
     corpora = {count: many(cache, count) for count in SIZES}
-    found = {count: medians([walk(hod, corpora[count], f"{work}/many-{count}-{turn}", False) for turn in range(times[count])])
+    found = {count: medians([walk(hod, corpora[count], f"{work}/many-{count}-{turn}", True) for turn in range(times[count])])
              for count in SIZES}
     return [{"name": name, "sizes": {str(count): found[count][name] for count in SIZES}} for name in found[SIZES[0]]]
 
@@ -136,6 +139,6 @@ def large(hod, cache, work, size):
     """Rows of {step, wall, cpu, peak} for one large blob, which is deleted after it."""
     corpus = one(cache, size)
     try:
-        return [{"name": name, **costs} for name, costs in medians([walk(hod, corpus, f"{work}/large", True)]).items()]
+        return [{"name": name, **costs} for name, costs in medians([walk(hod, corpus, f"{work}/large", False)]).items()]
     finally:
         measure.fresh(f"{cache}/large-{size}", f"{work}/large")
