@@ -22,6 +22,7 @@ pub mod fetch;
 pub mod finding;
 pub mod gathered;
 pub mod gc;
+mod hashing;
 pub mod incoming;
 pub mod index;
 pub mod index_policy;

@@ -3,11 +3,14 @@
 //! A digest that exists is well formed: the algorithm is known, the hex is lower case and has
 //! the right length. It is `Copy` and holds no heap, since a run handles tens of thousands.
 
+mod hasher;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+pub use hasher::Hasher;
 
 /// The hash functions of the OCI image specification that registries implement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,13 +103,18 @@ impl Digest {
 
     /// The hash as lower-case hex, without the algorithm.
     pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(self.algorithm.size() * 2);
-        for byte in self.hash() {
-            for nibble in [byte >> 4, byte & 15] {
-                hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
+        self.hex_in(&mut [0; 128]).to_owned()
+    }
+
+    /// The hash as lower-case hex, in memory that is there: paths and requests are made of thousands of these.
+    fn hex_in<'a>(&self, memory: &'a mut [u8; 128]) -> &'a str {
+        let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+        let size = self.algorithm.size();
+        for (pair, byte) in memory.as_chunks_mut().0.iter_mut().zip(self.bytes).take(size) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
         }
-        hex
+        let hex = memory.get(..size * 2).map(std::str::from_utf8);
+        hex.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The digest from an algorithm and its hex, as they stand in a path of a registry root.
@@ -119,16 +127,14 @@ impl Digest {
         if hex.len() != algorithm.size() * 2 {
             return Err(error());
         }
+        let nibble = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
         let mut bytes = [0; 64];
-        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let nibble = |digit: &u8| match digit {
-                b'0'..=b'9' => Some(digit - b'0'),
-                b'a'..=b'f' => Some(digit - b'a' + 10),
-                _ => None,
-            };
-            let (Some(high), Some(low)) = (pair.first().and_then(nibble), pair.get(1).and_then(nibble)) else {
-                return Err(error());
-            };
+        for (byte, [high, low]) in bytes.iter_mut().zip(hex.as_bytes().as_chunks().0) {
+            let (Some(high), Some(low)) = (nibble(*high), nibble(*low)) else { return Err(error()) };
             *byte = high << 4 | low;
         }
         Ok(Self { algorithm, bytes })
@@ -140,15 +146,13 @@ impl Digest {
         hex.truncate(12);
         hex
     }
-
-    fn hash(&self) -> &[u8] {
-        self.bytes.get(..self.algorithm.size()).unwrap_or(&self.bytes)
-    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+        f.write_str(self.algorithm.name())?;
+        f.write_str(":")?;
+        f.write_str(self.hex_in(&mut [0; 128]))
     }
 }
 
@@ -178,64 +182,6 @@ impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// A running hash of one of the algorithms.
-#[derive(Clone)]
-pub enum Hasher {
-    /// SHA-256, with the processor's own instructions where it has them.
-    Sha256(Sha256),
-    /// SHA-384.
-    Sha384(Sha384),
-    /// SHA-512.
-    Sha512(Sha512),
-}
-
-impl Hasher {
-    /// A hash of nothing yet.
-    pub fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha384 => Self::Sha384(Sha384::new()),
-            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
-        }
-    }
-
-    /// Adds bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(bytes),
-            Self::Sha384(hasher) => hasher.update(bytes),
-            Self::Sha512(hasher) => hasher.update(bytes),
-        }
-    }
-
-    /// The digest of everything added.
-    pub fn finish(self) -> Digest {
-        let mut bytes = [0; 64];
-        let mut copy = |hash: &[u8]| bytes.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
-        let algorithm = match self {
-            Self::Sha256(hasher) => {
-                copy(&hasher.finalize());
-                Algorithm::Sha256
-            }
-            Self::Sha384(hasher) => {
-                copy(&hasher.finalize());
-                Algorithm::Sha384
-            }
-            Self::Sha512(hasher) => {
-                copy(&hasher.finalize());
-                Algorithm::Sha512
-            }
-        };
-        Digest { algorithm, bytes }
-    }
-}
-
-impl fmt::Debug for Hasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hasher")
     }
 }
 

@@ -5,29 +5,42 @@ use std::sync::mpsc;
 
 use crate::observe::Stop;
 
-/// Does `work` for each thing of a queue, in its order, until it is done or asked to stop; gives back what came of it,
-/// in any order. Every thread has a state of its own, such as a buffer.
-pub(super) fn on_all_processors<T: Sync, S, R: Send>(
+/// What the threads take from a queue, in its order and each thing once, until there is nothing left or all are asked to
+/// stop.
+#[derive(Debug)]
+pub(super) struct Taker<'a, T> {
+    queue: &'a [T],
+    next: &'a AtomicUsize,
+    stop: &'a Stop,
+}
+
+impl<'a, T> Iterator for Taker<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        if self.stop.is_requested() {
+            return None;
+        }
+        self.queue.get(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Has a thread on each processor `work` on what it takes from the queue, and gives back what they found, in any order.
+pub(super) fn on_all_processors<T: Sync, R: Send>(
     queue: &[T],
     stop: &Stop,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&T, &mut S) -> Option<R> + Sync,
+    work: impl Fn(Taker<'_, T>, &dyn Fn(R)) + Sync,
 ) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(queue.len().max(1));
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            let (sender, next, state, work) = (sender.clone(), &next, &state, &work);
+            let (sender, next, work) = (sender.clone(), &next, &work);
             scope.spawn(move || {
-                let mut state = state();
-                while !stop.is_requested() {
-                    let position = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(thing) = queue.get(position) else { break };
-                    if let Some(result) = work(thing, &mut state) {
-                        let _ = sender.send(result);
-                    }
-                }
+                work(Taker { queue, next, stop }, &|found| {
+                    let _ = sender.send(found);
+                });
             });
         }
         drop(sender);
@@ -40,14 +53,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_done_once_and_nothing_after_a_stop() {
+    fn everything_is_taken_once_and_nothing_after_a_stop() {
         let queue: Vec<u32> = (0..100).collect();
         let stop = Stop::default();
-        let mut odd = on_all_processors(&queue, &stop, || (), |number, ()| (number % 2 == 1).then_some(*number));
-        odd.sort_unstable();
-        assert_eq!(odd, (0..100).filter(|number| number % 2 == 1).collect::<Vec<u32>>());
-        assert!(on_all_processors(&[], &stop, || (), |number: &u32, ()| Some(*number)).is_empty());
+        let odd = |taken: Taker<'_, u32>, found: &dyn Fn(u32)| {
+            taken.copied().filter(|number| number % 2 == 1).for_each(found);
+        };
+        let mut found = on_all_processors(&queue, &stop, odd);
+        found.sort_unstable();
+        assert_eq!(found, (0..100).filter(|number| number % 2 == 1).collect::<Vec<u32>>());
+        assert!(on_all_processors(&[], &stop, odd).is_empty());
         stop.request();
-        assert!(on_all_processors(&queue, &stop, || (), |number, ()| Some(*number)).is_empty());
+        assert!(on_all_processors(&queue, &stop, odd).is_empty());
     }
 }

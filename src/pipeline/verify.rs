@@ -7,15 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::finding::{Code, Finding, Findings};
-use super::processors::on_all_processors;
+use super::hashing::Hashing;
 use crate::fs::ColdFile;
 use crate::observe::{Event, Observer, Stop};
-use crate::oci::{Descriptor, Digest, Hasher, Manifest, MediaType, RepositoryName, Tag};
+use crate::oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag};
 use crate::store::layout::Entry;
 use crate::store::{FoundKind, Store, StoreError};
-
-/// Bytes read at a time while hashing.
-const CHUNK: usize = 1024 * 1024;
 
 /// What the walk over a root has seen.
 #[derive(Default)]
@@ -191,37 +188,16 @@ fn hash_all(
 ) -> Vec<(Digest, String)> {
     let mut queue: Vec<(Digest, u64)> = blobs.iter().map(|(digest, size)| (*digest, *size)).collect();
     queue.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
-    let buffer = || vec![0; CHUNK];
-    on_all_processors(&queue, stop, buffer, |(digest, _), buffer| match hash(store, digest, buffer, observer, stop) {
-        Ok(Some(found)) if found == *digest => None,
-        Ok(Some(found)) => Some((*digest, format!("the bytes have the digest {found}"))),
-        Ok(None) => None,
-        Err(error) => Some((*digest, error.to_string())),
-    })
-}
-
-/// The digest of a blob's bytes, or `None` when asked to stop.
-fn hash(
-    store: &Store,
-    digest: &Digest,
-    buffer: &mut [u8],
-    observer: &dyn Observer,
-    stop: &Stop,
-) -> Result<Option<Digest>, StoreError> {
-    use std::io::Read as _;
-    let mut file = ColdFile::new(store.open_blob(digest)?);
-    let mut hasher = Hasher::new(digest.algorithm());
-    loop {
-        let length = file.read(buffer)?;
-        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else {
-            return Ok(Some(hasher.finish()));
-        };
-        hasher.update(bytes);
-        observer.on(&Event::Moved { digest, bytes: length as u64 });
-        if stop.is_requested() {
-            return Ok(None);
-        }
-    }
+    let hashing = Hashing {
+        open: |(digest, _): &(Digest, u64)| Ok((digest.algorithm(), ColdFile::new(store.open_blob(digest)?))),
+        moved: |(digest, _): &(Digest, u64), count| observer.on(&Event::Moved { digest, bytes: count as u64 }),
+        judge: |(digest, _): &(Digest, u64), found: Result<Digest, StoreError>| match found {
+            Ok(found) if found == *digest => None,
+            Ok(found) => Some((*digest, format!("the bytes have the digest {found}"))),
+            Err(error) => Some((*digest, error.to_string())),
+        },
+    };
+    hashing.run(&queue, stop)
 }
 
 /// Manifests by digest, each read once.

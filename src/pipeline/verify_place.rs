@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use self::images::{Image, Listed, list};
 use super::finding::{Code, Finding, Findings};
 use super::places::PlaceError;
-use super::processors::on_all_processors;
+use super::processors::{Taker, on_all_processors};
 use crate::endpoint::{Fault, Source};
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, Hasher, Manifest, MediaType, Version};
@@ -65,15 +65,13 @@ pub fn verify_place(
     observer.on(&Event::Step { name: "verify", images: 0, bytes: sizes });
     let mut queue: Vec<((String, u64), Content)> = contents.into_iter().collect();
     queue.sort_by_key(|((_, size), _)| std::cmp::Reverse(*size));
-    findings.extend(on_all_processors(
-        &queue,
-        stop,
-        || (),
-        |((path, _), content), ()| {
-            let (code, detail) = runtime.block_on(content.check(observer, stop))?;
-            Some(Finding::new(code, path.clone(), detail))
-        },
-    ));
+    findings.extend(on_all_processors(&queue, stop, |taken: Taker<'_, ((String, u64), Content)>, found| {
+        for ((path, _), content) in taken {
+            if let Some((code, detail)) = runtime.block_on(content.check(observer, stop)) {
+                found(Finding::new(code, path.clone(), detail));
+            }
+        }
+    }));
     for finding in &mut findings {
         finding.images = users.get(&finding.path).into_iter().flatten().cloned().collect();
     }
