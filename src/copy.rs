@@ -43,10 +43,20 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Simultaneous transfers, where nobody gives a number.
+    pub const JOBS: usize = 8;
+
     /// Limits for a number of simultaneous transfers, as `--jobs` gives it.
     pub fn for_jobs(jobs: usize) -> Self {
         let transfers = jobs.max(1);
         Self { transfers, lookups: transfers * 2, images: (transfers * 8).max(32) }
+    }
+
+    /// Limits for sending to a registry on this machine. It hashes and writes on the processors that the transfers
+    /// need, too, so that more of them at once than two a processor make all of them slower.
+    pub fn on_this_machine() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::for_jobs((processors * 2).min(Self::JOBS))
     }
 }
 

@@ -47,6 +47,7 @@ pub use crate::tls::TrustError;
 pub use answer::{Answer, Reason};
 pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
 pub use error::{Cause, Refusal, RegistryError, RoutingError};
+pub use host::is_this_machine;
 pub use host_access::HostAccess;
 pub use lookaside::{LookasideError, LookasideSources};
 pub use registries_conf::{RegistriesConfError, RegistriesConfSources};

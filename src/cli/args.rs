@@ -105,10 +105,10 @@ pub(super) struct GlobalArgs {
     /// Draw no progress bars
     #[arg(long, global = true, env = "HOD_NO_PROGRESS", hide_env = true, value_parser = flag())]
     pub(super) no_progress: bool,
-    /// Blobs in motion at the same time
-    #[arg(short, long, global = true, value_name = "N", default_value_t = 8, env = "HOD_JOBS", hide_env = true,
+    /// Blobs in motion at the same time [default: 8; at most two a processor to a registry on this machine]
+    #[arg(short, long, global = true, value_name = "N", env = "HOD_JOBS", hide_env = true,
         value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(super) jobs: u16,
+    pub(super) jobs: Option<u16>,
     /// The file with registry credentials, in podman's or docker's format
     #[arg(long, global = true, value_name = "FILE", env = "HOD_AUTHFILE", hide_env = true)]
     pub(super) authfile: Option<PathBuf>,

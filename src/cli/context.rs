@@ -14,7 +14,7 @@ use crate::copy::{Engine, Limits};
 use crate::observe::{Observer, Silent, Stop};
 use crate::oci::Platform;
 use crate::pipeline::open::LocalSettings;
-use crate::registry::Registries;
+use crate::registry::{Registries, is_this_machine};
 use crate::transport::{DaemonHost, DaemonTls};
 
 /// The surroundings of a command.
@@ -23,7 +23,7 @@ pub(super) struct Context {
     quiet: bool,
     verbose: u8,
     colour: bool,
-    jobs: usize,
+    jobs: Option<usize>,
     authfile: Option<PathBuf>,
     skopeo: SkopeoArgs,
     observer: Arc<dyn Observer>,
@@ -51,7 +51,7 @@ impl Context {
             quiet: args.quiet,
             verbose: args.verbose,
             colour: !is_logged && terminal::has_colour(),
-            jobs: usize::from(args.jobs),
+            jobs: args.jobs.map(usize::from),
             authfile: args.authfile.clone(),
             skopeo: args.skopeo.clone(),
             observer,
@@ -68,18 +68,31 @@ impl Context {
 
     /// An engine for this command.
     pub(super) fn engine(&self, retry: &RetryArgs) -> Engine {
-        Engine::new(Limits::for_jobs(self.jobs), retry.policy(), self.observer.clone())
+        self.engine_with(None, retry)
     }
 
     /// An engine with another number of blobs in motion, where one is given.
     pub(super) fn engine_with(&self, jobs: Option<u16>, retry: &RetryArgs) -> Engine {
-        let jobs = jobs.map_or(self.jobs, usize::from);
+        let jobs = jobs.map_or(self.jobs(), usize::from);
         Engine::new(Limits::for_jobs(jobs), retry.policy(), self.observer.clone())
+    }
+
+    /// An engine that sends to a registry.
+    pub(super) fn engine_to(&self, host: &str, retry: &RetryArgs) -> Engine {
+        if self.jobs.is_some() || !is_this_machine(host) {
+            return self.engine(retry);
+        }
+        Engine::new(Limits::on_this_machine(), retry.policy(), self.observer.clone())
+    }
+
+    /// Blobs in motion at the same time.
+    fn jobs(&self) -> usize {
+        self.jobs.unwrap_or(Limits::JOBS)
     }
 
     /// The registries, as the flags say to talk to them.
     pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
-        super::commands::registries(args, &self.skopeo, self.authfile.clone(), self.jobs)
+        super::commands::registries(args, &self.skopeo, self.authfile.clone(), self.jobs())
     }
 
     /// The registries at one end of a copy, which may have credentials of its own.
@@ -88,7 +101,7 @@ impl Context {
         args: &RegistryArgs,
         authfile: Option<PathBuf>,
     ) -> Result<Registries, Failure> {
-        super::commands::registries(args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs)
+        super::commands::registries(args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs())
     }
 
     /// How to deal with places on this machine; `daemon` is the daemon that was named, and `args` may say whom to trust.

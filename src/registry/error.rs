@@ -90,6 +90,8 @@ pub enum RegistryError {
         subject: Box<Subject>,
         /// The host.
         host: Box<str>,
+        /// Whether it answered, and not in TLS at all.
+        is_plain: bool,
         /// What happened.
         #[source]
         source: Cause,
@@ -295,6 +297,11 @@ fn said_of(error: &rustls::Error) -> String {
     text
 }
 
+/// Whether an answer was not in TLS: what a server of TLS says begins as TLS does, a refusal, too.
+const fn is_plain(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+}
+
 impl RegistryError {
     /// What kind of failure it is.
     pub fn fault(&self) -> Fault {
@@ -324,7 +331,7 @@ impl RegistryError {
                 rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
                     Self::Certificate { subject, host, source }
                 }
-                _ => Self::Tls { subject, host, source },
+                _ => Self::Tls { subject, host, is_plain: is_plain(tls), source },
             };
         }
         let source = Cause::of(error);

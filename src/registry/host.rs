@@ -145,6 +145,9 @@ impl Host {
             Err(error) => error,
         };
         let plain = Connection { base: base_url(&self.name, "http")?, ..encrypted };
+        if matches!(first, RegistryError::Tls { is_plain: true, .. }) {
+            return Ok(plain);
+        }
         match self.execute(&plain, &mut ping(&plain), None).await {
             // What a server of HTTPS says to plain HTTP; so the first try met a passing trouble.
             Ok(response) if response.status == StatusCode::BAD_REQUEST => Err(first),
@@ -253,6 +256,11 @@ fn base_url(name: &str, scheme: &str) -> Result<Url, RegistryError> {
     if url.has_host() { Ok(url) } else { Err(error()) }
 }
 
+/// Whether the host of a registry is this machine itself.
+pub fn is_this_machine(name: &str) -> bool {
+    base_url(name, "https").is_ok_and(|url| is_loopback(&url))
+}
+
 /// Whether a URL is at this machine itself, where nobody can listen in.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -284,19 +292,46 @@ mod tests {
         }
     }
 
+    /// What is found out about a server on this machine.
+    async fn probed(name: &str) -> Result<String, RegistryError> {
+        let host = Registries::new(Settings::default()).host(name, Manner::default());
+        host.connection().await.map(|it| it.base.to_string())
+    }
+
+    #[tokio::test]
+    async fn who_answers_encryption_in_plain_is_asked_nothing_else() {
+        let server = Server::start(|_| reply(200, &[], "")).await;
+        let (registries, _) = server.repository("a", Settings::default());
+        let host = registries.host(&server.host(), Manner::default());
+        assert_eq!(host.connection().await.unwrap().base.as_str(), format!("http://{}/", server.host()));
+        assert_eq!(registries.requests(), 1);
+    }
+
     #[tokio::test]
     async fn plain_http_has_to_be_answered_as_such() {
-        let ping = async |status: u16| {
-            let server = Server::start(move |_| reply(status, &[], "")).await;
-            Registries::new(Settings::default())
-                .host(&server.host(), Manner::default())
-                .connection()
-                .await
-                .map(|it| it.base.to_string())
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        /// The first byte that a client of TLS sends.
+        const HANDSHAKE: u8 = 22;
+        // Who hangs up instead of shaking hands may speak TLS and be in trouble.
+        let hangs_up = async |status: &'static str| {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let name = listener.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut bytes = [0; 4096];
+                    let count = stream.read(&mut bytes).await.unwrap_or_default();
+                    if bytes[..count].first() != Some(&HANDSHAKE) {
+                        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+            probed(&name).await
         };
-        assert!(ping(200).await.unwrap().starts_with("http://127.0.0.1:"));
-        assert!(ping(503).await.unwrap().starts_with("http://127.0.0.1:"));
-        assert!(matches!(ping(400).await, Err(RegistryError::Tls { .. })));
+        assert!(hangs_up("200 OK").await.unwrap().starts_with("http://127.0.0.1:"));
+        assert!(hangs_up("503 Service Unavailable").await.unwrap().starts_with("http://127.0.0.1:"));
+        let error = hangs_up("400 Bad Request").await.unwrap_err();
+        assert!(matches!(error, RegistryError::Network { .. }), "{error:?}");
     }
 
     #[tokio::test]
@@ -314,11 +349,11 @@ mod tests {
 
     #[test]
     fn knows_loopback_hosts() {
-        let local = |name: &str| is_loopback(&base_url(name, "https").unwrap());
+        let local = is_this_machine;
         for name in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000", "LOCALHOST"] {
             assert!(local(name), "{name}");
         }
-        for name in ["localhost.example", "128.0.0.1", "[::2]", "mylocalhost", "127.0.0.1.example"] {
+        for name in ["localhost.example", "128.0.0.1", "[::2]", "mylocalhost", "127.0.0.1.example", "", "a b"] {
             assert!(!local(name), "{name}");
         }
     }

@@ -35,7 +35,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
     let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast };
     let registries = context.registries(&args.registry)?;
-    let engine = context.engine(&args.retry);
+    let engine = context.engine_to(&options.destination.host, &args.retry);
     if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
         let images = from_place(context, &args, place, (&engine, &registries)).await?;
         let receipt = push(&engine, &registries, images, &options).await;
