@@ -52,24 +52,39 @@ pub enum GcError {
 impl Garbage {
     /// Finds what nothing refers to. What cannot be read ends the search: it might refer to anything.
     pub fn find(store: &Store, untagged: Untagged) -> Result<Self, GcError> {
-        let mut garbage = Self::default();
-        let mut needed: BTreeSet<Digest> = BTreeSet::new();
-        for name in store.repositories()? {
-            let live = garbage.look_at(store, &name, untagged)?;
-            needed.extend(live.manifests);
-            needed.extend(live.blobs);
+        let names = store.repositories()?;
+        let mut elsewhere = Elsewhere::default();
+        loop {
+            let mut garbage = Self::default();
+            let mut live = Reached::default();
+            for name in &names {
+                let Reached { manifests, blobs } = garbage.look_at(store, name, untagged, &mut elsewhere)?;
+                live.manifests.extend(manifests);
+                live.blobs.extend(blobs);
+            }
+            // What waits for a manifest of another repository was judged by what was known of that one.
+            if elsewhere.is_asked_for && elsewhere.live != live.manifests {
+                elsewhere = Elsewhere { live: live.manifests, is_asked_for: false };
+                continue;
+            }
+            garbage.blobs = store.blobs()?;
+            garbage.blobs.retain(|blob| !live.manifests.contains(&blob.digest) && !live.blobs.contains(&blob.digest));
+            garbage.unfinished = store.unfinished()?;
+            return Ok(garbage);
         }
-        garbage.blobs = store.blobs()?;
-        garbage.blobs.retain(|blob| !needed.contains(&blob.digest));
-        garbage.unfinished = store.unfinished()?;
-        Ok(garbage)
     }
 
     /// Finds what a repository needs; the rest of it is garbage.
-    fn look_at(&mut self, store: &Store, name: &RepositoryName, untagged: Untagged) -> Result<Reached, GcError> {
+    fn look_at(
+        &mut self,
+        store: &Store,
+        name: &RepositoryName,
+        untagged: Untagged,
+        elsewhere: &mut Elsewhere,
+    ) -> Result<Reached, GcError> {
         let mut reach = Reach::new(store, name)?;
         let tags = reach.tags()?;
-        let mut roots = Roots::new(store, name, &mut reach, &tags, untagged)?;
+        let mut roots = Roots::new(store, name, &mut reach, &tags, (untagged, elsewhere))?;
         let mut live = roots.follow(&mut reach)?;
         // A registry keeps what was pushed under another algorithm under SHA-256, and links the one to the other.
         for blob in live.blobs.clone().iter().filter(|blob| blob.algorithm() != Algorithm::Sha256) {
@@ -125,6 +140,23 @@ struct Waiting {
     subjects: BTreeSet<Digest>,
 }
 
+/// What is known of all repositories: signatures may lie in another than what they sign.
+#[derive(Default)]
+struct Elsewhere {
+    /// The manifests that live in any of them.
+    live: BTreeSet<Digest>,
+    /// Whether anybody has asked.
+    is_asked_for: bool,
+}
+
+impl Elsewhere {
+    /// Whether a manifest that the repository at hand does not have lives in another.
+    fn has(&mut self, digest: &Digest) -> bool {
+        self.is_asked_for = true;
+        self.live.contains(digest)
+    }
+}
+
 /// Where a repository is to be followed from.
 struct Roots {
     /// Images that are wanted.
@@ -139,7 +171,7 @@ impl Roots {
         name: &RepositoryName,
         reach: &mut Reach<'_>,
         tags: &[(Tag, Digest)],
-        untagged: Untagged,
+        (untagged, elsewhere): (Untagged, &mut Elsewhere),
     ) -> Result<Self, GcError> {
         let mut roots = Self { wanted: Vec::new(), waiting: Vec::new() };
         for (tag, digest) in tags {
@@ -147,7 +179,8 @@ impl Roots {
                 return Err(ReachError::Absent { name: format!("{name}:{tag}"), digest: *digest }.into());
             }
             let subjects = subjects(store, tag, &reach.revisions)?;
-            if subjects.is_empty() {
+            let is_foreign = |subject: &Digest| !reach.revisions.contains(subject) && elsewhere.has(subject);
+            if subjects.is_empty() || subjects.iter().any(is_foreign) {
                 roots.wanted.push(*digest);
             } else {
                 roots.waiting.push(Waiting { tag: Some(tag.clone()), digest: *digest, subjects });
@@ -157,6 +190,9 @@ impl Roots {
             let subject = reach.manifest(&digest)?.and_then(|manifest| manifest.subject.as_ref());
             let subject = subject.map(|subject| subject.digest);
             match subject {
+                Some(subject) if !reach.revisions.contains(&subject) && elsewhere.has(&subject) => {
+                    roots.wanted.push(digest);
+                }
                 Some(subject) if reach.revisions.contains(&subject) || store.size(&subject)?.is_some() => {
                     roots.waiting.push(Waiting { tag: None, digest, subjects: BTreeSet::from([subject]) });
                 }

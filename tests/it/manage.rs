@@ -154,6 +154,35 @@ fn what_belongs_to_an_image_lives_as_long_as_it_does() {
 }
 
 #[test]
+fn signatures_may_lie_in_another_repository() {
+    let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
+    let root = folder.path();
+    let seal = artifact("text/seal", &[Blob::new("text/plain", "seal")], Some(&sample.app));
+    // Of the seal, which is found only once the seal is known to stay.
+    let receipt = artifact("text/receipt", &[Blob::new("text/plain", "receipt")], Some(&seal));
+    let cosign = image("linux/amd64", &[layer(6, 50)]);
+    let content = Content::default()
+        .with("app:1", &sample.app)
+        .with(&format!("a/sigs:{}.sig", referrers_tag(&sample.app.digest()).unwrap()), &cosign)
+        .with("a/receipts", &receipt)
+        .with("seals", &seal);
+    content.write_root(root);
+    let all = root_blobs(root);
+    for more in [&[][..], &["--untagged"]] {
+        let done = gc(root, more);
+        assert_eq!((&done["manifests"], &done["bytes"]), (&serde_json::json!([]), &serde_json::json!(0)), "{done:#}");
+        assert_eq!(root_blobs(root), all);
+    }
+    assert_serves(root, &content);
+
+    rm(root, &["app:1"]);
+    gc(root, &[]);
+    assert_eq!(names(root), [""; 0]);
+    assert_sound(root);
+    assert!(root_blobs(root).is_empty());
+}
+
+#[test]
 fn a_companion_of_what_was_never_there_stays() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let lone = format!("lone:{}.sig", referrers_tag(&Digest::sha256(b"elsewhere")).unwrap());
