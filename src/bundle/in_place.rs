@@ -9,8 +9,9 @@
 //! .NAME.partial.journal    first line the id of its header; then DIGEST LENGTH, in any order, the last counts
 //! ```
 //!
-//! The journal claims and proves nothing: what it says is there is hashed again before it is believed. So a
-//! crash of the machine, after which the file may hold less, costs time and never a wrong byte.
+//! The journal claims and proves nothing: what it says is there is hashed again before it is believed, and whatever is
+//! no blob is written again. So a crash of the machine, after which the file may hold less, costs time and never a
+//! wrong byte.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -41,8 +42,8 @@ struct Inner {
     partial: PathBuf,
     file: Arc<Stretches>,
     journal: Mutex<fs::File>,
-    /// How far each blob had come when the bundle was opened.
-    kept: HashMap<Digest, u64>,
+    /// How far the blobs of an interrupted run have come; what has proved false is nothing.
+    kept: Mutex<HashMap<Digest, u64>>,
 }
 
 impl InPlace {
@@ -66,9 +67,11 @@ impl InPlace {
         let file = options.read(true).write(true).create(true).truncate(!known).open(&partial).map_err(write)?;
         let area = header.data_area(None);
         let file = Arc::new(Stretches::new(file, &partial));
-        let bundle = Inner { header, area, output: output.to_owned(), partial, file, journal: Mutex::new(log), kept };
+        let (output, journal, kept) = (output.to_owned(), Mutex::new(log), Mutex::new(kept));
+        let bundle = Inner { header, area, output, partial, file, journal, kept };
+        bundle.begin().map_err(write)?;
         if !known {
-            bundle.begin().map_err(write)?;
+            bundle.begin_journal().map_err(write)?;
         }
         Ok(Self { inner: Arc::new(bundle) })
     }
@@ -81,7 +84,8 @@ impl InPlace {
     /// How many bytes of a blob an interrupted run claims to have written.
     pub fn claimed(&self, digest: &Digest) -> u64 {
         let size = self.inner.header.blob(digest).map_or(0, |blob| blob.size);
-        self.inner.kept.get(digest).copied().unwrap_or(0).min(size)
+        let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(digest).copied().unwrap_or(0).min(size)
     }
 
     /// Reads bytes of a blob.
@@ -101,6 +105,9 @@ impl InPlace {
 
     /// Notes that a blob has come that far.
     pub fn note(&self, digest: &Digest, length: u64) -> io::Result<()> {
+        if let Some(kept) = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner).get_mut(digest) {
+            *kept = length;
+        }
         let mut journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.write_all(format!("{digest} {length}\n").as_bytes())
     }
@@ -126,7 +133,7 @@ impl Inner {
         Ok(self.area + blob.offset)
     }
 
-    /// Writes everything but the blobs, and the journal's first line when that is done.
+    /// Writes everything but the blobs.
     fn begin(&self) -> io::Result<()> {
         let size = self.header.tar_size(None);
         let file = self.file.file();
@@ -138,7 +145,11 @@ impl Inner {
         for member in self.header.members() {
             self.member(&member)?;
         }
-        file.write_all_at(&END, size - END.len() as u64)?;
+        file.write_all_at(&END, size - END.len() as u64)
+    }
+
+    /// Writes the journal's first line.
+    fn begin_journal(&self) -> io::Result<()> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.set_len(0)?;
         journal.write_all(format!("{}\n", self.header.id()).as_bytes())

@@ -63,6 +63,41 @@ fn what_was_fetched_is_not_fetched_again() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no partial file is left");
 }
 
+/// After a crash of the machine the journal may be there, and of the file only some of what was written.
+#[test]
+fn what_a_crash_has_taken_is_written_again() {
+    use std::os::unix::fs::FileExt as _;
+
+    let (first, second) = (layer(1, 3_000_000), layer(2, 3_000_000));
+    let app = image("linux/amd64", &[first.clone(), second.clone()]);
+    let registry = Faulty::new(Content::default().with("app:1", &app))
+        .fault(On::blob(&first.digest()).once(), Effect::Cut { after: 1_200_000 })
+        .fault(On::blob(&second.digest()).once(), Effect::Cut { after: 2_000_000 })
+        .start();
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.tar");
+    let command = ["bundle", "app:1", "--from", registry.host(), "--retry-times", "1", "--retry-delay", "1ms", "-o"];
+    let once = |times| command.map(|word| if word == "1" { times } else { word });
+    hod(once("0").into_iter().chain(output.to_str())).code(1);
+
+    let partial = fs::OpenOptions::new().read(true).write(true).open(folder.path().join(".out.tar.partial")).unwrap();
+    let length = partial.metadata().unwrap().len();
+    let mut bytes = vec![0; usize::try_from(length).unwrap()];
+    partial.file().read_exact_at(&mut bytes, 0).unwrap();
+    let second_at = bytes.windows(100).position(|found| found == &second.bytes[..100]).unwrap();
+    let nothing = vec![0; 4096];
+    // The header, what is between the blobs, the beginning of one, the links and the end.
+    for position in [0, second_at - 4096, second_at + 4096, bytes.len() - 20_000, bytes.len() - 4096] {
+        partial.file().write_all_at(&nothing, position as u64).unwrap();
+    }
+
+    hod(once("1").into_iter().chain(output.to_str())).ok();
+    hod(["verify", "-q", output.to_str().unwrap()]).ok();
+    let of_second = registry.requests().into_iter().filter(|seen| seen.is_blob(&second.digest()));
+    let ranges: Vec<String> = of_second.map(|seen| seen.header("range").to_owned()).collect();
+    assert_eq!(ranges, ["", "bytes=2000000-", ""], "what has proved false is not believed again");
+}
+
 #[test]
 fn another_form_than_tar_is_refused_before_anything_is_asked() {
     let output = hod(["bundle", "app:1", "--from", "127.0.0.1:1", "-o", "x.tar.zst"]).code(2);
