@@ -129,10 +129,10 @@ pub async fn push_stream(
     drop(pieces);
     let read = reader.await.unwrap_or_else(|error| Err(BundleError::Read(std::io::Error::other(error)).into()));
     // The reader's own failure is the cause of whatever a half blob did to the upload.
-    match (read, result?) {
-        (Err(error), _) => Err(error),
-        (Ok(()), false) => Err(StreamError::Stopped),
-        (Ok(()), true) => state.publish(wanted).await,
+    match (read, result) {
+        (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+        (Ok(()), Ok(false)) => Err(StreamError::Stopped),
+        (Ok(()), Ok(true)) => state.publish(wanted).await,
     }
 }
 
@@ -164,19 +164,21 @@ fn read(input: impl Read, trust: &Trust, sender: &mpsc::Sender<Piece>, stop: &St
         if sender.blocking_send(Piece::Blob(digest, size, receiver)).is_err() {
             return Ok(());
         }
+        // Whoever has the blob already does not listen; the rest is passed over, unless all is over.
+        let mut is_heard = true;
         loop {
             if stop.is_requested() {
                 return Err(StreamError::Stopped);
+            }
+            if !is_heard && sender.is_closed() {
+                return Ok(());
             }
             let mut chunk = vec![0; CHUNK];
             match body.read_checked(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => {
                     chunk.truncate(count);
-                    // Whoever has the blob already does not listen; the rest is passed over.
-                    if chunks.blocking_send(Ok(chunk.into())).is_err() {
-                        break;
-                    }
+                    is_heard = is_heard && chunks.blocking_send(Ok(chunk.into())).is_ok();
                 }
                 Err(error) => {
                     let _ = chunks.blocking_send(Err(EndpointError::new(Fault::Other, "the bundle is damaged")));

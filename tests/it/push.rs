@@ -70,6 +70,25 @@ fn from_a_store_a_bundle_and_standard_input() {
     }
 }
 
+#[test]
+fn a_damaged_bundle_on_standard_input_is_named_as_such() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("x.tar");
+    pack(store.path(), &path, []).ok();
+    let whole = fs::read(&path).unwrap();
+    let shared = layer(1, 200_000);
+    let position = whole.windows(100).position(|bytes| bytes == &shared.bytes[..100]).unwrap();
+    let flipped = [&whole[..position], &[whole[position] ^ 1], &whole[position + 1..]].concat();
+    let digest = shared.digest().to_string();
+    let wrong = format!("the bytes of {digest} have the digest ");
+    for (bytes, says) in [(flipped.as_slice(), wrong.as_str()), (&whole[..position + 100_000], "ends at byte ")] {
+        let registry = DockerRegistry::empty();
+        let output = push(Path::new("-"), registry.host(), []).input(bytes).code(4);
+        assert!(output.stderr.contains(says), "{says}: {}", output.stderr);
+        assert!(output.stderr.contains("hint: "), "{}", output.stderr);
+    }
+}
+
 fn writes(registry: &Running) -> Vec<String> {
     let writes = registry.requests().into_iter().filter(Seen::is_write);
     writes.map(|seen| format!("{} {}?{}", seen.method, seen.path, seen.query)).collect()
