@@ -50,6 +50,12 @@ impl Read for ColdFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if let From::Cache { file, position } = &mut self.from {
             match preadv2(file.file(), &mut [IoSliceMut::new(bytes)], *position, ReadWriteFlags::NOWAIT) {
+                // Some kernels call it the end where only what they have at hand ends (preadv2(2), bugs).
+                Ok(0) => {
+                    let count = file.read_at(bytes, *position)?;
+                    *position += count as u64;
+                    return Ok(count);
+                }
                 Ok(count) => {
                     *position += count as u64;
                     return Ok(count);
