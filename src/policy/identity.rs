@@ -41,11 +41,12 @@ impl Default for IdentityMatch {
 
 impl IdentityMatch {
     /// Whether a signature for `signed` counts for an image. Images of places that have no names are `None`; for them
-    /// only a name in the policy itself can fit.
+    /// only a name in the policy itself can fit. An image with both tag and digest goes by its tag: that it has the
+    /// digest was seen when it was fetched, and signatures are for one or the other.
     pub fn fits(&self, image: Option<&Reference>, signed: &str) -> bool {
         let Some(signed) = full(signed) else { return false };
         let is_exact = signed.tag.is_some() || signed.digest.is_some();
-        let own = image.and_then(|image| full(&image.to_string()));
+        let own = image.and_then(|image| full(&image.to_string())).map(by_tag);
         match self {
             Self::MatchExact {} => is_exact && own.is_some_and(|own| own == signed),
             Self::MatchRepoDigestOrExact {} => {
@@ -75,6 +76,12 @@ fn full(text: &str) -> Option<Reference> {
     Some(Reference { host: Some(host), name, ..reference })
 }
 
+/// The name that is signed in place of an image's tag and digest.
+fn by_tag(reference: Reference) -> Reference {
+    let digest = if reference.tag.is_some() { None } else { reference.digest };
+    Reference { digest, ..reference }
+}
+
 fn same_repository(one: &Reference, other: &Reference) -> bool {
     (&one.host, &one.name) == (&other.host, &other.name)
 }
@@ -98,6 +105,7 @@ mod tests {
     #[test]
     fn rules_are_those_of_the_containers_tools() {
         let at = |name: &str| format!("{name}@{HASH}");
+        let locked = at("r.example/a:1");
         let exact = r#"{"type":"matchExact"}"#;
         let either = r#"{"type":"matchRepoDigestOrExact"}"#;
         let repository = r#"{"type":"matchRepository"}"#;
@@ -126,6 +134,15 @@ mod tests {
             (remap, "mirror.example/hub/library/a:1", "a:1", true),
             (remap, "mirror.example/hubs/library/a:1", "a:1", false),
             (remap, "docker.io/library/a:1", "a:1", true),
+            (remap, &at("mirror.example/hub/library/a:1"), "a:1", true),
+            (remap, &at("mirror.example/hub/library/a"), "a:1", true),
+            (exact, &locked, "r.example/a:1", true),
+            (exact, &locked, "r.example/a:2", false),
+            (exact, &locked, "r.example/a", false),
+            (either, &locked, "r.example/a:1", true),
+            (either, &locked, "r.example/a:2", false),
+            (repository, &locked, "r.example/a:2", true),
+            (one, &locked, "r.example/a:1", true),
             (either, "r.example/a:1", "NOT A NAME", false),
         ] {
             assert_eq!(fits(rule, image, signed), fit, "{rule} {image} {signed}");

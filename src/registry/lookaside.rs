@@ -152,7 +152,7 @@ impl Lookaside {
 
     /// The same from the narrowest scope that has one.
     fn find(&self, host: &str, name: &RepositoryName, of: impl Fn(&Bases) -> Option<&Url>) -> Option<Url> {
-        let scopes = docker_scopes(host, name, None);
+        let scopes = docker_scopes(host, name, &[]);
         let narrowest = scopes.iter().filter_map(|scope| self.docker.get(scope)).find_map(&of);
         narrowest.or_else(|| of(&self.default)).cloned()
     }

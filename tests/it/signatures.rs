@@ -287,6 +287,12 @@ fn signed_by_is_what_skopeo_makes_of_it() {
     let pulled = hod(["pull", "web:1.0", "unsigned:1.0", "--store", job::text(&store)]).args(global).code(3);
     assert!(pulled.stderr.contains("has no signature"), "{}", pulled.stderr);
     assert_eq!(job::names(&store), ["web:1.0"]);
+    // So is what was locked, whose name has the digest beside the tag.
+    let lock = site.keys.path("web.lock");
+    hod(["lock", "web:1.0", "--from", host, "-o", job::text(&lock)]).ok();
+    let locked = site.keys.path("locked");
+    hod(["pull", "-f", job::text(&lock), "--store", job::text(&locked)]).args(global).ok();
+    assert_eq!(job::names(&locked), ["web:1.0"]);
     let bundle = site.keys.path("b.tar");
     hod(["bundle", "web:1.0", "--require-signed", "-o", job::text(&bundle)]).args(global).ok();
     hod(["bundle", "unsigned:1.0", "-o", job::text(&site.keys.path("c.tar"))]).args(global).code(1);
