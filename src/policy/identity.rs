@@ -60,10 +60,9 @@ impl IdentityMatch {
                 full(docker_repository).is_some_and(|wanted| same_repository(&wanted, &signed))
             }
             Self::RemapIdentity { prefix, signed_prefix } => {
-                let Some(own) = own.map(|own| own.to_string()) else { return false };
-                let rest = own.strip_prefix(prefix.as_str()).filter(|rest| rest.starts_with(['/', ':', '@']));
-                let remapped = rest.map_or(own.clone(), |rest| format!("{signed_prefix}{rest}"));
-                is_exact && full(&remapped).is_some_and(|own| repository_digest_or_exact(&own, &signed))
+                let Some(own) = own else { return false };
+                let remapped = remap(&own, prefix, signed_prefix);
+                is_exact && remapped.is_some_and(|own| repository_digest_or_exact(&own, &signed))
             }
         }
     }
@@ -80,6 +79,19 @@ fn full(text: &str) -> Option<Reference> {
 fn by_tag(reference: Reference) -> Reference {
     let digest = if reference.tag.is_some() { None } else { reference.digest };
     Reference { digest, ..reference }
+}
+
+/// Puts one prefix in place of another. A prefix is a host, or a host and whole parts of the name; a port, which
+/// belongs to the host, and what follows the name are never cut off.
+fn remap(own: &Reference, prefix: &str, signed_prefix: &str) -> Option<Reference> {
+    let name = Reference { tag: None, digest: None, ..own.clone() }.to_string();
+    match name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(rest) => {
+            let remapped = full(&format!("{signed_prefix}{rest}"))?;
+            Some(Reference { tag: own.tag.clone(), digest: own.digest, ..remapped })
+        }
+        None => Some(own.clone()),
+    }
 }
 
 fn same_repository(one: &Reference, other: &Reference) -> bool {
@@ -112,6 +124,8 @@ mod tests {
         let one = r#"{"type":"exactReference","dockerReference":"r.example/a:1"}"#;
         let any = r#"{"type":"exactRepository","dockerRepository":"r.example/a"}"#;
         let remap = r#"{"type":"remapIdentity","prefix":"mirror.example/hub","signedPrefix":"docker.io"}"#;
+        let whole = r#"{"type":"remapIdentity","prefix":"mirror.example/a","signedPrefix":"r.example/b"}"#;
+        let port = r#"{"type":"remapIdentity","prefix":"mirror.example","signedPrefix":"r.example"}"#;
         for (rule, image, signed, fit) in [
             (exact, "r.example/a:1", "r.example/a:1", true),
             (exact, "r.example/a:1", "r.example/a:2", false),
@@ -136,6 +150,11 @@ mod tests {
             (remap, "docker.io/library/a:1", "a:1", true),
             (remap, &at("mirror.example/hub/library/a:1"), "a:1", true),
             (remap, &at("mirror.example/hub/library/a"), "a:1", true),
+            (whole, "mirror.example/a:1", "r.example/b:1", true),
+            (whole, "mirror.example/a/c:1", "r.example/b/c:1", true),
+            (port, "mirror.example:5000/a:1", "mirror.example:5000/a:1", true),
+            (port, "mirror.example:5000/a:1", "r.example:5000/a:1", false),
+            (port, "mirror.example/a:1", "r.example/a:1", true),
             (exact, &locked, "r.example/a:1", true),
             (exact, &locked, "r.example/a:2", false),
             (exact, &locked, "r.example/a", false),
