@@ -11,7 +11,7 @@ use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPub
 use pgp::packet::{KeyFlags, Signature, SignatureType};
 use pgp::types::{Tag, VerifyingKey};
 
-use super::SignatureError;
+use super::{SignatureError, key_file};
 
 /// The fingerprint of a key, as hex digits in capitals.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,18 +60,10 @@ impl fmt::Debug for SecretKeys {
     }
 }
 
-fn parse(bytes: &[u8], name: &str) -> Result<Vec<PublicOrSecret>, SignatureError> {
-    let none = || SignatureError::NoKeys(name.to_owned());
-    let (found, _) = PublicOrSecret::from_reader_many_buf(bytes).map_err(|_| none())?;
-    let keys: Result<Vec<_>, _> = found.collect();
-    let keys = keys.map_err(|_| none())?;
-    if keys.is_empty() { Err(none()) } else { Ok(keys) }
-}
-
 impl PublicKeys {
     /// Adds the keys in a file as gpg exports them, in binary form or as text; `name` is for messages.
     pub fn add(&mut self, bytes: &[u8], name: &str) -> Result<(), SignatureError> {
-        self.keys.extend(parse(bytes, name)?.into_iter().map(|key| match key {
+        self.keys.extend(key_file::read(bytes, name)?.into_iter().map(|key| match key {
             PublicOrSecret::Public(key) => key,
             PublicOrSecret::Secret(key) => key.to_public_key(),
         }));
@@ -104,7 +96,7 @@ impl SecretKeys {
             PublicOrSecret::Secret(key) => Some(key),
             PublicOrSecret::Public(_) => None,
         };
-        let keys: Vec<_> = parse(bytes, name)?.into_iter().filter_map(secret).collect();
+        let keys: Vec<_> = key_file::read(bytes, name)?.into_iter().filter_map(secret).collect();
         if keys.is_empty() { Err(SignatureError::NoKeys(name.to_owned())) } else { Ok(Self { keys }) }
     }
 
