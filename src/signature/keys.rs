@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::packet::{KeyFlags, Signature, SignatureType};
-use pgp::types::{Tag, VerifyingKey};
+use pgp::types::{KeyDetails as _, Tag, VerifyingKey};
 
 use super::{SignatureError, key_file};
 
@@ -86,6 +86,24 @@ impl PublicKeys {
             });
             std::iter::once(primary).chain(subkeys)
         })
+    }
+
+    /// The key that is such, of all copies of it the one that counts: what one of them revokes is revoked, and what
+    /// one of them knows to be good, such as a newer one, is good.
+    pub(super) fn signer(
+        &self,
+        is: impl Fn(&dyn VerifyingKey) -> bool,
+    ) -> Option<(&dyn VerifyingKey, &SignedPublicKey, Standing)> {
+        let copies: Vec<_> = self.signers().filter(|(key, ..)| is(*key)).collect();
+        let of_standing = |wanted| copies.iter().find(|(.., standing)| *standing == wanted);
+        let (key, primary, standing) =
+            *of_standing(Standing::Revoked).or(of_standing(Standing::Good)).or(copies.first())?;
+        // A copy from before the subkey was made knows nothing of it, and may still revoke its primary key.
+        let fingerprints: Vec<_> = copies.iter().map(|(_, primary, _)| primary.primary_key.fingerprint()).collect();
+        let is_revoked = self.keys.iter().any(|key| {
+            fingerprints.contains(&key.primary_key.fingerprint()) && primary_standing(key) == Standing::Revoked
+        });
+        Some((key, primary, if is_revoked { Standing::Revoked } else { standing }))
     }
 }
 
@@ -196,4 +214,43 @@ fn by_binding(key: &impl VerifyingKey, binding: &Signature) -> Standing {
     }
     let flags = binding.key_flags();
     if flags == KeyFlags::default() || flags.sign() { Standing::Good } else { Standing::NotForThis }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Says, about_key, about_user, key, public, revocation, subkey_revocation};
+    use super::*;
+
+    /// The standing of the primary key and of its subkey, by all of these copies.
+    fn standings(copies: &[&SignedPublicKey]) -> [Standing; 2] {
+        let keys = PublicKeys { keys: copies.iter().map(|copy| (*copy).clone()).collect() };
+        let whole = copies.iter().find(|copy| !copy.public_subkeys.is_empty()).unwrap();
+        let fingerprints = [whole.primary_key.fingerprint(), whole.public_subkeys[0].key.fingerprint()];
+        fingerprints.map(|wanted| keys.signer(|key| key.fingerprint() == wanted).unwrap().2)
+    }
+
+    #[test]
+    fn of_several_copies_the_worst_revokes_and_the_best_counts() {
+        use Standing::{Expired, Good, Revoked};
+        let secret = key();
+        let good = public(&secret);
+        let (mut revoked, mut expired, mut half, mut bare) = (good.clone(), good.clone(), good.clone(), good.clone());
+        revoked.details.revocation_signatures.push(revocation(&secret));
+        expired.details.users[0].signatures = vec![about_user(&secret, Says { expires: Some(9), ..Says::default() })];
+        half.public_subkeys[0].signatures.push(subkey_revocation(&secret));
+        bare.public_subkeys.clear();
+        bare.details.revocation_signatures.push(revocation(&secret));
+        for (copies, standing) in [
+            (vec![&good], [Good, Good]),
+            (vec![&good, &revoked], [Revoked, Revoked]),
+            (vec![&good, &expired], [Good, Good]),
+            (vec![&good, &half], [Good, Revoked]),
+            (vec![&good, &bare], [Revoked, Revoked]),
+            (vec![&expired, &expired], [Expired, Expired]),
+            (vec![&expired, &revoked], [Revoked, Revoked]),
+        ] {
+            assert_eq!(standings(&copies), standing);
+            assert_eq!(standings(&copies.into_iter().rev().collect::<Vec<_>>()), standing);
+        }
+    }
 }

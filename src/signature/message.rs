@@ -85,7 +85,7 @@ pub fn verify(signature: &[u8], keys: &PublicKeys) -> Result<Signed, SignatureEr
     };
     check(packet.ok_or(SignatureError::Invalid("it is cut off"))?)?;
     let made = |key: &dyn VerifyingKey| found.verify(key).is_ok();
-    let Some((signer, primary, standing)) = keys.signers().find(|(key, ..)| made(*key)) else {
+    let Some((signer, primary, standing)) = keys.signer(made) else {
         return Err(SignatureError::Unknown);
     };
     let (signer, primary) = (signer.fingerprint().into(), primary.primary_key.fingerprint().into());

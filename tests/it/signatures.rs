@@ -183,10 +183,23 @@ fn signatures_that_do_not_count_are_refused() {
     // A key that its owner has revoked proves nothing.
     let home = keys.home().join("openpgp-revocs.d").join(format!("{}.rev", keys.fingerprint));
     let revocation = fs::read_to_string(home).unwrap().replace(":-----BEGIN", "-----BEGIN");
-    fs::write(keys.path("revocation"), revocation).unwrap();
+    fs::write(keys.path("revocation"), &revocation).unwrap();
+    let own = fs::read(keys.public()).unwrap();
+    let with = |files: &[&[u8]]| {
+        fs::write(keys.public(), files.concat()).unwrap();
+        keys.verify(REFERENCE, "any", &good)
+    };
+    let other = fs::read(stranger.public()).unwrap();
+    assert_eq!(with(&[&other, &own]).code, Some(0), "both keys of the file count");
+    says(with(&[&own, &other, revocation.as_bytes()]), "is revoked");
+    let whole = with(&[&own, b"\x99"]);
+    assert_eq!(whole.code, Some(2), "{}", whole.stderr);
+    assert!(whole.stderr.contains("is not understood whole"), "{}", whole.stderr);
     keys.gpg(&["--import", job::text(&keys.path("revocation"))]);
-    fs::write(keys.public(), keys.gpg(&["--export"])).unwrap();
-    says(keys.verify(REFERENCE, "any", &good), "is revoked");
+    let revoked = keys.gpg(&["--export", "--armor"]);
+    for files in [&[&revoked[..]][..], &[&own, &revoked], &[&revoked, &own]] {
+        says(with(files), "is revoked");
+    }
 }
 
 /// A registry with an image, and its signatures in a folder as skopeo writes them.
