@@ -126,19 +126,19 @@ impl SecretKeys {
     }
 }
 
-/// Whether a key may sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a key may sign, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// It may.
     Good,
-    /// Its owner has revoked it.
-    Revoked,
-    /// Its time is over.
-    Expired,
     /// It is for something else.
     NotForThis,
+    /// Its time is over.
+    Expired,
     /// Nothing shows that it is the owner's.
     Unbound,
+    /// Its owner has revoked it.
+    Revoked,
 }
 
 impl Standing {
@@ -171,12 +171,14 @@ fn details_standing(key: &pgp::packet::PublicKey, details: &SignedKeyDetails) ->
         };
         user.signatures.iter().filter(valid)
     });
-    let Some(newest) =
-        direct.chain(users).max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
-    else {
-        return Standing::Unbound;
-    };
-    by_binding(key, newest)
+    // Each kind may leave out what the other says, such as when the key expires, so the newer does not undo the older.
+    let kinds = [newest(direct), newest(users)];
+    let standings = kinds.into_iter().flatten().map(|signature| by_binding(key, signature));
+    standings.max().unwrap_or(Standing::Unbound)
+}
+
+fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
+    signatures.max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
 }
 
 fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> Standing {
@@ -186,11 +188,7 @@ fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> Standi
     if valid.iter().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
         return Standing::Revoked;
     }
-    let Some(newest) =
-        valid.into_iter().max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
-    else {
-        return Standing::Unbound;
-    };
+    let Some(newest) = newest(valid.into_iter()) else { return Standing::Unbound };
     match by_binding(own, newest) {
         // A key that signs must say itself that it belongs there, or it could be claimed by anybody.
         Standing::Good => match newest.embedded_signature() {
@@ -251,6 +249,34 @@ mod tests {
         ] {
             assert_eq!(standings(&copies), standing);
             assert_eq!(standings(&copies.into_iter().rev().collect::<Vec<_>>()), standing);
+        }
+    }
+
+    #[test]
+    fn users_and_the_key_itself_both_say_whether_it_may_sign() {
+        use Standing::{Expired, Good, NotForThis};
+        let secret = key();
+        let at = |at| Says { at, ..Says::default() };
+        let over = |says| Says { expires: Some(9), ..says };
+        let flag = |says, signs| Says { signs: Some(signs), ..says };
+        let never = flag(at(0), false);
+        for (direct, user, standing) in [
+            (vec![], vec![at(0)], Good),
+            (vec![], vec![over(at(0)), at(1)], Good),
+            (vec![], vec![over(at(1)), at(0)], Expired),
+            (vec![at(1)], vec![over(at(0))], Expired),
+            (vec![over(at(0))], vec![at(1)], Expired),
+            (vec![over(at(0)), at(1)], vec![at(2)], Good),
+            (vec![at(1)], vec![never], NotForThis),
+            (vec![never], vec![flag(at(1), true)], NotForThis),
+            (vec![never], vec![over(at(1))], Expired),
+            (vec![flag(at(0), true)], vec![flag(at(1), true)], Good),
+        ] {
+            let mut key = public(&secret);
+            let signed = |says: &Says| about_key(&secret, SignatureType::Key, *says);
+            key.details.direct_signatures = direct.iter().map(signed).collect();
+            key.details.users[0].signatures = user.iter().map(|says| about_user(&secret, *says)).collect();
+            assert_eq!(primary_standing(&key), standing, "{direct:?} {user:?}");
         }
     }
 }
