@@ -12,7 +12,8 @@ use super::keys::{Fingerprint, PublicKeys, SecretKeys, Standing, primary_standin
 use super::{Claim, SignatureError, Signed};
 use crate::secret::Secret;
 
-/// More than any claim has.
+/// More bytes than any signature has, packed or not: one by a key of RSA with 4096 bits has less than 2 KB. Nothing
+/// larger is parsed, since anybody may have written it.
 const LIMIT: u64 = 64 * 1024;
 
 /// Signs a claim with the key of this fingerprint: the primary key, or a subkey that may sign.
@@ -69,20 +70,27 @@ fn signer<'a>(keys: &'a SecretKeys, wanted: &Fingerprint) -> Result<&'a dyn Sign
 /// Verifies a signature by one of these keys, and returns what was signed and by whom.
 pub fn verify(signature: &[u8], keys: &PublicKeys) -> Result<Signed, SignatureError> {
     let message = |error: pgp::errors::Error| SignatureError::Message(error.to_string());
-    let (found, _) = Message::from_reader(signature).map_err(message)?;
-    // gpg compresses what it signs.
-    let mut found = if found.is_compressed() { found.decompress().map_err(message)? } else { found };
-    let mut content = Vec::new();
-    let read = (&mut found).take(LIMIT + 1).read_to_end(&mut content);
-    let length = read.map_err(|error| SignatureError::Message(error.to_string()))? as u64;
-    if length > LIMIT {
-        return Err(SignatureError::Message(format!("it has more than {LIMIT} bytes")));
+    if signature.len() as u64 > LIMIT {
+        return Err(too_large());
     }
-    let packet = match &found {
-        Message::Signed { reader, .. } if reader.num_signatures() == 1 => reader.signature(0),
+    let (found, _) = Message::from_reader(signature).map_err(message)?;
+    let expanded;
+    let mut found = match found {
+        // gpg compresses what it signs. It is expanded before it is parsed, or it could have packets without end.
+        Message::Compressed { reader, is_nested } => {
+            let reader = reader.decompress().map_err(|error| SignatureError::Message(error.to_string()))?;
+            expanded = limited(&mut Message::Compressed { reader, is_nested })?;
+            Message::from_bytes(expanded.as_slice()).map_err(message)?
+        }
+        found => found,
+    };
+    match &found {
+        Message::Signed { reader, .. } if reader.num_signatures() == 1 => {}
         Message::Signed { .. } => return Err(SignatureError::Invalid("there is more than one")),
         _ => return Err(SignatureError::Message("nothing is signed".to_owned())),
-    };
+    }
+    let content = limited(&mut found)?;
+    let packet = if let Message::Signed { reader, .. } = &found { reader.signature(0) } else { None };
     check(packet.ok_or(SignatureError::Invalid("it is cut off"))?)?;
     let made = |key: &dyn VerifyingKey| found.verify(key).is_ok();
     let Some((signer, primary, standing)) = keys.signer(made) else {
@@ -93,6 +101,18 @@ pub fn verify(signature: &[u8], keys: &PublicKeys) -> Result<Signed, SignatureEr
         Some(problem) => Err(SignatureError::Key { key: signer, problem }),
         None => Ok(Signed { claim: Claim::parse(&content)?, signer, primary }),
     }
+}
+
+/// The content of a message, which is not larger than that of any signature.
+fn limited(found: &mut Message<'_>) -> Result<Vec<u8>, SignatureError> {
+    let mut content = Vec::new();
+    let read = found.take(LIMIT + 1).read_to_end(&mut content);
+    let length = read.map_err(|error| SignatureError::Message(error.to_string()))? as u64;
+    if length > LIMIT { Err(too_large()) } else { Ok(content) }
+}
+
+fn too_large() -> SignatureError {
+    SignatureError::Message(format!("it has more than {LIMIT} bytes"))
 }
 
 /// Refuses kinds of signatures that prove nothing today.
@@ -115,4 +135,52 @@ fn check(signature: &Signature) -> Result<(), SignatureError> {
         span.as_secs() > 0 && SystemTime::from(created) + std::time::Duration::from(span) < SystemTime::now()
     });
     if over { Err(SignatureError::Invalid("it has expired")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::testing::{key, public};
+    use super::*;
+    use crate::oci::Digest;
+
+    /// The start of a signature that a great many follow.
+    const ONE_PASS: [u8; 15] = [0xc4, 13, 3, 0, 8, 27, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    fn compressed(content: &[u8]) -> Vec<u8> {
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        packed.write_all(content).unwrap();
+        let packed = packed.finish().unwrap();
+        let length = u32::try_from(packed.len() + 1).unwrap();
+        [&[0xc8, 0xff][..], &length.to_be_bytes(), &[2], &packed].concat()
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_parsed() {
+        let key = key();
+        let keys = PublicKeys { keys: vec![public(&key)] };
+        let claim = Claim { digest: Digest::sha256(b"x"), reference: "r.example/a:1".to_owned() };
+        let by = pgp::types::KeyDetails::fingerprint(&key.primary_key).into();
+        let good = sign(&claim, &SecretKeys { keys: vec![key] }, &by, None).unwrap();
+        assert!(good.len() < 2048, "{}", good.len());
+        for signature in [good.clone(), compressed(&good)] {
+            assert_eq!(verify(&signature, &keys).unwrap().claim, claim);
+        }
+        let bomb = compressed(&ONE_PASS.repeat(1_000_000));
+        assert!((bomb.len() as u64) < LIMIT);
+        let large = "it has more than 65536 bytes";
+        for (signature, says) in [
+            (bomb, large),
+            (ONE_PASS.repeat(5000), large),
+            (compressed(&good.repeat(200)), large),
+            ([&ONE_PASS[..], &good].concat(), "there is more than one"),
+            (compressed(&[&ONE_PASS[..], &good].concat()), "there is more than one"),
+            (compressed(&compressed(&good)), "nothing is signed"),
+            ([compressed(&good), good.clone()].concat(), "trailing"),
+        ] {
+            let problem = verify(&signature, &keys).unwrap_err().to_string();
+            assert!(problem.contains(says), "{says}: {problem}");
+        }
+    }
 }
