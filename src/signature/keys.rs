@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::packet::{KeyFlags, Signature, SignatureType};
-use pgp::types::{KeyDetails as _, Tag, VerifyingKey};
+use pgp::types::{KeyDetails as _, S2kParams, SecretParams, StringToKey, Tag, VerifyingKey};
 
 use super::{SignatureError, key_file};
 
@@ -120,10 +120,26 @@ impl SecretKeys {
 
     /// Whether any of them needs a passphrase.
     pub fn is_locked(&self) -> bool {
+        let is_locked = |secret: &SecretParams| secret.is_encrypted() && is_there(secret);
         let subkeys =
-            |key: &SignedSecretKey| key.secret_subkeys.iter().any(|subkey| subkey.key.secret_params().is_encrypted());
-        self.keys.iter().any(|key| key.primary_key.secret_params().is_encrypted() || subkeys(key))
+            |key: &SignedSecretKey| key.secret_subkeys.iter().any(|subkey| is_locked(subkey.key.secret_params()));
+        self.keys.iter().any(|key| is_locked(key.primary_key.secret_params()) || subkeys(key))
     }
+
+    /// Their public halves.
+    pub(super) fn public(&self) -> PublicKeys {
+        PublicKeys { keys: self.keys.iter().map(SignedSecretKey::to_public_key).collect() }
+    }
+}
+
+/// Whether there is a secret at all. gpg writes a stub for one that it does not have, or that is on a card.
+pub(super) fn is_there(secret: &SecretParams) -> bool {
+    let SecretParams::Encrypted(encrypted) = secret else { return true };
+    !matches!(
+        encrypted.string_to_key_params(),
+        S2kParams::Cfb { s2k: StringToKey::Private { .. }, .. }
+            | S2kParams::MalleableCfb { s2k: StringToKey::Private { .. }, .. }
+    )
 }
 
 /// Whether a key may sign, best first.

@@ -8,7 +8,7 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails as _, Password, SigningKey, VerifyingKey};
 
-use super::keys::{Fingerprint, PublicKeys, SecretKeys, Standing, primary_standing};
+use super::keys::{Fingerprint, PublicKeys, SecretKeys, Standing, is_there};
 use super::{Claim, SignatureError, Signed};
 use crate::secret::Secret;
 
@@ -16,7 +16,8 @@ use crate::secret::Secret;
 /// larger is parsed, since anybody may have written it.
 const LIMIT: u64 = 64 * 1024;
 
-/// Signs a claim with the key of this fingerprint: the primary key, or a subkey that may sign.
+/// Signs a claim with the key of this fingerprint: the primary key or else a subkey of it that may sign, or this very
+/// subkey.
 pub fn sign(
     claim: &Claim,
     keys: &SecretKeys,
@@ -25,46 +26,58 @@ pub fn sign(
 ) -> Result<Vec<u8>, SignatureError> {
     let signer = signer(keys, fingerprint)?;
     let password = passphrase.map_or_else(Password::empty, |passphrase| Password::from(passphrase.expose()));
-    let hash = match signer.hash_alg() {
+    let hash = match signer.key.hash_alg() {
         HashAlgorithm::Sha384 => HashAlgorithm::Sha384,
         HashAlgorithm::Sha512 => HashAlgorithm::Sha512,
         _ => HashAlgorithm::Sha256,
     };
     let mut message = MessageBuilder::from_bytes("", claim.to_bytes());
-    message.sign(signer, password, hash);
+    message.sign(signer.key, password, hash);
     message.to_vec(rand::thread_rng()).map_err(|error| {
         tracing::debug!(%error, "signing failed");
-        SignatureError::Passphrase(fingerprint.clone())
+        let key = fingerprint.clone();
+        if signer.is_locked {
+            SignatureError::Passphrase(key)
+        } else {
+            SignatureError::Key { key, problem: "cannot sign" }
+        }
     })
 }
 
-/// The secret key that is meant by a fingerprint.
-fn signer<'a>(keys: &'a SecretKeys, wanted: &Fingerprint) -> Result<&'a dyn SigningKey, SignatureError> {
+/// A secret key that may sign.
+struct Signer<'a> {
+    key: &'a dyn SigningKey,
+    /// Whether it needs a passphrase.
+    is_locked: bool,
+}
+
+/// The secret key that is meant by a fingerprint. One that its owner has given up would make signatures that nobody
+/// takes, and what gpg leaves of a primary key that is kept elsewhere makes none.
+fn signer<'a>(keys: &'a SecretKeys, wanted: &Fingerprint) -> Result<Signer<'a>, SignatureError> {
     let is = |found: pgp::types::Fingerprint| Fingerprint::from(found) == *wanted;
+    let public = keys.public();
+    let mut problem = None;
     for key in &keys.keys {
-        if let Some(subkey) = key.secret_subkeys.iter().find(|subkey| is(subkey.key.fingerprint())) {
-            return Ok(&subkey.key);
+        let is_primary = is(key.primary_key.fingerprint());
+        let primary: (&dyn SigningKey, _) = (&key.primary_key, key.primary_key.secret_params());
+        let subkeys = key.secret_subkeys.iter().filter(|subkey| is_primary || is(subkey.key.fingerprint()));
+        let subkeys = subkeys.map(|subkey| {
+            let signing: &dyn SigningKey = &subkey.key;
+            (signing, subkey.key.secret_params())
+        });
+        for (key, secret) in is_primary.then_some(primary).into_iter().chain(subkeys) {
+            let found = public.signer(|public| public.fingerprint() == key.fingerprint());
+            let standing = found.map_or(Standing::Unbound, |(.., standing)| standing);
+            match standing.problem() {
+                None if is_there(secret) => return Ok(Signer { key, is_locked: secret.is_encrypted() }),
+                other => problem = problem.or(other).or(Some("has no secret part among those given")),
+            }
         }
-        if !is(key.primary_key.fingerprint()) {
-            continue;
-        }
-        let public = key.to_public_key();
-        let own = primary_standing(&public);
-        let public = PublicKeys { keys: vec![public] };
-        let can = |fingerprint: &pgp::types::Fingerprint| {
-            public.signers().any(|(key, _, standing)| standing == Standing::Good && key.fingerprint() == *fingerprint)
-        };
-        if own == Standing::Good {
-            return Ok(&key.primary_key);
-        }
-        let subkey = key.secret_subkeys.iter().find(|subkey| can(&subkey.key.fingerprint()));
-        let Some(subkey) = subkey else {
-            let problem = own.problem().unwrap_or("cannot sign");
-            return Err(SignatureError::Key { key: wanted.clone(), problem });
-        };
-        return Ok(&subkey.key);
     }
-    Err(SignatureError::NoKey(wanted.clone()))
+    Err(match problem {
+        Some(problem) => SignatureError::Key { key: wanted.clone(), problem },
+        None => SignatureError::NoKey(wanted.clone()),
+    })
 }
 
 /// Verifies a signature by one of these keys, and returns what was signed and by whom.
@@ -141,7 +154,9 @@ fn check(signature: &Signature) -> Result<(), SignatureError> {
 mod tests {
     use std::io::Write as _;
 
-    use super::super::testing::{key, public};
+    use pgp::composed::SignedSecretKey;
+
+    use super::super::testing::{key, public, revocation, stub, subkey_revocation};
     use super::*;
     use crate::oci::Digest;
 
@@ -181,6 +196,45 @@ mod tests {
         ] {
             let problem = verify(&signature, &keys).unwrap_err().to_string();
             assert!(problem.contains(says), "{says}: {problem}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_that_is_there_and_may_sign_is_taken() {
+        let claim = Claim { digest: Digest::sha256(b"x"), reference: "r.example/a:1".to_owned() };
+        let whole = key();
+        let primary = Fingerprint::from(whole.primary_key.fingerprint());
+        let subkey = Fingerprint::from(whole.secret_subkeys[0].key.fingerprint());
+        let half = SignedSecretKey { primary_key: stub(&whole), ..whole.clone() };
+        let old = |key: &SignedSecretKey| {
+            let mut key = key.clone();
+            key.secret_subkeys[0].signatures.push(subkey_revocation(&whole));
+            key
+        };
+        let mut revoked = whole.clone();
+        revoked.details.revocation_signatures.push(revocation(&whole));
+        let public = PublicKeys { keys: vec![public(&whole)] };
+        let signed = |keys: &[&SignedSecretKey], by: &Fingerprint| {
+            let keys = SecretKeys { keys: keys.iter().map(|key| (*key).clone()).collect() };
+            assert!(!keys.is_locked());
+            let signature = sign(&claim, &keys, by, None).map_err(|error| error.to_string())?;
+            Ok(verify(&signature, &public).unwrap().signer)
+        };
+        let problem = |key: &Fingerprint, problem: &str| Err(format!("the key {key} {problem}"));
+        let absent = "has no secret part among those given";
+        for (keys, by, found) in [
+            (vec![&whole], &primary, Ok(primary.clone())),
+            (vec![&whole], &subkey, Ok(subkey.clone())),
+            (vec![&half], &primary, Ok(subkey.clone())),
+            (vec![&half, &whole], &primary, Ok(subkey.clone())),
+            (vec![&old(&whole)], &primary, Ok(primary.clone())),
+            (vec![&old(&whole)], &subkey, problem(&subkey, "is revoked")),
+            (vec![&whole, &old(&whole)], &subkey, problem(&subkey, "is revoked")),
+            (vec![&old(&half)], &primary, problem(&primary, absent)),
+            (vec![&revoked], &subkey, problem(&subkey, "is revoked")),
+            (vec![&revoked], &primary, problem(&primary, "is revoked")),
+        ] {
+            assert_eq!(signed(&keys, by), found);
         }
     }
 }

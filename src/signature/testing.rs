@@ -1,8 +1,12 @@
 //! Keys for tests, made on the spot, and signatures of theirs about themselves.
 
+use bytes::Bytes;
 use pgp::composed::{KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder};
-use pgp::packet::{KeyFlags, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
-use pgp::types::{Duration, KeyDetails as _, Password, Tag, Timestamp};
+use pgp::crypto::sym::SymmetricKeyAlgorithm;
+use pgp::packet::{KeyFlags, SecretKey, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::types::{
+    Duration, EncryptedSecretParams, KeyDetails as _, Password, S2kParams, SecretParams, StringToKey, Tag, Timestamp,
+};
 
 /// When keys are made: long ago.
 const BEGUN: u32 = 1_600_000_000;
@@ -26,6 +30,14 @@ pub(super) fn key() -> SignedSecretKey {
     builder.key_type(KeyType::Ed25519).can_certify(true).can_sign(true).created_at(begun);
     builder.primary_user_id("Release <release@site.example>".to_owned()).subkeys(vec![subkey.unwrap()]);
     builder.build().unwrap().generate(rand::thread_rng()).unwrap()
+}
+
+/// What gpg leaves of a primary key whose secret it does not have.
+pub(super) fn stub(key: &SignedSecretKey) -> SecretKey {
+    let s2k = StringToKey::Private { typ: 101, unknown: b"\0GNU\x01"[..].into() };
+    let params = S2kParams::Cfb { sym_alg: SymmetricKeyAlgorithm::Plaintext, s2k, iv: Bytes::new() };
+    let secret = SecretParams::Encrypted(EncryptedSecretParams::new(Bytes::new(), params));
+    SecretKey::new(key.primary_key.public_key().clone(), secret).unwrap()
 }
 
 /// The public half.

@@ -145,6 +145,23 @@ fn a_passphrase_opens_the_key_and_a_subkey_may_sign() {
 }
 
 #[test]
+fn a_subkey_signs_for_a_primary_key_that_is_kept_elsewhere() {
+    let keys = Keyring::new("ed25519", "sign", "");
+    let fingerprint = keys.fingerprint.clone();
+    keys.gpg(&["--passphrase", "", "--quick-add-key", &fingerprint, "ed25519", "sign", "never"]);
+    fs::write(keys.public(), keys.gpg(&["--export"])).unwrap();
+    fs::write(keys.path("secret.asc"), keys.gpg(&["--passphrase", "", "--export-secret-subkeys"])).unwrap();
+    let (manifest, output) = (keys.manifest(), keys.path("signature"));
+    let sign = ["standalone-sign", &manifest, REFERENCE, &fingerprint, "-o", job::text(&output), "--sign-key"];
+    keys.hod(&sign).arg(keys.path("secret.asc")).ok();
+    let found = keys.verify(REFERENCE, &fingerprint, &output);
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert!(!found.text().contains(&fingerprint), "by the subkey: {}", found.text());
+    let checked = keys.gpg(&["--decrypt", job::text(&output)]);
+    assert!(String::from_utf8(checked).unwrap().contains("atomic container signature"));
+}
+
+#[test]
 fn signatures_that_do_not_count_are_refused() {
     let keys = Keyring::new("ed25519", "sign", "");
     let stranger = Keyring::new("ed25519", "sign", "");
