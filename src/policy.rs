@@ -102,16 +102,14 @@ pub enum PolicyError {
     },
 }
 
-/// The scopes of an image of a registry, from itself to the domains above its host.
-pub fn docker_scopes(host: &str, name: &RepositoryName, version: Option<&Version>) -> Vec<String> {
+/// The scopes of an image of a registry, from itself, by each of these versions, to the domains above its host.
+pub fn docker_scopes(host: &str, name: &RepositoryName, versions: &[Version]) -> Vec<String> {
     let full = format!("{host}/{name}");
-    let mut scopes: Vec<String> = version
-        .map(|version| match version {
-            Version::Tag(tag) => format!("{full}:{tag}"),
-            Version::Digest(digest) => format!("{full}@{digest}"),
-        })
-        .into_iter()
-        .collect();
+    let by_version = |version: &Version| match version {
+        Version::Tag(tag) => format!("{full}:{tag}"),
+        Version::Digest(digest) => format!("{full}@{digest}"),
+    };
+    let mut scopes: Vec<String> = versions.iter().map(by_version).collect();
     let mut scope = full.as_str();
     scopes.push(scope.to_owned());
     while let Some((above, _)) = scope.rsplit_once('/') {

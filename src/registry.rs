@@ -19,6 +19,7 @@ mod credentials;
 mod error;
 mod host;
 mod host_access;
+mod kept;
 mod listing;
 mod lookaside;
 mod referrers;
@@ -56,6 +57,7 @@ pub use subject::Subject;
 
 use credentials::{Keyring, Login};
 use host::{Host, Manner};
+use kept::Kept;
 use lookaside::{Lookaside, SignatureFolder};
 use registries_conf::{Helpers, RegistriesConf};
 use route::Routes;
@@ -196,7 +198,7 @@ impl Registries {
             Ok(insecure) => {
                 let staging = self.shared.lookaside().map(|lookaside| {
                     let base = lookaside.staging(host, name)?;
-                    Some(SignatureFolder { base, name: name.clone(), host: None })
+                    Some(SignatureFolder { base, name: name.clone(), host: None, kept: lookaside.kept.clone() })
                 });
                 Repository::new(self.host(host, Manner { insecure, foreign: false }), name).with_staging(staging)
             }
@@ -242,7 +244,7 @@ impl Registries {
             None => server.to_owned(),
         });
         let host = server.map(|server| self.host(&server, Manner { insecure: false, foreign: true }));
-        Ok(Some(SignatureFolder { base, name: name.clone(), host }))
+        Ok(Some(SignatureFolder { base, name: name.clone(), host, kept: Kept::default() }))
     }
 
     /// Whether a registry, or a repository there, may be used, and if so, whether without valid certificates.

@@ -4,8 +4,11 @@
 //! meant to limit what is signed. A claim is worth nothing before its signature was verified, so only [`verify`] gives
 //! one out. Who may sign what is the policy's business.
 
+mod key_file;
 mod keys;
 mod message;
+#[cfg(test)]
+mod testing;
 
 use std::time::SystemTime;
 
@@ -46,6 +49,14 @@ pub enum SignatureError {
     /// The bytes are no `OpenPGP` keys.
     #[error("{0} holds no OpenPGP keys")]
     NoKeys(String),
+    /// The bytes are keys and more than that, or parts of keys.
+    #[error("{name} is not understood whole: {problem}; write it anew with gpg --export")]
+    KeyFile {
+        /// The file.
+        name: String,
+        /// What is not understood.
+        problem: String,
+    },
     /// The key is not among those given.
     #[error("there is no key {0} among those given")]
     NoKey(Fingerprint),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::endpoint::{EndpointError, Source};
-use crate::oci::{DOCKER_IO, Digest, Graph, Reference};
+use crate::oci::{DOCKER_IO, Digest, Graph, Reference, Version};
 use crate::policy::{KeySource, Policy, Requirement, SignedBy, Subject, docker_scopes};
 use crate::signature::{self, PublicKeys, SignatureError};
 use crate::transport::{DaemonImage, Location};
@@ -206,7 +206,10 @@ fn keys(sources: &[KeySource], path: &Path) -> Result<PublicKeys, AdmissionError
 fn subject(location: &Location) -> Subject {
     let scopes = match location {
         Location::Docker(reference) | Location::DockerDaemon(DaemonImage::Name(reference)) => {
-            docker_scopes(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name, Some(&reference.version()))
+            // A line of a lock has both, and the policy may have been written for either.
+            let digest = reference.digest.map(Version::Digest);
+            let versions: Vec<Version> = digest.into_iter().chain(reference.stored_tag().map(Version::Tag)).collect();
+            docker_scopes(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name, &versions)
         }
         Location::Dir(path)
         | Location::Oci(path, _)
@@ -234,6 +237,22 @@ mod tests {
     fn scopes(location: &str) -> String {
         let found = subject(&location.parse().unwrap());
         format!("{} {}", found.transport, found.scopes.join(" "))
+    }
+
+    #[test]
+    fn a_tag_beside_a_digest_is_a_scope_too() {
+        let digest = Digest::sha256(b"");
+        let rule = |scope: &str, image: &str| {
+            let accept = r#"[{"type":"insecureAcceptAnything"}]"#;
+            let text =
+                format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{{"{scope}":{accept}}}}}}}"#);
+            let policy = Policy::parse(Path::new("policy.json"), text.as_bytes()).unwrap();
+            Admission::new(policy, false).rule(&Location::Docker(image.parse().unwrap())).is_ok()
+        };
+        let (tagged, pinned) = ("r.example/web:1.0".to_owned(), format!("r.example/web@{digest}"));
+        let locked = format!("{tagged}@{digest}");
+        assert!(rule(&tagged, &locked) && rule(&pinned, &locked));
+        assert!(!rule("r.example/web:1.1", &locked) && !rule(&tagged, &pinned) && !rule(&pinned, &tagged));
     }
 
     #[test]

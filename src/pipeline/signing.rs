@@ -73,7 +73,11 @@ impl Signing {
     /// Signatures for one image, which goes to that place.
     pub(super) fn of(&self, location: &Location) -> Result<SignAs, SigningError> {
         let own = match location {
-            Location::Docker(reference) => reference.qualified(DOCKER_IO).ok().map(|reference| reference.to_string()),
+            // The containers tools take a tag or a digest, and signatures are compared with the tag.
+            Location::Docker(reference) => reference.qualified(DOCKER_IO).ok().map(|reference| {
+                let digest = if reference.tag.is_some() { None } else { reference.digest };
+                Reference { digest, ..reference }.to_string()
+            }),
             Location::Dir(_) => None,
             _ => return Err(SigningError::NoRoom(Box::new(location.clone()))),
         };
@@ -128,6 +132,9 @@ mod tests {
         };
         assert_eq!(name(None, "docker://r.example/web").unwrap(), "r.example/web:latest");
         assert_eq!(name(None, "docker://web:1").unwrap(), "docker.io/library/web:1");
+        let hash = Digest::sha256(b"");
+        assert_eq!(name(None, &format!("docker://r.example/web:1@{hash}")).unwrap(), "r.example/web:1");
+        assert_eq!(name(None, &format!("docker://r.example/web@{hash}")).unwrap(), format!("r.example/web@{hash}"));
         assert_eq!(name(Some("r.example/x:1"), "docker://web:1").unwrap(), "r.example/x:1");
         assert_eq!(name(Some("r.example/x:1"), "dir:x").unwrap(), "r.example/x:1");
         assert!(matches!(name(None, "dir:x"), Err(SigningError::NoIdentity(_))));

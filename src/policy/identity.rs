@@ -41,11 +41,12 @@ impl Default for IdentityMatch {
 
 impl IdentityMatch {
     /// Whether a signature for `signed` counts for an image. Images of places that have no names are `None`; for them
-    /// only a name in the policy itself can fit.
+    /// only a name in the policy itself can fit. An image with both tag and digest goes by its tag: that it has the
+    /// digest was seen when it was fetched, and signatures are for one or the other.
     pub fn fits(&self, image: Option<&Reference>, signed: &str) -> bool {
         let Some(signed) = full(signed) else { return false };
         let is_exact = signed.tag.is_some() || signed.digest.is_some();
-        let own = image.and_then(|image| full(&image.to_string()));
+        let own = image.and_then(|image| full(&image.to_string())).map(by_tag);
         match self {
             Self::MatchExact {} => is_exact && own.is_some_and(|own| own == signed),
             Self::MatchRepoDigestOrExact {} => {
@@ -59,10 +60,9 @@ impl IdentityMatch {
                 full(docker_repository).is_some_and(|wanted| same_repository(&wanted, &signed))
             }
             Self::RemapIdentity { prefix, signed_prefix } => {
-                let Some(own) = own.map(|own| own.to_string()) else { return false };
-                let rest = own.strip_prefix(prefix.as_str()).filter(|rest| rest.starts_with(['/', ':', '@']));
-                let remapped = rest.map_or(own.clone(), |rest| format!("{signed_prefix}{rest}"));
-                is_exact && full(&remapped).is_some_and(|own| repository_digest_or_exact(&own, &signed))
+                let Some(own) = own else { return false };
+                let remapped = remap(&own, prefix, signed_prefix);
+                is_exact && remapped.is_some_and(|own| repository_digest_or_exact(&own, &signed))
             }
         }
     }
@@ -73,6 +73,25 @@ fn full(text: &str) -> Option<Reference> {
     let reference: Reference = text.parse().ok()?;
     let (host, name) = reference.in_registry(DOCKER_IO).ok()?;
     Some(Reference { host: Some(host), name, ..reference })
+}
+
+/// The name that is signed in place of an image's tag and digest.
+fn by_tag(reference: Reference) -> Reference {
+    let digest = if reference.tag.is_some() { None } else { reference.digest };
+    Reference { digest, ..reference }
+}
+
+/// Puts one prefix in place of another. A prefix is a host, or a host and whole parts of the name; a port, which
+/// belongs to the host, and what follows the name are never cut off.
+fn remap(own: &Reference, prefix: &str, signed_prefix: &str) -> Option<Reference> {
+    let name = Reference { tag: None, digest: None, ..own.clone() }.to_string();
+    match name.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(rest) => {
+            let remapped = full(&format!("{signed_prefix}{rest}"))?;
+            Some(Reference { tag: own.tag.clone(), digest: own.digest, ..remapped })
+        }
+        None => Some(own.clone()),
+    }
 }
 
 fn same_repository(one: &Reference, other: &Reference) -> bool {
@@ -98,12 +117,15 @@ mod tests {
     #[test]
     fn rules_are_those_of_the_containers_tools() {
         let at = |name: &str| format!("{name}@{HASH}");
+        let locked = at("r.example/a:1");
         let exact = r#"{"type":"matchExact"}"#;
         let either = r#"{"type":"matchRepoDigestOrExact"}"#;
         let repository = r#"{"type":"matchRepository"}"#;
         let one = r#"{"type":"exactReference","dockerReference":"r.example/a:1"}"#;
         let any = r#"{"type":"exactRepository","dockerRepository":"r.example/a"}"#;
         let remap = r#"{"type":"remapIdentity","prefix":"mirror.example/hub","signedPrefix":"docker.io"}"#;
+        let whole = r#"{"type":"remapIdentity","prefix":"mirror.example/a","signedPrefix":"r.example/b"}"#;
+        let port = r#"{"type":"remapIdentity","prefix":"mirror.example","signedPrefix":"r.example"}"#;
         for (rule, image, signed, fit) in [
             (exact, "r.example/a:1", "r.example/a:1", true),
             (exact, "r.example/a:1", "r.example/a:2", false),
@@ -126,6 +148,20 @@ mod tests {
             (remap, "mirror.example/hub/library/a:1", "a:1", true),
             (remap, "mirror.example/hubs/library/a:1", "a:1", false),
             (remap, "docker.io/library/a:1", "a:1", true),
+            (remap, &at("mirror.example/hub/library/a:1"), "a:1", true),
+            (remap, &at("mirror.example/hub/library/a"), "a:1", true),
+            (whole, "mirror.example/a:1", "r.example/b:1", true),
+            (whole, "mirror.example/a/c:1", "r.example/b/c:1", true),
+            (port, "mirror.example:5000/a:1", "mirror.example:5000/a:1", true),
+            (port, "mirror.example:5000/a:1", "r.example:5000/a:1", false),
+            (port, "mirror.example/a:1", "r.example/a:1", true),
+            (exact, &locked, "r.example/a:1", true),
+            (exact, &locked, "r.example/a:2", false),
+            (exact, &locked, "r.example/a", false),
+            (either, &locked, "r.example/a:1", true),
+            (either, &locked, "r.example/a:2", false),
+            (repository, &locked, "r.example/a:2", true),
+            (one, &locked, "r.example/a:1", true),
             (either, "r.example/a:1", "NOT A NAME", false),
         ] {
             assert_eq!(fits(rule, image, signed), fit, "{rule} {image} {signed}");

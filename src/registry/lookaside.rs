@@ -16,6 +16,7 @@ use url::Url;
 use super::client::Request;
 use super::error::RegistryError;
 use super::host::Host;
+use super::kept::Kept;
 use super::subject::Subject;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::docker_scopes;
@@ -80,6 +81,8 @@ pub(super) struct Lookaside {
     docker: BTreeMap<String, Bases>,
     /// Where signatures lie of which nothing is configured.
     usual: Option<Url>,
+    /// What was written by this configuration.
+    pub(super) kept: Kept,
 }
 
 /// The folders of one scope.
@@ -152,7 +155,7 @@ impl Lookaside {
 
     /// The same from the narrowest scope that has one.
     fn find(&self, host: &str, name: &RepositoryName, of: impl Fn(&Bases) -> Option<&Url>) -> Option<Url> {
-        let scopes = docker_scopes(host, name, None);
+        let scopes = docker_scopes(host, name, &[]);
         let narrowest = scopes.iter().filter_map(|scope| self.docker.get(scope)).find_map(&of);
         narrowest.or_else(|| of(&self.default)).cloned()
     }
@@ -203,6 +206,8 @@ pub(super) struct SignatureFolder {
     pub(super) name: RepositoryName,
     /// Who is asked, where the folder is on a web server.
     pub(super) host: Option<Arc<Host>>,
+    /// What was written to this folder and others.
+    pub(super) kept: Kept,
 }
 
 impl SignatureFolder {
@@ -228,19 +233,14 @@ impl SignatureFolder {
         self.base.scheme() == "file"
     }
 
-    /// Makes these the signatures of a manifest; `false` where the folder is not on this machine.
+    /// Makes these the signatures of a manifest, beside others of the same run; `false` where the folder is not on this machine.
     pub(super) async fn keep(&self, manifest: &Digest, signatures: &[Bytes]) -> Result<bool, RegistryError> {
         if !self.is_here() {
             return Ok(false);
         }
         let (this, manifest, signatures) = (self.clone(), *manifest, signatures.to_vec());
-        let task = tokio::task::spawn_blocking(move || {
-            let file = |number| this.file(&manifest, number);
-            if let Some(folder) = file(1).parent() {
-                fs_err::create_dir_all(folder)?;
-            }
-            crate::fs::write_numbered(file, &signatures)
-        });
+        let task =
+            tokio::task::spawn_blocking(move || this.kept.write(|number| this.file(&manifest, number), &signatures));
         task.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(not_written)?;
         Ok(true)
     }
@@ -341,7 +341,8 @@ mod tests {
         assert_eq!(staging("s.example", "x"), "file:///only-staging");
         assert_eq!(base("s.example", "x"), "file:///default");
         let name: RepositoryName = "team/other".parse().unwrap();
-        let folder = SignatureFolder { base: found.base("r.example", &name).unwrap(), name, host: None };
+        let folder =
+            SignatureFolder { base: found.base("r.example", &name).unwrap(), name, host: None, kept: Kept::default() };
         let digest = Digest::sha256(b"");
         assert_eq!(
             folder.address(&digest, 2).to_string(),

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 
 use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::packet::{KeyFlags, Signature, SignatureType};
-use pgp::types::{Tag, VerifyingKey};
+use pgp::types::{KeyDetails as _, S2kParams, SecretParams, StringToKey, Tag, VerifyingKey};
 
-use super::SignatureError;
+use super::{SignatureError, key_file};
 
 /// The fingerprint of a key, as hex digits in capitals.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,18 +60,10 @@ impl fmt::Debug for SecretKeys {
     }
 }
 
-fn parse(bytes: &[u8], name: &str) -> Result<Vec<PublicOrSecret>, SignatureError> {
-    let none = || SignatureError::NoKeys(name.to_owned());
-    let (found, _) = PublicOrSecret::from_reader_many_buf(bytes).map_err(|_| none())?;
-    let keys: Result<Vec<_>, _> = found.collect();
-    let keys = keys.map_err(|_| none())?;
-    if keys.is_empty() { Err(none()) } else { Ok(keys) }
-}
-
 impl PublicKeys {
     /// Adds the keys in a file as gpg exports them, in binary form or as text; `name` is for messages.
     pub fn add(&mut self, bytes: &[u8], name: &str) -> Result<(), SignatureError> {
-        self.keys.extend(parse(bytes, name)?.into_iter().map(|key| match key {
+        self.keys.extend(key_file::read(bytes, name)?.into_iter().map(|key| match key {
             PublicOrSecret::Public(key) => key,
             PublicOrSecret::Secret(key) => key.to_public_key(),
         }));
@@ -95,6 +87,24 @@ impl PublicKeys {
             std::iter::once(primary).chain(subkeys)
         })
     }
+
+    /// The key that is such, of all copies of it the one that counts: what one of them revokes is revoked, and what
+    /// one of them knows to be good, such as a newer one, is good.
+    pub(super) fn signer(
+        &self,
+        is: impl Fn(&dyn VerifyingKey) -> bool,
+    ) -> Option<(&dyn VerifyingKey, &SignedPublicKey, Standing)> {
+        let copies: Vec<_> = self.signers().filter(|(key, ..)| is(*key)).collect();
+        let of_standing = |wanted| copies.iter().find(|(.., standing)| *standing == wanted);
+        let (key, primary, standing) =
+            *of_standing(Standing::Revoked).or(of_standing(Standing::Good)).or(copies.first())?;
+        // A copy from before the subkey was made knows nothing of it, and may still revoke its primary key.
+        let fingerprints: Vec<_> = copies.iter().map(|(_, primary, _)| primary.primary_key.fingerprint()).collect();
+        let is_revoked = self.keys.iter().any(|key| {
+            fingerprints.contains(&key.primary_key.fingerprint()) && primary_standing(key) == Standing::Revoked
+        });
+        Some((key, primary, if is_revoked { Standing::Revoked } else { standing }))
+    }
 }
 
 impl SecretKeys {
@@ -104,31 +114,47 @@ impl SecretKeys {
             PublicOrSecret::Secret(key) => Some(key),
             PublicOrSecret::Public(_) => None,
         };
-        let keys: Vec<_> = parse(bytes, name)?.into_iter().filter_map(secret).collect();
+        let keys: Vec<_> = key_file::read(bytes, name)?.into_iter().filter_map(secret).collect();
         if keys.is_empty() { Err(SignatureError::NoKeys(name.to_owned())) } else { Ok(Self { keys }) }
     }
 
     /// Whether any of them needs a passphrase.
     pub fn is_locked(&self) -> bool {
+        let is_locked = |secret: &SecretParams| secret.is_encrypted() && is_there(secret);
         let subkeys =
-            |key: &SignedSecretKey| key.secret_subkeys.iter().any(|subkey| subkey.key.secret_params().is_encrypted());
-        self.keys.iter().any(|key| key.primary_key.secret_params().is_encrypted() || subkeys(key))
+            |key: &SignedSecretKey| key.secret_subkeys.iter().any(|subkey| is_locked(subkey.key.secret_params()));
+        self.keys.iter().any(|key| is_locked(key.primary_key.secret_params()) || subkeys(key))
+    }
+
+    /// Their public halves.
+    pub(super) fn public(&self) -> PublicKeys {
+        PublicKeys { keys: self.keys.iter().map(SignedSecretKey::to_public_key).collect() }
     }
 }
 
-/// Whether a key may sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether there is a secret at all. gpg writes a stub for one that it does not have, or that is on a card.
+pub(super) fn is_there(secret: &SecretParams) -> bool {
+    let SecretParams::Encrypted(encrypted) = secret else { return true };
+    !matches!(
+        encrypted.string_to_key_params(),
+        S2kParams::Cfb { s2k: StringToKey::Private { .. }, .. }
+            | S2kParams::MalleableCfb { s2k: StringToKey::Private { .. }, .. }
+    )
+}
+
+/// Whether a key may sign, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// It may.
     Good,
-    /// Its owner has revoked it.
-    Revoked,
-    /// Its time is over.
-    Expired,
     /// It is for something else.
     NotForThis,
+    /// Its time is over.
+    Expired,
     /// Nothing shows that it is the owner's.
     Unbound,
+    /// Its owner has revoked it.
+    Revoked,
 }
 
 impl Standing {
@@ -161,12 +187,14 @@ fn details_standing(key: &pgp::packet::PublicKey, details: &SignedKeyDetails) ->
         };
         user.signatures.iter().filter(valid)
     });
-    let Some(newest) =
-        direct.chain(users).max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
-    else {
-        return Standing::Unbound;
-    };
-    by_binding(key, newest)
+    // Each kind may leave out what the other says, such as when the key expires, so the newer does not undo the older.
+    let kinds = [newest(direct), newest(users)];
+    let standings = kinds.into_iter().flatten().map(|signature| by_binding(key, signature));
+    standings.max().unwrap_or(Standing::Unbound)
+}
+
+fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
+    signatures.max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
 }
 
 fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> Standing {
@@ -176,11 +204,7 @@ fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> Standi
     if valid.iter().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
         return Standing::Revoked;
     }
-    let Some(newest) =
-        valid.into_iter().max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
-    else {
-        return Standing::Unbound;
-    };
+    let Some(newest) = newest(valid.into_iter()) else { return Standing::Unbound };
     match by_binding(own, newest) {
         // A key that signs must say itself that it belongs there, or it could be claimed by anybody.
         Standing::Good => match newest.embedded_signature() {
@@ -204,4 +228,71 @@ fn by_binding(key: &impl VerifyingKey, binding: &Signature) -> Standing {
     }
     let flags = binding.key_flags();
     if flags == KeyFlags::default() || flags.sign() { Standing::Good } else { Standing::NotForThis }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Says, about_key, about_user, key, public, revocation, subkey_revocation};
+    use super::*;
+
+    /// The standing of the primary key and of its subkey, by all of these copies.
+    fn standings(copies: &[&SignedPublicKey]) -> [Standing; 2] {
+        let keys = PublicKeys { keys: copies.iter().map(|copy| (*copy).clone()).collect() };
+        let whole = copies.iter().find(|copy| !copy.public_subkeys.is_empty()).unwrap();
+        let fingerprints = [whole.primary_key.fingerprint(), whole.public_subkeys[0].key.fingerprint()];
+        fingerprints.map(|wanted| keys.signer(|key| key.fingerprint() == wanted).unwrap().2)
+    }
+
+    #[test]
+    fn of_several_copies_the_worst_revokes_and_the_best_counts() {
+        use Standing::{Expired, Good, Revoked};
+        let secret = key();
+        let good = public(&secret);
+        let (mut revoked, mut expired, mut half, mut bare) = (good.clone(), good.clone(), good.clone(), good.clone());
+        revoked.details.revocation_signatures.push(revocation(&secret));
+        expired.details.users[0].signatures = vec![about_user(&secret, Says { expires: Some(9), ..Says::default() })];
+        half.public_subkeys[0].signatures.push(subkey_revocation(&secret));
+        bare.public_subkeys.clear();
+        bare.details.revocation_signatures.push(revocation(&secret));
+        for (copies, standing) in [
+            (vec![&good], [Good, Good]),
+            (vec![&good, &revoked], [Revoked, Revoked]),
+            (vec![&good, &expired], [Good, Good]),
+            (vec![&good, &half], [Good, Revoked]),
+            (vec![&good, &bare], [Revoked, Revoked]),
+            (vec![&expired, &expired], [Expired, Expired]),
+            (vec![&expired, &revoked], [Revoked, Revoked]),
+        ] {
+            assert_eq!(standings(&copies), standing);
+            assert_eq!(standings(&copies.into_iter().rev().collect::<Vec<_>>()), standing);
+        }
+    }
+
+    #[test]
+    fn users_and_the_key_itself_both_say_whether_it_may_sign() {
+        use Standing::{Expired, Good, NotForThis};
+        let secret = key();
+        let at = |at| Says { at, ..Says::default() };
+        let over = |says| Says { expires: Some(9), ..says };
+        let flag = |says, signs| Says { signs: Some(signs), ..says };
+        let never = flag(at(0), false);
+        for (direct, user, standing) in [
+            (vec![], vec![at(0)], Good),
+            (vec![], vec![over(at(0)), at(1)], Good),
+            (vec![], vec![over(at(1)), at(0)], Expired),
+            (vec![at(1)], vec![over(at(0))], Expired),
+            (vec![over(at(0))], vec![at(1)], Expired),
+            (vec![over(at(0)), at(1)], vec![at(2)], Good),
+            (vec![at(1)], vec![never], NotForThis),
+            (vec![never], vec![flag(at(1), true)], NotForThis),
+            (vec![never], vec![over(at(1))], Expired),
+            (vec![flag(at(0), true)], vec![flag(at(1), true)], Good),
+        ] {
+            let mut key = public(&secret);
+            let signed = |says: &Says| about_key(&secret, SignatureType::Key, *says);
+            key.details.direct_signatures = direct.iter().map(signed).collect();
+            key.details.users[0].signatures = user.iter().map(|says| about_user(&secret, *says)).collect();
+            assert_eq!(primary_standing(&key), standing, "{direct:?} {user:?}");
+        }
+    }
 }

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err as fs;
 use hod::oci::{Digest, signed_digest};
 use serde_json::{Value, json};
 
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::faulty::Faulty;
 use crate::support::fixtures;
 use crate::support::hod::hod;
+use crate::support::images::{Content, Image, image, layer};
 use crate::support::skopeo::{self, skopeo};
 
 fn fixture(name: &str) -> String {
@@ -132,6 +136,30 @@ fn a_pull_converts_what_no_registry_of_today_takes() {
         let refused = hod(arguments).args(["--from", registry.host()]).in_folder(folder.path()).code(1);
         assert!(refused.stderr.contains("convert it with hod pull or hod copy"), "{arguments:?}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn an_old_image_cannot_stand_for_another() {
+    let (wanted, evil) = (image("linux/amd64", &[layer(1, 100)]), layer(2, 100));
+    // The signature says that it is about no byte of the file, and about all of the other one.
+    let tail = URL_SAFE_NO_PAD.encode(&wanted.bytes);
+    let protected = URL_SAFE_NO_PAD.encode(json!({"formatLength": 0, "formatTail": tail}).to_string());
+    let forged = json!({
+        "schemaVersion": 1, "name": "app", "tag": "1", "architecture": "amd64",
+        "fsLayers": [{"blobSum": evil.digest()}],
+        "history": [{"v1Compatibility": r#"{"id":"1","os":"linux","architecture":"amd64"}"#}],
+        "signatures": [{"header": {}, "signature": "", "protected": protected}],
+    });
+    let mut image = Image::of_bytes("application/vnd.docker.distribution.manifest.v1+prettyjws", forged.to_string());
+    assert_eq!(signed_digest(&image.bytes), Digest::sha256(&image.bytes));
+    image.descriptor.digest = wanted.digest();
+    image.blobs = vec![evil];
+    let registry = Faulty::new(Content::default().with("app", &image)).start();
+    let folder = tempfile::tempdir().unwrap();
+    let pinned = format!("docker://{}/app@{}", registry.host(), wanted.digest());
+    let refused = hod(["copy", "--retry-times", "0", &pinned, "dir:new"]).in_folder(folder.path()).code(4);
+    assert!(refused.stderr.contains(&wanted.digest().to_string()), "{}", refused.stderr);
+    assert!(!folder.path().join("new/manifest.json").exists());
 }
 
 #[test]

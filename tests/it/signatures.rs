@@ -145,6 +145,23 @@ fn a_passphrase_opens_the_key_and_a_subkey_may_sign() {
 }
 
 #[test]
+fn a_subkey_signs_for_a_primary_key_that_is_kept_elsewhere() {
+    let keys = Keyring::new("ed25519", "sign", "");
+    let fingerprint = keys.fingerprint.clone();
+    keys.gpg(&["--passphrase", "", "--quick-add-key", &fingerprint, "ed25519", "sign", "never"]);
+    fs::write(keys.public(), keys.gpg(&["--export"])).unwrap();
+    fs::write(keys.path("secret.asc"), keys.gpg(&["--passphrase", "", "--export-secret-subkeys"])).unwrap();
+    let (manifest, output) = (keys.manifest(), keys.path("signature"));
+    let sign = ["standalone-sign", &manifest, REFERENCE, &fingerprint, "-o", job::text(&output), "--sign-key"];
+    keys.hod(&sign).arg(keys.path("secret.asc")).ok();
+    let found = keys.verify(REFERENCE, &fingerprint, &output);
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    assert!(!found.text().contains(&fingerprint), "by the subkey: {}", found.text());
+    let checked = keys.gpg(&["--decrypt", job::text(&output)]);
+    assert!(String::from_utf8(checked).unwrap().contains("atomic container signature"));
+}
+
+#[test]
 fn signatures_that_do_not_count_are_refused() {
     let keys = Keyring::new("ed25519", "sign", "");
     let stranger = Keyring::new("ed25519", "sign", "");
@@ -183,10 +200,23 @@ fn signatures_that_do_not_count_are_refused() {
     // A key that its owner has revoked proves nothing.
     let home = keys.home().join("openpgp-revocs.d").join(format!("{}.rev", keys.fingerprint));
     let revocation = fs::read_to_string(home).unwrap().replace(":-----BEGIN", "-----BEGIN");
-    fs::write(keys.path("revocation"), revocation).unwrap();
+    fs::write(keys.path("revocation"), &revocation).unwrap();
+    let own = fs::read(keys.public()).unwrap();
+    let with = |files: &[&[u8]]| {
+        fs::write(keys.public(), files.concat()).unwrap();
+        keys.verify(REFERENCE, "any", &good)
+    };
+    let other = fs::read(stranger.public()).unwrap();
+    assert_eq!(with(&[&other, &own]).code, Some(0), "both keys of the file count");
+    says(with(&[&own, &other, revocation.as_bytes()]), "is revoked");
+    let whole = with(&[&own, b"\x99"]);
+    assert_eq!(whole.code, Some(2), "{}", whole.stderr);
+    assert!(whole.stderr.contains("is not understood whole"), "{}", whole.stderr);
     keys.gpg(&["--import", job::text(&keys.path("revocation"))]);
-    fs::write(keys.public(), keys.gpg(&["--export"])).unwrap();
-    says(keys.verify(REFERENCE, "any", &good), "is revoked");
+    let revoked = keys.gpg(&["--export", "--armor"]);
+    for files in [&[&revoked[..]][..], &[&own, &revoked], &[&revoked, &own]] {
+        says(with(files), "is revoked");
+    }
 }
 
 /// A registry with an image, and its signatures in a folder as skopeo writes them.
@@ -287,6 +317,12 @@ fn signed_by_is_what_skopeo_makes_of_it() {
     let pulled = hod(["pull", "web:1.0", "unsigned:1.0", "--store", job::text(&store)]).args(global).code(3);
     assert!(pulled.stderr.contains("has no signature"), "{}", pulled.stderr);
     assert_eq!(job::names(&store), ["web:1.0"]);
+    // So is what was locked, whose name has the digest beside the tag.
+    let lock = site.keys.path("web.lock");
+    hod(["lock", "web:1.0", "--from", host, "-o", job::text(&lock)]).ok();
+    let locked = site.keys.path("locked");
+    hod(["pull", "-f", job::text(&lock), "--store", job::text(&locked)]).args(global).ok();
+    assert_eq!(job::names(&locked), ["web:1.0"]);
     let bundle = site.keys.path("b.tar");
     hod(["bundle", "web:1.0", "--require-signed", "-o", job::text(&bundle)]).args(global).ok();
     hod(["bundle", "unsigned:1.0", "-o", job::text(&site.keys.path("c.tar"))]).args(global).code(1);

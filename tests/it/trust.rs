@@ -234,6 +234,17 @@ fn a_folder_of_trusted_keys_is_read_by_default() {
     assert_eq!(unpack("plain.tar", &["--key", "ours.pub"]).code, Some(4));
     fs::write(folder.join("c.pub"), "not a key").unwrap();
     assert_eq!(unpack("signed.tar", &[]).code, Some(2), "a damaged key is not passed over");
+    // What is there and cannot be read is not the same as none.
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "").unwrap();
+    let file = unpack("plain.tar", &[]);
+    assert_eq!(file.code, Some(1), "a file in place of the folder trusts nobody: {}", file.stderr);
+    assert!(file.stderr.contains("--no-key"), "{}", file.stderr);
+    fs::remove_file(&folder).unwrap();
+    std::os::unix::fs::symlink("nowhere", &folder).unwrap();
+    assert_eq!(unpack("plain.tar", &[]).code, Some(1), "a link that leads nowhere trusts nobody");
+    fs::remove_file(&folder).unwrap();
+    assert_eq!(unpack("plain.tar", &[]).code, Some(0));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn trust(args: &TrustArgs, bundle: &Path) -> Result<Trust, Failure> {
         return Ok(Trust::default());
     }
     let keys = if args.key.is_empty() {
-        let folders: Vec<PathBuf> = folders().into_iter().filter(|folder| folder.is_dir()).collect();
+        let folders: Vec<PathBuf> = folders().into_iter().filter(|folder| !is_absent(folder)).collect();
         if folders.is_empty() && args.signature.is_none() {
             return Ok(Trust::default());
         }
@@ -40,9 +40,15 @@ fn folders() -> Vec<PathBuf> {
     own.into_iter().chain([PathBuf::from(SYSTEM_FOLDER)]).collect()
 }
 
+/// Whether a folder is known not to be there. One that cannot be looked at may hold keys, so it is read, which fails.
+fn is_absent(folder: &Path) -> bool {
+    matches!(fs_err::symlink_metadata(folder), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// All keys in some folders. A folder that cannot be read, or without keys, is not the same as none.
 fn folder_keys(folders: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
-    let failed = |error| Failure::of(Kind::Failed, error);
+    let hint = "name a key with --key, or look at no signature with --no-key";
+    let failed = |error| Failure::of(Kind::Failed, error).hint(hint);
     let mut keys = Vec::new();
     for folder in folders {
         let mut files = Vec::new();
@@ -58,8 +64,7 @@ fn folder_keys(folders: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
     if keys.is_empty() {
         let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let place = if names.is_empty() { "any folder".to_owned() } else { names.join(" or ") };
-        return Err(Failure::new(Kind::Usage, format!("there is no trusted key (*.pub) in {place}"))
-            .hint("name a key with --key, or look at no signature with --no-key"));
+        return Err(Failure::new(Kind::Usage, format!("there is no trusted key (*.pub) in {place}")).hint(hint));
     }
     Ok(keys)
 }

@@ -166,10 +166,18 @@ fn a_sync_signs_every_image() {
     let (host, registries) = (site.signed.registry.host(), site.path("registries.d"));
     let mirror = format!("{host}/mirror");
     let source = format!("{host}/unsigned");
+    hod(["copy", "--all", &site.signed.image("unsigned:1.0"), &site.signed.image("unsigned:1")]).ok();
     let by = ["sync", "--src", "docker", "--all", "--sign-by", &keys.fingerprint];
     let sync = || keys.hod(&["--registries.d", job::text(&registries)]).args(by);
     sync().args(["--dest", "docker", &source, &mirror]).ok();
-    assert!(site.signed.copies("", &["--all"], &site.signed.image("mirror/unsigned:1.0")));
+    for tag in ["1.0", "1"] {
+        let image = site.signed.image(&format!("mirror/unsigned:{tag}"));
+        assert!(site.signed.copies("", &["--all"], &image), "two tags of one image: {tag}");
+    }
+    // What another run writes takes the place of it.
+    sync().args(["--dest", "docker", &source, &mirror]).ok();
+    let folder = &site.folders("lookaside/mirror")[0];
+    assert_eq!(files(&site.path("lookaside/mirror").join(folder)).len(), 2);
     let folder = site.path("folder");
     let refused = sync().args(["--dest", "dir", &source, job::text(&folder)]).code(2);
     assert!(refused.stderr.contains("image directories have none") && !folder.exists(), "{}", refused.stderr);
