@@ -42,7 +42,9 @@ fn folders() -> Vec<PathBuf> {
 
 /// Whether a folder is known not to be there. One that cannot be looked at may hold keys, so it is read, which fails.
 fn is_absent(folder: &Path) -> bool {
-    matches!(fs_err::symlink_metadata(folder), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    // The home of a service may be a file, such as /dev/null.
+    fs_err::symlink_metadata(folder).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 /// All keys in some folders. A folder that cannot be read, or without keys, is not the same as none.
