@@ -158,6 +158,26 @@ async fn a_prefix_that_another_store_continued_is_not_trusted() {
     assert_sound(root.path());
 }
 
+#[tokio::test]
+async fn somebody_elses_file_is_never_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, theirs) = (folder.path().join("root"), folder.path().join("theirs"));
+    let content = layer(noise(1, 100_000));
+    fs_err::write(&theirs, &content.bytes).unwrap();
+    let store = Store::create(&root).unwrap();
+    assert_eq!(store.link_in(&content.digest(), 100_000, &theirs).unwrap(), Some(Placed::Linked));
+    // It ends before the commit; then they do with their file what they like.
+    drop(store);
+    assert_eq!(unfinished(&root), Vec::<String>::new());
+    fs_err::OpenOptions::new().write(true).open(&theirs).unwrap().set_len(1000).unwrap();
+
+    let sink = repository(&Store::create(&root).unwrap(), "a");
+    let prefix = sink.prefix(&content.descriptor).await.unwrap();
+    assert_eq!(prefix.length(), 0);
+    assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placed::Written);
+    assert_eq!(fs_err::read(&theirs).unwrap(), content.bytes[..1000]);
+}
+
 #[test]
 fn finish_keeps_blobs_without_links() {
     let root = tempfile::tempdir().unwrap();
