@@ -99,7 +99,9 @@ pub(super) fn check_space(header: &Header, store: &Store) -> Result<(), Incoming
     let mut needed = 0_u64;
     for blob in header.blobs() {
         if !store.has(&blob.digest, blob.size)? {
-            needed = needed.saturating_add(blob.size);
+            // What an interrupted run has left is thrown away when the blob is written, and has its room already.
+            let left = blob.size - store.kept(&blob.digest, blob.size)?;
+            needed = needed.saturating_add(left);
         }
     }
     let free = crate::fs::free_space(store.root()).map_err(IncomingError::Space)?;

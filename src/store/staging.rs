@@ -109,6 +109,11 @@ impl Staging {
         self.partial.join(file_name(digest))
     }
 
+    /// The same, as a path below the root.
+    pub(super) fn partial_below(digest: &Digest) -> String {
+        format!("{PARTIAL}/{}", file_name(digest))
+    }
+
     /// Where complete content waits.
     pub(super) fn staged(&self, digest: &Digest) -> PathBuf {
         self.folder.join(file_name(digest))

@@ -179,6 +179,22 @@ async fn somebody_elses_file_is_never_written_to() {
 }
 
 #[test]
+fn what_is_kept_is_known_without_reading_it() {
+    let root = tempfile::tempdir().unwrap();
+    let content = layer(noise(1, 100_000));
+    let store = Store::create(root.path()).unwrap();
+    assert_eq!(store.kept(&content.digest(), 100_000).unwrap(), 0);
+    let mut ingest = store.ingest(&content.digest(), 100_000).unwrap().unwrap();
+    ingest.write(&content.bytes[..70_000]).unwrap();
+    drop(ingest);
+    for store in [store, Store::open(root.path()).unwrap()] {
+        assert_eq!(store.kept(&content.digest(), 100_000).unwrap(), 70_000);
+        assert_eq!(store.kept(&content.digest(), 50_000).unwrap(), 50_000);
+        assert_eq!(store.kept(&layer("other").digest(), 5).unwrap(), 0);
+    }
+}
+
+#[test]
 fn finish_keeps_blobs_without_links() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::create(root.path()).unwrap();
