@@ -9,7 +9,7 @@ mod stretch;
 use std::fs::TryLockError;
 use std::io;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,10 +47,12 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 /// The claim ends when the file is closed.
 ///
 /// # Errors
-/// [`io::ErrorKind::ResourceBusy`] where another process has it.
+/// [`io::ErrorKind::ResourceBusy`] where another process has it, and those of [`open_own`].
 pub fn claim(path: &Path) -> io::Result<fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
     loop {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = open_own(path, options.clone())?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -60,12 +62,27 @@ pub fn claim(path: &Path) -> io::Result<fs::File> {
             Err(TryLockError::Error(error)) => return Err(with_path(path, &error)),
         }
         // Whoever had the file may have finished and renamed it before it was locked here.
-        let (own, found) = (file.metadata()?, fs::metadata(path));
+        let (own, found) = (file.metadata()?, fs::symlink_metadata(path));
         if found.is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())) {
             file.set_len(0)?;
             return Ok(file);
         }
     }
+}
+
+/// Opens a file under a name that hod has thought of, and not the user.
+///
+/// # Errors
+/// Where that is a symbolic link: whoever made it would choose the file that is written.
+pub fn open_own(path: &Path, mut options: std::fs::OpenOptions) -> io::Result<fs::File> {
+    options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
+    fs::OpenOptions::from_options(options).open(path).map_err(|error| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => {
+            let problem = format!("{} is a symbolic link, through which nothing is written: remove it", path.display());
+            io::Error::new(io::ErrorKind::InvalidInput, problem)
+        }
+        _ => error,
+    })
 }
 
 /// Makes the names in a directory durable.
@@ -181,5 +198,20 @@ mod tests {
         assert_eq!(first.metadata().unwrap().len(), 0);
         drop(first);
         claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_claim_does_not_go_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other, absent) = (folder.path().join("a"), folder.path().join("b"), folder.path().join("c"));
+        fs::write(&other, "of somebody else").unwrap();
+        for target in [&other, &absent] {
+            fs_err::os::unix::fs::symlink(target, &path).unwrap();
+            let error = claim(&path).unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()) && error.contains("symbolic link"), "{error}");
+            fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of somebody else");
+        assert!(!absent.exists());
     }
 }

@@ -55,7 +55,9 @@ impl InPlace {
         let partial = output.with_file_name(format!(".{name}.partial"));
         let journal = output.with_file_name(format!(".{name}.partial.journal"));
         let write = BundleError::Write;
-        let log = fs::OpenOptions::new().read(true).append(true).create(true).open(&journal).map_err(write)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).append(true).create(true);
+        let log = crate::fs::open_own(&journal, options).map_err(write)?;
         if log.try_lock().is_err() {
             let problem = format!("{} is being written by another hod", partial.display());
             return Err(write(io::Error::new(io::ErrorKind::ResourceBusy, problem)));
@@ -63,8 +65,9 @@ impl InPlace {
         let text = fs::read_to_string(&journal).unwrap_or_default();
         let known = text.lines().next() == Some(&header.id().to_string()) && partial.exists();
         let kept = if known { entries(&text) } else { HashMap::new() };
-        let mut options = fs::OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(!known).open(&partial).map_err(write)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(!known);
+        let file = crate::fs::open_own(&partial, options).map_err(write)?;
         let area = header.data_area(None);
         let file = Arc::new(Stretches::new(file, &partial));
         let (output, journal, kept) = (output.to_owned(), Mutex::new(log), Mutex::new(kept));

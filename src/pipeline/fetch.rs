@@ -1,6 +1,6 @@
 //! From digests to a store: moves what is not there yet, and makes each image visible when whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
 use crate::oci::{Digest, Graph, Tag};
 use crate::store::{Store, StoreError};
+use crate::transport::Location;
 
 /// What a run did.
 #[derive(Debug, Default)]
@@ -85,14 +86,21 @@ pub struct Need {
     pub bytes_missing: u64,
     /// How many of the contents it lacks.
     pub missing: usize,
+    /// Bytes that it has no room for yet: of what is missing, neither what an interrupted run has left, nor blobs of
+    /// places on the same filesystem, which get a second name.
+    pub bytes_to_write: u64,
 }
 
 impl Need {
     /// Adds up what some images need that a store does not have.
     pub fn of(images: &[Resolved], store: &Store) -> Result<Self, StoreError> {
         let mut sizes: HashMap<Digest, u64> = HashMap::new();
+        let mut linked: HashSet<Digest> = HashSet::new();
         let mut need = Self::default();
         for image in images {
+            if is_linked(image, store) {
+                linked.extend(image.graph.blobs().iter().map(|blob| blob.digest));
+            }
             for graph in std::iter::once(&image.graph).chain(image.attached.iter().map(|attached| &attached.graph)) {
                 need.bytes_of_images = need.bytes_of_images.saturating_add(graph.size());
                 let blobs = graph.blobs().into_iter().map(|blob| (blob.digest, blob.size));
@@ -105,9 +113,24 @@ impl Need {
             if !store.has(&digest, size)? {
                 need.bytes_missing = need.bytes_missing.saturating_add(size);
                 need.missing += 1;
+                if !linked.contains(&digest) {
+                    let left = size - store.kept(&digest, size)?;
+                    need.bytes_to_write = need.bytes_to_write.saturating_add(left);
+                }
             }
         }
         Ok(need)
+    }
+}
+
+/// Whether the blobs of an image are files that the store takes by a link. Where one cannot be had after all the disk
+/// may be too small for a copy, which then says so.
+fn is_linked(image: &Resolved, store: &Store) -> bool {
+    match image.place.as_deref() {
+        Some(Location::Dir(path) | Location::Oci(path, _)) if image.converted_from.is_none() => {
+            crate::fs::same_filesystem(path, store.root()).unwrap_or(false)
+        }
+        _ => false,
     }
 }
 
@@ -125,8 +148,8 @@ pub async fn fetch(
     let need = Need::of(&images, store)?;
     let root = store.root().to_owned();
     let free = crate::fs::free_space(&root).map_err(|source| FetchError::Space { path: root.clone(), source })?;
-    if need.bytes_missing > free {
-        return Err(FetchError::Full { path: root, needed: need.bytes_missing, free });
+    if need.bytes_to_write > free {
+        return Err(FetchError::Full { path: root, needed: need.bytes_to_write, free });
     }
     engine.observer().on(&Event::Step { name: "fetch", images: images.len(), bytes: need.bytes_missing });
     let mut receipt = Receipt {

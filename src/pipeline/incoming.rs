@@ -36,7 +36,7 @@ pub enum TagChange {
 /// Tags, where they point, and what became of them.
 pub type Tags = Vec<(RepositoryName, Tag, Digest, TagChange)>;
 
-/// Why a root does not take what comes. Nothing was written.
+/// Why a root does not take what comes. Nothing of it is visible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IncomingError {
@@ -99,7 +99,9 @@ pub(super) fn check_space(header: &Header, store: &Store) -> Result<(), Incoming
     let mut needed = 0_u64;
     for blob in header.blobs() {
         if !store.has(&blob.digest, blob.size)? {
-            needed = needed.saturating_add(blob.size);
+            // What an interrupted run has left is thrown away when the blob is written, and has its room already.
+            let left = blob.size - store.kept(&blob.digest, blob.size)?;
+            needed = needed.saturating_add(left);
         }
     }
     let free = crate::fs::free_space(store.root()).map_err(IncomingError::Space)?;
@@ -110,7 +112,10 @@ pub(super) fn check_space(header: &Header, store: &Store) -> Result<(), Incoming
 }
 
 /// Makes the links of everything that has come. Returns what became of the tags.
-pub(super) fn link(header: &Header, store: &Store, existing: ExistingTags, mut tags: Tags) -> Result<Tags, StoreError> {
+///
+/// The root may be in use, so its tags are looked at again: content takes its time to come.
+pub(super) fn link(header: &Header, store: &Store, existing: ExistingTags) -> Result<Tags, IncomingError> {
+    let mut tags = welcome(header, store, existing)?;
     if existing == ExistingTags::Skip {
         for (.., change) in tags.iter_mut().filter(|(.., change)| *change == TagChange::Moved) {
             *change = TagChange::Skipped;

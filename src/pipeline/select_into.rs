@@ -73,7 +73,7 @@ pub fn select_into(
     existing: ExistingTags,
     (observer, stop): (&dyn Observer, &Stop),
 ) -> Result<SelectedInto, SelectIntoError> {
-    let tags = incoming::welcome(header, to, existing)?;
+    incoming::welcome(header, to, existing)?;
     if !crate::fs::same_filesystem(from.root(), to.root()).map_err(StoreError::from)? {
         incoming::check_space(header, to)?;
     }
@@ -96,7 +96,7 @@ pub fn select_into(
         *sum = (sum.0 + 1, sum.1.saturating_add(size));
         observer.on(&Event::Moved { digest: &digest, bytes: size });
     }
-    done.tags = incoming::link(header, to, existing, tags)?;
+    done.tags = incoming::link(header, to, existing)?;
     Ok(done)
 }
 

@@ -73,7 +73,7 @@ pub fn unpack(
 ) -> Result<Unpacked, UnpackError> {
     let header = reader.header().clone();
     check_required(&header, store)?;
-    let tags = incoming::welcome(&header, store, existing)?;
+    incoming::welcome(&header, store, existing)?;
     incoming::check_space(&header, store)?;
     let all = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
@@ -93,7 +93,7 @@ pub fn unpack(
     writers.finish()?;
     // A garbage collection may have taken some of it away in the meantime.
     check_required(&header, store)?;
-    let tags = incoming::link(&header, store, existing, tags)?;
+    let tags = incoming::link(&header, store, existing)?;
     Ok(Unpacked { header, tags, written, there })
 }
 

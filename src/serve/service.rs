@@ -63,11 +63,15 @@ impl Service {
         let reads = matches!(parts.method, Method::GET | Method::HEAD) && !matches!(route, Route::Upload(..));
         let body = Receiving::new(body, self.patience, Arc::clone(&self.metrics));
         if let Some(door) = self.door.take() {
-            if matches!(route, Route::Token) {
-                return door.token(&parts, self.secure).await;
-            }
             let wanted = if reads { Rights::Read } else { Rights::Write };
-            match door.admit(&parts, wanted, (matches!(route, Route::Base), self.secure)).await {
+            let admitted = match route {
+                Route::Token if reads => return door.token(&parts, self.secure).await,
+                // Some clients post a form with the password first. Told that there is no such thing they ask again
+                // with the password in the head; a token without their name would be all they have for their push.
+                Route::Token => Err(Refusal::method(allowed(&route))),
+                _ => door.admit(&parts, wanted, (matches!(route, Route::Base), self.secure)).await,
+            };
+            match admitted {
                 Ok(visitor) => record.by(visitor.user),
                 Err(refusal) => {
                     // A client that asks first sends nothing after this answer.

@@ -71,6 +71,14 @@ impl Store {
         Ok(self.size(digest)? == Some(size))
     }
 
+    /// How many bytes of some content, which is `size` long, lie here unfinished. Whoever writes it goes on after
+    /// them or takes their room; nobody has checked them.
+    pub fn kept(&self, digest: &Digest, size: u64) -> Result<u64> {
+        let found = self.tree().look(&super::Staging::partial_below(digest))?;
+        let length = found.filter(|(_, metadata)| metadata.is_file()).map_or(0, |(_, metadata)| metadata.len());
+        Ok(length.min(size))
+    }
+
     /// Begins to write some content, or to continue where an earlier run was interrupted.
     pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Attempt> {
         let staging = self.staging()?;

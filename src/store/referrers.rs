@@ -19,6 +19,7 @@ impl Store {
     pub fn lock_referrers(&self) -> Result<ReferrersLock> {
         let path = self.root().join(LOCK);
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        self.tree().give(&path)?;
         file.lock().map_err(|error| crate::fs::with_path(&path, &error))?;
         Ok(ReferrersLock { _file: file })
     }

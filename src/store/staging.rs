@@ -12,12 +12,14 @@
 //!
 //! A partial file only ever grows or is removed, so who has hashed its first bytes and finds the
 //! same file with the same length knows all of it. What a process leaves behind when it dies
-//! becomes partial content again, to be hashed before anyone trusts it.
+//! becomes partial content again, to be hashed before anyone trusts it; what is somebody else's file
+//! as well is let go.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
 use std::io;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,6 +107,11 @@ impl Staging {
     /// Where content grows.
     pub(super) fn partial(&self, digest: &Digest) -> PathBuf {
         self.partial.join(file_name(digest))
+    }
+
+    /// The same, as a path below the root.
+    pub(super) fn partial_below(digest: &Digest) -> String {
+        format!("{PARTIAL}/{}", file_name(digest))
     }
 
     /// Where complete content waits.
@@ -220,7 +227,6 @@ fn is_content(name: &str) -> bool {
 }
 
 fn one_filesystem(first: &Path, second: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::MetadataExt as _;
     if fs::metadata(first)?.dev() == fs::metadata(second)?.dev() {
         return Ok(());
     }
@@ -256,11 +262,12 @@ fn retire_dead(staged: &Path, partial: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the folder of a process; complete content becomes partial content, to be resumed.
+/// Removes the folder of a process; complete content of its own becomes partial content, to be resumed.
 fn retire(folder: &Path, partial: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_str().is_some_and(is_content) {
+        // What has another name is somebody else's file too (`link_content`): it must not grow, nor change its owner.
+        if entry.file_name().to_str().is_some_and(is_content) && entry.metadata()?.nlink() == 1 {
             // A link and not a rename: it must not replace a file that somebody writes to.
             let _ = fs::hard_link(entry.path(), partial.join(entry.file_name()));
         }

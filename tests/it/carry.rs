@@ -8,7 +8,12 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
+use hod::bundle::BundleReader;
+use hod::observe::{Event, Observer, Stop};
 use hod::oci::Digest;
+use hod::pipeline::incoming::{ExistingTags, IncomingError, TagChange};
+use hod::pipeline::unpack::UnpackError;
+use hod::store::Store;
 use walkdir::WalkDir;
 
 use crate::support::docker_registry::DockerRegistry;
@@ -187,6 +192,46 @@ fn tags_that_point_elsewhere_are_moved_kept_or_a_reason_to_stop() {
             tree::assert_same(&untouched.path().join("docker"), &root.path().join("docker"));
         }
         assert_clean(root.path());
+    }
+}
+
+/// Gives a root some content when the first event comes: after the first look at its tags, and before all blobs.
+struct Meanwhile<'a>(&'a Content, &'a Path, std::sync::Once);
+
+impl Observer for Meanwhile<'_> {
+    fn on(&self, _: &Event<'_>) {
+        self.2.call_once(|| self.0.write_root(self.1));
+    }
+}
+
+#[test]
+fn a_tag_that_somebody_sets_in_the_meantime_is_one_that_was_there() {
+    let (before, after) = (app(2), app(3));
+    let source = root_of(&Content::default().with("app:1", &after));
+    let bundle = source.path().join("x.tar");
+    pack(source.path(), &bundle, []).ok();
+    let theirs = Content::default().with("app:1", &before);
+    for existing in [ExistingTags::Overwrite, ExistingTags::Skip, ExistingTags::Refuse] {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::create(root.path()).unwrap();
+        let reader = BundleReader::new(fs::File::open(&bundle).unwrap()).unwrap();
+        let meanwhile = Meanwhile(&theirs, root.path(), std::sync::Once::new());
+        let done = hod::pipeline::unpack::unpack(reader, &store, existing, &meanwhile, &Stop::default());
+        let found = store.tag(&"app".parse().unwrap(), &"1".parse().unwrap()).unwrap().unwrap();
+        match (existing, done) {
+            (ExistingTags::Overwrite, Ok(done)) => {
+                assert_eq!((found, done.tags[0].3), (after.digest(), TagChange::Moved));
+            }
+            (ExistingTags::Skip, Ok(done)) => {
+                assert_eq!((found, done.tags[0].3), (before.digest(), TagChange::Skipped));
+            }
+            (_, done) => {
+                let error = done.unwrap_err();
+                assert!(matches!(error, UnpackError::Incoming(IncomingError::Tags { .. })), "{error}");
+                assert_eq!(found, before.digest());
+                assert!(!store.has_revision(&"app".parse().unwrap(), &after.digest()).unwrap());
+            }
+        }
     }
 }
 

@@ -185,6 +185,52 @@ fn pull_onto_a_full_disk() {
     assert_serves(&disk.path(), &content);
 }
 
+/// A disk with too little room for a blob, most of which an interrupted run has left there.
+fn disk_with_a_part_of(blob: &Blob) -> Option<Disk> {
+    let disk = Disk::new("3500k")?;
+    let partial = disk.path().join(".hod/partial");
+    fs::create_dir_all(&partial).unwrap();
+    fs::write(partial.join(blob.digest().to_string().replace(':', "-")), &blob.bytes[..2_000_000]).unwrap();
+    Some(disk)
+}
+
+#[test]
+fn what_an_interrupted_run_has_left_needs_no_more_space() {
+    let (content, _) = images();
+    let Some(disk) = disk_with_a_part_of(&blob(1)) else { return };
+    let registry = Faulty::new(content.clone()).start();
+    let output = pull(registry.host(), &disk.path(), ["two:1"]).code(1);
+    assert!(output.stderr.contains("more bytes at"), "{}", output.stderr);
+    pull(registry.host(), &disk.path(), ["one:1"]).ok();
+    let one = Content::default().with("one:1", &image("linux/amd64", &[blob(1)]));
+    assert_serves(&disk.path(), &one);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (source, bundle) = (folder.path().join("store"), folder.path().join("x.tar"));
+    one.write_root(&source);
+    pack(&source, &bundle, []).ok();
+    let Some(disk) = disk_with_a_part_of(&blob(1)) else { return };
+    unpack(&bundle, &disk.path(), []).ok();
+    assert_serves(&disk.path(), &one);
+}
+
+#[test]
+fn what_is_linked_needs_no_space() {
+    let Some(disk) = Disk::new("4m") else { return };
+    let source = tempfile::tempdir().unwrap();
+    let one = Content::default().with("one:1", &image("linux/amd64", &[blob(1)]));
+    one.write_root(source.path());
+    for place in ["oci", "dir"] {
+        let to = format!("{place}:{}", disk.0.path().join("place").display());
+        hod(["copy", "--quiet", &format!("store:{}:one:1", text(source.path())), &to]).ok();
+        let from = format!("{to} as=one:1");
+        hod(["pull", &from, "--store", text(&disk.path())]).ok();
+        assert_serves(&disk.path(), &one);
+        fs::remove_dir_all(disk.path()).unwrap();
+        fs::remove_dir_all(disk.0.path().join("place")).unwrap();
+    }
+}
+
 #[test]
 fn pack_and_unpack_onto_a_full_disk() {
     let (content, _) = images();

@@ -99,6 +99,23 @@ fn what_a_crash_has_taken_is_written_again() {
 }
 
 #[test]
+fn nothing_is_written_through_a_symbolic_link() {
+    let app = image("linux/amd64", &[layer(1, 1000)]);
+    let registry = Faulty::new(Content::default().with("app:1", &app)).start();
+    for name in [".out.tar.partial", ".out.tar.partial.journal"] {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        fs::write(other.path(), "of somebody else").unwrap();
+        fs_err::os::unix::fs::symlink(other.path(), folder.path().join(name)).unwrap();
+        let output = folder.path().join("out.tar");
+        let words = ["bundle", "app:1", "--from", registry.host(), "-o", output.to_str().unwrap()];
+        let said = hod(words).code(1).stderr;
+        assert!(said.contains(name) && said.contains("is a symbolic link"), "{said}");
+        assert_eq!(fs::read_to_string(other.path()).unwrap(), "of somebody else");
+        assert!(!output.exists());
+    }
+}
+
+#[test]
 fn another_form_than_tar_is_refused_before_anything_is_asked() {
     let output = hod(["bundle", "app:1", "--from", "127.0.0.1:1", "-o", "x.tar.zst"]).code(2);
     assert!(output.stderr.contains("hod pull and hod pack"), "{}", output.stderr);

@@ -249,7 +249,11 @@ fn a_killed_pack_leaves_no_volumes_that_look_whole() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(name.ends_with(".partial") || folder.path().join("release.tar.001").exists(), "{name}");
     }
+    // What lies there is taken over, or goes: also where the next run has fewer volumes.
+    fs::write(folder.path().join(".release.tar.998.partial"), "of a killed run").unwrap();
     pack().ok();
+    let left: Vec<PathBuf> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.iter().all(|path| path.extension().unwrap() != "partial"), "{left:?}");
     assert_unpacked(&unpacked(&folder.path().join("release.tar.001"), &[]));
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Each volume is written under a temporary name, hashed on the way, and made durable when it is full. The volumes
 //! get their names when the last of them is whole; the first gets its name last, and the sums come after it.
+//!
+//! The temporary names are the same on every run, so that what a killed one has left is taken over. Whoever has
+//! claimed the first volume has all of them, until it gets its name.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,6 +25,8 @@ pub struct VolumeWriter {
     size: u64,
     current: Option<Volume>,
     done: Vec<Digest>,
+    /// The first volume, held for its lock from its beginning on.
+    claim: Option<fs::File>,
 }
 
 struct Volume {
@@ -48,12 +53,12 @@ impl VolumeWriter {
         let base = base.to_str().ok_or_else(|| VolumeError::Name { name: base.to_string_lossy().into(), problem })?;
         name::check_portable(base)?;
         let (folder, base) = (folder.to_owned(), base.to_owned());
-        Ok(Self { folder, base, size: size.bytes(), current: None, done: Vec::new() })
+        Ok(Self { folder, base, size: size.bytes(), current: None, done: Vec::new(), claim: None })
     }
 
     /// The temporary name of a volume.
     fn partial(&self, number: usize) -> PathBuf {
-        self.folder.join(format!(".{}.{}.partial", volume_name(&self.base, number), std::process::id()))
+        self.folder.join(format!(".{}.partial", volume_name(&self.base, number)))
     }
 
     fn place(&self, number: usize) -> PathBuf {
@@ -65,7 +70,11 @@ impl VolumeWriter {
         if number > VOLUMES_LIMIT {
             return Err(BundleError::from(VolumeError::Many { size: self.size }).into());
         }
-        let file = DirectFile::new(fs::File::create(self.partial(number))?);
+        let file = crate::fs::claim(&self.partial(number))?;
+        if self.claim.is_none() {
+            self.claim = Some(file.try_clone()?);
+        }
+        let file = DirectFile::new(file);
         Ok(self.current.insert(Volume { file, hasher: Hasher::new(Algorithm::Sha256), left: self.size }))
     }
 
@@ -89,9 +98,14 @@ impl VolumeWriter {
         let sums = self.folder.join(format!("{}{SUMS_END}", self.base));
         remove(&sums)?;
         let count = self.done.len();
+        for number in count + 1..=VOLUMES_LIMIT {
+            remove(&self.partial(number))?;
+        }
         for number in (1..=count).rev() {
             fs::rename(self.partial(number), self.place(number))?;
         }
+        // From now on others may begin volumes of these names.
+        self.claim = None;
         for number in count + 1..=VOLUMES_LIMIT {
             if !remove(&self.place(number))? {
                 break;
@@ -138,8 +152,11 @@ impl Write for VolumeWriter {
 
 impl Drop for VolumeWriter {
     fn drop(&mut self) {
-        let begun = self.done.len() + usize::from(self.current.is_some());
-        for number in 1..=begun {
+        if self.claim.is_none() {
+            return;
+        }
+        // Those of a killed run too; the first, which keeps others away, last.
+        for number in (1..=VOLUMES_LIMIT).rev() {
             let _ = fs::remove_file(self.partial(number));
         }
     }
@@ -207,6 +224,39 @@ mod tests {
         assert!(names(folder.path()).iter().all(|name| name.ends_with(".partial")));
         drop(writer);
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_run_has_left_is_taken_over_or_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = |numbers: &[usize]| {
+            for number in numbers {
+                fs::write(folder.path().join(format!(".r.tar.{number:03}.partial")), vec![7; 9000]).unwrap();
+            }
+        };
+        left(&[1, 2, 3, 5]);
+        let written = cut(folder.path(), &[2; 5000], 4096);
+        assert_eq!(names(folder.path()), ["r.tar.001", "r.tar.002", "r.tar.sha256"]);
+        assert_eq!(written.files.iter().map(|file| fs::read(file).unwrap().len()).collect::<Vec<_>>(), [4096, 904]);
+        left(&[1, 2, 3, 5]);
+        let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        writer.write_all(&[0; 5000]).unwrap();
+        drop(writer);
+        assert_eq!(names(folder.path()), ["r.tar.001", "r.tar.002", "r.tar.sha256"]);
+    }
+
+    #[test]
+    fn one_run_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = || VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        let mut first = begin();
+        first.write_all(&[1; 10_000]).unwrap();
+        let mut second = begin();
+        assert_eq!(second.write_all(&[2; 10]).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(second);
+        first.write_all(&[1; 10_000]).unwrap();
+        let written = first.finish().unwrap();
+        assert!(written.files.iter().flat_map(|file| fs::read(file).unwrap()).all(|byte| byte == 1));
     }
 
     #[test]

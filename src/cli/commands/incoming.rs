@@ -47,7 +47,7 @@ pub(super) fn failure(error: IncomingError) -> Failure {
             .hint(format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))),
         IncomingError::Tags { ref tags, .. } => {
             let list = tags.join(", ");
-            Failure::of(Kind::Failed, error).hint(format!("nothing was written; they are {list}"))
+            Failure::of(Kind::Failed, error).hint(format!("no tag was written; they are {list}"))
         }
         error => Failure::of(Kind::Failed, error),
     }

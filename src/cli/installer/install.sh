@@ -177,6 +177,12 @@ with_keys() {
 }
 
 write_unit() {
+    # The homes are hidden but for the root, where it is in one: homes are open to their owners alone.
+    home='ProtectHome=yes'
+    case $real in
+        /home/*) home="ProtectHome=tmpfs
+BindReadOnlyPaths=$real" ;;
+    esac
     put "$unit" 644 <<UNIT
 [Unit]
 Description=Registry over $root (hod)
@@ -188,7 +194,7 @@ Type=notify
 ExecStart=$binary serve $root --listen $serve
 DynamicUser=yes
 ProtectSystem=strict
-ProtectHome=yes
+$home
 PrivateTmp=yes
 NoNewPrivileges=yes
 Restart=on-failure
@@ -331,6 +337,23 @@ if [ "$undo" = yes ]; then
 fi
 if [ -n "$push" ] && [ -n "$serve" ]; then misused "--serve is for a root, and --push writes none"; fi
 plain_path "$root"
+real=$root
+if [ -n "$serve" ]; then
+    # Of folders that are not there yet those above are looked at.
+    above=$root below=
+    while [ ! -e "$above" ]; do
+        below=/$(basename "$above")$below
+        above=$(dirname "$above")
+    done
+    real=$(cd "$above" && pwd -P) || fail "$above is no folder"
+    real=${real%/}$below
+    plain_path "$real"
+    case $real/ in
+        /root/* | /tmp/* | /var/tmp/*)
+            misused "--serve cannot serve $root: the service runs as a user of its own, which sees nothing below /root, /tmp and /var/tmp; choose another --root"
+            ;;
+    esac
+fi
 case $serve in *[!A-Za-z0-9.:\[\]-]*) misused "$serve is no address" ;; esac
 case $mirror in *[!A-Za-z0-9.:/_\[\]-]*) misused "$mirror is no URL of a registry" ;; esac
 case $containerd in *..* | */* | *[!A-Za-z0-9.:_'

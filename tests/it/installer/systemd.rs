@@ -64,6 +64,12 @@ if systemctl is-active hod-serve.service; then exit 1; fi
 [ ! -e "$unit" ]
 [ ! -e /etc/systemd/system/multi-user.target.wants/hod-serve.service ]
 if ask; then exit 1; fi
+# In the home of somebody who lets nobody in.
+mkdir -p /home && mkdir -m 700 /home/keeper
+sh /media/install.sh --yes --key /etc/ours.pub --serve 127.0.0.1:5000 --root /home/keeper/images/registry
+systemd-analyze verify "$unit" >>/run/out/verify 2>&1
+ask | grep base/busybox
+sh /media/install.sh --undo --yes
 echo whole >/run/out/done
 "#;
 
@@ -95,4 +101,23 @@ fn the_service_lives_and_goes_under_systemd() {
     // Units of the machine may have flaws of their own, which are not looked at here.
     let verified = fs::read_to_string(path("out/verify")).unwrap();
     assert!(!verified.contains("hod-serve"), "{verified}");
+}
+
+#[test]
+fn a_root_that_the_service_cannot_see_is_refused() {
+    if !may_enter() {
+        return;
+    }
+    let root = Root::busybox();
+    pack(&root, "release.tar");
+    std::os::unix::fs::symlink("/tmp", root.path("srv")).unwrap();
+    let before = root.listing();
+    for folder in ["/root", "/root/a/registry", "/tmp/registry", "/var/tmp/a/b", "/srv/registry", "/media/../tmp"] {
+        let words = ["--key", "/etc/ours.pub", "--yes", "--root", folder];
+        let said = root.install(&[&words[..], &["--serve", "127.0.0.1:5000"]].concat()).code(2);
+        assert!(said.contains(&format!("cannot serve {folder}")) && said.contains("choose another --root"), "{said}");
+    }
+    assert_eq!(root.listing(), before);
+    // Without the service it is a folder like any other.
+    root.install(&["--key", "/etc/ours.pub", "--yes", "--root", "/tmp/registry"]).ok();
 }

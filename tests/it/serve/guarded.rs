@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::push::push_image;
 use super::serving::{Serving, code};
+use crate::support::daemons::Daemon;
 use crate::support::raw::Response;
 use crate::support::{fixtures, tree};
 
@@ -118,6 +119,35 @@ fn a_client_without_a_name_gets_a_token_to_read() {
     }
     let (other, _folder) = guarded(true);
     assert_eq!(as_user(&other, "GET", READ, &ann).status, 401);
+}
+
+#[test]
+fn who_posts_a_password_in_a_form_is_told_to_ask_again() {
+    for anonymous_read in [false, true] {
+        let (serving, _folder) = guarded(anonymous_read);
+        let form = b"grant_type=password&service=hod&client_id=containerd-client&username=ann&password=nna";
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        for method in ["POST", "PUT", "DELETE"] {
+            let response = serving.send(method, "/token", &headers, form);
+            assert_eq!((response.status, response.header("allow")), (405, "GET, HEAD"), "{method}");
+            assert_eq!(code(&response), "UNSUPPORTED");
+        }
+        let head = serving.request("HEAD", "/token", &[("Authorization", &basic("ann", "nna"))]);
+        assert_eq!(head.status, 200);
+    }
+}
+
+#[test]
+fn containerd_pushes_with_a_password_and_pulls_without() {
+    let Some(containerd) = Daemon::containerd() else { return };
+    let (serving, _folder) = guarded(true);
+    let image = |name: &str| format!("{}/{name}", serving.address);
+    let (from, to) = (image("base/busybox:1.35"), image("own/busybox:1"));
+    containerd.run(&["images", "pull", "--snapshotter", "native", "--plain-http", &from]);
+    let words = ["images", "push", "--plain-http", "--platform", "linux/amd64", "--user", "ann:nna", &to, &from];
+    containerd.run(&words);
+    let manifest = serving.get("/v2/own/busybox/manifests/1");
+    assert_eq!(manifest.status, 200);
 }
 
 #[test]

@@ -120,6 +120,7 @@ async fn new_files_belong_to_the_owner_of_the_root() {
     fs_err::os::unix::fs::chown(&root, Some(4711), Some(4712)).unwrap();
     let store = Store::create(&root).unwrap();
     write(&store, "a/b", &["1"], &image("amd64", &[layer("1"), layer(noise(1, 2_000_000))])).await.unwrap();
+    drop(store.lock_referrers().unwrap());
     let mut seen = 0;
     for entry in walkdir::WalkDir::new(&root) {
         let entry = entry.unwrap();

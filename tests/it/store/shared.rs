@@ -158,6 +158,42 @@ async fn a_prefix_that_another_store_continued_is_not_trusted() {
     assert_sound(root.path());
 }
 
+#[tokio::test]
+async fn somebody_elses_file_is_never_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, theirs) = (folder.path().join("root"), folder.path().join("theirs"));
+    let content = layer(noise(1, 100_000));
+    fs_err::write(&theirs, &content.bytes).unwrap();
+    let store = Store::create(&root).unwrap();
+    assert_eq!(store.link_in(&content.digest(), 100_000, &theirs).unwrap(), Some(Placed::Linked));
+    // It ends before the commit; then they do with their file what they like.
+    drop(store);
+    assert_eq!(unfinished(&root), Vec::<String>::new());
+    fs_err::OpenOptions::new().write(true).open(&theirs).unwrap().set_len(1000).unwrap();
+
+    let sink = repository(&Store::create(&root).unwrap(), "a");
+    let prefix = sink.prefix(&content.descriptor).await.unwrap();
+    assert_eq!(prefix.length(), 0);
+    assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placed::Written);
+    assert_eq!(fs_err::read(&theirs).unwrap(), content.bytes[..1000]);
+}
+
+#[test]
+fn what_is_kept_is_known_without_reading_it() {
+    let root = tempfile::tempdir().unwrap();
+    let content = layer(noise(1, 100_000));
+    let store = Store::create(root.path()).unwrap();
+    assert_eq!(store.kept(&content.digest(), 100_000).unwrap(), 0);
+    let mut ingest = store.ingest(&content.digest(), 100_000).unwrap().unwrap();
+    ingest.write(&content.bytes[..70_000]).unwrap();
+    drop(ingest);
+    for store in [store, Store::open(root.path()).unwrap()] {
+        assert_eq!(store.kept(&content.digest(), 100_000).unwrap(), 70_000);
+        assert_eq!(store.kept(&content.digest(), 50_000).unwrap(), 50_000);
+        assert_eq!(store.kept(&layer("other").digest(), 5).unwrap(), 0);
+    }
+}
+
 #[test]
 fn finish_keeps_blobs_without_links() {
     let root = tempfile::tempdir().unwrap();
