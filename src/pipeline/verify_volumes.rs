@@ -101,7 +101,7 @@ fn without_header(parts: &mut Parts, error: &BundleError, stop: &Stop) -> Result
     })?;
     let mut findings = Findings { bytes, ..Findings::default() };
     findings.findings = judge::by_sums(parts);
-    let first = parts.media.set.name(1);
+    let first = parts.parts.first().map_or_else(|| parts.media.set.name(1), judge::shown);
     if !findings.findings.iter().any(|finding| finding.path == first) {
         let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
         let why = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));

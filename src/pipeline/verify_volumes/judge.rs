@@ -223,7 +223,7 @@ pub(super) fn by_sums(parts: &Parts) -> Vec<Finding> {
 }
 
 /// The file of a volume as messages name it.
-fn shown(part: &Part) -> String {
+pub(super) fn shown(part: &Part) -> String {
     part.path.as_ref().map_or_else(|| part.name.clone(), |path| path.display().to_string())
 }
 

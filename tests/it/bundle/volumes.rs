@@ -60,6 +60,17 @@ fn flip(path: &Path, position: usize) {
 }
 
 #[test]
+fn a_beginning_that_cannot_be_read_is_told_once() {
+    for form in FORMS {
+        let folder = cut(&Sample::large().write(form), SIZE);
+        flip(&volume(folder.path(), 1), 0);
+        assert_eq!(blamed(&verify(folder.path())), [(Code::VolumeDamaged, 1)]);
+        fs::remove_file(folder.path().join("r.tar.sha256")).unwrap();
+        assert_eq!(blamed(&verify(folder.path())), [(Code::VolumeDamaged, 1)]);
+    }
+}
+
+#[test]
 fn volumes_are_read_as_one_file() {
     let sample = Sample::large();
     for form in FORMS {
