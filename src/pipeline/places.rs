@@ -28,7 +28,7 @@ use super::schema1;
 use crate::copy::{Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source};
 use crate::observe::Event;
-use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, Tag, Version};
+use crate::oci::{Descriptor, Digest, Graph, Manifest, NameError, Node, Platforms, Reference, Tag, Version};
 use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
 
 /// How deep indexes may lie in each other.
@@ -44,8 +44,7 @@ pub struct Found {
 
 impl Found {
     /// Refuses an image that is not the one which a lock has seen there.
-    fn check(&self, graph: &Graph) -> Result<(), PlaceError> {
-        let found = graph.root.descriptor.digest;
+    fn check(&self, found: Digest) -> Result<(), PlaceError> {
         match self.line.reference.digest {
             Some(locked) if locked != found => {
                 let (place, locked, found) = (Box::new(self.location.clone()), Box::new(locked), Box::new(found));
@@ -127,15 +126,19 @@ async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -
     let graph = match taken(engine, &image, &platforms, options).await {
         Err(error) if schema1::is_reason(&error) => {
             let scratch = options.scratch.as_deref().ok_or(error)?;
-            let (old, modern) = schema1::modern(engine, &image.open, scratch).await?;
+            let first = schema1::first_format(engine, &image.open).await?;
+            // What the place holds is what a list can name; what comes of it has a digest of its own.
+            image.check(first.manifest.digest)?;
+            let (old, modern) = schema1::modern_of(engine, &image.open, &first, scratch).await?;
             (converted_from, image.open) = (Some(old), modern);
             taken(engine, &image, &platforms, options).await?
         }
-        graph => graph?,
+        graph => {
+            let graph = graph?;
+            image.check(graph.root.descriptor.digest)?;
+            graph
+        }
     };
-    if converted_from.is_none() {
-        image.check(&graph)?;
-    }
     admit(&image, &graph).await?;
     let (source_name, name) = names(&image, options)?;
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
@@ -182,7 +185,7 @@ pub async fn outbound(
                 engine.load(&*image.open.source, None, &wanted).await?
             }
         };
-        image.check(&graph)?;
+        image.check(graph.root.descriptor.digest)?;
         admit(&image, &graph).await?;
         let (_, name) = names(&image, options)?;
         let (mut graph, mut content) = (graph, image.open.source.clone());
