@@ -159,6 +159,7 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
 pub(super) fn is_corrupt(error: &(dyn Error + 'static)) -> bool {
     let of_endpoint = |error: &(dyn Error + 'static)| {
         error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
+            || error.downcast_ref::<TransportError>().is_some_and(|error| error.fault() == Fault::Corrupt)
     };
     chain(Some(error)).any(of_endpoint)
 }

@@ -174,16 +174,16 @@ impl Part {
         let size = self.end - self.position;
         read_ahead(self, size)
     }
-
-    /// The digest of the bytes.
-    pub(super) fn hash(self) -> io::Result<Digest> {
-        hash(self).map(|(digest, _)| digest)
-    }
 }
 
 /// The digest of all that a reader gives, and how many bytes that is.
-pub(super) fn hash(mut reader: impl Read) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut length) = (Hasher::new(Algorithm::Sha256), 0);
+pub(super) fn hash(reader: impl Read) -> io::Result<(Digest, u64)> {
+    hash_in(Algorithm::Sha256, reader)
+}
+
+/// The same by another algorithm.
+pub(super) fn hash_in(algorithm: Algorithm, mut reader: impl Read) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut length) = (Hasher::new(algorithm), 0);
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match reader.read(&mut buffer)? {
