@@ -251,7 +251,7 @@ async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceEr
     let found = tokio::task::spawn_blocking(move || {
         let (place, Options { platforms, name, digest, .. }) = parse_place(&text)?;
         let place: Location = place.parse()?;
-        let images = list(&places, &place)?;
+        let Listed { images, layout } = list(&places, &place)?;
         if name.is_some() && images.len() > 1 {
             return Err(PlaceError::OneName { place: Box::new(place), count: images.len() });
         }
@@ -274,7 +274,12 @@ async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceEr
                 referrers: None,
                 place: Some(location.to_string().into()),
             };
-            let open = places.source(&location)?;
+            let open = match (&layout, &location) {
+                (Some(layout), Location::Oci(_, Some(LayoutImage::Digest(root)))) => {
+                    places.source_in(layout, &location, *root)?
+                }
+                _ => places.source(&location)?,
+            };
             found.push(Found { location, line, open });
         }
         if found.is_empty() { Err(PlaceError::Empty(Box::new(place))) } else { Ok(found) }
@@ -290,17 +295,30 @@ fn named(location: &Location, name: &str) -> Result<Reference, PlaceError> {
 }
 
 /// The images of a place with the names that they have there.
-fn list(places: &Places, place: &Location) -> Result<Vec<(Location, Option<String>)>, PlaceError> {
+struct Listed {
+    images: Vec<(Location, Option<String>)>,
+    /// The layout that has them all. Its index is read once: others may change it meanwhile.
+    layout: Option<Layout>,
+}
+
+/// Tells which images a place has.
+fn list(places: &Places, place: &Location) -> Result<Listed, PlaceError> {
     let failed = |source| PlaceError::List { place: Box::new(place.clone()), source };
     let one = |name: Option<String>| vec![(place.clone(), name)];
-    Ok(match place {
+    let mut opened = None;
+    let images = match place {
         Location::Oci(path, None) => {
-            let images = Layout::open(path).and_then(|layout| layout.images()).map_err(failed)?;
-            entries(images, path, |position| Location::Oci(path.clone(), Some(position)))
+            let layout = places.layout(path).map_err(failed)?;
+            let images = opened.insert(layout).images().map_err(failed)?;
+            // A lock has to find the image again, wherever in the index it is then.
+            let at = |_, root: &Descriptor| Location::Oci(path.clone(), Some(LayoutImage::Digest(root.digest)));
+            entries(images, path, at)
         }
         Location::OciArchive(path, None) => {
             let images = places.oci_archive(path).map_err(failed)?.images();
-            entries(images, path, |position| Location::OciArchive(path.clone(), Some(position)))
+            let at =
+                |position, _: &Descriptor| Location::OciArchive(path.clone(), Some(LayoutImage::Position(position)));
+            entries(images, path, at)
         }
         Location::Oci(path, Some(LayoutImage::Name(name)))
         | Location::OciArchive(path, Some(LayoutImage::Name(name))) => one(Some(full_name(path, name))),
@@ -325,20 +343,19 @@ fn list(places: &Places, place: &Location) -> Result<Vec<(Location, Option<Strin
             return Err(PlaceError::Other(Box::new(place.clone())));
         }
         _ => one(None),
-    })
+    };
+    Ok(Listed { images, layout: opened })
 }
 
-/// The images of a layout, each by its position: names need not be unique, or be there at all.
+/// The images of a layout, each by its position or digest: names need not be unique, or be there at all.
 fn entries(
     images: Vec<(Option<String>, Descriptor)>,
     path: &Path,
-    at: impl Fn(LayoutImage) -> Location,
+    at: impl Fn(usize, &Descriptor) -> Location,
 ) -> Vec<(Location, Option<String>)> {
     let is_image = |(_, (_, descriptor)): &(usize, (Option<String>, Descriptor))| descriptor.media_type.is_manifest();
     let images = images.into_iter().enumerate().filter(is_image);
-    images
-        .map(|(position, (name, _))| (at(LayoutImage::Position(position)), name.map(|name| full_name(path, &name))))
-        .collect()
+    images.map(|(position, (name, root))| (at(position, &root), name.map(|name| full_name(path, &name)))).collect()
 }
 
 /// A name as it stands, or the file's with a tag: `oci:alpine:3.20` is `alpine:3.20`.
