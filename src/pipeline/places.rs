@@ -28,7 +28,9 @@ use super::schema1;
 use crate::copy::{Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source};
 use crate::observe::Event;
-use crate::oci::{Descriptor, Digest, Graph, Manifest, NameError, Node, Platforms, Reference, Tag, Version};
+use crate::oci::{
+    Descriptor, Digest, Graph, GraphWidth, Manifest, NameError, Node, Platforms, Reference, Tag, Version,
+};
 use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
 
 /// How deep indexes may lie in each other.
@@ -213,23 +215,25 @@ async fn admit(image: &Found, graph: &Graph) -> Result<(), AdmissionError> {
 async fn whole(image: &Found) -> Result<Graph, PlaceError> {
     let failed = |source| PlaceError::Manifests { place: Box::new(image.location.clone()), source };
     let (descriptor, bytes) = image.open.source.manifest(&image.open.version).await.map_err(failed)?;
-    let root = node(&*image.open.source, descriptor, bytes, DEPTH).await.map_err(failed)?;
+    let width = GraphWidth::default();
+    let root = node((&*image.open.source, &width), descriptor, bytes, DEPTH).await.map_err(failed)?;
     Ok(Graph { root })
 }
 
 async fn node(
-    source: &dyn Source,
+    (source, width): (&dyn Source, &GraphWidth),
     descriptor: Descriptor,
     bytes: bytes::Bytes,
     depth: usize,
 ) -> Result<Node, EndpointError> {
     let unusable = |error| EndpointError::new(Fault::Rejected, error);
     let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(unusable)?;
+    width.add(&manifest).map_err(|error| EndpointError::new(Fault::Rejected, error))?;
     let (mut children, mut absent) = (Vec::new(), Vec::new());
     for child in manifest.children() {
         let found = if depth == 0 { None } else { present(source, child).await? };
         match found {
-            Some(bytes) => children.push(Box::pin(node(source, child.clone(), bytes, depth - 1)).await?),
+            Some(bytes) => children.push(Box::pin(node((source, width), child.clone(), bytes, depth - 1)).await?),
             None => absent.push(child.clone()),
         }
     }
