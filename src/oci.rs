@@ -20,7 +20,7 @@ mod signed;
 pub use config::diff_ids;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use graph::{Graph, Node};
+pub use graph::{GRAPH_LIMIT, Graph, GraphWidth, Node, WideGraph};
 pub use manifest::{MANIFEST_LIMIT, Manifest, ManifestError, ManifestKind};
 pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};

@@ -11,7 +11,7 @@ use zstd::bulk::Decompressor;
 /// The most content that a frame holds, in bytes.
 pub(super) const FRAME: usize = 1024 * 1024;
 /// The most that a frame takes compressed: its content, and room for the headers of its blocks.
-const COMPRESSED_LIMIT: usize = FRAME + 64 * 1024;
+pub(super) const COMPRESSED_LIMIT: usize = FRAME + 64 * 1024;
 /// The first bytes of a frame.
 pub(super) const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// The length of the checksum at the end.

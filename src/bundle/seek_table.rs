@@ -11,7 +11,7 @@
 //!
 //! All numbers are little-endian. To other zstd programs the table is a skippable frame.
 
-use super::frame::FRAME;
+use super::frame::{COMPRESSED_LIMIT, FRAME};
 
 /// The first bytes of the table, a skippable frame's magic.
 pub(super) const MAGIC: [u8; 4] = 0x184D_2A5E_u32.to_le_bytes();
@@ -91,7 +91,10 @@ pub(super) fn parse(table: &[u8]) -> Result<Vec<FrameLengths>, &'static str> {
     let numbers: Vec<u32> = entries.iter().map(|number| u32::from_le_bytes(*number)).collect();
     let (pairs, _) = numbers.as_chunks::<2>();
     let frames: Vec<_> = pairs.iter().map(|&[compressed, content]| FrameLengths { compressed, content }).collect();
-    let sound = |frame: &FrameLengths| frame.compressed > 0 && (1..=FRAME).contains(&(frame.content as usize));
+    // Whoever reads a frame makes room for all of it first.
+    let sound = |frame: &FrameLengths| {
+        (1..=COMPRESSED_LIMIT).contains(&(frame.compressed as usize)) && (1..=FRAME).contains(&(frame.content as usize))
+    };
     if frames.iter().all(sound) { Ok(frames) } else { Err("it has a frame of an impossible length") }
 }
 
@@ -121,9 +124,11 @@ mod tests {
             longer.insert(position, 0);
             assert!(parse(&longer).is_err(), "{position}");
         }
-        for lengths in [(0, 1), (1, 0), (1, 1 + 1024 * 1024)] {
+        let limit = u32::try_from(COMPRESSED_LIMIT).unwrap();
+        for lengths in [(0, 1), (1, 0), (1, 1 + 1024 * 1024), (limit + 1, 1), (u32::MAX, 1024 * 1024)] {
             let frame = FrameLengths { compressed: lengths.0, content: lengths.1 };
             assert!(parse(&encode(&[frame]).unwrap()).is_err());
         }
+        assert!(parse(&encode(&[FrameLengths { compressed: limit, content: 1024 * 1024 }]).unwrap()).is_ok());
     }
 }

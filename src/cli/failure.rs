@@ -151,7 +151,7 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
                 || error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
         }
         ContentsError::Absent { .. } | ContentsError::Manifest { .. } => true,
-        ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
+        ContentsError::Unknown(_) | ContentsError::Wide { .. } | ContentsError::Referrer { .. } => false,
     }
 }
 
@@ -159,6 +159,7 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
 pub(super) fn is_corrupt(error: &(dyn Error + 'static)) -> bool {
     let of_endpoint = |error: &(dyn Error + 'static)| {
         error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
+            || error.downcast_ref::<TransportError>().is_some_and(|error| error.fault() == Fault::Corrupt)
     };
     chain(Some(error)).any(of_endpoint)
 }

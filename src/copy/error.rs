@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::endpoint::{EndpointError, Fault, Place};
-use crate::oci::{AbsentPlatforms, Descriptor, Digest, ManifestError, Version};
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, ManifestError, Version, WideGraph};
 
 /// Which end of a copy failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,17 @@ pub enum CopyError {
     /// An index names itself, or nests deeper than any tool writes.
     #[error("the index {0} is nested too deeply")]
     Nesting(Digest),
+    /// Indexes that name too much.
+    #[error("cannot use index {digest} from {place}")]
+    Wide {
+        /// The index with which it was too much.
+        digest: Digest,
+        /// Where it came from.
+        place: Box<Place>,
+        /// The limit.
+        #[source]
+        source: WideGraph,
+    },
     /// A platform is missing.
     #[error("cannot take the platforms that were asked for")]
     Platform(#[from] AbsentPlatforms),

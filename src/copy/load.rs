@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Prefix, Source, Verified};
-use crate::oci::{Descriptor, Digest, Graph, Manifest, Node, Offer, Platform, Platforms, Version};
+use crate::oci::{Descriptor, Digest, Graph, GraphWidth, Manifest, Node, Offer, Platform, Platforms, Version};
 
 /// How deep indexes may nest. Two is what tools write; registries have no limit.
 const DEPTH: usize = 8;
@@ -41,6 +41,8 @@ pub(super) struct Memory {
 struct From<'a> {
     source: &'a dyn Source,
     kept: Option<&'a dyn Source>,
+    /// What was named so far.
+    width: &'a GraphWidth,
 }
 
 impl Engine {
@@ -55,7 +57,8 @@ impl Engine {
         kept: Option<&dyn Source>,
         wanted: &Wanted,
     ) -> Result<Graph, CopyError> {
-        let from = From { source, kept };
+        let width = GraphWidth::default();
+        let from = From { source, kept, width: &width };
         let (descriptor, bytes) = self.root(from, &wanted.version).await?;
         let (mut root, offer) = self.node(from, descriptor, bytes, &wanted.platforms, DEPTH).await?;
         if root.manifest.media_type.is_index() {
@@ -137,6 +140,11 @@ impl Engine {
         descriptor.media_type = manifest.media_type.clone();
         descriptor.size = bytes.len() as u64;
         let inner_depth = depth.checked_sub(1).ok_or(CopyError::Nesting(descriptor.digest))?;
+        from.width.add(&manifest).map_err(|source| CopyError::Wide {
+            digest: descriptor.digest,
+            place: Box::new(place.clone()),
+            source,
+        })?;
         let choice = platforms.choose(manifest.children());
         if manifest.media_type.is_index() && depth == DEPTH && !choice.open {
             // What is missing is known before anything is fetched.

@@ -6,10 +6,33 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::{Descriptor, Digest, Manifest, Platform};
+
+/// How many manifests the indexes of one image may name in all, each counted as often as it is named. Real images have
+/// some dozens; indexes that name each other many times would be walked for ever, few as they are.
+pub const GRAPH_LIMIT: usize = 10_000;
+
+/// The indexes of an image name more manifests than any image needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it and the indexes around it name more than {GRAPH_LIMIT} manifests: take the images in them one by one")]
+pub struct WideGraph;
+
+/// Counts what the indexes of one image name while they are read.
+#[derive(Debug, Default)]
+pub struct GraphWidth(AtomicUsize);
+
+impl GraphWidth {
+    /// Adds what a manifest names.
+    pub fn add(&self, manifest: &Manifest) -> Result<(), WideGraph> {
+        let count = manifest.children().len();
+        let all = self.0.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+        if all > GRAPH_LIMIT { Err(WideGraph) } else { Ok(()) }
+    }
+}
 
 /// The root manifest of an image and all that is to be had with it.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use super::contents::Held;
 use super::list::StoredName;
 use super::push::Destination;
 use crate::endpoint::{EndpointError, Fault, Source as _};
-use crate::oci::{Descriptor, Graph, Manifest, ManifestError, Node, RepositoryName, Version};
+use crate::oci::{Descriptor, Graph, GraphWidth, Manifest, ManifestError, Node, RepositoryName, Version, WideGraph};
 use crate::registry::{Registries, RegistryError, Repository};
 
 /// How deep indexes may nest.
@@ -39,6 +39,15 @@ pub enum CatalogError {
         /// Why.
         #[source]
         source: EndpointError,
+    },
+    /// Indexes that name too much.
+    #[error("{name} has an index that cannot be used")]
+    Wide {
+        /// The image.
+        name: String,
+        /// The limit.
+        #[source]
+        source: WideGraph,
     },
     /// A manifest that makes no sense.
     #[error("{name} has a manifest that cannot be used")]
@@ -70,7 +79,9 @@ pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec
             let mut images = Vec::with_capacity(tags.len());
             for tag in tags {
                 let stored = StoredName { repository: own.clone(), tag: Some(tag.clone()) };
-                let root = node(&repository, &stored.to_string(), Version::Tag(tag), None, DEPTH).await?;
+                let root =
+                    node(&repository, (&stored.to_string(), &GraphWidth::default()), Version::Tag(tag), None, DEPTH)
+                        .await?;
                 // A tag may be deleted while it is being looked at.
                 images.extend(root.map(|root| Held {
                     name: stored,
@@ -94,7 +105,7 @@ pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec
 /// A manifest with its children, or `None` where the registry does not have it.
 fn node<'a>(
     repository: &'a Repository,
-    name: &'a str,
+    (name, width): (&'a str, &'a GraphWidth),
     version: Version,
     named: Option<Descriptor>,
     depth: usize,
@@ -107,13 +118,14 @@ fn node<'a>(
         };
         let manifest = Manifest::parse(&descriptor.media_type, &bytes)
             .map_err(|source| CatalogError::Manifest { name: name.to_owned(), source })?;
+        width.add(&manifest).map_err(|source| CatalogError::Wide { name: name.to_owned(), source })?;
         if let Some(named) = named {
             descriptor = Descriptor { size: descriptor.size, ..named };
         }
         let (mut children, mut absent) = (Vec::new(), Vec::new());
         for child in manifest.children() {
             let found = if depth > 0 {
-                node(repository, name, Version::Digest(child.digest), Some(child.clone()), depth - 1).await?
+                node(repository, (name, width), Version::Digest(child.digest), Some(child.clone()), depth - 1).await?
             } else {
                 None
             };

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use super::list::{PinnedReferrer, StoredName};
 use crate::bundle::OpenBundle;
 use crate::endpoint::EndpointError;
-use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag};
+use crate::oci::{
+    Descriptor, Digest, Graph, GraphWidth, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag,
+    WideGraph,
+};
 use crate::store::{Store, StoreError};
 
 /// A registry root, as far as one has to read it to know its images.
@@ -92,6 +95,17 @@ pub enum ContentsError<E: std::error::Error + 'static> {
         /// Why.
         #[source]
         source: ManifestError,
+    },
+    /// Indexes that name too much.
+    #[error("{name} has an index that cannot be used: {digest}")]
+    Wide {
+        /// The image.
+        name: String,
+        /// The index with which it was too much.
+        digest: Digest,
+        /// The limit.
+        #[source]
+        source: WideGraph,
     },
     /// A name that was asked for.
     #[error("there is no image {0}")]
@@ -248,7 +262,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     ) -> Result<Held, ContentsError<H::Error>> {
         let text = name.to_string();
         let descriptor = Descriptor::new(MediaType::Other("".into()), root, 0);
-        let Some(root) = self.node(&text, descriptor, revisions, DEPTH)? else {
+        let Some(root) = self.node((&text, revisions), descriptor, &GraphWidth::default(), DEPTH)? else {
             return Err(ContentsError::Absent { name: text, digest: root });
         };
         Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false, referrers: None })
@@ -257,19 +271,20 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     /// The manifest and its children, or `None` where its bytes are not there.
     fn node(
         &mut self,
-        name: &str,
+        (name, revisions): (&str, &BTreeSet<Digest>),
         mut descriptor: Descriptor,
-        revisions: &BTreeSet<Digest>,
+        width: &GraphWidth,
         depth: usize,
     ) -> Result<Option<Node>, ContentsError<H::Error>> {
         let digest = descriptor.digest;
         let Some((bytes, manifest)) = self.manifest(name, &descriptor)? else { return Ok(None) };
         descriptor.media_type = manifest.media_type.clone();
         descriptor.size = bytes.len() as u64;
+        width.add(&manifest).map_err(|source| ContentsError::Wide { name: name.to_owned(), digest, source })?;
         let (mut children, mut absent) = (Vec::new(), Vec::new());
         for child in manifest.children() {
             let here = depth > 0 && child.digest != digest && revisions.contains(&child.digest);
-            let node = if here { self.node(name, child.clone(), revisions, depth - 1)? } else { None };
+            let node = if here { self.node((name, revisions), child.clone(), width, depth - 1)? } else { None };
             match node {
                 Some(node) => children.push(node),
                 None => absent.push(child.clone()),

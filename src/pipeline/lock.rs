@@ -3,12 +3,12 @@
 //! It is a valid list itself, so everything that takes a list takes a lock. A line says all that
 //! decides what is stored: where from, which digest, which platforms, under which name, and what belongs to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::list::{ImageList, PinnedReferrer};
+use super::list::{ImageList, PinnedReferrer, StoredName};
 use super::resolve::{Failed, Resolved};
 use crate::oci::{Digest, Platforms};
 
@@ -80,24 +80,37 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Compares the lines of a lock with what was resolved now. Images are told apart by their names in the store.
+    /// Compares the lines of a lock with what was resolved now. Images are told apart by their names in the store, which
+    /// several lines may share: those that differ in their platforms, and those that mean the same.
     pub fn between(lock: &ImageList, now: &[Resolved]) -> Self {
-        let mut locked: BTreeMap<String, Option<Digest>> = BTreeMap::new();
+        let mut locked = Digests::new();
         for line in &lock.lines {
             if let Some(name) = &line.name {
-                locked.insert(name.to_string(), line.reference.digest);
+                locked.entry(label(name, line.reference.digest)).or_default().extend(line.reference.digest);
             }
         }
-        let mut changes = Self::default();
+        let mut found = Digests::new();
         for image in now {
-            let (name, digest) = (image.name.to_string(), image.graph.root.descriptor.digest);
-            match locked.remove(&name) {
-                Some(Some(before)) if before != digest => {
-                    changes.moved.push(Moved { name, locked: before, now: digest });
-                }
-                Some(_) => {}
-                None => changes.added.push(name),
-            }
+            let digest = image.graph.root.descriptor.digest;
+            found.entry(label(&image.name, Some(digest))).or_default().insert(digest);
+        }
+        Self::of(locked, found)
+    }
+
+    fn of(mut locked: Digests, found: Digests) -> Self {
+        let mut changes = Self::default();
+        for (name, digests) in found {
+            let Some(before) = locked.remove(&name) else {
+                changes.added.push(name);
+                continue;
+            };
+            // A line without a digest is content with any.
+            let (Some(any_before), Some(any_now)) = (before.last(), digests.last()) else { continue };
+            let (gone, fresh) = (before.difference(&digests), digests.difference(&before));
+            let count = gone.clone().count().max(fresh.clone().count());
+            let pairs = gone.chain(std::iter::repeat(any_before)).zip(fresh.chain(std::iter::repeat(any_now)));
+            let moved = pairs.take(count).map(|(locked, now)| Moved { name: name.clone(), locked: *locked, now: *now });
+            changes.moved.extend(moved);
         }
         changes.removed = locked.into_keys().collect();
         changes
@@ -106,6 +119,17 @@ impl Changes {
     /// Whether nothing has changed.
     pub const fn is_empty(&self) -> bool {
         self.moved.is_empty() && self.added.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// What is under each name.
+type Digests = BTreeMap<String, BTreeSet<Digest>>;
+
+/// What an image is called: by its digest too where it has no tag, since many may have one repository then.
+fn label(name: &StoredName, digest: Option<Digest>) -> String {
+    match (&name.tag, digest) {
+        (None, Some(digest)) => format!("{name}@{digest}"),
+        _ => name.to_string(),
     }
 }
 

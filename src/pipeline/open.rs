@@ -16,13 +16,13 @@ use super::list::StoredName;
 use super::signing::{SignAs, Signing, SigningError};
 use crate::bundle::OpenBundle;
 use crate::endpoint::{Sink, Source};
-use crate::oci::{DOCKER_IO, Graph, Platform, Reference, Tag, Version};
+use crate::oci::{DOCKER_IO, Digest, Graph, Platform, Reference, Tag, Version};
 use crate::registry::{HostAccess, Registries};
 use crate::store::Store;
 use crate::transport::{
     ContainersStorage, DaemonHost, DaemonImage, DaemonTls, DirSink, DirSource, DockerArchive, DockerArchiveSink,
     DockerDaemon, DockerDaemonSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage,
-    TarballSource,
+    TarballSource, TransportError,
 };
 
 /// An image to read.
@@ -168,6 +168,18 @@ impl Places {
         Ok(OpenSource { guard, ..self.unguarded(location)? })
     }
 
+    /// The same for an image that an open layout has listed. Reads nothing of the layout.
+    pub fn source_in(&self, layout: &Layout, location: &Location, root: Digest) -> Result<OpenSource> {
+        let guard = self.admission.as_ref().map(|admission| admission.rule(location)).transpose()?;
+        let version = Version::Digest(root);
+        Ok(OpenSource { source: Arc::new(layout.source()), version, held: None, guard, made_up: false })
+    }
+
+    /// The layout in a folder, with its blobs where they are kept.
+    pub fn layout(&self, path: &Path) -> std::result::Result<Layout, TransportError> {
+        Ok(Layout::open(path)?.with_blobs_in(self.local.shared_blobs.as_deref()))
+    }
+
     fn unguarded(&self, location: &Location) -> Result<OpenSource> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
         let open =
@@ -183,7 +195,7 @@ impl Places {
                 open(Arc::new(source), Version::Digest(root))
             }
             Location::Oci(path, image) => {
-                let layout = Layout::open(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
+                let layout = self.layout(path).map_err(failed)?;
                 let root = layout.find(image.as_ref()).map_err(failed)?.digest;
                 open(Arc::new(layout.source()), Version::Digest(root))
             }

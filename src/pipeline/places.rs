@@ -28,7 +28,9 @@ use super::schema1;
 use crate::copy::{Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source};
 use crate::observe::Event;
-use crate::oci::{Descriptor, Graph, Manifest, NameError, Node, Platforms, Reference, Tag, Version};
+use crate::oci::{
+    Descriptor, Digest, Graph, GraphWidth, Manifest, NameError, Node, Platforms, Reference, Tag, Version,
+};
 use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
 
 /// How deep indexes may lie in each other.
@@ -44,8 +46,7 @@ pub struct Found {
 
 impl Found {
     /// Refuses an image that is not the one which a lock has seen there.
-    fn check(&self, graph: &Graph) -> Result<(), PlaceError> {
-        let found = graph.root.descriptor.digest;
+    fn check(&self, found: Digest) -> Result<(), PlaceError> {
         match self.line.reference.digest {
             Some(locked) if locked != found => {
                 let (place, locked, found) = (Box::new(self.location.clone()), Box::new(locked), Box::new(found));
@@ -127,15 +128,19 @@ async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -
     let graph = match taken(engine, &image, &platforms, options).await {
         Err(error) if schema1::is_reason(&error) => {
             let scratch = options.scratch.as_deref().ok_or(error)?;
-            let (old, modern) = schema1::modern(engine, &image.open, scratch).await?;
+            let first = schema1::first_format(engine, &image.open).await?;
+            // What the place holds is what a list can name; what comes of it has a digest of its own.
+            image.check(first.manifest.digest)?;
+            let (old, modern) = schema1::modern_of(engine, &image.open, &first, scratch).await?;
             (converted_from, image.open) = (Some(old), modern);
             taken(engine, &image, &platforms, options).await?
         }
-        graph => graph?,
+        graph => {
+            let graph = graph?;
+            image.check(graph.root.descriptor.digest)?;
+            graph
+        }
     };
-    if converted_from.is_none() {
-        image.check(&graph)?;
-    }
     admit(&image, &graph).await?;
     let (source_name, name) = names(&image, options)?;
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
@@ -182,7 +187,7 @@ pub async fn outbound(
                 engine.load(&*image.open.source, None, &wanted).await?
             }
         };
-        image.check(&graph)?;
+        image.check(graph.root.descriptor.digest)?;
         admit(&image, &graph).await?;
         let (_, name) = names(&image, options)?;
         let (mut graph, mut content) = (graph, image.open.source.clone());
@@ -210,23 +215,25 @@ async fn admit(image: &Found, graph: &Graph) -> Result<(), AdmissionError> {
 async fn whole(image: &Found) -> Result<Graph, PlaceError> {
     let failed = |source| PlaceError::Manifests { place: Box::new(image.location.clone()), source };
     let (descriptor, bytes) = image.open.source.manifest(&image.open.version).await.map_err(failed)?;
-    let root = node(&*image.open.source, descriptor, bytes, DEPTH).await.map_err(failed)?;
+    let width = GraphWidth::default();
+    let root = node((&*image.open.source, &width), descriptor, bytes, DEPTH).await.map_err(failed)?;
     Ok(Graph { root })
 }
 
 async fn node(
-    source: &dyn Source,
+    (source, width): (&dyn Source, &GraphWidth),
     descriptor: Descriptor,
     bytes: bytes::Bytes,
     depth: usize,
 ) -> Result<Node, EndpointError> {
     let unusable = |error| EndpointError::new(Fault::Rejected, error);
     let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(unusable)?;
+    width.add(&manifest).map_err(|error| EndpointError::new(Fault::Rejected, error))?;
     let (mut children, mut absent) = (Vec::new(), Vec::new());
     for child in manifest.children() {
         let found = if depth == 0 { None } else { present(source, child).await? };
         match found {
-            Some(bytes) => children.push(Box::pin(node(source, child.clone(), bytes, depth - 1)).await?),
+            Some(bytes) => children.push(Box::pin(node((source, width), child.clone(), bytes, depth - 1)).await?),
             None => absent.push(child.clone()),
         }
     }
@@ -248,7 +255,7 @@ async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceEr
     let found = tokio::task::spawn_blocking(move || {
         let (place, Options { platforms, name, digest, .. }) = parse_place(&text)?;
         let place: Location = place.parse()?;
-        let images = list(&places, &place)?;
+        let Listed { images, layout } = list(&places, &place)?;
         if name.is_some() && images.len() > 1 {
             return Err(PlaceError::OneName { place: Box::new(place), count: images.len() });
         }
@@ -271,7 +278,12 @@ async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceEr
                 referrers: None,
                 place: Some(location.to_string().into()),
             };
-            let open = places.source(&location)?;
+            let open = match (&layout, &location) {
+                (Some(layout), Location::Oci(_, Some(LayoutImage::Digest(root)))) => {
+                    places.source_in(layout, &location, *root)?
+                }
+                _ => places.source(&location)?,
+            };
             found.push(Found { location, line, open });
         }
         if found.is_empty() { Err(PlaceError::Empty(Box::new(place))) } else { Ok(found) }
@@ -287,17 +299,30 @@ fn named(location: &Location, name: &str) -> Result<Reference, PlaceError> {
 }
 
 /// The images of a place with the names that they have there.
-fn list(places: &Places, place: &Location) -> Result<Vec<(Location, Option<String>)>, PlaceError> {
+struct Listed {
+    images: Vec<(Location, Option<String>)>,
+    /// The layout that has them all. Its index is read once: others may change it meanwhile.
+    layout: Option<Layout>,
+}
+
+/// Tells which images a place has.
+fn list(places: &Places, place: &Location) -> Result<Listed, PlaceError> {
     let failed = |source| PlaceError::List { place: Box::new(place.clone()), source };
     let one = |name: Option<String>| vec![(place.clone(), name)];
-    Ok(match place {
+    let mut opened = None;
+    let images = match place {
         Location::Oci(path, None) => {
-            let images = Layout::open(path).and_then(|layout| layout.images()).map_err(failed)?;
-            entries(images, path, |position| Location::Oci(path.clone(), Some(position)))
+            let layout = places.layout(path).map_err(failed)?;
+            let images = opened.insert(layout).images().map_err(failed)?;
+            // A lock has to find the image again, wherever in the index it is then.
+            let at = |_, root: &Descriptor| Location::Oci(path.clone(), Some(LayoutImage::Digest(root.digest)));
+            entries(images, path, at)
         }
         Location::OciArchive(path, None) => {
             let images = places.oci_archive(path).map_err(failed)?.images();
-            entries(images, path, |position| Location::OciArchive(path.clone(), Some(position)))
+            let at =
+                |position, _: &Descriptor| Location::OciArchive(path.clone(), Some(LayoutImage::Position(position)));
+            entries(images, path, at)
         }
         Location::Oci(path, Some(LayoutImage::Name(name)))
         | Location::OciArchive(path, Some(LayoutImage::Name(name))) => one(Some(full_name(path, name))),
@@ -322,20 +347,19 @@ fn list(places: &Places, place: &Location) -> Result<Vec<(Location, Option<Strin
             return Err(PlaceError::Other(Box::new(place.clone())));
         }
         _ => one(None),
-    })
+    };
+    Ok(Listed { images, layout: opened })
 }
 
-/// The images of a layout, each by its position: names need not be unique, or be there at all.
+/// The images of a layout, each by its position or digest: names need not be unique, or be there at all.
 fn entries(
     images: Vec<(Option<String>, Descriptor)>,
     path: &Path,
-    at: impl Fn(LayoutImage) -> Location,
+    at: impl Fn(usize, &Descriptor) -> Location,
 ) -> Vec<(Location, Option<String>)> {
     let is_image = |(_, (_, descriptor)): &(usize, (Option<String>, Descriptor))| descriptor.media_type.is_manifest();
     let images = images.into_iter().enumerate().filter(is_image);
-    images
-        .map(|(position, (name, _))| (at(LayoutImage::Position(position)), name.map(|name| full_name(path, &name))))
-        .collect()
+    images.map(|(position, (name, root))| (at(position, &root), name.map(|name| full_name(path, &name)))).collect()
 }
 
 /// A name as it stands, or the file's with a tag: `oci:alpine:3.20` is `alpine:3.20`.

@@ -47,6 +47,16 @@ pub async fn modern(
     scratch: &Path,
 ) -> std::result::Result<(Digest, OpenSource), CopyImageError> {
     let first = first_format(engine, from).await?;
+    modern_of(engine, from, &first, scratch).await
+}
+
+/// The same where the manifest has been read already.
+pub async fn modern_of(
+    engine: &Engine,
+    from: &OpenSource,
+    first: &FirstFormat,
+    scratch: &Path,
+) -> std::result::Result<(Digest, OpenSource), CopyImageError> {
     // Each layer in a file, and what it expands to.
     let scratch = scratch.to_owned();
     let workshop = Workshop::new("layers of an old image", move |body| {
@@ -54,7 +64,7 @@ pub async fn modern(
         async move { keep(body, &scratch).await.map(|(layer, diff)| (Arc::new(layer), diff)) }.boxed()
     });
     let mut different: Vec<Descriptor> = Vec::new();
-    for layer in layers(&first) {
+    for layer in layers(first) {
         if !different.contains(&layer) {
             different.push(layer);
         }
@@ -62,11 +72,10 @@ pub async fn modern(
     let brought = futures_util::stream::iter(&different).map(|layer| engine.place(&from.source, &workshop, layer));
     let _: Vec<Placed> = brought.buffer_unordered(AT_ONCE).try_collect().await?;
     let kept = std::mem::take(&mut *workshop.made());
-    let diffs: Vec<Digest> =
-        layers(&first).filter_map(|layer| kept.get(&layer.digest).map(|(_, diff)| *diff)).collect();
+    let diffs: Vec<Digest> = layers(first).filter_map(|layer| kept.get(&layer.digest).map(|(_, diff)| *diff)).collect();
     let files = kept.into_values().map(|(layer, _)| layer);
     let source = Arc::new(Recompressed::new(from.source.clone(), files));
-    Ok((first.manifest.digest, made_up(&first, source, &diffs, from)?))
+    Ok((first.manifest.digest, made_up(first, source, &diffs, from)?))
 }
 
 /// The image for somebody who looks at it: all is there but what only the layers know.

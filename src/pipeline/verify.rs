@@ -301,7 +301,7 @@ impl Judge<'_> {
             self.lost_children(digest, manifests);
         }
         for (root, names) in names {
-            self.follow(root, &names, manifests, images, &mut HashSet::new());
+            self.follow(root, &names, manifests, images);
         }
     }
 
@@ -351,29 +351,21 @@ impl Judge<'_> {
         }
     }
 
-    /// Notes for everything below a root which images use it.
-    fn follow(
-        &self,
-        digest: Digest,
-        names: &[String],
-        manifests: &mut Manifests<'_>,
-        images: &mut Images,
-        visited: &mut HashSet<Digest>,
-    ) {
-        images.users.entry(digest).or_default().extend(names.iter().cloned());
-        if !visited.insert(digest) || !self.blobs.contains_key(&digest) {
-            return;
-        }
-        let Ok(manifest) = manifests.get(&digest) else { return };
-        for blob in manifest.blobs() {
-            images.users.entry(blob.digest).or_default().extend(names.iter().cloned());
-        }
-        let children: Vec<Digest> = manifest.children().iter().map(|child| child.digest).collect();
-        for child in &children {
-            images.users.entry(*child).or_default().extend(names.iter().cloned());
-        }
-        for child in children.into_iter().filter(|child| self.repository.revisions.contains(child)) {
-            self.follow(child, names, manifests, images, visited);
+    /// Notes for everything below a root which images use it, however deep indexes lie in each other.
+    fn follow(&self, root: Digest, names: &[String], manifests: &mut Manifests<'_>, images: &mut Images) {
+        let mut uses = |digest| images.users.entry(digest).or_default().extend(names.iter().cloned());
+        uses(root);
+        let mut visited = HashSet::new();
+        let mut open = vec![root];
+        while let Some(digest) = open.pop() {
+            if !visited.insert(digest) || !self.blobs.contains_key(&digest) {
+                continue;
+            }
+            let Ok(manifest) = manifests.get(&digest) else { continue };
+            manifest.blobs().for_each(|blob| uses(blob.digest));
+            let children = manifest.children().iter().map(|child| child.digest);
+            children.clone().for_each(&mut uses);
+            open.extend(children.filter(|child| self.repository.revisions.contains(child)));
         }
     }
 }

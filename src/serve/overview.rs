@@ -9,6 +9,8 @@ use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platfo
 
 /// How deep indexes are followed; real ones have one level, and some builders make two.
 const DEPTH: usize = 8;
+/// The platform of what describes an image and is none.
+const UNKNOWN: &str = "unknown/unknown";
 
 /// All images with a tag.
 pub(super) struct Overview {
@@ -93,15 +95,28 @@ impl Image {
             blobs: BTreeMap::new(),
             partial: false,
         };
-        image.add(repositories, &digest, None, DEPTH);
+        image.add((repositories, &mut HashMap::new()), &digest, None, DEPTH);
         image.bytes = image.blobs.values().sum();
         image.platforms.sort();
         image.platforms.dedup();
         image
     }
 
-    /// Adds a manifest and everything below it.
-    fn add(&mut self, repositories: &dyn Repositories, digest: &Digest, listed: Option<&Descriptor>, depth: usize) {
+    /// Adds a manifest and everything below it, unless that was done. Of what was `seen` it is known whether it runs, and
+    /// so for which platforms: one manifest may be listed for several.
+    fn add(
+        &mut self,
+        (repositories, seen): (&dyn Repositories, &mut HashMap<Digest, bool>),
+        digest: &Digest,
+        listed: Option<&Descriptor>,
+        depth: usize,
+    ) {
+        let platform = listed.and_then(|listed| listed.platform.as_ref()).map(ToString::to_string);
+        if let Some(runs) = seen.get(digest) {
+            self.platforms.extend(platform.filter(|platform| *runs && platform != UNKNOWN));
+            return;
+        }
+        seen.insert(*digest, false);
         let bytes = repositories.manifest(&self.name, digest).ok().flatten();
         let manifest = bytes.as_ref().and_then(|bytes| Manifest::parse(&MediaType::Other("".into()), bytes).ok());
         let (Some(bytes), Some(manifest)) = (bytes, manifest) else {
@@ -116,18 +131,18 @@ impl Image {
                 self.partial = true;
             }
         }
-        let platform = listed.and_then(|listed| listed.platform.as_ref()).map(ToString::to_string);
         if let Some(config) = manifest.config() {
+            seen.insert(*digest, true);
             let platform = platform.or_else(|| platform_of(repositories, &self.name, config));
             if listed.is_none() && !config.media_type.is_image_config() {
                 let kind = manifest.artifact_type.as_deref().unwrap_or(config.media_type.as_str());
                 self.artifact = Some(kind.to_owned());
             }
-            self.platforms.extend(platform.filter(|platform| platform != "unknown/unknown"));
+            self.platforms.extend(platform.filter(|platform| platform != UNKNOWN));
         }
         for child in manifest.children() {
             if depth > 0 {
-                self.add(repositories, &child.digest, Some(child), depth - 1);
+                self.add((repositories, seen), &child.digest, Some(child), depth - 1);
             }
         }
     }
@@ -148,4 +163,81 @@ fn platform_of(repositories: &dyn Repositories, name: &RepositoryName, config: &
 fn is_attachment(tag: &str) -> bool {
     let Some(rest) = tag.strip_prefix("sha256-").or_else(|| tag.strip_prefix("sha512-")) else { return false };
     rest.len() >= 64 && rest.bytes().take(64).all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::super::repositories::Opened;
+    use super::*;
+    use crate::endpoint::{EndpointError, Fault};
+
+    /// One repository with one tag. Manifests are there until too many were asked for.
+    struct One {
+        root: Digest,
+        manifests: HashMap<Digest, Bytes>,
+        asked: AtomicUsize,
+    }
+
+    impl Repositories for One {
+        fn names(&self) -> Result<Vec<RepositoryName>> {
+            Ok(vec!["a".parse().unwrap()])
+        }
+
+        fn tags(&self, _: &RepositoryName) -> Result<Option<Vec<Tag>>> {
+            Ok(Some(vec!["1".parse().unwrap()]))
+        }
+
+        fn tag(&self, _: &RepositoryName, _: &Tag) -> Result<Option<Digest>> {
+            Ok(Some(self.root))
+        }
+
+        fn manifest(&self, _: &RepositoryName, digest: &Digest) -> Result<Option<Bytes>> {
+            let is_enough = self.asked.fetch_add(1, Ordering::Relaxed) > 100;
+            Ok(self.manifests.get(digest).filter(|_| !is_enough).cloned())
+        }
+
+        fn manifests(&self, _: &RepositoryName) -> Result<Vec<Digest>> {
+            Ok(self.manifests.keys().copied().collect())
+        }
+
+        fn blob(&self, _: &RepositoryName, _: &Digest) -> Result<Option<u64>> {
+            Ok(Some(2))
+        }
+
+        fn open(&self, _: &RepositoryName, _: &Digest, _: u64) -> Result<Opened> {
+            Err(EndpointError::new(Fault::Missing, "there are no blobs"))
+        }
+    }
+
+    #[test]
+    fn indexes_that_name_each_other_many_times_are_read_once() {
+        let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::sha256(b"{}"), "size": 2});
+        let image = json!({"schemaVersion": 2, "mediaType": MediaType::OciManifest, "config": config, "layers": []});
+        let mut below = Descriptor::of(MediaType::OciManifest, image.to_string().as_bytes());
+        let mut manifests = HashMap::from([(below.digest, Bytes::from(image.to_string()))]);
+        for _ in 0..DEPTH {
+            let children: Vec<Descriptor> = (0..100)
+                .map(|number| Descriptor {
+                    platform: Some(format!("linux/arm/v{}", number % 2).parse().unwrap()),
+                    ..below.clone()
+                })
+                .collect();
+            let index =
+                json!({"schemaVersion": 2, "mediaType": MediaType::OciIndex, "manifests": children}).to_string();
+            below = Descriptor::of(MediaType::OciIndex, index.as_bytes());
+            manifests.insert(below.digest, index.into());
+        }
+        let bytes: u64 = manifests.values().map(|manifest| manifest.len() as u64).sum();
+        let one = One { root: below.digest, manifests, asked: AtomicUsize::new(0) };
+        let overview = Overview::of(&one).unwrap();
+        assert_eq!(one.asked.into_inner(), DEPTH + 1);
+        let image = &overview.images[0];
+        assert_eq!((image.bytes, image.partial), (bytes + 2, false));
+        assert_eq!(image.platforms, ["linux/arm/v0", "linux/arm/v1"]);
+    }
 }

@@ -2,8 +2,9 @@
 
 mod written;
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,12 @@ use crate::oci::{Algorithm, Digest, Hasher, MANIFEST_LIMIT, ManifestError};
 const CHUNK: usize = 512 * 1024;
 /// How many members an archive of images may have; the largest in use have a few thousand.
 const MEMBERS: usize = 1_000_000;
+/// How many bytes their names and the targets of links may have in all.
+const NAMES: usize = 128 * 1024 * 1024;
+/// How long extended headers and long names may be, as in layers.
+const EXTENDED: u64 = 1024 * 1024;
+/// How much is read of what describes a member: that, and blocks of headers.
+pub(super) const DESCRIPTION: u64 = EXTENDED + 16 * 1024;
 
 /// Reads a file that is no larger than a manifest may be.
 pub(super) fn read_small(path: &Path) -> super::Result<Bytes> {
@@ -81,7 +88,7 @@ impl TarFile {
             file = plain;
         }
         file.seek(SeekFrom::Start(0))?;
-        let members = index(&file).map_err(|error| bad(path, kind, &error))?;
+        let members = index(&file, NAMES).map_err(|error| bad(path, kind, &error))?;
         Ok(Self { path: path.to_owned(), file: Arc::new(file), members: Arc::new(members) })
     }
 
@@ -174,16 +181,16 @@ impl Part {
         let size = self.end - self.position;
         read_ahead(self, size)
     }
-
-    /// The digest of the bytes.
-    pub(super) fn hash(self) -> io::Result<Digest> {
-        hash(self).map(|(digest, _)| digest)
-    }
 }
 
 /// The digest of all that a reader gives, and how many bytes that is.
-pub(super) fn hash(mut reader: impl Read) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut length) = (Hasher::new(Algorithm::Sha256), 0);
+pub(super) fn hash(reader: impl Read) -> io::Result<(Digest, u64)> {
+    hash_in(Algorithm::Sha256, reader)
+}
+
+/// The same by another algorithm.
+pub(super) fn hash_in(algorithm: Algorithm, mut reader: impl Read) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut length) = (Hasher::new(algorithm), 0);
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match reader.read(&mut buffer)? {
@@ -212,14 +219,51 @@ pub(super) fn without_bytes(error: io::Error) -> io::Error {
     if is_quoting { io::Error::other("it has a header that is none of tar") } else { error }
 }
 
+/// A file of tar for reading headers. The reader of tar passes over the bytes of members, and holds in memory all that it
+/// reads between two of them, which is bounded here.
+struct Headers<'a> {
+    file: &'a fs::File,
+    /// How much may be read until the next member.
+    left: &'a Cell<u64>,
+}
+
+impl Read for Headers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(buffer.len());
+        if room == 0 && !buffer.is_empty() {
+            return Err(too_long());
+        }
+        let count = (&mut self.file.file()).read(buffer.get_mut(..room).unwrap_or_default())?;
+        self.left.set(self.left.get() - count as u64);
+        Ok(count)
+    }
+}
+
+impl Seek for Headers<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        (&mut self.file.file()).seek(to)
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it has a long name or an extended header of more than a megabyte")
+}
+
 /// Reads where each member is; the last of several with one name counts, as it does for tar.
-fn index(file: &fs::File) -> io::Result<HashMap<String, Member>> {
-    let mut archive = tar::Archive::new(file.file());
+fn index(file: &fs::File, names: usize) -> io::Result<HashMap<String, Member>> {
+    let left = Cell::new(DESCRIPTION);
+    let mut archive = tar::Archive::new(Headers { file, left: &left });
     let mut members = HashMap::new();
+    let mut room = names;
     for entry in archive.entries_with_seek().map_err(without_bytes)? {
         let entry = entry.map_err(without_bytes)?;
+        left.set(DESCRIPTION);
         let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
         let kind = entry.header().entry_type();
+        // Nobody reads those, and no other reader would take the archive.
+        if kind.is_pax_global_extensions() && entry.size() > EXTENDED {
+            return Err(too_long());
+        }
         let member = if kind.is_file() {
             Member::File { offset: entry.raw_file_position(), size: entry.size() }
         } else if kind.is_hard_link() || kind.is_symlink() {
@@ -230,6 +274,9 @@ fn index(file: &fs::File) -> io::Result<HashMap<String, Member>> {
         } else {
             continue;
         };
+        let length = name.len() + if let Member::Link(target) = &member { target.len() } else { 0 };
+        let too_many = || io::Error::other(format!("the names of its members take more than {names} bytes"));
+        room = room.checked_sub(length).ok_or_else(too_many)?;
         members.insert(name, member);
         if members.len() > MEMBERS {
             return Err(io::Error::other(format!("it has more than {MEMBERS} members")));
@@ -254,4 +301,59 @@ fn normal(name: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with an archive that begins with these bytes, and has nothing but zeros after them.
+    fn problem(head: &[u8], length: u64) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), head).unwrap();
+        fs::OpenOptions::new().write(true).open(file.path()).unwrap().set_len(length).unwrap();
+        let opened = TarFile::open(file.path(), "docker", Path::new("/tmp"));
+        opened.map_or_else(|error| error.to_string(), |tar| format!("{} members", tar.members.len()))
+    }
+
+    fn header(kind: tar::EntryType, size: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("a").unwrap();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    #[test]
+    fn long_names_and_extended_headers_are_bounded() {
+        let (long, file) = (2 * EXTENDED, header(tar::EntryType::Regular, 0));
+        for kind in [b'L', b'K', b'x', b'g'].map(tar::EntryType::new) {
+            let says = problem(&header(kind, long), long + 4096);
+            assert!(says.contains("of more than a megabyte"), "{kind:?}: {says}");
+            // Of any length, and at once.
+            assert!(problem(&header(kind, 8 << 30), (8 << 30) + 4096).contains("megabyte"), "{kind:?}");
+            // What comes before one member does not count for the next.
+            let one = [header(kind, EXTENDED), vec![0; usize::try_from(EXTENDED).unwrap()], file.clone()].concat();
+            let two = one.repeat(2);
+            assert_eq!(problem(&two, two.len() as u64 + 1024).split(' ').nth(1), Some("members"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_all_members_are_bounded() {
+        let mut tar = tar::Builder::new(tempfile::tempfile().unwrap());
+        for number in 0..10 {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            tar.append_data(&mut header, format!("{}{number}", "n".repeat(99)), io::empty()).unwrap();
+        }
+        let file = fs::File::from_parts(tar.into_inner().unwrap(), "a.tar");
+        let read = |names| {
+            (&file).seek(SeekFrom::Start(0)).unwrap();
+            index(&file, names).map(|members| members.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(1000), Ok(10));
+        assert!(read(999).unwrap_err().contains("more than 999 bytes"));
+    }
 }

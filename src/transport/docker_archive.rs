@@ -7,14 +7,16 @@
 //! ```
 //!
 //! The format has no manifests. The one that is made up for reading is the same on every machine, but its digest is
-//! not that of the image in a registry.
+//! not that of the image in a registry. With Docker's containerd store members are called `blobs/<algorithm>/<hex>`, and
+//! layers may be compressed: such a name is the digest. Any other compressed layer is expanded once, for its diff id.
 
 mod output;
 mod sink;
 
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,11 +26,11 @@ use serde_json::json;
 
 pub use sink::DockerArchiveSink;
 
-use super::archive::TarFile;
+use super::archive::{Part, TarFile, expanded, hash_in};
 use super::layer::Compression;
 use super::{ArchiveImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
-use crate::oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, Version, diff_ids};
+use crate::oci::{Algorithm, DOCKER_IO, Descriptor, Digest, Hasher, MediaType, Reference, Version, diff_ids};
 
 /// What messages call such archives.
 const KIND: &str = "docker";
@@ -38,6 +40,15 @@ const KIND: &str = "docker";
 pub struct DockerArchive {
     tar: TarFile,
     items: Arc<[DockerItem]>,
+    /// The digests of compressed layers, by where they are: images share them.
+    compressed: Arc<Mutex<HashMap<(u64, u64), Compressed>>>,
+}
+
+/// What a compressed layer is, and what is in it.
+#[derive(Debug, Clone, Copy)]
+struct Compressed {
+    digest: Digest,
+    diff: Digest,
 }
 
 /// An image of an archive.
@@ -90,7 +101,7 @@ impl DockerArchive {
         let list = tar.small("manifest.json")?.ok_or_else(|| bad("it has no manifest.json".to_owned()))?;
         let items: Vec<DockerItem> =
             serde_json::from_slice(&list).map_err(|error| bad(format!("its manifest.json: {error}")))?;
-        Ok(Self { tar, items: items.into() })
+        Ok(Self { tar, items: items.into(), compressed: Arc::default() })
     }
 
     /// The images.
@@ -119,7 +130,7 @@ impl DockerArchive {
         })
     }
 
-    /// An image as a source. Reads the config, and hashes those layers that are compressed.
+    /// An image as a source. Reads the config, and those compressed layers whose names do not say their digest.
     pub fn source(&self, image: Option<&ArchiveImage>) -> super::Result<DockerArchiveSource> {
         let item = self.find(image)?;
         let bad = |problem: String| TransportError::NoArchive { path: self.tar.path().to_owned(), kind: KIND, problem };
@@ -137,13 +148,16 @@ impl DockerArchive {
         let mut layers = Vec::new();
         for (name, id) in item.layers.iter().zip(ids) {
             let (offset, size) = self.tar.member(name).ok_or_else(|| absent(name))?;
-            let (digest, media_type) = match Compression::of(&self.tar.head(offset, size)?) {
-                Compression::None => (id, "application/vnd.docker.image.rootfs.diff.tar"),
-                Compression::Gzip => (self.hash(offset, size)?, "application/vnd.docker.image.rootfs.diff.tar.gzip"),
-                Compression::Zstd => (self.hash(offset, size)?, "application/vnd.docker.image.rootfs.diff.tar.zstd"),
+            let compression = Compression::of(&self.tar.head(offset, size)?);
+            // Whoever takes the bytes holds them to the digest, so one that the archive states is not computed here.
+            let digest = match (compression, blob_digest(name)) {
+                (Compression::None, _) => id,
+                (_, Some(digest)) => digest,
+                (_, None) => self.compressed(name, (offset, size), compression, id)?,
             };
             members.insert(digest, (offset, size));
-            layers.push(Descriptor::new(MediaType::parse(media_type), digest, size));
+            let plain = MediaType::parse("application/vnd.docker.image.rootfs.diff.tar");
+            layers.push(Descriptor::new(compression.layer_type(&plain), digest, size));
         }
         let manifest = json!({
             "schemaVersion": 2,
@@ -156,9 +170,66 @@ impl DockerArchive {
         Ok(DockerArchiveSource { tar: self.tar.clone(), place, root: Digest::sha256(&manifest), manifest, members })
     }
 
-    fn hash(&self, offset: u64, size: u64) -> super::Result<Digest> {
-        Ok(self.tar.part(offset, size).hash()?)
+    /// The digest of a compressed layer, which has to expand to what the config says.
+    fn compressed(&self, name: &str, key: (u64, u64), compression: Compression, id: Digest) -> super::Result<Digest> {
+        let known = self.compressed.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        let layer = if let Some(layer) = known.filter(|layer| layer.diff.algorithm() == id.algorithm()) {
+            layer
+        } else {
+            let read = Compressed::read(&self.tar, key, compression, id.algorithm());
+            let layer = read.map_err(|source| TransportError::Expand { path: self.tar.path().join(name), source })?;
+            self.compressed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, layer);
+            layer
+        };
+        if layer.diff != id {
+            let (path, expected, found) = (self.tar.path().join(name), Box::new(id), Box::new(layer.diff));
+            return Err(TransportError::DiffId { path, expected, found });
+        }
+        Ok(layer.digest)
     }
+}
+
+impl Compressed {
+    /// Hashes a layer as it is and as it expands, in one pass.
+    fn read(
+        tar: &TarFile,
+        (offset, size): (u64, u64),
+        compression: Compression,
+        of_diff: Algorithm,
+    ) -> io::Result<Self> {
+        let seen = Arc::new(Mutex::new((Hasher::new(Algorithm::Sha256), 0)));
+        let layer = Teed { bytes: tar.part(offset, size), seen: seen.clone() };
+        let (diff, _) = hash_in(of_diff, expanded(compression, layer)?)?;
+        let (hasher, length) = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A decoder may leave what comes after its last frame.
+        let mut rest =
+            Teed { bytes: tar.part(offset + length, size - length), seen: Arc::new(Mutex::new((hasher, 0))) };
+        io::copy(&mut rest, &mut io::sink())?;
+        let (hasher, _) = rest.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Self { digest: hasher.finish(), diff })
+    }
+}
+
+/// Bytes of a layer on their way to a decoder, which takes them for its own: what has passed is hashed, and counted.
+struct Teed {
+    bytes: Part,
+    seen: Arc<Mutex<(Hasher, u64)>>,
+}
+
+impl Read for Teed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.0.update(buffer.get(..count).unwrap_or_default());
+        seen.1 += count as u64;
+        Ok(count)
+    }
+}
+
+/// The digest that the name of a member states, where it is that of a blob.
+fn blob_digest(name: &str) -> Option<Digest> {
+    let (algorithm, hex) = name.strip_prefix("./").unwrap_or(name).strip_prefix("blobs/")?.split_once('/')?;
+    Digest::from_parts(Algorithm::from_name(algorithm)?, hex).ok()
 }
 
 /// A name of an archive with everything filled in, so that names can be compared.

@@ -109,6 +109,25 @@ pub enum TransportError {
         /// The digest of what it holds.
         found: Box<Digest>,
     },
+    /// A compressed layer that is damaged.
+    #[error("the layer {path} cannot be expanded: save the image again")]
+    Expand {
+        /// The layer.
+        path: PathBuf,
+        /// What the decoder says.
+        #[source]
+        source: io::Error,
+    },
+    /// A compressed layer that is another than its image has.
+    #[error("the layer {path} expands to {found}, and the config of the image says {expected}: save the image again")]
+    DiffId {
+        /// The layer.
+        path: PathBuf,
+        /// The diff id.
+        expected: Box<Digest>,
+        /// The digest of what it expands to.
+        found: Box<Digest>,
+    },
     /// Bytes that are no manifest.
     #[error("{path} does not hold a manifest that can be used")]
     Manifest {
@@ -229,7 +248,7 @@ impl TransportError {
         match self {
             Self::Unknown { .. } | Self::Absent { .. } | Self::Daemon { status: 404, .. } => Fault::Missing,
             Self::Incomplete { .. } => Fault::Incomplete,
-            Self::Size { .. } | Self::Corrupt { .. } => Fault::Corrupt,
+            Self::Size { .. } | Self::Corrupt { .. } | Self::Expand { .. } | Self::DiffId { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Unsupported { .. } => Fault::Rejected,
             Self::Shared(error) => error.fault(),
             Self::Io(error) => match error.kind() {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::TransportError;
-use super::archive::{Part, expanded, hash, scratch, without_bytes};
+use super::archive::{DESCRIPTION, Part, expanded, hash, scratch, without_bytes};
 use super::layer::Compression;
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, MediaType, Platform, Version};
@@ -127,9 +127,9 @@ fn expanded_digest(compression: Compression, part: Part) -> io::Result<Digest> {
     hash(expanded(compression, part)?).map(|(digest, _)| digest)
 }
 
-/// Refuses what does not begin as a tar file does.
+/// Refuses what does not begin as a tar file does. Of what describes the first entry only so much is read as any has.
 fn check(stream: &mut dyn Read) -> io::Result<()> {
-    tar::Archive::new(stream).entries()?.next().transpose().map(drop).map_err(without_bytes)
+    tar::Archive::new(stream.take(DESCRIPTION)).entries()?.next().transpose().map(drop).map_err(without_bytes)
 }
 
 #[async_trait]
@@ -166,5 +166,23 @@ impl Source for TarballSource {
         }
         let file = self.layers.get(&content.digest).ok_or_else(|| self.absent(content.digest))?;
         Ok(Part::of(file, offset, content.size.saturating_sub(offset)).stream())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_first_entry_is_bounded() {
+        let begins = |length: usize| {
+            let mut tar = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            tar.append_data(&mut header, "n".repeat(length), io::empty()).unwrap();
+            check(&mut &*tar.into_inner().unwrap())
+        };
+        assert!(begins(1).is_ok() && begins(1_000_000).is_ok());
+        assert!(begins(2_000_000).is_err());
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use fs_err as fs;
 use hod::oci::Digest;
+use hod::transport::{ArchiveImage, DockerArchive};
 use serde_json::Value;
 
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
@@ -223,6 +224,66 @@ fn a_docker_archive_of_skopeo_is_read() {
     assert_eq!(json(again.join("manifest.json"))["layers"].as_array().unwrap().len(), 3);
     let other = hod(["copy", &format!("docker-archive:{}:web:2", archive.display()), "dir:x"]).code(1);
     assert!(other.stderr.contains("it holds docker.io/library/web:1.0"), "{}", other.stderr);
+}
+
+/// Writes an archive as `docker save` does, of images that all have one layer, which lies there as `bytes`.
+fn docker_archive(path: &Path, layer: &images::Blob, member: &str, bytes: &[u8]) {
+    let config = images::docker_image("linux/amd64", std::slice::from_ref(layer)).blobs[0].clone();
+    let items =
+        ["a:1", "b:1"].map(|name| serde_json::json!({"Config": "c.json", "RepoTags": [name], "Layers": [member]}));
+    let mut tar = tar::Builder::new(fs::File::create(path).unwrap());
+    let manifest = serde_json::json!(items).to_string();
+    for (name, bytes) in [("c.json", &config.bytes[..]), ("manifest.json", manifest.as_bytes()), (member, bytes)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    }
+    tar.finish().unwrap();
+}
+
+#[test]
+fn compressed_layers_of_a_docker_archive_are_what_the_image_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.tar");
+    let (layer, other) = (images::layer(1, 5000), images::layer(2, 5000));
+    let mut damaged = layer.bytes.to_vec();
+    damaged[2000] ^= 1;
+    let blob = format!("blobs/sha256/{}", layer.digest().hex());
+    let copy = |to: &str| {
+        let from = format!("docker-archive:{}:a:1", archive.display());
+        hod(["copy", "--retry-times", "0", &from, &at("dir", folder.path(), to)])
+    };
+    for (member, wrong) in [("x/layer.tar", "the config of the image says"), (&blob, "digest")] {
+        docker_archive(&archive, &layer, member, &layer.bytes);
+        copy("good").ok();
+        let manifest = json(folder.path().join("good/manifest.json"));
+        assert_eq!(manifest["layers"][0]["digest"], layer.digest().to_string());
+        fs::remove_dir_all(folder.path().join("good")).unwrap();
+        for (bytes, says) in [(&other.bytes[..], wrong), (&damaged, ""), (&layer.bytes[..3000], "")] {
+            docker_archive(&archive, &layer, member, bytes);
+            let refused = copy("bad").code(4);
+            assert!(refused.stderr.contains(says), "{member}: {}", refused.stderr);
+            assert!(!folder.path().join("bad/manifest.json").exists());
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_images_of_a_docker_archive_share_is_expanded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tar");
+    let layer = images::layer(1, 5000);
+    docker_archive(&path, &layer, "x/layer.tar", &layer.bytes);
+    let archive = DockerArchive::open(&path).unwrap();
+    let first = archive.source(Some(&ArchiveImage::Position(0))).unwrap();
+    // Damage since then is for whoever takes the bytes to notice.
+    let mut bytes = fs::read(&path).unwrap();
+    let start = bytes.windows(layer.bytes.len()).position(|window| window == layer.bytes).unwrap();
+    bytes[start + 2000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(archive.source(Some(&ArchiveImage::Position(1))).unwrap().root(), first.root());
+    assert!(DockerArchive::open(&path).unwrap().source(Some(&ArchiveImage::Position(1))).is_err());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
+use hod::observe::{Silent, Stop};
 use hod::oci::Digest;
 use serde_json::{Value, json};
 
@@ -12,6 +13,22 @@ use crate::support::images::{Blob, Content, Image, artifact, image, index, layer
 use crate::support::job::{assert_sound, blob_path, findings, flip, pack, text};
 
 const REPOSITORIES: &str = "docker/registry/v2/repositories";
+
+#[test]
+fn indexes_may_lie_in_each_other_however_deep() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut root = image("linux/amd64", &[layer(1, 100)]);
+    let mut content = Content::default().with("deep", &root);
+    for _ in 0..3000 {
+        root = index(&[Image { children: Vec::new(), ..root }]);
+        content = content.with("deep", &root);
+    }
+    content.with("deep:1", &root).write_root(folder.path());
+    let store = hod::store::Store::open(folder.path()).unwrap();
+    let verify = move || hod::pipeline::verify::verify_store(&store, &Silent, &Stop::default()).unwrap();
+    let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(verify).unwrap();
+    assert!(thread.join().unwrap().findings.is_empty());
+}
 
 struct Store {
     folder: tempfile::TempDir,

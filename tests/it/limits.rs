@@ -1,4 +1,4 @@
-//! Little memory for large blobs, disks that are full, and stores that cannot be written.
+//! Little memory for large blobs, images that are too wide, disks that are full, and stores that cannot be written.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use fs_err as fs;
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::{Effect, Faulty, On};
 use crate::support::hod::{Hod, hod};
-use crate::support::images::{Blob, Content, Image, image, random, write_big_root};
+use crate::support::images::{Blob, Content, Image, image, index, layer, random, write_big_root};
 use crate::support::job::{
     assert_clean, assert_serves, blob_path, manifest, names, pack, pull, push, text, unpack, visible,
 };
@@ -58,6 +58,53 @@ fn a_gigabyte_goes_through_every_command_in_little_memory() {
     lean(push(&path("root"), registry.host(), []));
     is_whole(registry.root());
     assert_eq!(manifest(registry.host(), "big", "1").body, image.bytes);
+}
+
+/// An index that names an image many times.
+fn many(child: &Image, count: usize) -> Image {
+    let mut index = index(&vec![child.clone(); count]);
+    index.children.truncate(1);
+    index
+}
+
+#[test]
+fn indexes_that_name_too_many_manifests_are_refused() {
+    const SAYS: &str = "name more than 10000 manifests";
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let image = image("linux/amd64", &[layer(1, 100)]);
+    let ten = many(&many(&image, 100), 100);
+    for (name, root) in [("deep", &ten), ("wide", &many(&image, 10_001))] {
+        let content = Content::default().with("a:1", root);
+        let registry = Faulty::new(content.clone()).start();
+        let refused = pull(registry.host(), &path("store"), ["a:1", "--all-platforms"]).code(1);
+        assert!(refused.stderr.contains(SAYS), "{name}: {}", refused.stderr);
+        content.write_root(&path(name));
+        let refused = hod(["ls", text(&path(name))]).code(1);
+        assert!(refused.stderr.contains(SAYS) && refused.stderr.contains("a:1"), "{name}: {}", refused.stderr);
+        hod(["verify", text(&path(name))]).ok();
+    }
+    // Of a registry that lists what it has, and of a layout.
+    let registry = DockerRegistry::over(&path("wide"));
+    let refused = hod(["inventory", &format!("docker://{}", registry.host())]).code(1);
+    assert!(refused.stderr.contains(SAYS) && refused.stderr.contains("a:1"), "{}", refused.stderr);
+    let layout = path("layout");
+    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let root = many(&image, 10_001);
+    let entries = serde_json::json!({"schemaVersion": 2, "manifests": [root.descriptor]});
+    fs::write(layout.join("index.json"), entries.to_string()).unwrap();
+    for one in [&root, &image] {
+        fs::write(layout.join("blobs/sha256").join(one.digest().hex()), &one.bytes).unwrap();
+    }
+    let place = format!("oci:{} as=a:1", layout.display());
+    let refused = hod(["push", &place, &format!("docker://{}", registry.host())]).code(1);
+    assert!(refused.stderr.contains(SAYS) && refused.stderr.contains("layout"), "{}", refused.stderr);
+    // 9,999 in all are not too many.
+    let root = many(&many(&image, 100), 99);
+    let registry = Faulty::new(Content::default().with("a:1", &root)).start();
+    pull(registry.host(), &path("good"), ["a:1", "--all-platforms"]).ok();
+    assert_eq!(names(&path("good")), ["a:1"]);
 }
 
 /// A running `hod serve`.

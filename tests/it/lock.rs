@@ -52,6 +52,35 @@ fn a_lock_says_what_has_moved_since() {
 }
 
 #[test]
+fn lines_that_share_a_name_have_not_moved() {
+    let (first, second) = (image("linux/amd64", &[layer(1, 100)]), image("linux/amd64", &[layer(2, 100)]));
+    let both = index(&[first.clone(), image("linux/arm64", &[layer(3, 100)])]);
+    let content = Content::default().with("multi:3", &both).with("multi:latest", &both);
+    let registry = Faulty::new(content.with("tool:1", &first).with("tool:2", &second)).start();
+    let folder = tempfile::tempdir().unwrap();
+    let (first_tool, second_tool) = (format!("tool@{}", first.digest()), format!("tool@{}", second.digest()));
+    let list = format!(
+        "{first_tool}\n{second_tool}\nmulti:3 platform=linux/amd64\nmulti:3 platform=linux/arm64\nmulti\nmulti:latest\n"
+    );
+    fs::write(folder.path().join("list"), list).unwrap();
+    let lock = |words: &[&str]| hod(["lock", "--from", registry.host(), "--json"]).args(words).in_folder(folder.path());
+    let none = serde_json::json!({"moved": [], "added": [], "removed": []});
+    lock(&["-f", "list", "-o", "a.lock"]).ok();
+    assert_eq!(lock(&["--check", "a.lock"]).ok().json()["changes"], none);
+    assert_eq!(lock(&["-f", "list", "-o", "a.lock"]).ok().json()["changes"], none);
+    // One of two that have no tag is gone; the other is what it was.
+    fs::write(folder.path().join("list"), format!("{first_tool}\nmulti\nmulti:3\n")).unwrap();
+    let changes = lock(&["-f", "list", "-o", "a.lock"]).ok().json()["changes"].clone();
+    assert_eq!(changes, serde_json::json!({"moved": [], "added": [], "removed": [second_tool]}));
+    // What both platforms are of has moved, and that is one change.
+    lock(&["multi:3", "-o", "b.lock"]).ok();
+    registry.change(|content| *content = content.clone().with("multi:3", &first));
+    let changes = lock(&["--check", "b.lock"]).code(3).json()["changes"].clone();
+    let moved = serde_json::json!({"name": "multi:3", "locked": both.digest(), "now": first.digest()});
+    assert_eq!(changes["moved"], serde_json::json!([moved]));
+}
+
+#[test]
 fn a_lock_is_written_whole_or_not_at_all() {
     let registry = Faulty::new(Content::default().with("app:1", &image("linux/amd64", &[]))).start();
     let folder = tempfile::tempdir().unwrap();

@@ -165,6 +165,31 @@ fn a_list_may_have_places_and_so_may_a_lock() {
 }
 
 #[test]
+fn a_lock_of_a_whole_layout_finds_its_images_wherever_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = folder.path().join("l");
+    for name in ["web:1.0", "web:1.1"] {
+        skopeo::copy_all(&fixture(name), &format!("oci:{}:{name}", layout.display()));
+    }
+    let here = |words: &[&str]| hod(words).in_folder(folder.path());
+    here(&["pull", "oci:l", "--all-platforms", "--store", "store", "--lock", "lock"]).ok();
+    let lock = fs::read_to_string(folder.path().join("lock")).unwrap();
+    let (first, second) = (fixtures::digest("web:1.0"), fixtures::digest("web:1.1"));
+    assert!(lock.contains(&format!("oci:l:@{first} platform=all as=web:1.0 digest={first}")), "{lock}");
+    // The first entry goes, and what comes after it moves up.
+    let path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(index["manifests"].as_array_mut().unwrap().remove(0)["digest"], first.to_string());
+    fs::write(&path, index.to_string()).unwrap();
+    let line = lock.lines().find(|line| line.contains("web:1.1")).unwrap();
+    fs::write(folder.path().join("second"), line).unwrap();
+    let again = here(&["pull", "-f", "second", "--store", "again", "--json"]).ok().json();
+    assert_eq!(again["images"][0]["digest"], second.to_string());
+    let gone = here(&["pull", "-f", "lock", "--store", "third"]).code(2);
+    assert!(gone.stderr.contains(&format!("holds no image @{first}: it holds web:1.1")), "{}", gone.stderr);
+}
+
+#[test]
 fn places_in_lists_are_refused_where_registries_are_meant() {
     let mixed = Mixed::new();
     for (arguments, says) in [

@@ -163,6 +163,28 @@ fn an_old_image_cannot_stand_for_another() {
 }
 
 #[test]
+fn an_old_image_is_held_to_the_digest_of_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("dir:{}", folder.path().join("old").display());
+    old(&place);
+    let pull = |digest: &Digest| {
+        let line = format!("{place} as=old:1 digest={digest}");
+        hod(["pull", &line, "--json", "--store", "store"]).in_folder(folder.path())
+    };
+    let refused = pull(&Digest::sha256(b"another image")).code(1);
+    let here = signed_digest(&fs::read(folder.path().join("old/manifest.json")).unwrap());
+    let says = format!("{place} holds {here}, and the list wants {}", Digest::sha256(b"another image"));
+    assert!(refused.stderr.contains(&says), "{}", refused.stderr);
+    pull(&here).ok();
+    // That is known before any layer is read.
+    let manifest = json(folder.path().join("old/manifest.json"));
+    let blob = manifest["fsLayers"][0]["blobSum"].as_str().unwrap().trim_start_matches("sha256:");
+    fs::write(folder.path().join("old").join(blob), "damaged").unwrap();
+    let refused = pull(&Digest::sha256(b"another image")).code(1);
+    assert!(refused.stderr.contains(&says), "{}", refused.stderr);
+}
+
+#[test]
 fn an_old_image_that_is_damaged_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old");
