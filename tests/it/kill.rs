@@ -227,8 +227,9 @@ fn unpack_is_killed_while_the_bundle_comes() {
             }
             if ending == "interrupt" {
                 running.interrupt();
-                drop(writer);
+                // The end of the bundle would be an error of its own, and might be noticed first.
                 let code = running.wait().code;
+                drop(writer);
                 assert!(matches!(code, Some(130)), "{code:?}");
             } else {
                 running.kill();
