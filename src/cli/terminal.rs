@@ -100,6 +100,13 @@ impl Interruptible<io::Stdin> {
     }
 }
 
+impl<F: AsFd> Interruptible<F> {
+    /// A file of which nobody else reads.
+    pub(super) fn new(file: F, stop: &Stop) -> Self {
+        Self { file, stop: stop.clone() }
+    }
+}
+
 impl<F: AsFd> Read for Interruptible<F> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let file = self.file.as_fd();

@@ -35,7 +35,20 @@ pub(super) fn read(context: &Context, path: &Path, folders: &[PathBuf]) -> Resul
     if path == Path::new("-") {
         return Ok(Box::new(Interruptible::stdin(&context.stop)));
     }
-    files(path, folders)?.read(asker(context, "gives up")).map_err(|error| input::bundle_failure(path, error))
+    let failed = |error| input::bundle_failure(path, error);
+    match files(path, folders)? {
+        BundleFiles::One(pipe) if is_pipe(&pipe) => {
+            let pipe = fs_err::File::open(pipe).map_err(|error| failed(error.into()))?;
+            Ok(Box::new(Interruptible::new(pipe, &context.stop)))
+        }
+        files => files.read(asker(context, "gives up")).map_err(failed),
+    }
+}
+
+/// Whether somebody writes what is read, as slowly as they like.
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    fs_err::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
 }
 
 /// The name that a bundle has as a whole, for what lies beside it.
