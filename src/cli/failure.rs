@@ -7,8 +7,10 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use crate::cli::report;
 use crate::copy::CopyError;
 use crate::endpoint::{EndpointError, Fault};
+use crate::pipeline::bundle::BundlingError;
 use crate::pipeline::contents::ContentsError;
 use crate::pipeline::copy_image::CopyImageError;
 use crate::pipeline::fetch::FetchError;
@@ -206,6 +208,12 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
             _ => None,
         };
     }
+    if let Some(FetchError::Full { needed, free, .. }) = error.downcast_ref() {
+        return Some(room_hint(*needed, *free));
+    }
+    if let Some(BundlingError::Full { needed, free, .. }) = error.downcast_ref() {
+        return Some(room_hint(*needed, *free));
+    }
     if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
         return copy_hint(error);
     }
@@ -223,6 +231,11 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
         return fault_hint(error.fault());
     }
     io_hint(io_error(error)?)
+}
+
+/// What to do where bytes have no room, before any of them was written.
+pub(super) fn room_hint(needed: u64, free: u64) -> String {
+    format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))
 }
 
 /// What to do about a connection that did not come about for a reason that lasts.

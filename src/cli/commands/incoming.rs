@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::Header;
 use crate::cli::args::OnExistingTag;
-use crate::cli::failure::{Failure, Kind};
-use crate::cli::report;
+use crate::cli::failure::{Failure, Kind, room_hint};
 use crate::pipeline::incoming::{ExistingTags, IncomingError, TagChange, Tags};
 
 /// What was typed, for the pipeline.
@@ -43,8 +42,7 @@ pub(super) fn document(tags: &Tags) -> Vec<Value> {
 /// Why a root takes nothing, with what to do about it.
 pub(super) fn failure(error: IncomingError) -> Failure {
     match error {
-        IncomingError::Full { needed, free, .. } => Failure::of(Kind::Failed, error)
-            .hint(format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))),
+        IncomingError::Full { needed, free, .. } => Failure::of(Kind::Failed, error).hint(room_hint(needed, free)),
         IncomingError::Tags { ref tags, .. } => {
             let list = tags.join(", ");
             Failure::of(Kind::Failed, error).hint(format!("no tag was written; they are {list}"))
