@@ -96,7 +96,7 @@ pub(super) struct Interruptible<F> {
 impl Interruptible<io::Stdin> {
     /// Standard input, of which nobody else reads.
     pub(super) fn stdin(stop: &Stop) -> Self {
-        Self { file: io::stdin(), stop: stop.clone() }
+        Self::new(io::stdin(), stop)
     }
 }
 
