@@ -97,9 +97,8 @@ def steps(scene):
 def walk(hod, corpus, work, small):
     """Takes every step in a new folder: {step: what it took}. Large content is there three times at most.
 
-    Small files are not deleted between: for minutes ext4 gives no deleted file's number to a new one, and looks at each
-    of them whenever a file is made, so that making files takes ten times as long. And what a step reads is read once
-    before: the more files there are, the longer ago they were written, and kernels page out what rests."""
+    What a step reads is read once before, where files are small: the more files there are, the longer ago they were
+    written, and kernels page out what rests."""
     scene = Scene(hod, corpus, work)
     taken = {}
     try:

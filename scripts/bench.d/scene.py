@@ -42,7 +42,8 @@ class Scene:
         return os.path.join(self.work, name)
 
     def fresh(self, *names):
-        measure.fresh(*map(self.path, names))
+        for name in names:
+            measure.aside(self.work, self.path(name))
 
     def start_source(self):
         self.stop("link", "source")

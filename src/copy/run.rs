@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
 use tokio::task::JoinSet;
 
 use super::flight::Flight;
@@ -62,11 +63,7 @@ impl Engine {
         tags: &[Tag],
     ) -> Result<Copied, CopyError> {
         let refused = |source| CopyError::Publish { place: Box::new(sink.place().clone()), source };
-        let published = {
-            let _permit = self.lookup(&*sink).await;
-            let what = format!("asking {}", sink.place());
-            self.retry.run(&what, || sink.published(&graph, tags)).await.map_err(refused)?
-        };
+        let published = self.is_published(&*sink, &graph, tags).await.map_err(refused)?;
         if published {
             for blob in graph.blobs() {
                 self.observer.on(&Event::Settled { content: blob, placed: Placed::AlreadyThere });
@@ -82,6 +79,29 @@ impl Engine {
             result => result?,
         }
         Ok(copied)
+    }
+
+    /// Whether all of the image is there. What an index names is asked of registries side by side, once they have the
+    /// index itself: an index of many platforms costs no more round trips than one of two.
+    async fn is_published(&self, sink: &dyn Sink, graph: &Graph, tags: &[Tag]) -> Result<bool, EndpointError> {
+        let what = format!("asking {}", sink.place());
+        let manifests = graph.manifests();
+        let root = if sink.place().is_remote() { &graph.without_children() } else { graph };
+        {
+            // Images with the most to ask come first, or they would be what is waited for in the end.
+            let _permit = self.lookup(sink, manifests.len()).await;
+            if !self.retry.run(&what, || sink.published(root, tags)).await? {
+                return Ok(false);
+            }
+        }
+        if !sink.place().is_remote() {
+            return Ok(true);
+        }
+        let children = manifests.iter().rev().skip(1).map(|child| async {
+            let _permit = self.lookup(sink, manifests.len()).await;
+            self.retry.run(&what, || sink.contains(&child.descriptor)).await
+        });
+        children.collect::<FuturesUnordered<_>>().try_all(std::future::ready).await
     }
 
     async fn blobs(
@@ -181,7 +201,7 @@ impl Engine {
         blob: &Descriptor,
         flight: &Flight,
     ) -> Result<Option<Placed>, EndpointError> {
-        let _permit = self.lookup(sink).await;
+        let _permit = self.lookup(sink, 0).await;
         let what = format!("asking {} for {}", sink.place(), blob.digest);
         self.retry
             .run(&what, || async {
@@ -202,7 +222,7 @@ impl Engine {
         resend: Resend,
         copied: &mut Copied,
     ) -> Result<(), CopyError> {
-        let _permit = self.lookup(sink).await;
+        let _permit = self.lookup(sink, 0).await;
         let manifests = graph.manifests();
         let Some((root, children)) = manifests.split_last() else { return Ok(()) };
         for child in children {
@@ -252,7 +272,8 @@ impl Engine {
     }
 
     /// A place among the questions to registries; local sinks need none, since they queue by themselves.
-    async fn lookup(&self, sink: &dyn Sink) -> Option<super::budget::Permit> {
-        if sink.place().is_remote() { Some(self.lookups.acquire(0).await) } else { None }
+    /// Of those who wait, the one with the most questions goes first.
+    async fn lookup(&self, sink: &dyn Sink, questions: usize) -> Option<super::budget::Permit> {
+        if sink.place().is_remote() { Some(self.lookups.acquire(questions as u64).await) } else { None }
     }
 }

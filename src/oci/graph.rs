@@ -81,6 +81,22 @@ impl Node {
 }
 
 impl Graph {
+    /// The root as if it named nothing.
+    #[must_use]
+    pub fn without_children(&self) -> Self {
+        let Node { descriptor, bytes, manifest, platform, config, .. } = &self.root;
+        let root = Node {
+            descriptor: descriptor.clone(),
+            bytes: bytes.clone(),
+            manifest: manifest.clone(),
+            children: Vec::new(),
+            absent: Vec::new(),
+            platform: platform.clone(),
+            config: config.clone(),
+        };
+        Self { root }
+    }
+
     /// Every manifest once, children before the indexes that name them, the root last.
     pub fn manifests(&self) -> Vec<&Node> {
         let mut found = Vec::new();
