@@ -11,6 +11,7 @@
 mod blocking;
 mod chunk;
 mod error;
+mod lane;
 mod place;
 mod read_ahead;
 mod verified;

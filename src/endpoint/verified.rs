@@ -11,14 +11,15 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
+use super::lane::{self, Lane};
 use super::{BlobReader, EndpointError, Fault, Result};
 use crate::oci::{Algorithm, Descriptor, Digest, Hasher};
 
 /// The first bytes of some content that a sink has kept: how many, and their running hash.
 #[derive(Debug, Clone)]
 pub struct Prefix {
-    length: u64,
-    hasher: Hasher,
+    pub(super) length: u64,
+    pub(super) hasher: Hasher,
 }
 
 impl Prefix {
@@ -89,6 +90,8 @@ pub struct Verified {
 enum Check {
     /// Digest and length.
     Digest(Box<Hasher>),
+    /// The same, hashed beside other bodies.
+    Beside(Lane),
     /// The length.
     Length,
     /// The stream has ended, well or not.
@@ -98,14 +101,14 @@ enum Check {
 impl Verified {
     /// Checks what `reader` delivers against `content`; `reader` starts where `prefix` ends.
     pub fn new(content: &Descriptor, prefix: Prefix, reader: BlobReader) -> Self {
-        Self {
-            reader,
-            expected: content.digest,
-            size: content.size,
-            start: prefix.length,
-            position: prefix.length,
-            check: Check::Digest(Box::new(prefix.hasher)),
-        }
+        let (expected, size, start) = (content.digest, content.size, prefix.length);
+        let is_worth_it = size.saturating_sub(start) >= lane::ENOUGH as u64;
+        let check = if is_worth_it && expected.algorithm() == Algorithm::Sha256 {
+            Check::Beside(Lane::new(prefix))
+        } else {
+            Check::Digest(Box::new(prefix.hasher))
+        };
+        Self { reader, expected, size, start, position: start, check }
     }
 
     /// Checks the length of what `reader` delivers, and leaves the digest to the sink.
@@ -150,8 +153,10 @@ impl Verified {
             Some(Ok(chunk)) => {
                 let position = self.position + chunk.len() as u64;
                 if position <= self.size {
-                    if let Check::Digest(hasher) = &mut self.check {
-                        hasher.update(&chunk);
+                    match &mut self.check {
+                        Check::Digest(hasher) => hasher.update(&chunk),
+                        Check::Beside(lane) => lane.add(chunk.clone()),
+                        Check::Length | Check::Ended => {}
                     }
                     self.position = position;
                     return Some(Ok(chunk));
@@ -164,8 +169,11 @@ impl Verified {
                 Mismatch::Short { digest: self.expected, size: self.size, got: self.position },
             ),
             None => {
-                let Check::Digest(hasher) = std::mem::replace(&mut self.check, Check::Ended) else { return None };
-                let found = hasher.finish();
+                let found = match std::mem::replace(&mut self.check, Check::Ended) {
+                    Check::Digest(hasher) => hasher.finish(),
+                    Check::Beside(lane) => lane.finish(),
+                    Check::Length | Check::Ended => return None,
+                };
                 if found == self.expected {
                     return None;
                 }

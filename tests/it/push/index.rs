@@ -1,6 +1,7 @@
 //! Indexes of which only some children are there, and registries that want them all.
 
 use hod::oci::Digest;
+use hyper::Method;
 use tempfile::TempDir;
 
 use super::app;
@@ -155,4 +156,19 @@ fn a_refusal_for_another_reason_changes_no_digest() {
         assert!(!output.stderr.contains("new digest"));
         assert!(registry.content().repositories.get("app").is_none_or(|held| held.tags.is_empty()));
     }
+}
+
+/// Pushed again, an index costs two round trips, however many platforms it has.
+#[test]
+fn what_an_index_names_is_asked_for_side_by_side() {
+    let (store, root) = sparse("all");
+    let content = Content::default().with("app:1", &root);
+    let never = On::matching(|seen| seen.method == Method::HEAD && seen.path.contains("/manifests/sha256:"));
+    let registry = Faulty::new(content).fault(never, Effect::Silence).start();
+    let running = push(store.path(), registry.host(), []).spawn();
+    for child in children() {
+        registry.wait_for(|seen| seen.path.ends_with(&child.digest().to_string()));
+    }
+    running.interrupt();
+    assert_eq!(running.wait().code, Some(130));
 }

@@ -271,6 +271,9 @@ impl Shared {
             ending.reset();
             return Err(std::io::ErrorKind::ConnectionReset.into());
         }
+        if matches!(effect, Some(Effect::Silence)) {
+            return std::future::pending().await;
+        }
         if matches!(effect, Some(Effect::IgnoreRange)) {
             seen.headers.remove(hyper::header::RANGE);
         }

@@ -31,6 +31,8 @@ pub enum Effect {
     },
     /// Resets the connection before an answer.
     Reset,
+    /// Never answers, and keeps the connection.
+    Silence,
     /// Closes the connection after so many bytes of the body.
     Cut {
         /// Bytes of this body that arrive.
@@ -193,7 +195,7 @@ impl Effect {
                     *reply = Reply::status(307).header("Location", &shared.storage_url(&digest));
                 }
             }
-            Self::Reset | Self::IgnoreRange => {}
+            Self::Reset | Self::Silence | Self::IgnoreRange => {}
         }
     }
 }
