@@ -29,6 +29,7 @@ pub use sums::Sums;
 pub use write::{CutVolumes, VolumeWriter};
 
 use super::{BundleError, OpenBundle, Result};
+use crate::fs::ColdFile;
 
 /// What is wrong with volumes, before anything in them is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,7 +151,7 @@ impl BundleFiles {
     /// Reads the bundle from its beginning. `ask` is called for volumes that are not there when their turn comes.
     pub fn read(&self, ask: Option<Ask>) -> Result<Box<dyn Read + Send>> {
         Ok(match self {
-            Self::One(path) => Box::new(fs::File::open(path)?),
+            Self::One(path) => Box::new(ColdFile::new(fs::File::open(path)?)),
             Self::Volumes(set) => Box::new(VolumeReader::new(set.clone(), ask)),
         })
     }

@@ -22,7 +22,7 @@ const BUFFER: usize = 1024 * 1024;
 /// Buffers in all.
 const BUFFERS: usize = 3;
 
-/// A file that is read from its beginning to its end: from the cache as long as it is there, then past it, on a thread
+/// A file that is read to its end: from the cache as long as it is there, then past it, on a thread
 /// that reads ahead.
 #[derive(Debug)]
 pub struct ColdFile {
@@ -40,9 +40,14 @@ enum From {
 }
 
 impl ColdFile {
-    /// Takes a file that nobody has read from.
+    /// Reads a file from its beginning. No other handle MUST share its position and flags.
     pub const fn new(file: fs::File) -> Self {
-        Self { from: From::Cache { file, position: 0 } }
+        Self::at(file, 0)
+    }
+
+    /// The same from a position on.
+    pub const fn at(file: fs::File, position: u64) -> Self {
+        Self { from: From::Cache { file, position } }
     }
 }
 
@@ -197,10 +202,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for length in [0, 5, 5_000_000, 4 * 1024 * 1024 + 4096] {
             for cached in [0, 40_960, 1 << 40] {
-                for piece in [5000, 2 * 1024 * 1024] {
+                for (piece, start) in [(5000, 0), (5000, 777), (2 * 1024 * 1024, 4096)] {
                     let (file, content) = file(folder.path(), length, cached);
-                    let mut cold = ColdFile::new(file);
-                    let (mut found, mut buffer) = (Vec::new(), vec![0; piece]);
+                    let start = length.min(start);
+                    let mut cold = ColdFile::at(file, start as u64);
+                    let (mut found, mut buffer) = (content[..start].to_vec(), vec![0; piece]);
                     loop {
                         match cold.read(&mut buffer).unwrap() {
                             0 => break,
