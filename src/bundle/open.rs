@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use super::frames::{self, FramePlace};
 use super::reader::FILL_LIMIT;
 use super::tape::Tape;
 use super::{Blob, BundleError, BundleFiles, Header, Result, frame};
+use crate::fs::ColdFile;
 use crate::oci::Digest;
 
 /// Bytes that can be read at any position: a file, or the volumes of one.
@@ -24,6 +26,10 @@ pub trait RandomAccess: Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// How many bytes there are.
     fn size(&self) -> io::Result<u64>;
+    /// The file that holds them all, opened anew, if there is one.
+    fn reopen(&self) -> Option<fs_err::File> {
+        None
+    }
 }
 
 impl RandomAccess for fs_err::File {
@@ -33,6 +39,13 @@ impl RandomAccess for fs_err::File {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn reopen(&self) -> Option<Self> {
+        let again = Self::open(self.path()).ok()?;
+        let [own, found] = [self, &again].map(|file| file.metadata().map(|it| (it.dev(), it.ino())).ok());
+        // Somebody may have put another in its place.
+        (own.is_some() && own == found).then_some(again)
     }
 }
 
@@ -175,6 +188,19 @@ impl OpenBlob {
         self.size
     }
 
+    /// Reads on to the end, once: what is large and not compressed past the page cache.
+    pub fn once(self) -> Box<dyn Read + Send> {
+        let (from, end) = (self.start + self.position, self.start + self.size);
+        let is_cold = self.file.frames.is_none() && end.saturating_sub(from) >= ColdFile::LARGE;
+        match is_cold.then(|| self.file.bytes.reopen()).flatten() {
+            Some(file) => {
+                let bytes = ColdFile::at(file, from).until(end).take(end - from);
+                Box::new(Once { bytes, file: self.file })
+            }
+            None => Box::new(self),
+        }
+    }
+
     /// The expanded bytes from a position of the tar stream to the end of its frame.
     fn frame_from(&mut self, position: u64) -> Result<&[u8]> {
         let frames = self.file.frames.as_deref().unwrap_or_default();
@@ -207,6 +233,20 @@ impl Read for OpenBlob {
             self.file.read_at(bytes, position)?
         };
         self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// What [`OpenBlob::once`] reads past the page cache.
+struct Once {
+    bytes: io::Take<ColdFile>,
+    file: Arc<BundleFile>,
+}
+
+impl Read for Once {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(bytes)?;
+        self.file.bytes_read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

@@ -77,6 +77,6 @@ impl Source for BundleSource {
         let missing = || EndpointError::new(Fault::Missing, format!("{} is not in the bundle", content.digest));
         let mut blob = self.bundle.blob(&content.digest).ok_or_else(missing)?;
         blob.seek(SeekFrom::Start(offset)).map_err(EndpointError::io)?;
-        Ok(read_ahead(blob, content.size.saturating_sub(offset)))
+        Ok(read_ahead(blob.once(), content.size.saturating_sub(offset)))
     }
 }

@@ -15,8 +15,6 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use super::direct::set_direct;
 use super::{ALIGNMENT, Block};
 
-/// Files whose rest is smaller, in bytes, are not worth a thread.
-const LARGE: u64 = 4 * 1024 * 1024;
 /// Bytes that are read at a time.
 const BUFFER: usize = 1024 * 1024;
 /// Buffers in all.
@@ -27,6 +25,8 @@ const BUFFERS: usize = 3;
 #[derive(Debug)]
 pub struct ColdFile {
     from: From,
+    /// Nothing that lies behind is read ahead.
+    end: u64,
 }
 
 #[derive(Debug)]
@@ -40,6 +40,9 @@ enum From {
 }
 
 impl ColdFile {
+    /// What is smaller, in bytes, is not worth a thread.
+    pub const LARGE: u64 = 4 * 1024 * 1024;
+
     /// Reads a file from its beginning. No other handle MUST share its position and flags.
     pub const fn new(file: fs::File) -> Self {
         Self::at(file, 0)
@@ -47,7 +50,13 @@ impl ColdFile {
 
     /// The same from a position on.
     pub const fn at(file: fs::File, position: u64) -> Self {
-        Self { from: From::Cache { file, position } }
+        Self { from: From::Cache { file, position }, end: u64::MAX }
+    }
+
+    /// The same for who will not read on behind `end`.
+    #[must_use]
+    pub fn until(self, end: u64) -> Self {
+        Self { end, ..self }
     }
 }
 
@@ -82,9 +91,10 @@ impl ColdFile {
     fn leave_cache(&mut self, is_cold: bool) -> io::Result<()> {
         let From::Cache { file, position } = &self.from else { return Ok(()) };
         let (mut file, position) = (fs::File::from_parts(file.file().try_clone()?, file.path()), *position);
-        let is_large = file.metadata()?.len().saturating_sub(position) >= LARGE;
+        let end = self.end.min(file.metadata()?.len());
+        let is_large = end.saturating_sub(position) >= Self::LARGE;
         self.from = if is_cold && is_large && set_direct(&file, true).is_ok() {
-            From::Disk(Ahead::begin(file, position)?)
+            From::Disk(Ahead::begin(file, position, self.end)?)
         } else {
             io::Seek::seek(&mut file, io::SeekFrom::Start(position))?;
             From::Anywhere(file)
@@ -105,7 +115,7 @@ struct Ahead {
 }
 
 impl Ahead {
-    fn begin(file: fs::File, position: u64) -> io::Result<Self> {
+    fn begin(file: fs::File, position: u64, end: u64) -> io::Result<Self> {
         let (empty, to_fill) = sync_channel::<Block>(BUFFERS);
         let (full, filled) = sync_channel(BUFFERS);
         for _ in 0..BUFFERS {
@@ -115,7 +125,7 @@ impl Ahead {
         let mut position = position - odd;
         std::thread::Builder::new().name("read".to_owned()).spawn(move || {
             for mut block in to_fill {
-                let read = fill(&file, &mut block, position);
+                let read = if position < end { fill(&file, &mut block, position) } else { Ok(0) };
                 position += read.as_ref().map_or(0, |count| *count as u64);
                 // Nobody may be left who wants to know.
                 if full.send(read.map(|_| block)).is_err() {

@@ -4,10 +4,11 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use fs_err as fs;
 use hod::bundle::{BundleError, Compression, Kind, OpenBundle};
-use hod::oci::Digest;
+use hod::oci::{Algorithm, Digest};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use proptest::prelude::*;
 
-use super::sample::{FORMS, Sample};
+use super::sample::{FORMS, Sample, noise};
 
 fn stored(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -45,6 +46,37 @@ fn every_blob_alone_and_every_part_of_it() {
                 );
             }
             assert!(bundle.blob(&Digest::sha256(b"no such")).is_none());
+        }
+    }
+}
+
+/// Read once, a large blob comes past the page cache, with another file where the bundle was or with none.
+#[test]
+fn once_is_the_same() {
+    let mut sample = Sample::large();
+    let huge = sample.blob(Algorithm::Sha256, &noise(99, 9_000_001));
+    let manifest = sample.contents.blobs[0].digest;
+    sample.repository("huge", &[huge], &[manifest], &["1"]);
+    for form in FORMS {
+        let (folder, path) = stored(&sample.write(form));
+        let file = fs::File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        let bundle = OpenBundle::open(&path).unwrap();
+        for (round, start) in [0, 1, 4096, 5_000_001].into_iter().enumerate() {
+            posix_fadvise(file.file(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+            match round {
+                2 => fs::rename(&path, folder.path().join("moved")).unwrap(),
+                3 => fs::write(&path, vec![7; 30_000_000]).unwrap(),
+                _ => {}
+            }
+            for (digest, bytes) in &sample.bytes {
+                let start = bytes.len().min(start);
+                let mut blob = bundle.blob(digest).unwrap();
+                blob.seek(SeekFrom::Start(start as u64)).unwrap();
+                let mut found = Vec::new();
+                blob.once().read_to_end(&mut found).unwrap();
+                assert!(found == bytes[start..], "{digest} from {start}");
+            }
         }
     }
 }
