@@ -24,6 +24,9 @@ use crate::support::images::{Content, Image, image, index, layer};
 use crate::support::job::{assert_clean, assert_sound, names, pull, text, whole};
 use crate::support::tree;
 
+/// What is said of an index in too many others.
+const TOO_DEEP: &str = "it is an index within 8 others";
+
 /// The manifests that were found, or what was said instead.
 type Walked = Result<BTreeSet<Digest>, String>;
 
@@ -102,19 +105,13 @@ fn nested(indexes: usize) -> Image {
 
 #[test]
 fn how_deep_indexes_may_nest() {
-    assert_found(&walk(&nested(7), &[]), &whole(&nested(7)).manifests);
-    // Of registries one less is taken than of other places.
-    let deep = nested(8);
-    let walked = walk(&deep, &[]);
-    assert_refused(&walked[..1], &["is nested too deeply", &plain().digest().to_string()]);
-    assert_found(&walked[1..], &whole(&deep).manifests);
-    // Of those, what lies deeper is left out without a word.
-    let deeper = nested(9);
-    let walked = walk(&deeper, &[]);
-    assert_refused(&walked[..1], &["is nested too deeply"]);
-    let mut shown = whole(&deeper).manifests;
-    shown.remove(&plain().digest());
-    assert_found(&walked[1..], &shown);
+    assert_found(&walk(&nested(8), &[]), &whole(&nested(8)).manifests);
+    assert_refused(&walk(&nested(9), &[]), &["a:1", &nested(1).digest().to_string(), TOO_DEEP]);
+    // What is not there is not too deep.
+    let mut sparse = index(&[nested(9), plain()]);
+    sparse.children[0].children.clear();
+    let [_, store, layout, lists] = walk(&sparse, &[]);
+    assert_found(&[store, layout, lists], &whole(&sparse).manifests);
 }
 
 #[test]
@@ -159,12 +156,9 @@ fn a_child_is_what_its_index_says() {
     let own = plain();
     let walked = walk(&root, &[("a", &own)]);
     let said = "application/vnd.oci.image.manifest.v1+json, but it was announced as application/vnd.docker";
-    assert_refused(&walked[..3], &["a:1", said]);
-    assert_refused(&walked[..2], &[&own.digest().to_string()]);
-    // Who lists a registry does not look.
-    assert_found(&walked[3..], &whole(&root).manifests);
-    // Nor does who has met the child under a tag before.
-    assert_found(&walk(&root, &[("a:0", &own)])[1..2], &whole(&root).manifests);
+    assert_refused(&walked, &["a:1", &own.digest().to_string(), said]);
+    // Whoever has met it under a tag before says the same.
+    assert_refused(&walk(&root, &[("a:0", &own)]), &["a:1", said]);
 }
 
 #[test]
@@ -172,10 +166,7 @@ fn a_child_without_a_manifests_type_is_what_its_bytes_say() {
     let mut child = plain();
     child.descriptor.media_type = "application/octet-stream".into();
     let root = index(&[child]);
-    let [registry, store, layout, lists] = walk(&root, &[("a", &plain())]);
-    assert_found(&[registry, store, lists], &whole(&root).manifests);
-    // Of a layout, the store takes it for a layer.
-    assert_found(&[layout], &BTreeSet::from([root.digest()]));
+    assert_found(&walk(&root, &[("a", &plain())]), &whole(&root).manifests);
 }
 
 #[test]
@@ -217,13 +208,15 @@ impl Circle {
         Self { place: Place::local("the circle", None), manifests: manifests.collect() }
     }
 
-    /// Follows it as what comes from a registry is.
-    fn load(&self) -> String {
+    /// What is said by whoever asks it as a source: the engine, and who takes all that is there.
+    fn said_of_source(&self) -> [String; 2] {
         let engine = Engine::new(Limits::for_jobs(1), RetryPolicy::default(), Arc::new(hod::observe::Silent));
         let version = Version::Digest(Digest::sha256(&[0]));
-        let wanted = Wanted { version, platforms: Platforms::All, asked: true };
+        let wanted = Wanted { version: version.clone(), platforms: Platforms::All, asked: true };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        report(&runtime.block_on(engine.load(self, None, &wanted)).unwrap_err())
+        let loaded = runtime.block_on(engine.load(self, None, &wanted)).unwrap_err();
+        let all = runtime.block_on(hod::pipeline::whole::whole(self, &version)).unwrap_err();
+        [report(&loaded), report(&all)]
     }
 }
 
@@ -281,8 +274,11 @@ impl Holdings for Circle {
 fn circles_are_not_followed_for_ever() {
     for count in [1, 2, 3] {
         let circle = Circle::of(count);
-        assert!(circle.load().contains("is nested too deeply"), "{}", circle.load());
-        let images = ContentsReader::new(&circle).images().unwrap();
-        assert_eq!(images[0].graph.manifests().len(), usize::from(count));
+        let last = Digest::sha256(&[8 % count]).to_string();
+        for said in circle.said_of_source() {
+            assert!(said.contains(&last) && said.contains(TOO_DEEP), "{said}");
+        }
+        let refused = report(&ContentsReader::new(&circle).images().unwrap_err());
+        assert!(["a:1", &last, TOO_DEEP].iter().all(|word| refused.contains(word)), "{refused}");
     }
 }
