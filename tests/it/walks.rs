@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::Faulty;
 use crate::support::hod::{Hod, hod};
-use crate::support::images::{Content, Image, image, index, layer};
+use crate::support::images::{Blob, Content, Image, artifact, image, index, layer};
 use crate::support::job::{assert_clean, assert_sound, names, pull, text, whole};
 use crate::support::tree;
 
@@ -137,10 +137,36 @@ fn what_nests_too_deeply_can_be_verified_kept_and_removed() {
 }
 
 #[test]
+fn a_layout_is_swept_however_deep_it_is() {
+    let layout = tempfile::tempdir().unwrap();
+    let mut inner = plain();
+    for _ in 0..4_000 {
+        // In files alone: in memory, so many could not even be dropped.
+        inner.write_layout(layout.path());
+        inner = index(&[inner]);
+        inner.children.clear();
+    }
+    inner.write_layout(layout.path());
+    let place = format!("oci:{}", layout.path().display());
+    assert_eq!(hod(["gc", &place, "--json"]).ok().json()["blobs"], json!([]));
+    hod(["verify", &place]).ok();
+}
+
+#[test]
+fn an_index_that_is_a_layer_too_keeps_its_children() {
+    let layout = tempfile::tempdir().unwrap();
+    let root = nested(1);
+    let wrapped = Blob::new("application/vnd.oci.image.index.v1+json", root.bytes.clone());
+    index(&[artifact("text/x", &[wrapped], None), root]).write_layout(layout.path());
+    let place = format!("oci:{}", layout.path().display());
+    assert_eq!(hod(["gc", &place, "--json"]).ok().json()["blobs"], json!([]));
+}
+
+#[test]
 fn a_minimal_inventory_stands_for_what_is_nested() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    Content::default().with("a:1", &nested(7)).write_root(&path("store"));
+    Content::default().with("a:1", &nested(8)).write_root(&path("store"));
     hod(["inventory", text(&path("store")), "--minimal", "-o", text(&path("minimal.json"))]).ok();
     let (store, output, have) = (path("store"), path("b.tar"), path("minimal.json"));
     hod(["pack", "--store", text(&store), "-o", text(&output), "--have", text(&have)]).ok();
