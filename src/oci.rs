@@ -16,11 +16,12 @@ mod reference;
 mod referrers;
 mod schema1;
 mod signed;
+mod walk;
 
 pub use config::diff_ids;
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use graph::{GRAPH_LIMIT, Graph, GraphWidth, Node, WideGraph};
+pub use graph::{Graph, Node};
 pub use manifest::{MANIFEST_LIMIT, Manifest, ManifestError, ManifestKind};
 pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};
@@ -31,3 +32,4 @@ pub use referrers::{
 };
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;
+pub use walk::{GRAPH_LIMIT, GraphError, NESTING_LIMIT, Walk};

@@ -58,6 +58,7 @@ pub mod verify;
 pub mod verify_bundle;
 pub mod verify_place;
 pub mod verify_volumes;
+pub mod whole;
 mod workshop;
 
 /// `1 tag`, `2 tags`: a number with its noun, for messages.

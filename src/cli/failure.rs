@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use crate::cli::report;
 use crate::copy::CopyError;
 use crate::endpoint::{EndpointError, Fault};
+use crate::oci::GraphError;
 use crate::pipeline::bundle::BundlingError;
 use crate::pipeline::contents::ContentsError;
 use crate::pipeline::copy_image::CopyImageError;
@@ -152,8 +153,9 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
             matches!(store, Some(StoreError::Corrupt { .. } | StoreError::Link { .. } | StoreError::Absent { .. }))
                 || error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
         }
-        ContentsError::Absent { .. } | ContentsError::Manifest { .. } => true,
-        ContentsError::Unknown(_) | ContentsError::Wide { .. } | ContentsError::Referrer { .. } => false,
+        ContentsError::Absent { .. } => true,
+        ContentsError::Manifest { source, .. } => matches!(source, GraphError::Manifest(_)),
+        ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
     }
 }
 

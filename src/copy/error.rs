@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::endpoint::{EndpointError, Fault, Place};
-use crate::oci::{AbsentPlatforms, Descriptor, Digest, ManifestError, Version, WideGraph};
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, GraphError, Version};
 
 /// Which end of a copy failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,23 +45,9 @@ pub enum CopyError {
         digest: Digest,
         /// Where it came from.
         place: Box<Place>,
-        /// What is wrong with it.
+        /// What is wrong with it, or too much.
         #[source]
-        source: ManifestError,
-    },
-    /// An index names itself, or nests deeper than any tool writes.
-    #[error("the index {0} is nested too deeply")]
-    Nesting(Digest),
-    /// Indexes that name too much.
-    #[error("cannot use index {digest} from {place}")]
-    Wide {
-        /// The index with which it was too much.
-        digest: Digest,
-        /// Where it came from.
-        place: Box<Place>,
-        /// The limit.
-        #[source]
-        source: WideGraph,
+        source: GraphError,
     },
     /// A platform is missing.
     #[error("cannot take the platforms that were asked for")]

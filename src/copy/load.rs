@@ -8,10 +8,8 @@ use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Prefix, Source, Verified};
-use crate::oci::{Descriptor, Digest, Graph, GraphWidth, Manifest, Node, Offer, Platform, Platforms, Version};
+use crate::oci::{Descriptor, Digest, Graph, Node, Offer, Platform, Platforms, Version, Walk};
 
-/// How deep indexes may nest. Two is what tools write; registries have no limit.
-const DEPTH: usize = 8;
 /// The largest config that is read to learn an image's platform. Real ones have a few KiB.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
 
@@ -41,8 +39,6 @@ pub(super) struct Memory {
 struct From<'a> {
     source: &'a dyn Source,
     kept: Option<&'a dyn Source>,
-    /// What was named so far.
-    width: &'a GraphWidth,
 }
 
 impl Engine {
@@ -57,10 +53,9 @@ impl Engine {
         kept: Option<&dyn Source>,
         wanted: &Wanted,
     ) -> Result<Graph, CopyError> {
-        let width = GraphWidth::default();
-        let from = From { source, kept, width: &width };
+        let from = From { source, kept };
         let (descriptor, bytes) = self.root(from, &wanted.version).await?;
-        let (mut root, offer) = self.node(from, descriptor, bytes, &wanted.platforms, DEPTH).await?;
+        let (mut root, offer) = self.node(from, descriptor, bytes, &wanted.platforms, Walk::default()).await?;
         if root.manifest.media_type.is_index() {
             wanted.platforms.check(&offer)?;
         }
@@ -128,32 +123,25 @@ impl Engine {
     async fn node(
         &self,
         from: From<'_>,
-        mut descriptor: Descriptor,
+        descriptor: Descriptor,
         bytes: Bytes,
         platforms: &Platforms,
-        depth: usize,
+        walk: Walk,
     ) -> Result<(Node, Offer), CopyError> {
-        let place = from.source.place();
-        let unusable = |digest, source| CopyError::Manifest { digest, place: Box::new(place.clone()), source };
-        let manifest =
-            Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| unusable(descriptor.digest, source))?;
-        descriptor.media_type = manifest.media_type.clone();
-        descriptor.size = bytes.len() as u64;
-        let inner_depth = depth.checked_sub(1).ok_or(CopyError::Nesting(descriptor.digest))?;
-        from.width.add(&manifest).map_err(|source| CopyError::Wide {
-            digest: descriptor.digest,
-            place: Box::new(place.clone()),
-            source,
-        })?;
+        let unusable = |source| {
+            let place = Box::new(from.source.place().clone());
+            CopyError::Manifest { digest: descriptor.digest, place, source }
+        };
+        let (manifest, below) = walk.read(&descriptor.media_type, &bytes).map_err(unusable)?;
         let choice = platforms.choose(manifest.children());
-        if manifest.media_type.is_index() && depth == DEPTH && !choice.open {
+        if manifest.media_type.is_index() && walk.is_at_root() && !choice.open {
             // What is missing is known before anything is fetched.
             platforms.check(&choice.offer)?;
         }
         let mut absent = manifest.children().to_vec();
         let mut loading = Vec::with_capacity(choice.positions.len());
         for position in choice.positions.into_iter().rev() {
-            loading.push(self.child(from, absent.remove(position), platforms, inner_depth));
+            loading.push(self.child(from, absent.remove(position), platforms, below.clone()));
         }
         loading.reverse();
         let mut offer = choice.offer;
@@ -175,11 +163,11 @@ impl Engine {
         from: From<'a>,
         child: Descriptor,
         platforms: &'a Platforms,
-        depth: usize,
+        walk: Walk,
     ) -> futures_util::future::BoxFuture<'a, Result<(Node, Offer), CopyError>> {
         Box::pin(async move {
             let (_, bytes) = self.by_digest(from, &child.digest).await?;
-            self.node(from, child, bytes, platforms, depth).await
+            self.node(from, child, bytes, platforms, walk).await
         })
     }
 

@@ -6,33 +6,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::{Descriptor, Digest, Manifest, Platform};
-
-/// How many manifests the indexes of one image may name in all, each counted as often as it is named. Real images have
-/// some dozens; indexes that name each other many times would be walked for ever, few as they are.
-pub const GRAPH_LIMIT: usize = 10_000;
-
-/// The indexes of an image name more manifests than any image needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it and the indexes around it name more than {GRAPH_LIMIT} manifests: take the images in them one by one")]
-pub struct WideGraph;
-
-/// Counts what the indexes of one image name while they are read.
-#[derive(Debug, Default)]
-pub struct GraphWidth(AtomicUsize);
-
-impl GraphWidth {
-    /// Adds what a manifest names.
-    pub fn add(&self, manifest: &Manifest) -> Result<(), WideGraph> {
-        let count = manifest.children().len();
-        let all = self.0.fetch_add(count, Ordering::Relaxed).saturating_add(count);
-        if all > GRAPH_LIMIT { Err(WideGraph) } else { Ok(()) }
-    }
-}
 
 /// The root manifest of an image and all that is to be had with it.
 #[derive(Debug, Clone)]
@@ -44,7 +21,7 @@ pub struct Graph {
 /// A manifest with its chosen children.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it is.
+    /// What it is. Type and length are the bytes' own, whatever an index says of them.
     pub descriptor: Descriptor,
     /// The bytes as they came, whose digest is the descriptor's.
     pub bytes: Bytes,
@@ -63,13 +40,15 @@ pub struct Node {
 impl Node {
     /// A manifest with what was chosen of its children, and nothing read of its config.
     pub fn new(
-        descriptor: Descriptor,
+        named: Descriptor,
         bytes: Bytes,
-        manifest: Manifest,
+        manifest: impl Into<Arc<Manifest>>,
         children: Vec<Self>,
         absent: Vec<Descriptor>,
     ) -> Self {
-        Self { descriptor, bytes, manifest: Arc::new(manifest), children, absent, platform: None, config: None }
+        let manifest = manifest.into();
+        let descriptor = Descriptor { media_type: manifest.media_type.clone(), size: bytes.len() as u64, ..named };
+        Self { descriptor, bytes, manifest, children, absent, platform: None, config: None }
     }
 
     fn visit<'a>(&'a self, seen: &mut HashSet<Digest>, found: &mut Vec<&'a Self>) {

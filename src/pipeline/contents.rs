@@ -12,8 +12,7 @@ use super::list::{PinnedReferrer, StoredName};
 use crate::bundle::OpenBundle;
 use crate::endpoint::EndpointError;
 use crate::oci::{
-    Descriptor, Digest, Graph, GraphWidth, Manifest, ManifestError, MediaType, Node, Platform, RepositoryName, Tag,
-    WideGraph,
+    Descriptor, Digest, Graph, GraphError, Manifest, MediaType, Node, Platform, RepositoryName, Tag, Walk,
 };
 use crate::store::{Store, StoreError};
 
@@ -92,20 +91,9 @@ pub enum ContentsError<E: std::error::Error + 'static> {
         name: String,
         /// The manifest.
         digest: Digest,
-        /// Why.
+        /// What is wrong with it, or too much.
         #[source]
-        source: ManifestError,
-    },
-    /// Indexes that name too much.
-    #[error("{name} has an index that cannot be used: {digest}")]
-    Wide {
-        /// The image.
-        name: String,
-        /// The index with which it was too much.
-        digest: Digest,
-        /// The limit.
-        #[source]
-        source: WideGraph,
+        source: GraphError,
     },
     /// A name that was asked for.
     #[error("there is no image {0}")]
@@ -118,6 +106,12 @@ pub enum ContentsError<E: std::error::Error + 'static> {
         /// What is missing.
         referrer: String,
     },
+}
+
+impl<E: std::error::Error> ContentsError<E> {
+    fn unusable(name: &str, manifest: &Descriptor, source: GraphError) -> Self {
+        Self::Manifest { name: name.to_owned(), digest: manifest.digest, source }
+    }
 }
 
 impl Holdings for OpenBundle {
@@ -189,9 +183,6 @@ pub struct ContentsReader<'a, H> {
     platforms: HashMap<Digest, Option<Platform>>,
 }
 
-/// How deep indexes may nest; see the same limit where images are loaded from registries.
-const DEPTH: usize = 8;
-
 /// A manifest as it came, and what it says.
 type Parsed = (Bytes, Arc<Manifest>);
 
@@ -262,7 +253,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     ) -> Result<Held, ContentsError<H::Error>> {
         let text = name.to_string();
         let descriptor = Descriptor::new(MediaType::Other("".into()), root, 0);
-        let Some(root) = self.node((&text, revisions), descriptor, &GraphWidth::default(), DEPTH)? else {
+        let Some(root) = self.node((&text, revisions), descriptor, &Walk::default())? else {
             return Err(ContentsError::Absent { name: text, digest: root });
         };
         Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false, referrers: None })
@@ -272,42 +263,37 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     fn node(
         &mut self,
         (name, revisions): (&str, &BTreeSet<Digest>),
-        mut descriptor: Descriptor,
-        width: &GraphWidth,
-        depth: usize,
+        descriptor: Descriptor,
+        walk: &Walk,
     ) -> Result<Option<Node>, ContentsError<H::Error>> {
-        let digest = descriptor.digest;
         let Some((bytes, manifest)) = self.manifest(name, &descriptor)? else { return Ok(None) };
-        descriptor.media_type = manifest.media_type.clone();
-        descriptor.size = bytes.len() as u64;
-        width.add(&manifest).map_err(|source| ContentsError::Wide { name: name.to_owned(), digest, source })?;
+        let below = walk.enter(&manifest).map_err(|source| ContentsError::unusable(name, &descriptor, source))?;
         let (mut children, mut absent) = (Vec::new(), Vec::new());
         for child in manifest.children() {
-            let here = depth > 0 && child.digest != digest && revisions.contains(&child.digest);
-            let node = if here { self.node((name, revisions), child.clone(), width, depth - 1)? } else { None };
+            let here = revisions.contains(&child.digest);
+            let node = if here { self.node((name, revisions), child.clone(), &below)? } else { None };
             match node {
                 Some(node) => children.push(node),
                 None => absent.push(child.clone()),
             }
         }
         let platform = if descriptor.platform.is_none() { self.platform(name, &manifest)? } else { None };
-        Ok(Some(Node { descriptor, bytes, manifest, children, absent, platform, config: None }))
+        Ok(Some(Node { platform, ..Node::new(descriptor, bytes, manifest, children, absent) }))
     }
 
     fn manifest(&mut self, name: &str, descriptor: &Descriptor) -> Result<Option<Parsed>, ContentsError<H::Error>> {
-        let digest = descriptor.digest;
-        if let Some(known) = self.manifests.get(&digest) {
+        let Descriptor { digest, media_type, .. } = descriptor;
+        // What it was announced as before, if as anything, says nothing of what it is announced as here.
+        let agrees = |(_, known): &&Parsed| !media_type.is_manifest() || *media_type == known.media_type;
+        if let Some(known) = self.manifests.get(digest).filter(agrees) {
             return Ok(Some(known.clone()));
         }
         let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
-        let Some(bytes) = self.holdings.manifest(&digest).map_err(unreadable)? else { return Ok(None) };
-        let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(|source| ContentsError::Manifest {
-            name: name.to_owned(),
-            digest,
-            source,
-        })?;
+        let Some(bytes) = self.holdings.manifest(digest).map_err(unreadable)? else { return Ok(None) };
+        let manifest = Manifest::parse(media_type, &bytes)
+            .map_err(|source| ContentsError::unusable(name, descriptor, GraphError::Manifest(source)))?;
         let manifest = Arc::new(manifest);
-        self.manifests.insert(digest, (bytes.clone(), manifest.clone()));
+        self.manifests.insert(*digest, (bytes.clone(), manifest.clone()));
         Ok(Some((bytes, manifest)))
     }
 

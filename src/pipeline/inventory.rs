@@ -23,8 +23,6 @@ pub const FORMAT: &str = "hod-inventory";
 pub const VERSION: u64 = 1;
 /// The longest inventory that is read, in bytes.
 pub const INVENTORY_LIMIT: u64 = 256 * 1024 * 1024;
-/// How deep indexes may nest.
-const DEPTH: usize = 8;
 
 /// What a place holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,9 +227,7 @@ impl Inventory {
                 found.extend(contents.iter().map(|content| (content.digest, content.size)));
             }
             (Self::Minimal { complete, alone }, Some(store)) => {
-                for digest in complete {
-                    expand(store, digest, DEPTH, &mut found)?;
-                }
+                expand(store, complete, &mut found)?;
                 for digest in alone {
                     if let Some(bytes) = Holdings::manifest(store, digest)? {
                         found.insert(*digest, bytes.len() as u64);
@@ -290,16 +286,20 @@ impl Minimal {
     }
 }
 
-/// Adds a manifest and everything below it that a store knows of.
-fn expand(store: &Store, digest: &Digest, depth: usize, found: &mut HashMap<Digest, u64>) -> Result<(), StoreError> {
-    if depth == 0 || found.contains_key(digest) {
-        return Ok(());
+/// Adds manifests and everything below them that a store knows of.
+fn expand(store: &Store, roots: &[Digest], found: &mut HashMap<Digest, u64>) -> Result<(), StoreError> {
+    let (mut open, mut seen) = (roots.to_vec(), HashSet::new());
+    while let Some(digest) = open.pop() {
+        if !seen.insert(digest) {
+            continue;
+        }
+        let Some(bytes) = Holdings::manifest(store, &digest)? else { continue };
+        let Ok(manifest) = Manifest::parse(&MediaType::Other("".into()), &bytes) else { continue };
+        found.insert(digest, bytes.len() as u64);
+        found.extend(manifest.blobs().map(|blob| (blob.digest, blob.size)));
+        open.extend(manifest.children().iter().map(|child| child.digest));
     }
-    let Some(bytes) = Holdings::manifest(store, digest)? else { return Ok(()) };
-    let Ok(manifest) = Manifest::parse(&MediaType::Other("".into()), &bytes) else { return Ok(()) };
-    found.insert(*digest, bytes.len() as u64);
-    found.extend(manifest.blobs().map(|blob| (blob.digest, blob.size)));
-    manifest.children().iter().try_for_each(|child| expand(store, &child.digest, depth - 1, found))
+    Ok(())
 }
 
 #[cfg(test)]

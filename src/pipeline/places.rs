@@ -25,16 +25,12 @@ use super::open::{OpenSource, Places};
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, Taken, claim};
 use super::schema1;
+use super::whole::whole;
 use crate::copy::{Engine, Wanted};
-use crate::endpoint::{EndpointError, Fault, Source};
+use crate::endpoint::Source;
 use crate::observe::Event;
-use crate::oci::{
-    Descriptor, Digest, Graph, GraphWidth, Manifest, NameError, Node, Platforms, Reference, Tag, Version,
-};
+use crate::oci::{Descriptor, Digest, Graph, NameError, Platforms, Reference, Tag};
 use crate::transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
-
-/// How deep indexes may lie in each other.
-const DEPTH: usize = 8;
 
 /// An image of a place.
 pub struct Found {
@@ -115,7 +111,7 @@ async fn taken(
     options: &ResolveOptions,
 ) -> Result<Graph, ImageError> {
     if *platforms == Platforms::All {
-        return Ok(whole(image).await?);
+        return Ok(all_of(image).await?);
     }
     let asked = image.line.platforms.is_some() || options.platforms_asked;
     let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
@@ -181,7 +177,7 @@ pub async fn outbound(
         let platforms =
             image.line.platforms.clone().or_else(|| options.platforms_asked.then(|| options.platforms.clone()));
         let graph = match platforms {
-            None | Some(Platforms::All) => whole(&image).await?,
+            None | Some(Platforms::All) => all_of(&image).await?,
             Some(platforms) => {
                 let wanted = Wanted { version: image.open.version.clone(), platforms, asked: true };
                 engine.load(&*image.open.source, None, &wanted).await?
@@ -212,41 +208,9 @@ async fn admit(image: &Found, graph: &Graph) -> Result<(), AdmissionError> {
 }
 
 /// Everything that a place has of an image.
-async fn whole(image: &Found) -> Result<Graph, PlaceError> {
+async fn all_of(image: &Found) -> Result<Graph, PlaceError> {
     let failed = |source| PlaceError::Manifests { place: Box::new(image.location.clone()), source };
-    let (descriptor, bytes) = image.open.source.manifest(&image.open.version).await.map_err(failed)?;
-    let width = GraphWidth::default();
-    let root = node((&*image.open.source, &width), descriptor, bytes, DEPTH).await.map_err(failed)?;
-    Ok(Graph { root })
-}
-
-async fn node(
-    (source, width): (&dyn Source, &GraphWidth),
-    descriptor: Descriptor,
-    bytes: bytes::Bytes,
-    depth: usize,
-) -> Result<Node, EndpointError> {
-    let unusable = |error| EndpointError::new(Fault::Rejected, error);
-    let manifest = Manifest::parse(&descriptor.media_type, &bytes).map_err(unusable)?;
-    width.add(&manifest).map_err(|error| EndpointError::new(Fault::Rejected, error))?;
-    let (mut children, mut absent) = (Vec::new(), Vec::new());
-    for child in manifest.children() {
-        let found = if depth == 0 { None } else { present(source, child).await? };
-        match found {
-            Some(bytes) => children.push(Box::pin(node((source, width), child.clone(), bytes, depth - 1)).await?),
-            None => absent.push(child.clone()),
-        }
-    }
-    Ok(Node::new(descriptor, bytes, manifest, children, absent))
-}
-
-/// The bytes of a child, unless the place does not have it.
-async fn present(source: &dyn Source, child: &Descriptor) -> Result<Option<bytes::Bytes>, EndpointError> {
-    match source.manifest(&Version::Digest(child.digest)).await {
-        Ok((_, bytes)) => Ok(Some(bytes)),
-        Err(error) if error.fault() == Fault::Missing => Ok(None),
-        Err(error) => Err(error),
-    }
+    whole(&*image.open.source, &image.open.version).await.map_err(failed)
 }
 
 /// Opens all images that an argument means.

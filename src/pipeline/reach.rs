@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::oci::{Digest, Manifest, ManifestError, MediaType, RepositoryName};
+use super::contents::Holdings;
+use crate::oci::{Digest, Manifest, ManifestError, MediaType, RepositoryName, Tag};
 use crate::store::{Store, StoreError};
 
 /// What was reached.
@@ -64,15 +65,10 @@ impl<'a> Reach<'a> {
     /// A manifest, read; `None` where its bytes are not there.
     pub(super) fn manifest(&mut self, digest: &Digest) -> Result<Option<&Manifest>, ReachError> {
         if !self.manifests.contains_key(digest) {
-            let manifest = if self.store.size(digest)?.is_some() {
-                let bytes = self.store.read_manifest(digest)?;
-                let parsed = Manifest::parse(&MediaType::Other("".into()), &bytes);
-                let (name, digest) = (self.name.clone(), *digest);
-                Some(parsed.map_err(|source| ReachError::Manifest { name, digest, source })?)
-            } else {
-                None
-            };
-            self.manifests.insert(*digest, manifest);
+            let bytes = Holdings::manifest(self.store, digest)?;
+            let manifest = bytes.map(|bytes| Manifest::parse(&MediaType::Other("".into()), &bytes)).transpose();
+            let unusable = |source| ReachError::Manifest { name: self.name.clone(), digest: *digest, source };
+            self.manifests.insert(*digest, manifest.map_err(unusable)?);
         }
         Ok(self.manifests.get(digest).and_then(Option::as_ref))
     }
@@ -93,19 +89,13 @@ impl<'a> Reach<'a> {
     }
 
     /// The tags and what they point to.
-    pub(super) fn tags(&self) -> Result<Vec<(crate::oci::Tag, Digest)>, ReachError> {
-        let mut tags = Vec::new();
-        for tag in self.store.tags(self.name)? {
-            if let Some(digest) = self.store.tag(self.name, &tag)? {
-                tags.push((tag, digest));
-            }
-        }
-        Ok(tags)
+    pub(super) fn tags(&self) -> Result<Vec<(Tag, Digest)>, ReachError> {
+        Ok(Holdings::tags(self.store, self.name)?)
     }
 
     /// The manifests that no tag and no other manifest of the repository leads to: images that are called by
     /// their digest alone, and referrers.
-    pub(super) fn untagged(&mut self, tags: &[(crate::oci::Tag, Digest)]) -> Result<Vec<Digest>, ReachError> {
+    pub(super) fn untagged(&mut self, tags: &[(Tag, Digest)]) -> Result<Vec<Digest>, ReachError> {
         let mut named: BTreeSet<Digest> = tags.iter().map(|(_, digest)| *digest).collect();
         for digest in self.revisions.clone() {
             if let Some(manifest) = self.manifest(&digest)? {

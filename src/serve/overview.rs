@@ -7,8 +7,6 @@ use super::repositories::Repositories;
 use crate::endpoint::Result;
 use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platform, RepositoryName, Tag};
 
-/// How deep indexes are followed; real ones have one level, and some builders make two.
-const DEPTH: usize = 8;
 /// The platform of what describes an image and is none.
 const UNKNOWN: &str = "unknown/unknown";
 
@@ -95,55 +93,50 @@ impl Image {
             blobs: BTreeMap::new(),
             partial: false,
         };
-        image.add((repositories, &mut HashMap::new()), &digest, None, DEPTH);
+        image.follow(repositories);
         image.bytes = image.blobs.values().sum();
         image.platforms.sort();
         image.platforms.dedup();
         image
     }
 
-    /// Adds a manifest and everything below it, unless that was done. Of what was `seen` it is known whether it runs, and
-    /// so for which platforms: one manifest may be listed for several.
-    fn add(
-        &mut self,
-        (repositories, seen): (&dyn Repositories, &mut HashMap<Digest, bool>),
-        digest: &Digest,
-        listed: Option<&Descriptor>,
-        depth: usize,
-    ) {
-        let platform = listed.and_then(|listed| listed.platform.as_ref()).map(ToString::to_string);
-        if let Some(runs) = seen.get(digest) {
-            self.platforms.extend(platform.filter(|platform| *runs && platform != UNKNOWN));
-            return;
-        }
-        seen.insert(*digest, false);
-        let bytes = repositories.manifest(&self.name, digest).ok().flatten();
-        let manifest = bytes.as_ref().and_then(|bytes| Manifest::parse(&MediaType::Other("".into()), bytes).ok());
-        let (Some(bytes), Some(manifest)) = (bytes, manifest) else {
-            self.partial = true;
-            return;
-        };
-        self.blobs.insert(*digest, bytes.len() as u64);
-        for blob in manifest.blobs() {
-            if repositories.blob(&self.name, &blob.digest).ok().flatten().is_some() {
-                self.blobs.insert(blob.digest, blob.size);
-            } else {
+    /// Adds the root and everything below it, each manifest once. Of what was `seen` it is known whether it runs, and so
+    /// for which platforms: one manifest may be listed for several.
+    fn follow(&mut self, repositories: &dyn Repositories) {
+        let mut seen = HashMap::new();
+        let mut open: Vec<(Digest, Option<Descriptor>)> = vec![(self.digest, None)];
+        while let Some((digest, listed)) = open.pop() {
+            let platform = listed.as_ref().and_then(|listed| listed.platform.as_ref()).map(ToString::to_string);
+            if let Some(runs) = seen.get(&digest) {
+                self.platforms.extend(platform.filter(|platform| *runs && platform != UNKNOWN));
+                continue;
+            }
+            let bytes = repositories.manifest(&self.name, &digest).ok().flatten();
+            let manifest = bytes.as_ref().and_then(|bytes| Manifest::parse(&MediaType::Other("".into()), bytes).ok());
+            let config = manifest.as_ref().and_then(Manifest::config);
+            seen.insert(digest, config.is_some());
+            let (Some(bytes), Some(manifest)) = (bytes, &manifest) else {
                 self.partial = true;
+                continue;
+            };
+            self.blobs.insert(digest, bytes.len() as u64);
+            for blob in manifest.blobs() {
+                if repositories.blob(&self.name, &blob.digest).ok().flatten().is_some() {
+                    self.blobs.insert(blob.digest, blob.size);
+                } else {
+                    self.partial = true;
+                }
             }
-        }
-        if let Some(config) = manifest.config() {
-            seen.insert(*digest, true);
-            let platform = platform.or_else(|| platform_of(repositories, &self.name, config));
-            if listed.is_none() && !config.media_type.is_image_config() {
-                let kind = manifest.artifact_type.as_deref().unwrap_or(config.media_type.as_str());
-                self.artifact = Some(kind.to_owned());
+            if let Some(config) = config {
+                let platform = platform.or_else(|| platform_of(repositories, &self.name, config));
+                if listed.is_none() && !config.media_type.is_image_config() {
+                    let kind = manifest.artifact_type.as_deref().unwrap_or(config.media_type.as_str());
+                    self.artifact = Some(kind.to_owned());
+                }
+                self.platforms.extend(platform.filter(|platform| platform != UNKNOWN));
             }
-            self.platforms.extend(platform.filter(|platform| platform != UNKNOWN));
-        }
-        for child in manifest.children() {
-            if depth > 0 {
-                self.add((repositories, seen), &child.digest, Some(child), depth - 1);
-            }
+            // What is named first is taken first.
+            open.extend(manifest.children().iter().rev().map(|child| (child.digest, Some(child.clone()))));
         }
     }
 }
@@ -216,11 +209,12 @@ mod tests {
 
     #[test]
     fn indexes_that_name_each_other_many_times_are_read_once() {
+        const LEVELS: usize = 50;
         let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::sha256(b"{}"), "size": 2});
         let image = json!({"schemaVersion": 2, "mediaType": MediaType::OciManifest, "config": config, "layers": []});
         let mut below = Descriptor::of(MediaType::OciManifest, image.to_string().as_bytes());
         let mut manifests = HashMap::from([(below.digest, Bytes::from(image.to_string()))]);
-        for _ in 0..DEPTH {
+        for _ in 0..LEVELS {
             let children: Vec<Descriptor> = (0..100)
                 .map(|number| Descriptor {
                     platform: Some(format!("linux/arm/v{}", number % 2).parse().unwrap()),
@@ -235,7 +229,7 @@ mod tests {
         let bytes: u64 = manifests.values().map(|manifest| manifest.len() as u64).sum();
         let one = One { root: below.digest, manifests, asked: AtomicUsize::new(0) };
         let overview = Overview::of(&one).unwrap();
-        assert_eq!(one.asked.into_inner(), DEPTH + 1);
+        assert_eq!(one.asked.into_inner(), LEVELS + 1);
         let image = &overview.images[0];
         assert_eq!((image.bytes, image.partial), (bytes + 2, false));
         assert_eq!(image.platforms, ["linux/arm/v0", "linux/arm/v1"]);

@@ -89,14 +89,7 @@ fn indexes_that_name_too_many_manifests_are_refused() {
     let refused = hod(["inventory", &format!("docker://{}", registry.host())]).code(1);
     assert!(refused.stderr.contains(SAYS) && refused.stderr.contains("a:1"), "{}", refused.stderr);
     let layout = path("layout");
-    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
-    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    let root = many(&image, 10_001);
-    let entries = serde_json::json!({"schemaVersion": 2, "manifests": [root.descriptor]});
-    fs::write(layout.join("index.json"), entries.to_string()).unwrap();
-    for one in [&root, &image] {
-        fs::write(layout.join("blobs/sha256").join(one.digest().hex()), &one.bytes).unwrap();
-    }
+    many(&image, 10_001).write_layout(&layout);
     let place = format!("oci:{} as=a:1", layout.display());
     let refused = hod(["push", &place, &format!("docker://{}", registry.host())]).code(1);
     assert!(refused.stderr.contains(SAYS) && refused.stderr.contains("layout"), "{}", refused.stderr);

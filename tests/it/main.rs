@@ -65,3 +65,4 @@ mod trust;
 mod unpack_image;
 mod verify_places;
 mod volumes;
+mod walks;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::endpoint::EndpointError;
 use crate::oci::{Digest, NameError, ReferenceError};
 use crate::pipeline::list::LineError;
 use crate::pipeline::open::OpenError;
+use crate::pipeline::whole::WholeError;
 use crate::transport::{Location, LocationError, TransportError};
 
 /// Why the images of a place cannot be told or taken.
@@ -89,7 +89,7 @@ pub enum PlaceError {
         place: Box<Location>,
         /// Why not.
         #[source]
-        source: EndpointError,
+        source: WholeError,
     },
     /// A thread that reads files.
     #[error("a thread of hod ended unexpectedly")]

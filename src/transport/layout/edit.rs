@@ -19,6 +19,19 @@ pub struct Swept {
     pub unfinished: (usize, u64),
 }
 
+/// What images need. One digest may be a manifest here and a layer there; only as a manifest has it something below it.
+#[derive(Default)]
+struct Kept {
+    manifests: HashSet<Digest>,
+    blobs: HashSet<Digest>,
+}
+
+impl Kept {
+    fn contains(&self, digest: &Digest) -> bool {
+        self.manifests.contains(digest) || self.blobs.contains(digest)
+    }
+}
+
 impl Layout {
     /// Gives an image one more name, which stands for nothing else afterwards.
     pub fn tag(&self, image: &LayoutImage, name: &str) -> super::super::Result<Digest> {
@@ -57,9 +70,9 @@ impl Layout {
         let lock = fs::File::open(self.path().join("oci-layout"))?;
         lock.lock()?;
         let present = self.present()?;
-        let mut kept = HashSet::new();
+        let mut kept = Kept::default();
         for (_, image) in self.index()?.images() {
-            self.keep(image.digest, true, &mut kept)?;
+            self.keep(image.digest, &mut kept)?;
         }
         self.keep_referrers(&present, &mut kept)?;
         let mut swept = Swept::default();
@@ -116,30 +129,30 @@ impl Layout {
         Ok(found)
     }
 
-    fn keep(&self, digest: Digest, is_manifest: bool, kept: &mut HashSet<Digest>) -> super::super::Result<()> {
-        if !kept.insert(digest) || !is_manifest {
-            return Ok(());
-        }
-        let bytes = match self.manifest(&digest) {
-            Ok((_, bytes)) => bytes,
-            Err(TransportError::Absent { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let manifest = Manifest::parse(&MediaType::parse(""), &bytes)
-            .map_err(|source| TransportError::Manifest { path: self.blob(&digest), source })?;
-        for child in manifest.children() {
-            self.keep(child.digest, true, kept)?;
-        }
-        for blob in manifest.blobs() {
-            self.keep(blob.digest, false, kept)?;
+    /// Keeps a manifest and all below it, however deep indexes lie in each other.
+    fn keep(&self, root: Digest, kept: &mut Kept) -> super::super::Result<()> {
+        let mut open = vec![root];
+        while let Some(digest) = open.pop() {
+            if !kept.manifests.insert(digest) {
+                continue;
+            }
+            let bytes = match self.manifest(&digest) {
+                Ok((_, bytes)) => bytes,
+                Err(TransportError::Absent { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let manifest = Manifest::parse(&MediaType::parse(""), &bytes)
+                .map_err(|source| TransportError::Manifest { path: self.blob(&digest), source })?;
+            open.extend(manifest.children().iter().map(|child| child.digest));
+            kept.blobs.extend(manifest.blobs().map(|blob| blob.digest));
         }
         Ok(())
     }
 
     /// Keeps the manifests whose subject is kept, and what they name, until there are no more.
-    fn keep_referrers(&self, present: &[(Digest, u64)], kept: &mut HashSet<Digest>) -> super::super::Result<()> {
+    fn keep_referrers(&self, present: &[(Digest, u64)], kept: &mut Kept) -> super::super::Result<()> {
         loop {
-            let before = kept.len();
+            let before = kept.manifests.len();
             for (digest, size) in present.iter().filter(|(_, size)| *size <= crate::oci::MANIFEST_LIMIT) {
                 if kept.contains(digest) || *size < 2 {
                     continue;
@@ -147,10 +160,10 @@ impl Layout {
                 let Ok((_, bytes)) = self.manifest(digest) else { continue };
                 let subject = Manifest::parse(&MediaType::parse(""), &bytes).ok().and_then(|manifest| manifest.subject);
                 if subject.is_some_and(|subject| kept.contains(&subject.digest)) {
-                    self.keep(*digest, true, kept)?;
+                    self.keep(*digest, kept)?;
                 }
             }
-            if kept.len() == before {
+            if kept.manifests.len() == before {
                 return Ok(());
             }
         }

@@ -213,6 +213,19 @@ impl Image {
         let bytes = bytes.into();
         Self { descriptor: Descriptor::of(media_type.into(), &bytes), bytes, blobs: Vec::new(), children: Vec::new() }
     }
+
+    /// Writes an OCI layout that holds this image alone, without a name.
+    pub fn write_layout(&self, folder: &Path) {
+        let mut all = Repository::default();
+        all.add(self);
+        let manifests = all.manifests.iter().map(|(digest, (_, bytes))| (digest, bytes));
+        for (digest, bytes) in manifests.chain(&all.blobs) {
+            write(&folder.join("blobs").join(split(digest)), bytes);
+        }
+        let entries = json!({"schemaVersion": 2, "manifests": [self.descriptor]});
+        write(&folder.join("index.json"), entries.to_string().as_bytes());
+        write(&folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#);
+    }
 }
 
 /// What a registry holds.
