@@ -94,6 +94,8 @@ pub struct Places {
     /// Whether signatures are left behind.
     unsigned: bool,
     signing: Option<Signing>,
+    /// The bundles that images are taken from.
+    bundles: HashMap<PathBuf, OpenBundle>,
     stores: Mutex<HashMap<PathBuf, Store>>,
     opened_oci: Mutex<HashMap<PathBuf, OciArchive>>,
     opened_docker: Mutex<HashMap<PathBuf, DockerArchive>>,
@@ -112,6 +114,7 @@ impl Places {
             admission: None,
             unsigned: false,
             signing: None,
+            bundles: HashMap::new(),
             stores: Mutex::default(),
             opened_oci: Mutex::default(),
             opened_docker: Mutex::default(),
@@ -138,11 +141,19 @@ impl Places {
         Self { signing, ..self }
     }
 
+    /// The same places, with a bundle. Bundles are not opened here: that would be without a look at who made them, which
+    /// is for the command to take or to leave.
+    #[must_use]
+    pub fn with_bundle(mut self, path: &Path, bundle: OpenBundle) -> Self {
+        self.bundles.insert(path.to_owned(), bundle);
+        self
+    }
+
     /// The same places, where one registry is dealt with in a way of its own.
     #[must_use]
     pub fn with_access(&self, access: &HostAccess) -> Self {
-        let (admission, local) = (self.admission.clone(), self.local.clone());
-        Self { admission, local, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
+        let (admission, local, bundles) = (self.admission.clone(), self.local.clone(), self.bundles.clone());
+        Self { admission, local, bundles, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
     }
 
     /// Whether images come here with their signatures.
@@ -240,9 +251,8 @@ impl Places {
             let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
             (Arc::new(store.repository(&image.repository)), held)
         } else {
-            let bundle = OpenBundle::open(path)
-                .map_err(|source| OpenError::Bundle { location: Box::new(location.clone()), source })?;
-            let held = ContentsReader::new(&bundle).image(&stored_name(image), image.digest.as_ref());
+            let bundle = self.bundles.get(path).ok_or_else(|| OpenError::Bundle(Box::new(location.clone())))?;
+            let held = ContentsReader::new(bundle).image(&stored_name(image), image.digest.as_ref());
             let held =
                 held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
             (Arc::new(bundle.source(&path.display().to_string(), &image.repository)), held)
