@@ -20,8 +20,8 @@ use crate::oci::{DOCKER_IO, Digest, Graph, Platform, Reference, Tag, Version};
 use crate::registry::{HostAccess, Registries};
 use crate::store::Store;
 use crate::transport::{
-    ContainersStorage, DaemonHost, DaemonImage, DaemonTls, DirSink, DirSource, DockerArchive, DockerArchiveSink,
-    DockerDaemon, DockerDaemonSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage,
+    ContainersStorage, DaemonHost, DaemonImage, DaemonTls, DirSource, DockerArchive, DockerArchiveSink, DockerDaemon,
+    DockerDaemonSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, Scaffolds, StoreImage,
     TarballSource, TransportError,
 };
 
@@ -101,6 +101,7 @@ pub struct Places {
     opened_docker: Mutex<HashMap<PathBuf, DockerArchive>>,
     oci_archives: Mutex<HashMap<PathBuf, OciArchiveSink>>,
     docker_archives: Mutex<HashMap<PathBuf, DockerArchiveSink>>,
+    scaffolds: Scaffolds,
 }
 
 type Result<T> = std::result::Result<T, OpenError>;
@@ -120,6 +121,7 @@ impl Places {
             opened_docker: Mutex::default(),
             oci_archives: Mutex::default(),
             docker_archives: Mutex::default(),
+            scaffolds: Scaffolds::default(),
         }
     }
 
@@ -271,11 +273,11 @@ impl Places {
             Location::Docker(reference) => {
                 tagged(Arc::new(self.repository(reference)), reference.stored_tag().into_iter().collect())
             }
-            Location::Dir(path) => open(Arc::new(DirSink::open(path).map_err(failed)?)),
+            Location::Dir(path) => open(Arc::new(self.scaffolds.dir(path).map_err(failed)?)),
             Location::Oci(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
-                let layout = Layout::create(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
-                open(Arc::new(layout.sink(name).map_err(failed)?))
+                let blobs = self.local.shared_blobs.as_deref();
+                open(Arc::new(self.scaffolds.layout(path, blobs, name).map_err(failed)?))
             }
             Location::OciArchive(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
