@@ -21,6 +21,7 @@ mod staging;
 mod sweep;
 mod upload;
 mod walk;
+mod withdraw;
 mod writers;
 
 use std::fmt;

@@ -20,6 +20,7 @@ mod layer;
 mod layout;
 mod location;
 mod oci_archive;
+mod scaffold;
 mod tarball;
 
 pub use containers_storage::{ContainersStorage, ContainersStorageSink};
@@ -34,6 +35,7 @@ pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,
 };
 pub use oci_archive::{OciArchive, OciArchiveSink, OciArchiveSource};
+pub use scaffold::Scaffolds;
 pub(crate) use tarball::CREATED;
 pub use tarball::TarballSource;
 

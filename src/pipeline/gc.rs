@@ -1,7 +1,8 @@
 //! What nothing in a store refers to, and how it goes: tags first, then links, then blobs.
 //!
 //! Whoever is killed in between leaves a store in which every tag still leads to all that it did, and every
-//! manifest to all that it names.
+//! manifest to all that it names. A tag whose manifest was still to go comes back when the store is next written to,
+//! so that the next run knows the manifest for what it is.
 
 use std::collections::BTreeSet;
 
@@ -112,9 +113,10 @@ impl Garbage {
         let bytes = self.blobs.iter().map(|blob| blob.size).sum();
         observer.on(&Event::Step { name: "gc", images: self.tags.len(), bytes });
         let tags = self.tags.iter().map(|(name, tag, _)| Entry::TagCurrent(name.clone(), tag.clone()));
-        store.remove_links(&tags.collect::<Vec<_>>())?;
+        store.withdraw(&tags.collect::<Vec<_>>())?;
         let revisions = self.revisions.iter().map(|(name, digest)| Entry::Revision(name.clone(), *digest));
         store.remove_links(&revisions.collect::<Vec<_>>())?;
+        store.forget_withdrawn()?;
         store.remove_links(&self.links)?;
         for name in store.repositories()? {
             store.remove_empty_repository(&name)?;

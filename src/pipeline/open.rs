@@ -20,8 +20,8 @@ use crate::oci::{DOCKER_IO, Digest, Graph, Platform, Reference, Tag, Version};
 use crate::registry::{HostAccess, Registries};
 use crate::store::Store;
 use crate::transport::{
-    ContainersStorage, DaemonHost, DaemonImage, DaemonTls, DirSink, DirSource, DockerArchive, DockerArchiveSink,
-    DockerDaemon, DockerDaemonSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, StoreImage,
+    ContainersStorage, DaemonHost, DaemonImage, DaemonTls, DirSource, DockerArchive, DockerArchiveSink, DockerDaemon,
+    DockerDaemonSink, Layout, LayoutImage, Location, OciArchive, OciArchiveSink, SCRATCH, Scaffolds, StoreImage,
     TarballSource, TransportError,
 };
 
@@ -94,11 +94,14 @@ pub struct Places {
     /// Whether signatures are left behind.
     unsigned: bool,
     signing: Option<Signing>,
+    /// The bundles that images are taken from.
+    bundles: HashMap<PathBuf, OpenBundle>,
     stores: Mutex<HashMap<PathBuf, Store>>,
     opened_oci: Mutex<HashMap<PathBuf, OciArchive>>,
     opened_docker: Mutex<HashMap<PathBuf, DockerArchive>>,
     oci_archives: Mutex<HashMap<PathBuf, OciArchiveSink>>,
     docker_archives: Mutex<HashMap<PathBuf, DockerArchiveSink>>,
+    scaffolds: Scaffolds,
 }
 
 type Result<T> = std::result::Result<T, OpenError>;
@@ -112,11 +115,13 @@ impl Places {
             admission: None,
             unsigned: false,
             signing: None,
+            bundles: HashMap::new(),
             stores: Mutex::default(),
             opened_oci: Mutex::default(),
             opened_docker: Mutex::default(),
             oci_archives: Mutex::default(),
             docker_archives: Mutex::default(),
+            scaffolds: Scaffolds::default(),
         }
     }
 
@@ -138,11 +143,19 @@ impl Places {
         Self { signing, ..self }
     }
 
+    /// The same places, with a bundle. Bundles are not opened here: that would be without a look at who made them, which
+    /// is for the command to take or to leave.
+    #[must_use]
+    pub fn with_bundle(mut self, path: &Path, bundle: OpenBundle) -> Self {
+        self.bundles.insert(path.to_owned(), bundle);
+        self
+    }
+
     /// The same places, where one registry is dealt with in a way of its own.
     #[must_use]
     pub fn with_access(&self, access: &HostAccess) -> Self {
-        let (admission, local) = (self.admission.clone(), self.local.clone());
-        Self { admission, local, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
+        let (admission, local, bundles) = (self.admission.clone(), self.local.clone(), self.bundles.clone());
+        Self { admission, local, bundles, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
     }
 
     /// Whether images come here with their signatures.
@@ -240,9 +253,8 @@ impl Places {
             let held = held.map_err(|source| OpenError::Held { location: Box::new(location.clone()), source })?;
             (Arc::new(store.repository(&image.repository)), held)
         } else {
-            let bundle = OpenBundle::open(path)
-                .map_err(|source| OpenError::Bundle { location: Box::new(location.clone()), source })?;
-            let held = ContentsReader::new(&bundle).image(&stored_name(image), image.digest.as_ref());
+            let bundle = self.bundles.get(path).ok_or_else(|| OpenError::Bundle(Box::new(location.clone())))?;
+            let held = ContentsReader::new(bundle).image(&stored_name(image), image.digest.as_ref());
             let held =
                 held.map_err(|source| OpenError::HeldInBundle { location: Box::new(location.clone()), source })?;
             (Arc::new(bundle.source(&path.display().to_string(), &image.repository)), held)
@@ -261,11 +273,11 @@ impl Places {
             Location::Docker(reference) => {
                 tagged(Arc::new(self.repository(reference)), reference.stored_tag().into_iter().collect())
             }
-            Location::Dir(path) => open(Arc::new(DirSink::open(path).map_err(failed)?)),
+            Location::Dir(path) => open(Arc::new(self.scaffolds.dir(path).map_err(failed)?)),
             Location::Oci(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
-                let layout = Layout::create(path).map_err(failed)?.with_blobs_in(self.local.shared_blobs.as_deref());
-                open(Arc::new(layout.sink(name).map_err(failed)?))
+                let blobs = self.local.shared_blobs.as_deref();
+                open(Arc::new(self.scaffolds.layout(path, blobs, name).map_err(failed)?))
             }
             Location::OciArchive(path, image) => {
                 let name = layout_name(location, image.as_ref())?;

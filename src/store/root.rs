@@ -14,7 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use super::StoreError;
 
 /// A root on disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Root {
     /// As the user named it.
     path: PathBuf,

@@ -7,13 +7,14 @@
 //! └── staged/<number>/            of one process, locked while it lives
 //!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
 //!     ├── link-<number>           links likewise
-//!     └── upload-<number>         content whose digest is not known yet, or links that are going away
+//!     ├── upload-<number>         content whose digest is not known yet, or links that are going away
+//!     └── withdrawn/              tags that are going away with their manifests
 //! ```
 //!
 //! A partial file only ever grows or is removed, so who has hashed its first bytes and finds the
 //! same file with the same length knows all of it. What a process leaves behind when it dies
 //! becomes partial content again, to be hashed before anyone trusts it; what is somebody else's file
-//! as well is let go.
+//! as well is let go. Tags come back whose manifests are still there.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
@@ -29,6 +30,7 @@ use fs_err as fs;
 use super::StoreError;
 use super::layout::{BLOBS, REPOSITORIES};
 use super::root::Root;
+use super::withdraw::{WITHDRAWN, restore};
 use crate::fs::Blocks;
 use crate::oci::{Algorithm, Digest};
 
@@ -40,6 +42,7 @@ const STAGED: &str = ".hod/staged";
 /// What a process that writes holds of a root.
 #[derive(Debug)]
 pub(super) struct Staging {
+    root: Root,
     folder: PathBuf,
     partial: PathBuf,
     /// The file whose filesystem is synced; kept open so that no write error goes unreported.
@@ -89,9 +92,10 @@ impl Staging {
         let (staged, partial) = (root.path().join(STAGED), root.path().join(PARTIAL));
         let queue = fs::File::open(&staged)?;
         queue.lock()?;
-        retire_dead(&staged, &partial)?;
+        retire_dead(root, &staged, &partial)?;
         let (folder, held) = open_own(root, &staged)?;
         Ok(Self {
+            root: root.clone(),
             folder,
             partial,
             anchor: fs::File::open(&own)?,
@@ -189,6 +193,11 @@ impl Staging {
         self.folder.join(format!("upload-{}", self.uploads.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// Where tags are kept until their manifests are gone.
+    pub(super) fn withdrawn(&self) -> PathBuf {
+        self.folder.join(WITHDRAWN)
+    }
+
     /// Notes that names have changed, so that the next sync is not skipped.
     pub(super) fn touch(&self) {
         self.unsynced.store(true, Ordering::SeqCst);
@@ -211,7 +220,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = retire(&self.folder, &self.partial);
+        let _ = retire(&self.root, &self.folder, &self.partial);
     }
 }
 
@@ -251,19 +260,20 @@ fn open_own(root: &Root, staged: &Path) -> Result<(PathBuf, fs::File), StoreErro
 }
 
 /// Cleans up after processes that died. What cannot be removed stays: it is in nobody's way.
-fn retire_dead(staged: &Path, partial: &Path) -> io::Result<()> {
+fn retire_dead(root: &Root, staged: &Path, partial: &Path) -> io::Result<()> {
     for entry in fs::read_dir(staged)? {
         let path = entry?.path();
         let Ok(folder) = fs::File::open(&path) else { continue };
         if folder.try_lock().is_ok() {
-            let _ = retire(&path, partial);
+            let _ = retire(root, &path, partial);
         }
     }
     Ok(())
 }
 
 /// Removes the folder of a process; complete content of its own becomes partial content, to be resumed.
-fn retire(folder: &Path, partial: &Path) -> io::Result<()> {
+fn retire(root: &Root, folder: &Path, partial: &Path) -> Result<(), StoreError> {
+    restore(root, &folder.join(WITHDRAWN))?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         // What has another name is somebody else's file too (`link_content`): it must not grow, nor change its owner.
@@ -277,5 +287,5 @@ fn retire(folder: &Path, partial: &Path) -> io::Result<()> {
         }
         fs::remove_file(entry.path())?;
     }
-    fs::remove_dir(folder)
+    Ok(fs::remove_dir(folder)?)
 }

@@ -25,6 +25,7 @@ use fs_err as fs;
 use super::TransportError;
 use super::archive::read_small;
 use super::landing::{Landings, blocking, checked};
+use super::scaffold::{Made, Scaffolds};
 use crate::endpoint::{BlobReader, FirstFormat, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead};
 use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Schema1, Tag, Version};
 
@@ -47,6 +48,10 @@ pub struct DirSink {
     landings: Landings,
     /// The names of the files that the image needs.
     needed: Mutex<BTreeSet<String>>,
+    /// Locked, so that nobody takes the directory away while it is empty.
+    _held: fs::File,
+    /// Dropped after the lock: the directory may go with it.
+    _scaffolds: Option<Scaffolds>,
 }
 
 fn blob_name(digest: &Digest) -> String {
@@ -213,7 +218,13 @@ pub(super) fn described(path: PathBuf, digest: Digest, bytes: Bytes) -> super::R
 impl DirSink {
     /// Makes a directory for an image, or takes one that is empty or holds an image already.
     pub fn open(path: &Path) -> super::Result<Self> {
-        fs::create_dir_all(path)?;
+        Self::make(path, &mut Made::at(path))
+    }
+
+    /// The same, which notes what was made.
+    pub(super) fn make(path: &Path, made: &mut Made) -> super::Result<Self> {
+        // Not every filesystem has locks. Without one, the worst that can come is a write that fails.
+        let held = made.hold(|folder| folder.lock_shared().or(Ok(())))?;
         let version = match fs::read(path.join("version")) {
             Ok(version) => Some(version),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -223,14 +234,21 @@ impl DirSink {
         if !ours {
             refuse_foreign(path)?;
             // Before anything else, so that a run that was interrupted can be taken up again.
-            crate::fs::write_atomically(&path.join("version"), VERSION.as_bytes())?;
+            made.file(&path.join("version"), VERSION.as_bytes())?;
         }
         Ok(Self {
             path: path.to_owned(),
             place: Place::local(&path.display().to_string(), None),
             landings: Landings::new(path),
             needed: Mutex::default(),
+            _held: held,
+            _scaffolds: None,
         })
+    }
+
+    /// The same, one of several that were opened together.
+    pub(super) fn within(self, scaffolds: &Scaffolds) -> Self {
+        Self { _scaffolds: Some(scaffolds.clone()), ..self }
     }
 
     /// The file of some content.

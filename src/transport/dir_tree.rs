@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::DirSink;
+use super::{DirSink, Scaffolds};
 use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
 use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
@@ -20,6 +20,7 @@ pub struct DirTree {
     root: PathBuf,
     /// Files that were received and checked in this run.
     received: Arc<Mutex<HashMap<Digest, PathBuf>>>,
+    scaffolds: Scaffolds,
 }
 
 /// One image directory of a folder.
@@ -33,12 +34,12 @@ pub struct DirTreeSink {
 impl DirTree {
     /// The folder at a path, which is made with its first image.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), received: Arc::default() }
+        Self { root: root.to_owned(), received: Arc::default(), scaffolds: Scaffolds::default() }
     }
 
     /// An image directory below the folder, made as [`DirSink::open`] makes it.
     pub fn sink(&self, path: &Path) -> super::Result<DirTreeSink> {
-        let image = DirSink::open(path)?;
+        let image = self.scaffolds.dir(path)?;
         let name = path.strip_prefix(&self.root).unwrap_or(path);
         let place = Place::folder(&self.root.display().to_string(), &name.display().to_string());
         Ok(DirTreeSink { image, place, tree: self.clone() })

@@ -35,7 +35,7 @@ struct Landing {
 }
 
 impl Landings {
-    /// Partial files are kept in `folder`, which is on the filesystem of their places.
+    /// Partial files are kept in `folder`, which is there, on the filesystem of their places.
     pub(super) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), parked: Arc::default() }
     }
@@ -121,7 +121,8 @@ impl Landings {
             match ended {
                 None => {}
                 Some(Err(error)) => {
-                    if is_wrong(&error) {
+                    // A file with nothing in it is nothing to go on from.
+                    if is_wrong(&error) || file.metadata().is_ok_and(|found| found.len() == 0) {
                         let _ = fs::remove_file(&path);
                     }
                     return Err(error);
@@ -136,7 +137,6 @@ impl Landings {
     }
 
     fn create(&self, digest: &Digest) -> super::Result<(PathBuf, Landing)> {
-        fs::create_dir_all(&self.folder)?;
         let path = self.partial(digest);
         let file = fs::OpenOptions::new().read(true).append(true).create(true).open(&path)?;
         if file.try_lock().is_ok() && is_at(&file, &path)? {
@@ -164,7 +164,6 @@ impl Landings {
             if found != size {
                 return Err(TransportError::Size { path: file, found, expected: size });
             }
-            fs::create_dir_all(&this.folder)?;
             // Whatever is in the way of a link, a copy may still be possible, and says more where it is not.
             if fs::hard_link(&file, &place).is_ok() {
                 return Ok(Placed::Linked);

@@ -28,6 +28,7 @@ pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
 use super::archive::read_small;
 use super::dir::{described, open_file, refuse_foreign};
 use super::landing::{blocking, checked};
+use super::scaffold::Made;
 use super::{LayoutImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, Version};
@@ -64,20 +65,23 @@ impl Layout {
 
     /// Opens a layout, or makes an empty one where nothing is.
     pub fn create(path: &Path) -> super::Result<Self> {
-        fs::create_dir_all(path)?;
+        Ok(Self::make(path, &mut Made::at(path))?.0)
+    }
+
+    /// The same, which notes what was made. As long as the lock is held, nobody takes the layout away.
+    pub(super) fn make(path: &Path, made: &mut Made) -> super::Result<(Self, fs::File)> {
         // One at a time: others may be about to make the same layout.
-        let lock = fs::File::open(path)?;
-        lock.lock()?;
+        let lock = made.hold(fs::File::lock)?;
         let exists = |name: &str| path.join(name).exists();
         if !exists("oci-layout") {
             refuse_foreign(path)?;
-            crate::fs::write_atomically(&path.join("oci-layout"), LAYOUT_FILE)?;
+            made.file(&path.join("oci-layout"), LAYOUT_FILE)?;
         }
         if !exists("index.json") {
-            fs::create_dir_all(path.join("blobs/sha256"))?;
-            crate::fs::write_atomically(&path.join("index.json"), &Index::default().bytes())?;
+            made.folder(&path.join("blobs/sha256"))?;
+            made.file(&path.join("index.json"), &Index::default().bytes())?;
         }
-        Self::open(path)
+        Ok((Self::open(path)?, lock))
     }
 
     /// The same layout with its content elsewhere, as `ALGORITHM/HEX` below a folder that many layouts share.

@@ -30,6 +30,7 @@ mod credentials;
 mod daemon;
 mod damage;
 mod delta;
+mod failed_copy;
 mod faults;
 mod foreign;
 mod hints;

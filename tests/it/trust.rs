@@ -1,5 +1,7 @@
 //! Signed bundles: Debian's minisign as the judge, and bundles that somebody has tampered with.
 
+mod taking;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

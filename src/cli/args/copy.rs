@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs};
+use super::{DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs, TrustArgs};
 use crate::oci::{Platform, Platforms};
 use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::MultiArch;
@@ -72,6 +72,8 @@ pub(in crate::cli) struct CopyArgs {
     pub(in crate::cli) from: SourceRegistryArgs,
     #[command(flatten)]
     pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]
     pub(in crate::cli) retry: RetryArgs,
 }

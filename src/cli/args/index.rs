@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::copy::FormatArg;
-use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs};
+use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs, TrustArgs};
 use crate::oci::Platforms;
 
 // `hod index`.
@@ -60,6 +60,8 @@ pub(in crate::cli) struct IndexTarget {
     pub(in crate::cli) from: SourceRegistryArgs,
     #[command(flatten)]
     pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]
     pub(in crate::cli) retry: RetryArgs,
 }

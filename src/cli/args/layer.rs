@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{RegistryArgs, RetryArgs};
+use super::{RegistryArgs, RetryArgs, TrustArgs};
 use crate::oci::Platform;
 
 // `hod layer`.
@@ -44,6 +44,8 @@ pub(in crate::cli) struct LayerExtractArgs {
     pub(in crate::cli) platform: Option<Platform>,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]
     pub(in crate::cli) retry: RetryArgs,
 }

@@ -15,7 +15,7 @@ pub(in crate::cli) struct TrustArgs {
     /// Look at no signature, even if there are folders with trusted keys
     #[arg(long, env = "HOD_NO_KEY", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) no_key: bool,
-    /// The signature, where it is not in the bundle [default: the bundle's name with .header.minisig]
+    /// The signature of the bundle, where it is not in it [default: the bundle's name with .header.minisig]
     #[arg(long, value_name = "FILE", env = "HOD_SIGNATURE", hide_env = true)]
     pub(in crate::cli) signature: Option<PathBuf>,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{RegistryArgs, RetryArgs};
+use super::{RegistryArgs, RetryArgs, TrustArgs};
 use crate::oci::Platform;
 use crate::pipeline::unpack_image::IdMapping;
 
@@ -46,6 +46,8 @@ pub(in crate::cli) struct UnpackImageArgs {
     pub(in crate::cli) platform: Option<Platform>,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]
     pub(in crate::cli) retry: RetryArgs,
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::input;
 use super::layers::{Layers, LayersError};
+use super::opening::Purpose;
+use super::{input, opening};
 use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes, is_corrupt};
@@ -81,10 +82,13 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let there = shared(context.local(args.to.daemon_host.as_ref(), &args.to.registry())?, &args.dest_shared_blob_dir);
     let layers = Layers::new(context, &args.layers, args.content.preserve_digests, &here.scratch)?;
     let scratch = here.scratch.clone();
+    let from = Places::new(from).with_local(here).admitting(super::admission::admission(context)?);
+    let sources = tasks.iter().map(|task| &task.from);
+    let from = opening::with_bundles(context, from, sources, Purpose::Take(&args.trust)).await?;
     let signing = super::signing::signing(&args.signing, args.sign_identity.as_ref()).await?;
     let manner = Manner {
         engine: context.engine_with(args.image_parallel_copies.filter(|copies| *copies > 0), &args.retry),
-        from: Arc::new(Places::new(from).with_local(here).admitting(super::admission::admission(context)?)),
+        from: Arc::new(from),
         to: Arc::new(
             Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
         ),

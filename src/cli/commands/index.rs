@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{input, opening};
+use super::input;
+use super::opening::{self, Purpose};
 use crate::cli::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -25,7 +26,16 @@ pub(in crate::cli) async fn run(context: &Context, args: IndexArgs) -> Result<Ex
     if target.images.is_empty() {
         return Err(Failure::new(Kind::Usage, "no images are named").hint("name them after the index"));
     }
-    let sides = Sides::new(context, target)?;
+    let index = opening::location(&target.index)?;
+    if let Location::Bundle(..) = index {
+        return Err(Failure::new(Kind::Failed, format!("{index} cannot be written: bundles are made by hod pack")));
+    }
+    let images = match args.action {
+        IndexAction::Remove(_) => Vec::new(),
+        _ => target.images.iter().map(|image| source(image)).collect::<Result<Vec<_>, _>>()?,
+    };
+    let purpose = Purpose::Take(&target.trust);
+    let sides = Sides::new(context, target, index, (images.iter().map(|(image, _)| image), purpose)).await?;
     let mut assembly = Assembly::default();
     if add_to {
         let there = opening::open(&sides.to, &sides.index).await?;
@@ -35,12 +45,10 @@ pub(in crate::cli) async fn run(context: &Context, args: IndexArgs) -> Result<Ex
         for image in &target.images {
             assembly.remove(image).map_err(|error| Failure::of(Kind::Failed, error))?;
         }
-    } else {
-        for image in &target.images {
-            let (location, platform) = source(image)?;
-            let image = opening::open(&sides.from, &location).await?;
-            sides.add(&mut assembly, &image, &platforms(target), platform).await?;
-        }
+    }
+    for (location, platform) in images {
+        let image = opening::open(&sides.from, &location).await?;
+        sides.add(&mut assembly, &image, &platforms(target), platform).await?;
     }
     write(context, target, &sides, assembly).await
 }
@@ -55,20 +63,25 @@ struct Sides {
 }
 
 impl Sides {
-    fn new(context: &Context, target: &IndexTarget) -> Result<Self, Failure> {
+    /// The two ends; images of bundles among the locations may be opened then.
+    async fn new<'a>(
+        context: &Context,
+        target: &IndexTarget,
+        index: Location,
+        (locations, purpose): (impl Iterator<Item = &'a Location>, Purpose<'_>),
+    ) -> Result<Self, Failure> {
         let from = context.registries_with(&target.from.registry(), target.from.authfile.clone())?;
         let to = context.registries_with(&target.to.registry(), target.to.authfile.clone())?;
+        let from = Places::new(from)
+            .with_local(context.local(target.from.daemon_host.as_ref(), &target.from.registry())?)
+            .admitting(super::admission::admission(context)?);
         Ok(Self {
             engine: context.engine(&target.retry),
-            from: Arc::new(
-                Places::new(from)
-                    .with_local(context.local(target.from.daemon_host.as_ref(), &target.from.registry())?)
-                    .admitting(super::admission::admission(context)?),
-            ),
+            from: Arc::new(opening::with_bundles(context, from, locations, purpose).await?),
             to: Arc::new(
                 Places::new(to).with_local(context.local(target.to.daemon_host.as_ref(), &target.to.registry())?),
             ),
-            index: opening::location(&target.index)?,
+            index,
             replace: target.replace,
         })
     }
@@ -134,7 +147,8 @@ async fn write(
 }
 
 async fn show(context: &Context, target: &IndexTarget) -> Result<ExitCode, Failure> {
-    let sides = Sides::new(context, target)?;
+    let index = opening::location(&target.index)?;
+    let sides = Sides::new(context, target, index.clone(), ([&index].into_iter(), Purpose::Look)).await?;
     let image = opening::open(&sides.from, &sides.index).await?;
     let (digest, bytes) = raw(&sides.engine, &image).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     let value: serde_json::Value = serde_json::from_slice(&bytes)

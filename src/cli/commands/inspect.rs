@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::opening;
+use super::opening::{self, Purpose};
 use crate::cli::args::InspectArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -21,7 +21,8 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
     let template = args.format.as_deref().map(Template::parse).transpose();
     let template = template.map_err(|error| Failure::of(Kind::Usage, error))?;
     let location = opening::location(&args.image)?;
-    let places = Arc::new(opening::places(context, args.daemon_host.as_ref(), &args.registry)?);
+    let places = opening::places(context, args.daemon_host.as_ref(), &args.registry)?;
+    let places = Arc::new(opening::with_bundles(context, places, [&location], Purpose::Look).await?);
     let source = opening::open(&places, &location).await?;
     let engine = context.engine(&args.retry);
     let failed = |error| Failure::new(Kind::Failed, format!("cannot inspect {location}")).because(error);

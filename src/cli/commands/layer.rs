@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::admission::admission;
+use super::opening::Purpose;
 use super::{opening, unpack_image};
 use crate::cli::args::{LayerAction, LayerCommand, LayerExtractArgs};
 use crate::cli::context::Context;
@@ -22,6 +23,7 @@ async fn extract(context: &Context, args: LayerExtractArgs) -> Result<ExitCode, 
     let location = opening::location(&args.image)?;
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
     let places = opening::places(context, None, &args.registry)?.admitting(admission(context)?);
+    let places = opening::with_bundles(context, places, [&location], Purpose::Take(&args.trust)).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
     let engine = context.engine(&args.retry);
     let what = format!("cannot extract layer {} of {location}", args.layer);

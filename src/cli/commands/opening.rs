@@ -1,9 +1,12 @@
 //! The image that a command reads: its place, opened as the command's flags say.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::input;
-use crate::cli::args::RegistryArgs;
+use super::{input, media, trust};
+use crate::bundle::Trust;
+use crate::cli::args::{RegistryArgs, TrustArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::pipeline::open::{OpenSource, Places};
@@ -17,6 +20,41 @@ pub(super) fn location(text: &str) -> Result<Location, Failure> {
 /// Registries and places on this machine, for a command with one side; `daemon` is the daemon that was named.
 pub(super) fn places(context: &Context, daemon: Option<&String>, registry: &RegistryArgs) -> Result<Places, Failure> {
     Ok(Places::new(context.registries(registry)?).with_local(context.local(daemon, registry)?))
+}
+
+/// What becomes of the images of bundles.
+pub(super) enum Purpose<'a> {
+    /// They are told about: it does not matter who made them.
+    Look,
+    /// They go to where they are used, if this says that their bundle is one to take.
+    Take(&'a TrustArgs),
+}
+
+/// The same places, with the bundles that these locations are in: each is opened once, and shows once who signed it.
+pub(super) async fn with_bundles<'a>(
+    context: &Context,
+    mut places: Places,
+    locations: impl IntoIterator<Item = &'a Location>,
+    purpose: Purpose<'_>,
+) -> Result<Places, Failure> {
+    let in_bundle =
+        |location: &Location| if let Location::Bundle(path, _) = location { Some(path.clone()) } else { None };
+    let paths: BTreeSet<PathBuf> = locations.into_iter().filter_map(in_bundle).collect();
+    for path in paths {
+        let trusted = match purpose {
+            Purpose::Look => Trust::default(),
+            Purpose::Take(args) => trust::trust(args, &media::whole(&path, &[]))?,
+        };
+        let (file, work) = (path.clone(), move |path: PathBuf| {
+            let bundle = media::open(&path, &[])?;
+            let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
+            Ok((bundle, signed))
+        });
+        let (bundle, signed) = input::blocking(move || work(file)).await?;
+        trust::say(context, signed.as_ref());
+        places = places.with_bundle(&path, bundle);
+    }
+    Ok(places)
 }
 
 /// Opens an image of those places.

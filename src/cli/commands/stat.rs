@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::opening;
+use super::opening::{self, Purpose};
 use crate::cli::args::StatArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -15,6 +15,7 @@ use crate::pipeline::stat::{Stat, Step};
 pub(in crate::cli) async fn run(context: &Context, args: StatArgs) -> Result<ExitCode, Failure> {
     let location = opening::location(&args.image)?;
     let places = opening::places(context, None, &args.registry)?;
+    let places = opening::with_bundles(context, places, [&location], Purpose::Look).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
     let failed = |error| Failure::new(Kind::Failed, format!("cannot tell what {location} is made of")).because(error);
     let found = inspect(&context.engine(&args.retry), &source, &context.platform()?).await.map_err(failed)?;

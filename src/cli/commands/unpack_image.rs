@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::admission::admission;
-use super::opening;
+use super::opening::{self, Purpose};
 use crate::cli::args::UnpackImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -25,6 +25,7 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
     let owners = owners(args.rootless, args.uid_map, args.gid_map);
     let places = opening::places(context, None, &args.registry)?.admitting(admission(context)?);
+    let places = opening::with_bundles(context, places, [&location], Purpose::Take(&args.trust)).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
     let engine = context.engine(&args.retry);
     let image = inspect(&engine, &source, &platform).await;

@@ -52,7 +52,8 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Finding
     let target = input::target_in(&args.target, &args.media.from_dir)?;
     let trusted = match &target {
         Target::Store(_) => Trust::default(),
-        _ => trust::trust(&args.trust, &media::whole(&args.target, &args.media.from_dir))?,
+        Target::Bundle(path) => trust::trust(&args.trust, &media::whole(path, &args.media.from_dir))?,
+        Target::Stream => trust::trust(&args.trust, &args.target)?,
     };
     let (observer, stop) = (context.observer(), context.stop.clone());
     let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "goes on without it"));

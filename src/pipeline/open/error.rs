@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::bundle::BundleError;
 use crate::endpoint::EndpointError;
 use crate::pipeline::admission::AdmissionError;
 use crate::pipeline::contents::ContentsError;
@@ -48,15 +47,9 @@ pub enum OpenError {
         #[source]
         source: StoreError,
     },
-    /// A bundle.
-    #[error("cannot open {location}")]
-    Bundle {
-        /// The location.
-        location: Box<Location>,
-        /// Why not.
-        #[source]
-        source: BundleError,
-    },
+    /// A bundle that nobody has opened, where none is read from.
+    #[error("{0} is in a bundle, and no bundle is read here")]
+    Bundle(Box<Location>),
     /// What a store holds.
     #[error("cannot take the image from {location}")]
     Held {

@@ -13,6 +13,7 @@ use crate::oci::{Descriptor, Digest, Graph, Manifest, Tag};
 use crate::transport::TransportError;
 use crate::transport::dir::{described, has};
 use crate::transport::landing::{Landings, blocking};
+use crate::transport::scaffold::{Made, Scaffolds};
 
 /// A layout to write one image to.
 #[derive(Debug)]
@@ -24,6 +25,30 @@ pub struct LayoutSink {
     name: Option<String>,
     /// Locked, so that nobody deletes what no image of the index names yet.
     _held: fs::File,
+    /// Dropped after the lock: the layout may go with it.
+    _scaffolds: Option<Scaffolds>,
+}
+
+impl LayoutSink {
+    /// A layout that is made where nothing is, as the place for an image; its content may be in a folder of its own.
+    pub(in crate::transport) fn make(
+        path: &Path,
+        blobs: Option<&Path>,
+        name: Option<&str>,
+        made: &mut Made,
+    ) -> super::super::Result<Self> {
+        let (layout, _lock) = Layout::make(path, made)?;
+        made.locked_by(&path.join("blobs"));
+        if let Some(blobs) = blobs {
+            made.folder(blobs)?;
+        }
+        layout.with_blobs_in(blobs).sink(name)
+    }
+
+    /// The same, one of several that were opened together.
+    pub(in crate::transport) fn within(self, scaffolds: &Scaffolds) -> Self {
+        Self { _scaffolds: Some(scaffolds.clone()), ..self }
+    }
 }
 
 impl Layout {
@@ -46,6 +71,7 @@ impl Layout {
             landings: Landings::new(&self.blobs),
             name: name.map(str::to_owned),
             _held: held,
+            _scaffolds: None,
         })
     }
 

@@ -1,11 +1,14 @@
 //! Signatures, attestations and what else belongs to images: it lives as long as they do.
 
+use fs_err as fs;
 use hod::oci::{Digest, referrers_tag};
 
 use super::{gc, rm, root_blobs, sample};
 use crate::support::docker_registry::DockerRegistry;
-use crate::support::images::{Blob, Content, artifact, image, layer};
-use crate::support::job::{assert_clean, assert_serves, assert_sound, blob_path, names, reach};
+use crate::support::hod::hod;
+use crate::support::images::{Blob, Content, artifact, image, index, layer};
+use crate::support::job::{assert_clean, assert_serves, assert_sound, blob_path, names, reach, text};
+use crate::support::tree;
 
 #[test]
 fn what_belongs_to_an_image_lives_as_long_as_it_does() {
@@ -72,4 +75,45 @@ fn a_companion_of_what_was_never_there_stays() {
     Content::default().with(&lone, &sample.signature).write_root(folder.path());
     gc(folder.path(), &[]);
     assert_eq!(names(folder.path()), [lone]);
+}
+
+#[test]
+fn signatures_are_known_for_what_they_are_after_gc_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    let (mut content, mut apps) = (Content::default(), Vec::new());
+    for seed in 0..30 {
+        let app = image("linux/amd64", &[layer(seed, 50)]);
+        let bill = artifact("text/bill", &[Blob::new("text/plain", format!("{seed}"))], Some(&app));
+        let tag = referrers_tag(&app.digest()).unwrap();
+        content = content
+            .with(&format!("app:{seed}"), &app)
+            .with(&format!("app:{tag}.sig"), &image("linux/amd64", &[layer(1000 + seed, 50)]))
+            .with("app", &bill)
+            .with(&format!("app:{tag}"), &index(&[bill]));
+        apps.push(format!("app:{seed}"));
+    }
+    content.write_root(&base);
+    rm(&base, &apps.iter().map(String::as_str).collect::<Vec<_>>());
+    for moment in 0..4 {
+        let root = folder.path().join(moment.to_string());
+        tree::copy(&base, &root);
+        let manifests = root.join("docker/registry/v2/repositories/app/_manifests");
+        let count = |path: &str| fs::read_dir(manifests.join(path)).map_or(0, Iterator::count);
+        let (tags, revisions) = (count("tags"), count("revisions/sha256"));
+        let mut running = hod(["gc", "--store", text(&root)]).spawn();
+        running.until("a step of gc", || match moment {
+            0 => count("tags") < tags,
+            1 => count("tags") < tags / 2,
+            2 => count("tags") == 0,
+            _ => count("revisions/sha256") < revisions - 10,
+        });
+        running.kill();
+        assert_clean(&root);
+        gc(&root, &[]);
+        assert_eq!(names(&root), [""; 0], "moment {moment}");
+        assert!(root_blobs(&root).is_empty(), "moment {moment}");
+        assert_sound(&root);
+        assert_eq!(fs::read_dir(root.join(".hod/staged")).unwrap().count(), 0);
+    }
 }

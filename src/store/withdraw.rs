@@ -1,0 +1,151 @@
+//! Tags that go together with their manifests.
+//!
+//! A tag has to go before its manifest, or it would lead nowhere for a moment. Whoever is killed in between would
+//! leave a manifest without the tag by which it is known for what it is: the signature of an image that is gone would
+//! be an image without a tag, which somebody may have asked for. So such tags are kept aside until the manifests are gone:
+//!
+//! ```text
+//! .hod/staged/<number>/withdrawn/docker/registry/v2/repositories/<name>/_manifests/tags/<tag>/
+//! ```
+//!
+//! What a dead process has kept there comes back if its manifest is still in place, and all is as it was before.
+
+use std::path::Path;
+
+use fs_err as fs;
+use walkdir::WalkDir;
+
+use super::root::{Root, absent};
+use super::{Entry, Result, Store};
+use crate::oci::Digest;
+
+/// Where withdrawn tags are, in the folder of a process.
+pub(super) const WITHDRAWN: &str = "withdrawn";
+
+impl Store {
+    /// Takes tags away and keeps them aside, each named by its `current` link. They are gone for good when
+    /// [`Store::forget_withdrawn`] was called; until then those whose manifests are still in place come back when this
+    /// process ends. That they are gone from their places is durable when this returns.
+    pub fn withdraw(&self, tags: &[Entry]) -> Result<()> {
+        let staging = self.staging()?;
+        for tag in tags {
+            let current = tag.to_string();
+            let folder = tag_folder(&current);
+            let Some((path, _)) = self.tree().look(folder)? else { continue };
+            let aside = staging.withdrawn().join(folder);
+            if let Some(above) = aside.parent() {
+                fs::create_dir_all(above)?;
+            }
+            absent(fs::rename(path, aside))?;
+            staging.touch();
+        }
+        self.finish()
+    }
+
+    /// Lets go of the tags that were withdrawn.
+    pub fn forget_withdrawn(&self) -> Result<()> {
+        absent(fs::remove_dir_all(self.staging()?.withdrawn()))?;
+        Ok(())
+    }
+}
+
+/// Puts back the tags whose manifests are still in place.
+pub(super) fn restore(root: &Root, withdrawn: &Path) -> Result<()> {
+    for found in WalkDir::new(withdrawn).into_iter().filter_map(std::result::Result::ok) {
+        let relative = found.path().strip_prefix(withdrawn).ok().and_then(Path::to_str);
+        let Some(tag @ Entry::TagCurrent(name, _)) = &relative.and_then(Entry::parse) else { continue };
+        let current = tag.to_string();
+        let folder = tag_folder(&current);
+        // A file that is no link was no tag.
+        let Ok(Ok(digest)) = fs::read_to_string(found.path()).map(|text| text.parse::<Digest>()) else { continue };
+        let is_there = |entry: Entry| Ok::<_, super::StoreError>(root.look(&entry.to_string())?.is_some());
+        let is_whole = is_there(Entry::Revision(name.clone(), digest))? && is_there(Entry::Data(digest))?;
+        if is_whole && root.look(folder)?.is_none() {
+            root.place(&withdrawn.join(folder), folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder of a tag, of which this is the `current` link.
+fn tag_folder(current: &str) -> &str {
+    current.strip_suffix("/current/link").unwrap_or(current)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{RepositoryName, Tag};
+    use crate::store::{Links, TagLink};
+
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+
+    /// A store with a tag for each name, and each tag's entry and manifest.
+    fn sample(folder: &Path) -> (Store, RepositoryName, [(Entry, Digest); 3]) {
+        let store = Store::create(folder).unwrap();
+        let name: RepositoryName = "x/y".parse().unwrap();
+        let all = NAMES.map(|text| {
+            let digest = Digest::sha256(text.as_bytes());
+            store.add(&digest, text.as_bytes()).unwrap();
+            (Entry::TagCurrent(name.clone(), text.parse().unwrap()), digest)
+        });
+        let revisions: Vec<Digest> = all.iter().map(|(_, digest)| *digest).collect();
+        let tags =
+            NAMES.iter().zip(&revisions).map(|(text, digest)| TagLink { name: text.parse().unwrap(), digest: *digest });
+        let links = Links { tags: tags.collect(), revisions, ..Links::none(name.clone()) };
+        store.commit(&[links]).unwrap();
+        (store, name, all)
+    }
+
+    fn tags(store: &Store, name: &RepositoryName) -> Vec<String> {
+        store.tags(name).unwrap().iter().map(Tag::to_string).collect()
+    }
+
+    #[test]
+    fn a_tag_comes_back_unless_its_manifest_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, name, all) = sample(folder.path());
+        store.withdraw(&all.clone().map(|(tag, _)| tag)).unwrap();
+        assert_eq!(tags(&store, &name), [""; 0]);
+        store.remove_revision(&name, &all[0].1).unwrap();
+        // Somebody has given the name to another image meanwhile.
+        let again = TagLink { name: "b".parse().unwrap(), digest: all[2].1 };
+        store.commit(&[Links { tags: vec![again], ..Links::none(name.clone()) }]).unwrap();
+        drop(store);
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(tags(&store, &name), ["b", "c"]);
+        for tag in ["b", "c"] {
+            assert_eq!(store.tag(&name, &tag.parse().unwrap()).unwrap(), Some(all[2].1));
+        }
+        assert_eq!(fs::read_dir(folder.path().join(".hod/staged")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_forgotten_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, name, all) = sample(folder.path());
+        store.forget_withdrawn().unwrap();
+        store.withdraw(&all.clone().map(|(tag, _)| tag)).unwrap();
+        store.forget_withdrawn().unwrap();
+        drop(store);
+        assert_eq!(tags(&Store::open(folder.path()).unwrap(), &name), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_dead_process_has_withdrawn_comes_back_with_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, name, all) = sample(folder.path());
+        store.withdraw(&[all[1].0.clone()]).unwrap();
+        // As it is if this process is killed now: nobody holds the lock.
+        let (own, dead) = (folder.path().join(".hod/staged/0"), folder.path().join(".hod/staged/7"));
+        fs::create_dir(&dead).unwrap();
+        fs::rename(own.join(WITHDRAWN), dead.join(WITHDRAWN)).unwrap();
+        // And what nobody of ours has made.
+        fs::write(dead.join(WITHDRAWN).join("file"), "x").unwrap();
+        drop(store);
+        assert_eq!(tags(&Store::open(folder.path()).unwrap(), &name), ["a", "c"]);
+        let store = Store::alone(folder.path()).unwrap();
+        assert_eq!(tags(&store, &name), NAMES);
+        assert!(!dead.exists());
+    }
+}
