@@ -20,7 +20,9 @@ fn image_line(event: &Event<'_>) -> Option<String> {
         Event::ImageFailed { name, cause } => {
             let message = cause.to_string();
             let causes = failure::causes(&message, cause.source());
-            Some(format!("! {name}  {}", terminal::printable(&[vec![message], causes].concat().join(": "))))
+            // The command says it once more in the end, with whole digests.
+            let text = report::shortened(&[vec![message], causes].concat().join(": "));
+            Some(format!("! {name}  {}", terminal::printable(&text)))
         }
         _ => None,
     }

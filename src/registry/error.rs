@@ -308,6 +308,9 @@ fn said_of(error: &rustls::Error) -> String {
     if text.contains("CaUsedAsEndEntity") {
         return "it is the certificate of an authority, and signed by itself".to_owned();
     }
+    if is_plain(error) {
+        return "it answered without encryption, as servers of plain HTTP do".to_owned();
+    }
     text
 }
 

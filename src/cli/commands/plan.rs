@@ -161,7 +161,11 @@ fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode
     if let Some(document) = document.as_object_mut() {
         document.insert("failed".to_owned(), missing.iter().map(causes).collect());
     }
-    context.result(&document, &text(plan))?;
+    context.close();
+    // Where nothing can be had, a table without lines says nothing.
+    if !context.is_text() || !plan.images.is_empty() || missing.is_empty() {
+        context.result(&document, &text(plan))?;
+    }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
