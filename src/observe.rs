@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::endpoint::Placed;
+use crate::endpoint::{Place, Placed};
 use crate::oci::{Descriptor, Digest};
 
 /// Something that a user may want to see.
@@ -56,12 +56,27 @@ pub enum Event<'a> {
     },
     /// Something failed that will be tried again.
     Retrying {
+        /// Which of all things that are tried in this run; it goes on until [`Event::Retried`].
+        trial: u64,
         /// What was tried, in words.
         what: &'a str,
+        /// At which end it failed.
+        place: &'a Place,
         /// Why it failed.
         cause: &'a (dyn std::error::Error + 'static),
+        /// How often it has been tried.
+        tries: u32,
+        /// How often it will be tried at the most.
+        most: u32,
         /// How long until the next try.
         delay: Duration,
+    },
+    /// What failed before does so no longer, or nobody tries it any more.
+    Retried {
+        /// Which of all things that are tried.
+        trial: u64,
+        /// Whether it works now.
+        worked: bool,
     },
     /// An image is done.
     ImageDone {

@@ -1,7 +1,8 @@
 //! What every command has: how to speak, whom to tell of progress, and when to stop.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -28,6 +29,8 @@ pub(super) struct Context {
     skopeo: SkopeoArgs,
     observer: Arc<dyn Observer>,
     bars: Option<Arc<Bars>>,
+    /// Hints that were given with single images.
+    hinted: Mutex<HashSet<String>>,
     /// When the command began.
     pub(super) begun: Instant,
     /// Tells work on other threads to end.
@@ -56,6 +59,7 @@ impl Context {
             skopeo: args.skopeo.clone(),
             observer,
             bars,
+            hinted: Mutex::default(),
             begun: Instant::now(),
             stop: Stop::default(),
         }
@@ -232,7 +236,9 @@ impl Context {
         for cause in failure::causes(&message, error.source()) {
             self.insist(&format!("  caused by: {}", terminal::printable(&cause)));
         }
-        if let Some(hint) = failure::hint(error) {
+        // A registry that is gone fails a hundred images, and what to do about it is the same for all.
+        let is_new = |hint: &String| self.hinted.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone());
+        if let Some(hint) = failure::hint(error).filter(is_new) {
             self.insist(&format!("  {bold}hint{off}: {hint}"));
         }
     }

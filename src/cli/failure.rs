@@ -8,7 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::cli::report;
-use crate::copy::CopyError;
+use crate::copy::{CopyError, Side};
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::GraphError;
 use crate::pipeline::bundle::BundlingError;
@@ -237,7 +237,9 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
 
 /// What to do where bytes have no room, before any of them was written.
 pub(super) fn room_hint(needed: u64, free: u64) -> String {
-    format!("nothing was written; make {} more room there", report::bytes(needed.saturating_sub(free)))
+    let (missing, needed, free) =
+        (report::bytes(needed.saturating_sub(free)), report::bytes(needed), report::bytes(free));
+    format!("nothing was written; of {needed} there is room for {free}: make {missing} more room there")
 }
 
 /// What to do about a connection that did not come about for a reason that lasts.
@@ -250,6 +252,11 @@ fn registry_hint(error: &(dyn Error + 'static)) -> Option<String> {
         ),
         RegistryError::Tls { .. } => {
             "if the registry speaks HTTP without encryption, say so with --tls-verify=false or in registries.conf"
+                .to_owned()
+        }
+        RegistryError::UnknownHost { .. } => {
+            "check how the host is written, and that this machine can look it up; where a proxy does that, name it in \
+             HTTPS_PROXY"
                 .to_owned()
         }
         _ => return None,
@@ -300,17 +307,40 @@ fn io_hint(error: &io::Error) -> Option<String> {
 }
 
 fn copy_hint(error: &CopyError) -> Option<String> {
-    let text = match error {
-        CopyError::Platform(_) => "choose from these with --platform, or in the list with platform=…",
+    let (place, kept) = match error {
+        CopyError::Platform(_) => {
+            return Some("choose from these with --platform, or in the list with platform=…".to_owned());
+        }
+        CopyError::Resolve { place, .. } => (place, ""),
+        CopyError::Content { place, side: Side::Source, .. } => (place, KEPT),
+        CopyError::Content { place, .. } | CopyError::Publish { place, .. } if place.is_remote() => (place, SENT),
         _ => return copy_fault_hint(error.fault()?),
     };
-    Some(text.to_owned())
+    match error.fault()? {
+        Fault::Unreachable => Some(format!("run the same command again when {} works again{kept}", place.domain())),
+        Fault::Busy(_) => Some(format!(
+            "run the same command again later{kept}; many registries allow more to those who are logged in"
+        )),
+        Fault::Missing if kept == SENT => Some(UNMADE.to_owned()),
+        Fault::Missing if kept == KEPT && place.is_remote() => Some(HOLLOW.to_owned()),
+        fault => copy_fault_hint(fault),
+    }
 }
+
+/// What to do where the registry has no place for an image.
+const UNMADE: &str = "check the path: some registries want the repository, or the project around it, to be made first";
+/// What to do where it has less of an image than it says.
+const HOLLOW: &str = "the registry has the manifest and not what that names: the image has to be pushed there again";
+/// What an interrupted run has gained.
+const KEPT: &str = ": what was fetched is kept";
+/// The same for one that sends.
+const SENT: &str = ": what has arrived there is not sent again";
 
 fn copy_fault_hint(fault: Fault) -> Option<String> {
     let text = match fault {
         Fault::Denied => {
-            "check the credentials: hod reads --creds, --authfile, and the files that podman and docker log in to"
+            "check the credentials: hod reads --creds, --authfile, and the files that hod login, podman and docker \
+             write; many registries say the same of names that do not exist"
         }
         Fault::Missing => "check the name and the tag; names without a host are looked up in --from",
         Fault::Unreachable | Fault::Busy(_) => "run the same command again: what was fetched is kept",

@@ -2,6 +2,7 @@
 
 mod bars;
 mod lines;
+mod outages;
 
 pub(super) use bars::Bars;
 pub(super) use lines::Lines;
@@ -19,16 +20,23 @@ fn image_line(event: &Event<'_>) -> Option<String> {
         Event::ImageFailed { name, cause } => {
             let message = cause.to_string();
             let causes = failure::causes(&message, cause.source());
-            Some(format!("! {name}  {}", terminal::printable(&[vec![message], causes].concat().join(": "))))
+            // The command says it once more in the end, with whole digests.
+            let text = report::shortened(&[vec![message], causes].concat().join(": "));
+            Some(format!("! {name}  {}", terminal::printable(&text)))
         }
         _ => None,
     }
 }
 
-/// The line that tells of another try.
+/// All there is to say of one more try: what is tried, why, when, and which try of how many that is.
 fn retry_line(event: &Event<'_>) -> Option<String> {
-    let Event::Retrying { what, cause, delay } = event else { return None };
+    let Event::Retrying { what, cause, .. } = event else { return None };
     let causes = failure::causes("", Some(*cause));
-    let why: Vec<_> = causes.iter().map(|cause| terminal::printable(cause)).collect();
-    Some(format!("~ {what}: {}; again in {}", why.join(": "), report::time(*delay)))
+    Some(terminal::printable(&format!("{what}: {}{}", causes.join(": "), next_try(event))))
+}
+
+/// When something is tried again, and which try of how many that is.
+fn next_try(event: &Event<'_>) -> String {
+    let Event::Retrying { tries, most, delay, .. } = event else { return String::new() };
+    format!("; again in {} (try {} of {most})", report::time(*delay), tries + 1)
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::oci::Digest;
+
 /// A number of bytes in the units that media and networks use: `1.2 GB`.
 pub(super) fn bytes(count: u64) -> String {
     ByteSize::b(count).display().si().to_string()
@@ -23,6 +25,20 @@ pub(super) fn time(span: Duration) -> String {
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// Text in which each digest is as short as people need it.
+pub(super) fn shortened(text: &str) -> String {
+    let is_of_digest = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
+    let mut short = String::with_capacity(text.len());
+    for part in text.split_inclusive(|letter| !is_of_digest(letter)) {
+        let word = part.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+        match word.parse::<Digest>() {
+            Ok(digest) => short.extend([&*digest.short(), &part[word.len()..]]),
+            Err(_) => short.push_str(part),
+        }
+    }
+    short
 }
 
 /// Where a column's text stands.
@@ -73,6 +89,17 @@ mod tests {
         assert_eq!(count(0, "image"), "0 images");
         assert_eq!(time(Duration::from_millis(420)), "0.4 s");
         assert_eq!(time(Duration::from_secs(200)), "3 min 20 s");
+    }
+
+    #[test]
+    fn digests_in_text_are_shortened() {
+        let digest = Digest::sha256(b"");
+        let text =
+            |digest: &str| format!("GET http://r:5000/v2/a/blobs/{digest} answered; {digest}: no, not ({digest})");
+        assert_eq!(shortened(&text(&digest.to_string())), text("e3b0c44298fc"));
+        for other in ["", "sha256:abc", "a: b", "Größe: ä"] {
+            assert_eq!(shortened(other), other);
+        }
     }
 
     #[test]

@@ -47,6 +47,13 @@ pub(super) fn say(line: &str) {
     let _ = writeln!(Said, "{line}");
 }
 
+/// Writes a line to the log file alone, where there is one.
+pub(super) fn log(line: &str) {
+    if let Some(log) = LOG.get() {
+        let _ = writeln!(log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
+    }
+}
+
 /// Standard error, and the log file where there is one.
 pub(super) struct Said;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
-use crate::endpoint::{EndpointError, Prefix, Source, Verified};
+use crate::endpoint::{EndpointError, Place, Prefix, Source, Verified};
 use crate::oci::{Descriptor, Digest, Graph, Node, Offer, Platform, Platforms, Version, Walk};
 
 /// The largest config that is read to learn an image's platform. Real ones have a few KiB.
@@ -73,7 +73,7 @@ impl Engine {
         let version = if known_tag {
             let _permit = self.lookups.acquire(0).await;
             let what = format!("{version} in {}", from.source.place());
-            let found = self.retry.run(&what, || from.source.resolve(version)).await;
+            let found = self.retry.run(&what, from.source.place(), || from.source.resolve(version)).await;
             Version::Digest(found.map_err(|error| unresolved(from.source, version, error))?.digest)
         } else {
             version.clone()
@@ -104,17 +104,17 @@ impl Engine {
     async fn ask(&self, source: &dyn Source, version: &Version) -> Result<(Descriptor, Bytes), CopyError> {
         let _permit = self.lookups.acquire(0).await;
         let what = format!("{version} in {}", source.place());
-        let found = self.retry.run(&what, || source.manifest(version)).await;
+        let found = self.retry.run(&what, source.place(), || source.manifest(version)).await;
         found.map_err(|error| unresolved(source, version, error))
     }
 
     /// Asks a registry something small, with the patience and the limits of this run.
-    pub async fn question<T, F>(&self, what: &str, ask: impl FnMut() -> F) -> Result<T, EndpointError>
+    pub async fn question<T, F>(&self, what: &str, place: &Place, ask: impl FnMut() -> F) -> Result<T, EndpointError>
     where
         F: Future<Output = Result<T, EndpointError>>,
     {
         let _permit = self.lookups.acquire(0).await;
-        self.retry.run(what, ask).await
+        self.retry.run(what, place, ask).await
     }
 
     /// Reads a manifest and loads the children that are wanted, side by side; with what they offer.
@@ -206,7 +206,7 @@ impl Engine {
         let bytes = {
             let _permit = self.lookups.acquire(0).await;
             let what = format!("config {} from {}", config.digest, source.place());
-            let read = self.retry.run(&what, || read_small(source, config)).await;
+            let read = self.retry.run(&what, source.place(), || read_small(source, config)).await;
             read.map_err(|error| CopyError::content(config, Side::Source, source.place(), error))?
         };
         node.platform = Platform::of_config(&bytes);

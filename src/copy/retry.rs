@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::endpoint::{EndpointError, Fault};
+use crate::endpoint::{EndpointError, Fault, Place};
 use crate::observe::{Event, Observer};
 
 /// How often and after how long.
@@ -34,36 +34,73 @@ pub struct Retry {
     /// Set when somebody has waited through all tries in vain, until anything works again: the
     /// others need not wait as long to learn that the network is gone.
     exhausted: AtomicBool,
+    trials: AtomicU64,
     observer: Arc<dyn Observer>,
+}
+
+/// Something that is tried until it works. Whoever has heard that it failed hears how that ended, even where it is
+/// dropped in a pause.
+pub(super) struct Trial {
+    number: u64,
+    /// Whether it has failed, and nobody has heard of an end.
+    failing: AtomicBool,
+    observer: Arc<dyn Observer>,
+}
+
+impl Trial {
+    /// Takes note that it works now.
+    pub(super) fn worked(&self) {
+        self.end(true);
+    }
+
+    fn end(&self, worked: bool) {
+        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+            self.observer.on(&Event::Retried { trial: self.number, worked });
+        }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.end(false);
+    }
 }
 
 impl Retry {
     /// Fresh patience.
     pub fn new(policy: RetryPolicy, observer: Arc<dyn Observer>) -> Self {
-        Self { policy, exhausted: AtomicBool::new(false), observer }
+        Self { policy, exhausted: AtomicBool::new(false), trials: AtomicU64::new(0), observer }
     }
 
     /// Does something until it works, or fails for good, or has been tried often enough.
     ///
-    /// `what` says in words what is tried, for whoever watches.
-    pub async fn run<T, F>(&self, what: &str, mut action: impl FnMut() -> F) -> Result<T, EndpointError>
+    /// `what` says in words what is tried, and `place` where, for whoever watches.
+    pub async fn run<T, F>(&self, what: &str, place: &Place, mut action: impl FnMut() -> F) -> Result<T, EndpointError>
     where
         F: Future<Output = Result<T, EndpointError>>,
     {
+        let trial = self.trial();
         let mut failures = 0;
         loop {
             match action().await {
                 Ok(done) => {
-                    self.worked();
+                    self.worked(&trial);
                     return Ok(done);
                 }
-                Err(error) => self.pause(what, &mut failures, error).await?,
+                Err(error) => self.pause(&trial, (what, place), &mut failures, error).await?,
             }
         }
     }
 
+    /// Begins something that may have to be tried again.
+    pub(super) fn trial(&self) -> Trial {
+        let number = self.trials.fetch_add(1, Ordering::Relaxed);
+        Trial { number, failing: AtomicBool::new(false), observer: self.observer.clone() }
+    }
+
     /// Takes note that something worked.
-    pub(super) fn worked(&self) {
+    pub(super) fn worked(&self, trial: &Trial) {
+        trial.worked();
         if self.exhausted.load(Ordering::Relaxed) {
             self.exhausted.store(false, Ordering::Relaxed);
         }
@@ -72,7 +109,8 @@ impl Retry {
     /// Waits before another try, or gives the error back where none is worth it.
     pub(super) async fn pause(
         &self,
-        what: &str,
+        trial: &Trial,
+        (what, place): (&str, &Place),
         failures: &mut u32,
         error: EndpointError,
     ) -> Result<(), EndpointError> {
@@ -90,7 +128,9 @@ impl Retry {
         }
         let delay = requested.unwrap_or_else(|| self.delay(*failures));
         *failures += 1;
-        self.observer.on(&Event::Retrying { what, cause: &error, delay });
+        trial.failing.store(true, Ordering::Relaxed);
+        let (trial, tries, most) = (trial.number, *failures, self.policy.times.saturating_add(1));
+        self.observer.on(&Event::Retrying { trial, what, place, cause: &error, tries, most, delay });
         tokio::time::sleep(delay).await;
         Ok(())
     }
@@ -116,12 +156,16 @@ mod tests {
     use super::*;
     use crate::observe::Silent;
 
+    fn here() -> Place {
+        Place::local("here", None)
+    }
+
     async fn tries(fault: Fault, failing: u32) -> (u32, bool) {
         let policy = RetryPolicy { times: 3, delay: Duration::ZERO };
         let retry = Retry::new(policy, Arc::new(Silent));
         let tried = Cell::new(0);
         let result = retry
-            .run("", || {
+            .run("", &here(), || {
                 tried.set(tried.get() + 1);
                 let fails = tried.get() <= failing;
                 async move { if fails { Err(EndpointError::new(fault, "no")) } else { Ok(()) } }
@@ -141,6 +185,39 @@ mod tests {
         assert_eq!(tries(Fault::Busy(Some(Duration::from_secs(86_400))), 1).await, (1, false));
     }
 
+    /// Notes how trials end.
+    #[derive(Default)]
+    struct Ends(std::sync::Mutex<Vec<(u64, bool)>>);
+
+    impl Observer for Ends {
+        fn on(&self, event: &Event<'_>) {
+            if let Event::Retried { trial, worked } = event {
+                self.0.lock().unwrap().push((*trial, *worked));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_hears_of_a_failure_hears_of_its_end() {
+        let ends = Arc::new(Ends::default());
+        let retry = Retry::new(RetryPolicy { times: 1, delay: Duration::ZERO }, ends.clone());
+        let no = || EndpointError::new(Fault::Busy(Some(Duration::from_secs(60))), "no");
+        let first = Cell::new(true);
+        let once = || {
+            let fails = first.replace(false);
+            async move { if fails { Err(EndpointError::new(Fault::Corrupt, "no")) } else { Ok(()) } }
+        };
+        retry.run("works at once", &here(), || async { Ok(()) }).await.unwrap();
+        retry.run("works in the end", &here(), once).await.unwrap();
+        let never = || async { Err::<(), _>(EndpointError::new(Fault::Corrupt, "no")) };
+        assert!(retry.run("never works", &here(), never).await.is_err());
+        let here = here();
+        let mut dropped = Box::pin(retry.run("is dropped in its pause", &here, || async { Err::<(), _>(no()) }));
+        assert!(futures_util::poll!(&mut dropped).is_pending());
+        drop(dropped);
+        assert_eq!(*ends.0.lock().unwrap(), [(1, true), (2, false), (3, false)]);
+    }
+
     #[tokio::test]
     async fn patience_lost_once_is_lost_for_all_until_something_works() {
         let policy = RetryPolicy { times: 2, delay: Duration::ZERO };
@@ -150,12 +227,12 @@ mod tests {
             tried.set(tried.get() + 1);
             async { Err::<(), _>(EndpointError::new(Fault::Unreachable, "no")) }
         };
-        assert!(retry.run("", fail).await.is_err());
+        assert!(retry.run("", &here(), fail).await.is_err());
         assert_eq!(tried.replace(0), 3);
-        assert!(retry.run("", fail).await.is_err());
+        assert!(retry.run("", &here(), fail).await.is_err());
         assert_eq!(tried.replace(0), 1);
-        retry.run("", || async { Ok(()) }).await.unwrap();
-        assert!(retry.run("", fail).await.is_err());
+        retry.run("", &here(), || async { Ok(()) }).await.unwrap();
+        assert!(retry.run("", &here(), fail).await.is_err());
         assert_eq!(tried.replace(0), 3);
     }
 }

@@ -90,7 +90,7 @@ impl Engine {
         {
             // Images with the most to ask come first, or they would be what is waited for in the end.
             let _permit = self.lookup(sink, manifests.len()).await;
-            if !self.retry.run(&what, || sink.published(root, tags)).await? {
+            if !self.retry.run(&what, sink.place(), || sink.published(root, tags)).await? {
                 return Ok(false);
             }
         }
@@ -99,7 +99,7 @@ impl Engine {
         }
         let children = manifests.iter().rev().skip(1).map(|child| async {
             let _permit = self.lookup(sink, manifests.len()).await;
-            self.retry.run(&what, || sink.contains(&child.descriptor)).await
+            self.retry.run(&what, sink.place(), || sink.contains(&child.descriptor)).await
         });
         children.collect::<FuturesUnordered<_>>().try_all(std::future::ready).await
     }
@@ -204,7 +204,7 @@ impl Engine {
         let _permit = self.lookup(sink, 0).await;
         let what = format!("asking {} for {}", sink.place(), blob.digest);
         self.retry
-            .run(&what, || async {
+            .run(&what, sink.place(), || async {
                 // Where a sibling is known to have it, asking to mount is cheaper than asking twice.
                 if !flight.is_there() && sink.contains(blob).await? {
                     return Ok(Some(Placed::AlreadyThere));
@@ -234,7 +234,7 @@ impl Engine {
         }
         let what = format!("publishing in {}", sink.place());
         let publish = || sink.publish(&root.descriptor, root.bytes.clone(), tags);
-        let published = self.retry.run(&what, publish).await;
+        let published = self.retry.run(&what, sink.place(), publish).await;
         published.map_err(|source| CopyError::Publish { place: Box::new(sink.place().clone()), source })?;
         copied.add(&root.descriptor, Placed::Written);
         Ok(())
@@ -268,7 +268,8 @@ impl Engine {
         bytes: &bytes::Bytes,
     ) -> Result<Placed, EndpointError> {
         let what = format!("{} to {}", content.digest, sink.place());
-        self.retry.run(&what, || sink.put(content, Verified::bytes(content, bytes.clone()))).await
+        let put = || sink.put(content, Verified::bytes(content, bytes.clone()));
+        self.retry.run(&what, sink.place(), put).await
     }
 
     /// A place among the questions to registries; local sinks need none, since they queue by themselves.

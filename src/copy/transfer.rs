@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
+use super::retry::Trial;
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{BlobReader, EndpointError, Fault, Mismatch, Placed, Sink, Source, Verified};
 use crate::observe::Event;
@@ -27,12 +28,13 @@ const PROGRESS: u64 = 1024 * 1024;
 const SMALL: u64 = 1024 * 1024;
 
 /// How far a transfer has come, and whether its reader has failed for good.
-#[derive(Default)]
 struct Progress {
     position: AtomicU64,
     source_failed: AtomicBool,
     /// Whether the digest is left to the sink.
     is_left_to_sink: bool,
+    /// Ends, for those who watch, as soon as bytes come again.
+    trial: Arc<Trial>,
 }
 
 impl Engine {
@@ -43,16 +45,22 @@ impl Engine {
         sink: &dyn Sink,
         content: &Descriptor,
     ) -> Result<Placed, CopyError> {
+        let trial = Arc::new(self.retry.trial());
         let mut failures = 0;
         let mut counted = None;
         let mut may_be_left = !source.place().is_remote() && content.size > SMALL;
         let mut refused = None;
         loop {
             let is_left = may_be_left && sink.finds_digests();
-            let progress = Arc::new(Progress { is_left_to_sink: is_left, ..Progress::default() });
+            let progress = Arc::new(Progress {
+                position: AtomicU64::new(0),
+                source_failed: AtomicBool::new(false),
+                is_left_to_sink: is_left,
+                trial: trial.clone(),
+            });
             let mut error = match self.attempt(source, sink, content, &progress, &mut counted).await {
                 Ok(placed) => {
-                    self.retry.worked();
+                    self.retry.worked(&trial);
                     return Ok(placed);
                 }
                 Err(error) => error,
@@ -73,7 +81,11 @@ impl Engine {
             // The reader has tried its own faults; and local bytes do not get better by waiting.
             let final_fault = if lying { !place.is_remote() } else { from_source };
             let what = format!("{} {side} {place}", content.digest);
-            let gave_up = if final_fault { Err(error) } else { self.retry.pause(&what, &mut failures, error).await };
+            let gave_up = if final_fault {
+                Err(error)
+            } else {
+                self.retry.pause(&trial, (&what, place), &mut failures, error).await
+            };
             if let Err(error) = gave_up {
                 self.observer.on(&Event::Dropped { digest: &content.digest });
                 return Err(CopyError::content(content, side, place, error));
@@ -171,8 +183,10 @@ impl Resumed {
                     if !self.source.place().is_remote() {
                         return Err(error);
                     }
-                    let what = format!("{} from {}", self.content.digest, self.source.place());
-                    self.engine.retry.pause(&what, &mut self.failures, error).await?;
+                    let place = self.source.place();
+                    let what = format!("{} from {place}", self.content.digest);
+                    let trial = &self.progress.trial;
+                    self.engine.retry.pause(trial, (&what, place), &mut self.failures, error).await?;
                 }
             }
         }
@@ -191,6 +205,7 @@ impl Resumed {
             let (digest, size, got) = (self.content.digest, self.content.size, self.position);
             return Err(EndpointError::new(Fault::Unreachable, Mismatch::Short { digest, size, got }));
         };
+        self.progress.trial.worked();
         // More than was announced is not progress; `Verified` refuses it.
         let moved = (chunk.len() as u64).min(self.content.size.saturating_sub(self.position));
         self.position += chunk.len() as u64;

@@ -102,7 +102,7 @@ impl Finder {
         };
         let list = || async {
             let what = format!("tags of {}", repository.place());
-            let listed = engine.question(&what, || async { Ok(repository.tags().await?) }).await;
+            let listed = engine.question(&what, repository.place(), || async { Ok(repository.tags().await?) }).await;
             match listed {
                 Ok(tags) => Ok(Some(tags.into_iter().filter(is_companion_tag).collect())),
                 Err(error) if error.fault() == Fault::Missing => Ok(Some(HashSet::new())),
@@ -204,7 +204,8 @@ impl Search<'_> {
     async fn referrers(&mut self, subject: &Digest) -> Result<(), AttachedError> {
         let Some(tag) = referrers_tag(subject) else { return Ok(()) };
         let what = format!("referrers of {subject} in {}", self.repository.place());
-        let listed = self.engine.question(&what, || async { Ok(self.repository.referrers(subject).await?) }).await;
+        let ask = || async { Ok(self.repository.referrers(subject).await?) };
+        let listed = self.engine.question(&what, self.repository.place(), ask).await;
         let listed = listed.map_err(|source| AttachedError::Ask { subject: *subject, source })?;
         let lists = listed.is_some();
         let kept = if lists && self.tags.get().is_some_and(Option::is_none) {

@@ -24,6 +24,9 @@ pub struct Plan {
     pub already_there: Amount,
     /// Contents that have to be fetched, and their bytes.
     pub to_fetch: Amount,
+    /// Those of them that an interrupted run has begun to fetch, and the bytes that it has left: they are not fetched
+    /// again.
+    pub kept: Amount,
     /// Contents that the bundle leaves out, since its target has them.
     pub left_out: Amount,
     /// The bundle.
@@ -50,6 +53,8 @@ pub struct PlannedImage {
     pub marginal: u64,
     /// Bytes of it that have to be fetched.
     pub to_fetch: u64,
+    /// Bytes of those that an interrupted run has left.
+    pub kept: u64,
 }
 
 /// A number of contents and their bytes.
@@ -106,11 +111,12 @@ impl PlannedBundle {
 }
 
 impl Plan {
-    /// The plan for images, of whose bundle this is the header. `is_there` tells what the store has.
+    /// The plan for images, of whose bundle this is the header. `lacking` is asked for contents by digest and size: it
+    /// answers `None` for what the store has, else how much of it lies there unfinished.
     pub fn new<E>(
         images: &[Held],
         header: &Header,
-        mut is_there: impl FnMut(&Digest, u64) -> Result<bool, E>,
+        mut lacking: impl FnMut(&Digest, u64) -> Result<Option<u64>, E>,
     ) -> Result<Self, E> {
         let mut plan = Self::default();
         let mut known: HashMap<Digest, Known> = HashMap::new();
@@ -122,10 +128,11 @@ impl Plan {
                     known.users += 1;
                     continue;
                 }
-                let there = is_there(digest, *size)?;
+                let lacking = lacking(digest, *size)?;
                 plan.bytes_unique = plan.bytes_unique.saturating_add(*size);
-                if there { &mut plan.already_there } else { &mut plan.to_fetch }.add(*size);
-                known.insert(*digest, Known { users: 1, there });
+                if lacking.is_none() { &mut plan.already_there } else { &mut plan.to_fetch }.add(*size);
+                lacking.filter(|kept| *kept > 0).into_iter().for_each(|kept| plan.kept.add(kept));
+                known.insert(*digest, Known { users: 1, lacking });
             }
             contents.push(own);
         }
@@ -144,7 +151,8 @@ impl Plan {
                 size,
                 shared: sum(&|digest| !alone(digest)),
                 marginal: sum(&|digest| alone(digest) && header.blob(digest).is_some()),
-                to_fetch: sum(&|digest| known.get(digest).is_some_and(|known| !known.there)),
+                to_fetch: sum(&|digest| known.get(digest).is_some_and(|known| known.lacking.is_some())),
+                kept: own.keys().filter_map(|digest| known.get(digest)?.lacking).sum(),
             });
         }
         Ok(plan)
@@ -154,7 +162,8 @@ impl Plan {
 /// What is known of a content.
 struct Known {
     users: usize,
-    there: bool,
+    /// How much of it lies in the store unfinished; `None` where all of it is there.
+    lacking: Option<u64>,
 }
 
 /// Everything that an image consists of, each once.

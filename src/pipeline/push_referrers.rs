@@ -94,9 +94,10 @@ async fn is_listed(engine: &Engine, repository: &Repository, node: &Node) -> Res
     if let Some(taken) = repository.took_subject(&digest) {
         return Ok(taken);
     }
-    let what = format!("referrers of {} in {}", subject.digest, Source::place(repository));
+    let place = Source::place(repository);
+    let what = format!("referrers of {} in {place}", subject.digest);
     let ask = || async { Ok(repository.referrers(&subject.digest).await?) };
-    let listed = engine.question(&what, ask).await.map_err(|source| refused(subject.digest, source))?;
+    let listed = engine.question(&what, place, ask).await.map_err(|source| refused(subject.digest, source))?;
     Ok(listed.is_some_and(|listed| listed.iter().any(|found| found.digest == digest)))
 }
 
@@ -124,9 +125,10 @@ async fn kept_index(
     about: Digest,
 ) -> Result<Option<Bytes>, PushError> {
     let version = Version::Tag(tag.clone());
-    let what = format!("{version} in {}", Source::place(repository));
+    let place = Source::place(repository);
+    let what = format!("{version} in {place}");
     let ask = || async { Ok(repository.kept_referrers(&version).await?) };
-    engine.question(&what, ask).await.map_err(|source| refused(about, source))
+    engine.question(&what, place, ask).await.map_err(|source| refused(about, source))
 }
 
 fn refused(digest: Digest, source: EndpointError) -> PushError {

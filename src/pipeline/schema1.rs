@@ -32,8 +32,8 @@ pub fn is_reason(error: &(dyn std::error::Error + 'static)) -> bool {
 /// What a source has in the first format.
 pub async fn first_format(engine: &Engine, from: &OpenSource) -> std::result::Result<FirstFormat, CopyImageError> {
     let what = format!("{} in {}", from.version, from.source.place());
-    let found =
-        engine.question(&what, || from.source.first_format(&from.version)).await.map_err(CopyImageError::First)?;
+    let ask = || from.source.first_format(&from.version);
+    let found = engine.question(&what, from.source.place(), ask).await.map_err(CopyImageError::First)?;
     found.ok_or_else(|| {
         let problem = format!("{} is not a manifest of Docker's first format any more", from.version);
         CopyImageError::First(EndpointError::new(Fault::Missing, problem))

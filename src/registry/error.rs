@@ -264,6 +264,20 @@ impl Refusal {
             _ => Fault::Rejected,
         }
     }
+
+    /// Who answered what, without what was asked for and what is said of that.
+    fn in_short(&self) -> String {
+        let Answer { url, status, reasons, .. } = &self.answer;
+        let host = Url::parse(url).map_or_else(|_| url.as_str().into(), |url| authority(&url));
+        let words = |code: &str, message: &str| match (code, message) {
+            (code, "") => code.to_owned(),
+            ("", message) => message.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        };
+        let words: Vec<_> = reasons.iter().map(|reason| words(&reason.code, &reason.message)).collect();
+        let said = if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) };
+        format!("{host} answered {status}{said}")
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -294,6 +308,9 @@ fn said_of(error: &rustls::Error) -> String {
     if text.contains("CaUsedAsEndEntity") {
         return "it is the certificate of an authority, and signed by itself".to_owned();
     }
+    if is_plain(error) {
+        return "it answered without encryption, as servers of plain HTTP do".to_owned();
+    }
     text
 }
 
@@ -313,6 +330,18 @@ impl RegistryError {
             Self::Digest { .. } => Fault::Corrupt,
             Self::Manifest { .. } | Self::Protocol { .. } | Self::Redirect { .. } => Fault::Rejected,
             _ => Fault::Other,
+        }
+    }
+
+    /// What is wrong with a host as a whole, in words that are the same whatever it was asked for; `None` where it may
+    /// well be what was asked for.
+    pub fn of_host(&self) -> Option<String> {
+        match self {
+            Self::Network { source, .. } => Some(format!("{self}: {source}")),
+            Self::Stalled { .. } | Self::Expired { .. } => Some(self.to_string()),
+            Self::Refused(refusal) if refusal.fault().is_transient() => Some(refusal.in_short()),
+            Self::Mirrors { source, .. } => Some(format!("{}; its mirrors have failed too", source.of_host()?)),
+            _ => None,
         }
     }
 
@@ -379,7 +408,12 @@ impl Cause {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        Self(innermost.to_string())
+        let text = innermost.to_string();
+        Self(match &*text {
+            "end of file before message length reached" => "it was closed before everything had come".to_owned(),
+            "connection closed before message completed" => "it was closed before an answer had come".to_owned(),
+            _ => text,
+        })
     }
 }
 
@@ -460,6 +494,29 @@ mod tests {
             missing,
             "there is no tag 1 in r.example/a/b: GET https://r.example/ answered 404 Not Found (MANIFEST_UNKNOWN)"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_host_is_said_without_what_was_asked_for() {
+        let of_host =
+            |subject, status, body: &str| RegistryError::Refused(Box::new(refusal(subject, status, body))).of_host();
+        let body = |detail: &str| {
+            format!(r#"{{"errors":[{{"code":"UNKNOWN","message":"disk gone","detail":"{detail}"}},{{"code":"X"}}]}}"#)
+        };
+        let blob = |content: &[u8]| Subject::Blob(place(), Digest::sha256(content));
+        let said = of_host(blob(b"a"), 500, &body("a"));
+        assert_eq!(said.as_deref(), Some("r.example answered 500 Internal Server Error (UNKNOWN: disk gone; X)"));
+        assert_eq!(of_host(blob(b"b"), 500, &body("b")), said);
+        assert_eq!(of_host(blob(b"a"), 404, ""), None);
+        let network = RegistryError::Network {
+            subject: Box::new(blob(b"a")),
+            host: "r.example".into(),
+            source: Cause("refused".to_owned()),
+        };
+        assert_eq!(network.of_host().as_deref(), Some("the connection to r.example failed: refused"));
+        let said = "m.example: refused".to_owned();
+        let mirrors = RegistryError::Mirrors { said, source: Box::new(network) };
+        assert!(mirrors.of_host().unwrap().ends_with("its mirrors have failed too"));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use fs_err as fs;
 
 use super::root::absent;
-use super::{Entry, Result, Store, StoreError};
+use super::staging::STAGED;
+use super::{Entry, Result, Staging, Store, StoreError};
 use crate::endpoint::{Placed, Prefix};
 use crate::fs::{ALIGNMENT, Appender};
 use crate::oci::{Digest, Hasher};
@@ -64,7 +65,7 @@ impl Store {
     ///
     /// The size alone is compared: content comes to its place only after its hash was checked.
     pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
-        let waits = |staging: &super::Staging| staging.size(digest) == Some(size);
+        let waits = |staging: &Staging| staging.size(digest) == Some(size);
         if self.inner.writing.as_ref().is_some_and(|writing| waits(&writing.staging)) {
             return Ok(true);
         }
@@ -74,9 +75,17 @@ impl Store {
     /// How many bytes of some content, which is `size` long, lie here unfinished. Whoever writes it goes on after
     /// them or takes their room; nobody has checked them.
     pub fn kept(&self, digest: &Digest, size: u64) -> Result<u64> {
-        let found = self.tree().look(&super::Staging::partial_below(digest))?;
-        let length = found.filter(|(_, metadata)| metadata.is_file()).map_or(0, |(_, metadata)| metadata.len());
-        Ok(length.min(size))
+        let file = |path: String| -> Result<Option<_>> {
+            Ok(self.tree().look(&path)?.map(|(_, metadata)| metadata).filter(std::fs::Metadata::is_file))
+        };
+        let mut kept = file(Staging::partial_below(digest))?.map_or(0, |found| found.len());
+        // A process that was killed leaves more, of which the next one that writes makes partial content.
+        let folders = if self.is_writable() { Vec::new() } else { self.folders(STAGED)? };
+        for folder in folders {
+            let own = file(Staging::staged_below(&folder, digest))?.filter(|found| found.nlink() == 1);
+            kept = kept.max(own.map_or(0, |found| found.len()));
+        }
+        Ok(kept.min(size))
     }
 
     /// Begins to write some content, or to continue where an earlier run was interrupted.

@@ -36,8 +36,8 @@ use crate::oci::{Algorithm, Digest};
 
 /// Content on its way.
 const PARTIAL: &str = ".hod/partial";
-/// What waits for its place.
-const STAGED: &str = ".hod/staged";
+/// What waits for its place, in a folder for each process.
+pub(super) const STAGED: &str = ".hod/staged";
 
 /// What a process that writes holds of a root.
 #[derive(Debug)]
@@ -116,6 +116,11 @@ impl Staging {
     /// The same, as a path below the root.
     pub(super) fn partial_below(digest: &Digest) -> String {
         format!("{PARTIAL}/{}", file_name(digest))
+    }
+
+    /// Complete content in the folder of some process, as a path below the root.
+    pub(super) fn staged_below(folder: &str, digest: &Digest) -> String {
+        format!("{STAGED}/{folder}/{}", file_name(digest))
     }
 
     /// Where complete content waits.

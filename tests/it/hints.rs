@@ -1,9 +1,13 @@
 //! What a command says that fails: the reason once, and what to do about it.
 
+use hyper::Method;
+
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::faulty::{Effect, Faulty, On};
 use crate::support::fixtures;
 use crate::support::hod::hod;
-use crate::support::job::text;
+use crate::support::images::{Content, image, layer};
+use crate::support::job::{pull, push, text};
 use crate::support::tls::Certificates;
 
 #[test]
@@ -107,4 +111,94 @@ fn a_file_that_was_named_by_mistake_is_not_shown() {
         assert!(said.contains("notes is no ") && said.contains("none of tar"), "{said}");
         assert!(!said.contains("secret"), "{said}");
     }
+}
+
+/// Two images whose trouble is the same: what to do about it stands there once, and fits what was done.
+#[test]
+fn what_to_do_is_said_once_and_fits_the_direction() {
+    let (a, b) = (image("linux/amd64", &[layer(1, 9000)]), image("linux/amd64", &[layer(2, 9000)]));
+    let content = Content::default().with("a:1", &a).with("b:1", &b);
+    let folder = tempfile::tempdir().unwrap();
+    let (store, other) = (folder.path().join("store"), folder.path().join("other"));
+    content.write_root(&store);
+    let layers = [a.blobs[1].digest(), b.blobs[1].digest()];
+    let of_layer = move || On::matching(move |seen| layers.iter().any(|layer| seen.is_blob(layer)));
+    let pulls: [(On, Effect, &str); 5] = [
+        (On::manifest("1"), Effect::Status(503), "run the same command again when HOST works again\n"),
+        (of_layer(), Effect::Reset, "run the same command again when HOST works again: what was fetched is kept\n"),
+        (
+            of_layer(),
+            Effect::Status(429),
+            "run the same command again later: what was fetched is kept; many registries",
+        ),
+        (On::manifest("1"), Effect::Status(403), "many registries say the same of names that do not exist\n"),
+        (On::manifest("1"), Effect::Status(404), "names without a host are looked up in --from\n"),
+    ];
+    let check = |said: &str, host: &str, hint: &str| {
+        let said = said.replace(host, "HOST");
+        assert_eq!((said.matches("hint: ").count(), said.matches(hint).count()), (1, 1), "{hint}: {said}");
+    };
+    for (on, effect, hint) in pulls {
+        let registry = Faulty::new(content.clone()).fault(on, effect).start();
+        let output = pull(registry.host(), &other, ["a:1", "b:1", "--retry-times", "0"]).code(1);
+        check(&output.stderr, registry.host(), hint);
+    }
+    let pushes = [
+        (Effect::Status(500), "when HOST works again: what has arrived there is not sent again\n"),
+        (Effect::Status(429), "run the same command again later: what has arrived there is not sent again;"),
+        (Effect::Status(404), "some registries want the repository, or the project around it, to be made first\n"),
+    ];
+    for (effect, hint) in pushes {
+        let registry = Faulty::new(Content::default()).fault(On::upload(Method::POST), effect).start();
+        let output = push(&store, registry.host(), ["--retry-times", "0"]).code(1);
+        check(&output.stderr, registry.host(), hint);
+        assert!(!output.stderr.contains("images pushed"), "{}", output.stderr);
+    }
+    let output = pull("registry.invalid:5000", &other, ["a:1", "b:1"]).code(1);
+    check(
+        &output.stderr,
+        "registry.invalid:5000",
+        "check how the host is written, and that this machine can look it up",
+    );
+}
+
+/// Where nothing can be had there is nothing to plan, and no bundle is begun.
+#[test]
+fn without_any_image_nothing_is_said_of_sizes() {
+    let registry = Faulty::new(Content::default()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let fixed = ["gone:1", "--from", registry.host()];
+        hod([words, &fixed].concat()).in_folder(folder.path()).code(1)
+    };
+    let plan = run(&["plan"]);
+    assert_eq!((plan.text().as_str(), plan.stderr.contains("1 image cannot be had")), ("", true), "{}", plan.stderr);
+    assert_eq!(run(&["plan", "--json"]).json()["failed"].as_array().unwrap().len(), 1);
+    let bundle = run(&["bundle", "-o", "x.tar"]).stderr;
+    assert!(
+        bundle.contains("hint: nothing was fetched, since a bundle is whole") && !bundle.contains("kept"),
+        "{bundle}"
+    );
+}
+
+#[test]
+fn a_list_without_images_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("list.txt"), "# alpine:3\n\n").unwrap();
+    let said = hod(["plan", "-f", "list.txt"]).in_folder(folder.path()).code(2).stderr;
+    assert!(said.contains("hint: in list.txt are only blank lines and comments"), "{said}");
+}
+
+/// The line that tells of an image as it fails is for people, and has short digests; the error in the end has all.
+#[test]
+fn an_image_that_fails_is_told_of_in_short_and_then_in_full() {
+    let image = image("linux/amd64", &[layer(1, 9000)]);
+    let digest = image.blobs[1].digest();
+    let registry = Faulty::new(Content::default().with("a:1", &image)).fault(On::blob(&digest), Effect::Status(400));
+    let registry = registry.start();
+    let folder = tempfile::tempdir().unwrap();
+    let said = pull(registry.host(), folder.path(), ["a:1"]).code(1).stderr;
+    let line = said.lines().find(|line| line.starts_with("! a:1 ")).unwrap();
+    assert!(line.contains(&digest.short()) && !line.contains(&digest.to_string()), "{line}");
+    assert!(said.contains(&format!("error: argument 1: a:1: cannot copy layer {digest}")), "{said}");
 }

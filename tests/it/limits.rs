@@ -242,6 +242,7 @@ fn what_an_interrupted_run_has_left_needs_no_more_space() {
     let output = pull(registry.host(), &disk.path(), ["two:1"]).code(1);
     assert!(output.stderr.contains("more bytes at"), "{}", output.stderr);
     assert!(output.stderr.contains("more room there"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: nothing was written; of "), "{}", output.stderr);
     pull(registry.host(), &disk.path(), ["one:1"]).ok();
     let one = Content::default().with("one:1", &image("linux/amd64", &[blob(1)]));
     assert_serves(&disk.path(), &one);

@@ -6,8 +6,10 @@ use fs_err as fs;
 use serde_json::Value;
 
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::faulty::{Effect, Faulty, On, Route, Seen};
 use crate::support::hod::hod;
 use crate::support::images::{Content, image, index, layer};
+use crate::support::job::pull;
 use crate::support::{fixtures, tree};
 
 fn files(folder: &Path) -> Vec<String> {
@@ -117,6 +119,65 @@ fn without_an_image_the_bundle_is_that_much_smaller() {
     assert!(a["shared"].as_u64().unwrap() > 300_000);
     let text = run(&["plan", "--store", "store"]).text();
     assert!(text.contains("a:1") && text.contains("less") && text.contains("bundle: "), "{text}");
+}
+
+/// What a killed pull has left is not fetched again, and needs no room.
+#[test]
+fn what_an_interrupted_pull_has_left_is_not_to_fetch() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = layer(1, 3_000_000);
+    let content = Content::default()
+        .with("app:1", &image("linux/amd64", &[large.clone(), layer(2, 40_000)]))
+        .with("other:1", &image("linux/amd64", &[layer(3, 50_000)]));
+    let stalled = On::blob(&large.digest()).once();
+    let registry = Faulty::new(content.clone()).fault(stalled, Effect::Stall { after: 1_500_000 }).start();
+    let store = folder.path().join("store");
+    let partial = store.join(".hod/partial").join(large.digest().to_string().replace(':', "-"));
+    let length = || partial.metadata().map_or(0, |metadata| metadata.len());
+    let mut running = pull(registry.host(), &store, ["app:1"]).spawn();
+    running.until("bytes from before the silence are there", || length() >= 900_000);
+    running.kill();
+    let run = |command: &[&str]| {
+        let words = ["app:1", "other:1", "--from", registry.host(), "--store", "store"];
+        hod([command, &words].concat()).in_folder(folder.path()).ok()
+    };
+    let plan = run(&["plan", "--json"]).json();
+    let text = run(&["plan"]).text();
+    let bytes = |of: &Value| of["bytes"].as_u64().unwrap();
+    // What was complete is left as well, wherever it waited.
+    let left = walkdir::WalkDir::new(store.join(".hod")).into_iter().map(Result::unwrap);
+    let left = left.filter(|file| file.file_name().to_string_lossy().starts_with("sha256-"));
+    let left: u64 = left.map(|file| file.metadata().unwrap().len()).sum();
+    assert_eq!(bytes(&plan["kept"]), left, "{plan:#}");
+    assert_eq!(plan["toFetch"]["bytes"], plan["bytesUnique"]);
+    let (app, other) = (image_of(&plan, "app:1"), image_of(&plan, "other:1"));
+    assert_eq!((&app["kept"], &other["kept"]), (&plan["kept"]["bytes"], &0.into()));
+    assert_eq!(app["toFetch"], app["size"]);
+    let to_fetch = bytes(&plan["toFetch"]) - bytes(&plan["kept"]);
+    assert_eq!(plan["space"][0]["needed"], to_fetch);
+    assert!(text.contains(" kept from an interrupted run · "), "{text}");
+    // It comes to that: each manifest once, and of each blob what the header does not leave out.
+    let before = registry.requests().len();
+    run(&["pull"]);
+    let served = registry.requests().split_off(before).iter().map(|seen| served(&content, seen)).sum::<u64>();
+    assert_eq!(served, to_fetch);
+    let done = run(&["plan", "--json"]).json();
+    assert_eq!((bytes(&done["kept"]), bytes(&done["toFetch"])), (0, 0));
+    assert!(!run(&["plan"]).text().contains("kept from"));
+}
+
+/// The bytes of content that the answer to a request had.
+fn served(content: &Content, seen: &Seen) -> u64 {
+    let (Route::Manifest(name, version) | Route::Blob(name, version)) = &seen.route else { return 0 };
+    let repository = &content.repositories[name];
+    let digest = repository.tags.get(version).copied().unwrap_or_else(|| version.parse().unwrap());
+    let length = match &seen.route {
+        _ if seen.method != hyper::Method::GET || seen.status != Some(200) && seen.status != Some(206) => 0,
+        Route::Manifest(..) => repository.manifests[&digest].1.len(),
+        _ => repository.blobs[&digest].len(),
+    };
+    let start = seen.header("range").trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap_or(0);
+    (length as u64).saturating_sub(start)
 }
 
 #[test]

@@ -341,6 +341,8 @@ async fn plain_http_is_for_loopback_alone() {
     let error = Registries::new(strict).ping(registry.host()).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Other);
     assert!(error.to_string().contains("does not speak HTTPS"), "{error}");
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(why, "it answered without encryption, as servers of plain HTTP do");
     Registries::new(Settings { tls_verify: Some(false), ..Settings::default() }).ping(registry.host()).await.unwrap();
     let localhost = registry.host().replace("127.0.0.1", "localhost");
     Registries::new(Settings::default()).ping(&localhost).await.unwrap();

@@ -29,7 +29,8 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
     let listed = list.lines.len();
     let resolution = resolve(&engine, &registries, None, list, &options).await;
     if !resolution.failed.is_empty() {
-        return Err(failed(context, &resolution.failed, listed));
+        return Err(failed(context, &resolution.failed, listed)
+            .hint("nothing was fetched, since a bundle is whole or not there; mend these images, or take them out of the list"));
     }
     if let Some(file) = &args.lock {
         pull::write_file(file, &lock_text(&resolution.images))?;
@@ -37,7 +38,8 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
     let mtime = pack::source_date_epoch()?;
     let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;
     let done = done.map_err(|error| match error {
-        BundlingError::Images(images) => failed(context, &images, listed),
+        BundlingError::Images(images) => failed(context, &images, listed)
+            .hint("run the same command again: what was fetched is kept; or take these images out of the list"),
         error => Failure::of(Kind::Failed, error),
     })?;
     report(context, &args, &done)?;
@@ -51,7 +53,6 @@ fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
     }
     let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));
     Failure::new(Kind::Failed, message)
-        .hint("run the same command again: what was fetched is kept; or take these images out of the list")
 }
 
 fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Failure> {

@@ -41,7 +41,7 @@ pub(super) fn image_list(
     for (position, image) in images.iter().enumerate() {
         reader.argument(position + 1, image);
     }
-    let list = reader.finish(groups).map_err(|error| list_failure(context, error))?;
+    let list = reader.finish(groups).map_err(|error| list_failure(context, files, error))?;
     for notice in &list.notices {
         context.say(&format!("note: {}", terminal::printable(notice)));
     }
@@ -109,9 +109,13 @@ fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn list_failure(context: &Context, error: ListError) -> Failure {
+fn list_failure(context: &Context, files: &[PathBuf], error: ListError) -> Failure {
     let ListError::Lines(lines) = &error else {
-        return Failure::of(Kind::Usage, error);
+        let is_empty = error == ListError::Empty && !files.is_empty();
+        let failure = Failure::of(Kind::Usage, error);
+        let files: Vec<_> = files.iter().map(|file| terminal::printable(&file.to_string_lossy())).collect();
+        let hint = || format!("in {} are only blank lines and comments; write one image a line", files.join(", "));
+        return if is_empty { failure.hint(hint()) } else { failure };
     };
     for (origin, text, problem) in lines {
         context.print_error(&format!("{origin}: {text}"), problem);

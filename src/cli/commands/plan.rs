@@ -127,11 +127,15 @@ fn make(
         }
     };
     let header = delta(images, pack::source_date_epoch()?, &base).map_err(|error| Failure::of(Kind::Failed, error))?;
-    let is_there = |digest: &_, size| store.map_or(Ok(false), |store| store.has(digest, size));
-    let mut plan = Plan::new(images, &header, is_there).map_err(failed)?;
+    let lacking = |digest: &_, size| match store {
+        None => Ok(Some(0)),
+        Some(store) if store.has(digest, size)? => Ok(None),
+        Some(store) => store.kept(digest, size).map(Some),
+    };
+    let mut plan = Plan::new(images, &header, lacking).map_err(failed)?;
     let bundle = PlannedBundle::new(&header, wanted.signed, exact, wanted.volumes);
     if let Some(path) = wanted.store.as_deref().filter(|_| plan.to_fetch.count > 0) {
-        plan.space.extend(space("store", path, plan.to_fetch.bytes));
+        plan.space.extend(space("store", path, plan.to_fetch.bytes.saturating_sub(plan.kept.bytes)));
     }
     if let Some(path) = output {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -157,7 +161,11 @@ fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode
     if let Some(document) = document.as_object_mut() {
         document.insert("failed".to_owned(), missing.iter().map(causes).collect());
     }
-    context.result(&document, &text(plan))?;
+    context.close();
+    // Where nothing can be had, a table without lines says nothing.
+    if !context.is_text() || !plan.images.is_empty() || missing.is_empty() {
+        context.result(&document, &text(plan))?;
+    }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -184,18 +192,22 @@ fn text(plan: &Plan) -> String {
             report::bytes(image.size),
             report::bytes(image.shared),
             format!("{} less", report::bytes(image.marginal)),
-            report::bytes(image.to_fetch),
+            report::bytes(image.to_fetch.saturating_sub(image.kept)),
         ]
+    };
+    let kept = match plan.kept.bytes {
+        0 => String::new(),
+        kept => format!(" · {} kept from an interrupted run", report::bytes(kept)),
     };
     let mut text = report::table(&head, &plan.images.iter().map(row).collect::<Vec<_>>());
     let _ = writeln!(
         text,
-        "\n{}: {} unique of {} in all · {} there already · {} to fetch",
+        "\n{}: {} unique of {} in all · {} there already{kept} · {} to fetch",
         report::count(plan.images.len(), "image"),
         report::bytes(plan.bytes_unique),
         report::bytes(plan.bytes_of_images),
         report::bytes(plan.already_there.bytes),
-        report::bytes(plan.to_fetch.bytes),
+        report::bytes(plan.to_fetch.bytes.saturating_sub(plan.kept.bytes)),
     );
     if let Some(bundle) = &plan.bundle {
         let about = if bundle.exact { "" } else { "about " };

@@ -182,6 +182,9 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
     for (image, new) in changed.clone() {
         context.say(&format!("note: {} has a new digest at the registry: {} → {new}", image.label, image.digest));
     }
+    if context.is_text() && receipt.images.is_empty() && !receipt.failed.is_empty() {
+        return Ok(());
+    }
     if context.is_text() {
         let unchanged = receipt.images.iter().filter(|image| image.copied.unchanged).count();
         context.summary(&format!(

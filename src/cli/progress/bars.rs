@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{image_line, retry_line};
+use super::image_line;
+use super::outages::Outages;
 use crate::observe::{Event, Observer};
 use crate::oci::Digest;
 
@@ -28,6 +29,7 @@ struct State {
     images: usize,
     done: usize,
     blobs: HashMap<Digest, ProgressBar>,
+    outages: Outages,
 }
 
 impl Bars {
@@ -157,8 +159,8 @@ impl Observer for Bars {
                     self.say(&line);
                 }
             }
-            Event::Retrying { .. } => {
-                if let Some(line) = retry_line(event) {
+            Event::Retrying { .. } | Event::Retried { .. } => {
+                if let Some(line) = state.outages.line(event) {
                     self.say(&line);
                 }
             }

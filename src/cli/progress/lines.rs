@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::{report, terminal};
+use super::outages::Outages;
 use super::{image_line, retry_line};
 use crate::observe::{Event, Observer};
 
@@ -25,12 +26,22 @@ struct State {
     total: u64,
     moved: u64,
     last: Instant,
+    outages: Outages,
 }
 
 impl Lines {
     pub(in crate::cli) fn new(verbose: bool) -> Self {
-        let state = State { step: "", images: 0, done: 0, total: 0, moved: 0, last: Instant::now() };
+        let (step, last, outages) = ("", Instant::now(), Outages::default());
+        let state = State { step, images: 0, done: 0, total: 0, moved: 0, last, outages };
         Self { verbose, state: Mutex::new(state) }
+    }
+
+    /// Says what was tried, with whole digests: to those who want to hear more, and to the log file in any case.
+    fn details(&self, event: &Event<'_>) {
+        if let Some(line) = retry_line(event) {
+            let line = format!("  {line}");
+            if self.verbose { terminal::say(&line) } else { terminal::log(&line) }
+        }
     }
 }
 
@@ -68,7 +79,10 @@ impl Observer for Lines {
                 state.done += 1;
                 image_line(event)
             }
-            Event::Retrying { .. } => retry_line(event),
+            Event::Retrying { .. } | Event::Retried { .. } => {
+                self.details(event);
+                state.outages.line(event)
+            }
             Event::Notice(text) => Some(format!("note: {}", terminal::printable(text))),
             Event::Settled { content, placed } if self.verbose => {
                 Some(format!("  {} {} {placed:?}", content.digest, report::bytes(content.size)))

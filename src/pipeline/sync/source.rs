@@ -8,7 +8,7 @@ use regex::Regex;
 use super::constraint::{Constraint, version_of_tag};
 use super::{Named, Origin};
 use crate::copy::Engine;
-use crate::endpoint::EndpointError;
+use crate::endpoint::{EndpointError, Source as _};
 use crate::observe::Event;
 use crate::oci::{DOCKER_IO, Reference, Tag, Version};
 use crate::pipeline::open::Places;
@@ -78,8 +78,9 @@ impl Request {
         }
         let (host, name) = (self.repository.host.as_deref().unwrap_or(DOCKER_IO), &self.repository.name);
         let what = format!("the tags of {}", self.repository);
-        let registries = self.places.registries();
-        let tags = engine.question(&what, || async { Ok(registries.source(host, name).tags().await?) }).await?;
+        let repository = self.places.registries().source(host, name);
+        let ask = || async { Ok(repository.tags().await?) };
+        let tags = engine.question(&what, repository.place(), ask).await?;
         Ok(tags.into_iter().filter(|tag| self.choice.takes(tag)).map(Version::Tag).collect())
     }
 

@@ -192,6 +192,21 @@ fn what_is_kept_is_known_without_reading_it() {
         assert_eq!(store.kept(&content.digest(), 50_000).unwrap(), 50_000);
         assert_eq!(store.kept(&layer("other").digest(), 5).unwrap(), 0);
     }
+    // Who is killed leaves complete content in its own folder. What is somebody else's file too will not be kept.
+    let killed = root.path().join(".hod/staged/7");
+    fs_err::create_dir_all(&killed).unwrap();
+    let (own, shared) = (layer("own"), layer("shared"));
+    for content in [&own, &shared] {
+        fs_err::write(killed.join(content.digest().to_string().replace(':', "-")), &content.bytes).unwrap();
+    }
+    let name = shared.digest().to_string().replace(':', "-");
+    fs_err::hard_link(killed.join(&name), root.path().join("theirs")).unwrap();
+    let kept = |store: &Store, content: &Content| store.kept(&content.digest(), content.bytes.len() as u64).unwrap();
+    let reader = Store::open(root.path()).unwrap();
+    assert_eq!((kept(&reader, &own), kept(&reader, &shared)), (own.bytes.len() as u64, 0));
+    let writer = Store::create(root.path()).unwrap();
+    assert_eq!((kept(&writer, &own), kept(&writer, &shared)), (own.bytes.len() as u64, 0));
+    assert!(!killed.exists());
 }
 
 #[test]

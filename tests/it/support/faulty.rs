@@ -267,6 +267,10 @@ impl Shared {
         let position = self.note(&seen);
         let refused = self.state.lock().unwrap().refuse(&seen, self);
         let effect = if refused.is_some() { None } else { self.state.lock().unwrap().effect(&seen) };
+        let effect = match effect {
+            Some(effect) => Some(effect.due().await),
+            None => None,
+        };
         if matches!(effect, Some(Effect::Reset)) {
             ending.reset();
             return Err(std::io::ErrorKind::ConnectionReset.into());

@@ -1,10 +1,12 @@
 //! Which requests go wrong, and how.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hod::oci::Digest;
 use hyper::Method;
+use tokio::sync::Barrier;
 
 use super::Shared;
 use super::reply::{End, Reply};
@@ -61,6 +63,8 @@ pub enum Effect {
     IgnoreRange,
     /// Sends a blob's client to the other host.
     Redirect,
+    /// Does this to so many requests, once all of them are there.
+    Together(Arc<Barrier>, Box<Self>),
 }
 
 /// Requests and what happens to them.
@@ -160,6 +164,22 @@ impl fmt::Debug for On {
 }
 
 impl Effect {
+    /// The same, to so many requests at the same moment.
+    pub fn together(self, count: usize) -> Self {
+        Self::Together(Arc::new(Barrier::new(count)), Box::new(self))
+    }
+
+    /// Waits for all that are struck together; what happens to each of them then.
+    pub(super) async fn due(self) -> Self {
+        match self {
+            Self::Together(all, effect) => {
+                all.wait().await;
+                *effect
+            }
+            effect => effect,
+        }
+    }
+
     /// Whether the request must not reach the registry at all.
     pub(super) fn prevents(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Later { .. } | Self::Reset)
@@ -195,7 +215,7 @@ impl Effect {
                     *reply = Reply::status(307).header("Location", &shared.storage_url(&digest));
                 }
             }
-            Self::Reset | Self::Silence | Self::IgnoreRange => {}
+            Self::Reset | Self::Silence | Self::IgnoreRange | Self::Together(..) => {}
         }
     }
 }
