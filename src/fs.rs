@@ -121,6 +121,21 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
+/// Has the disk give a file the room for its first `length` bytes, where the filesystem can promise that.
+pub fn allocate(file: &fs::File, length: u64) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let length = i64::try_from(length).map_err(io::Error::other)?;
+    loop {
+        match fallocate(file.file(), FallocateFlags::empty(), 0, length) {
+            Err(Errno::EINTR) => {}
+            // Not on this filesystem, or by this kernel; nor does nothing take room.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) | Ok(()) => return Ok(()),
+            Err(error) => return Err(with_path(file.path(), &error.into())),
+        }
+    }
+}
+
 /// An error of a bare system call, with the path that it was about.
 pub fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))

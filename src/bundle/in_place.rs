@@ -141,6 +141,9 @@ impl Inner {
         let size = self.header.tar_size(None);
         let file = self.file.file();
         file.set_len(size)?;
+        // Blobs are written side by side only where the disk has given the room (ext4 lets one at a time fill a hole);
+        // and where it has not, that is known before anything is fetched.
+        crate::fs::allocate(file, size)?;
         let mut start = io::BufWriter::new(file);
         start.write_all(&header_head(self.header.json_length(), self.header.mtime()))?;
         self.header.write_json(&mut start)?;
