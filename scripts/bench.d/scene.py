@@ -74,7 +74,8 @@ class Scene:
                 server.stop()
 
     def need(self, *names):
-        """Makes what is not there: store, oci, dir, b.tar."""
+        """Makes what is not there: store, oci, dir, b.tar; and has all of it in memory, whoever made it: else whoever comes
+        first would read it from the disk, and those after it from memory."""
         makers = {"store": self.pull, "oci": self.loop_pull, "dir": self.sync_pull, "b.tar": self.pack}
         for name in names:
             if not os.path.exists(self.path(name)):
@@ -82,8 +83,7 @@ class Scene:
                     self.need("store")
                 measure.said(f"making {name}")
                 measure.finished(measure.words_of(makers[name]()), name)
-                # Whoever comes first would read it from the disk, and those after it from memory.
-                measure.finished(["find", self.path(name), "-type", "f", "-exec", "cat", "{}", "+"], name)
+            measure.finished(["find", self.path(name), "-type", "f", "-exec", "cat", "{}", "+"], name)
 
     # Commands, as they are given to a shell or to the kernel.
 
