@@ -31,6 +31,8 @@ pub(super) struct Context {
     bars: Option<Arc<Bars>>,
     /// Hints that were given with single images.
     hinted: Mutex<HashSet<String>>,
+    /// Why the image failed that was told of last.
+    causes: Mutex<Vec<String>>,
     /// When the command began.
     pub(super) begun: Instant,
     /// Tells work on other threads to end.
@@ -60,6 +62,7 @@ impl Context {
             observer,
             bars,
             hinted: Mutex::default(),
+            causes: Mutex::default(),
             begun: Instant::now(),
             stop: Stop::default(),
         }
@@ -233,10 +236,17 @@ impl Context {
         let message = format!("{what}: {error}");
         let (red, bold, off) = self.colours();
         self.insist(&format!("{red}error{off}: {}", terminal::printable(&message)));
-        for cause in failure::causes(&message, error.source()) {
-            self.insist(&format!("  caused by: {}", terminal::printable(&cause)));
+        // A registry that is gone fails a hundred images: why, and what to do about it, is the same for all.
+        let causes = failure::causes(&message, error.source());
+        let before =
+            std::mem::replace(&mut *self.causes.lock().unwrap_or_else(PoisonError::into_inner), causes.clone());
+        if causes.len() > 1 && causes == before {
+            self.insist("  caused by: the same");
+        } else {
+            for cause in causes {
+                self.insist(&format!("  caused by: {}", terminal::printable(&cause)));
+            }
         }
-        // A registry that is gone fails a hundred images, and what to do about it is the same for all.
         let is_new = |hint: &String| self.hinted.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone());
         if let Some(hint) = failure::hint(error).filter(is_new) {
             self.insist(&format!("  {bold}hint{off}: {hint}"));

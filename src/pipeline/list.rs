@@ -105,6 +105,11 @@ pub enum LineError {
     /// The image itself.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// A store or bundle.
+    #[error(
+        "images of a store or bundle are there already: hod unpack takes a bundle into a root, hod select a part of a store, and hod copy one image"
+    )]
+    Held,
     /// A word after the image that is no option.
     #[error(
         "{0:?} is not an option: after the image, only platform=…, as=… and referrers=… may follow, and comments begin with '#'"
@@ -314,7 +319,11 @@ struct Parsed {
 
 fn parse_line(text: &str) -> Result<Parsed, LineError> {
     let mut words = text.split_whitespace();
-    let reference: Reference = words.next().unwrap_or_default().parse()?;
+    let first = words.next().unwrap_or_default();
+    // A host may have such a name, too, with a port behind it.
+    let is_held = || first.starts_with("bundle:") || first.starts_with("store:");
+    let reference: Reference =
+        first.parse().map_err(|error| if is_held() { LineError::Held } else { LineError::Reference(error) })?;
     let Options { platforms, name, referrers, digest } = parse_options(words, reference.stored_tag().as_ref())?;
     match digest {
         Some(digest) => Err(LineError::Digest(digest.to_string())),

@@ -160,6 +160,7 @@ fn what_to_do_is_said_once_and_fits_the_direction() {
         "registry.invalid:5000",
         "check how the host is written, and that this machine can look it up",
     );
+    assert_eq!(output.stderr.matches("\n  caused by: the same\n").count(), 1, "{}", output.stderr);
 }
 
 /// Where nothing can be had there is nothing to plan, and no bundle is begun.

@@ -86,6 +86,8 @@ fn every_bad_line_is_named_before_any_request() {
         (b"app:1#comment", "#"),
         (b"\xff\xfe", "UTF-8"),
         (b"docker://app:1", "docker"),
+        (b"bundle:x.tar:app:1", "hod unpack takes a bundle"),
+        (b"store:/srv/registry:app:1", "hod select a part of a store"),
         (b"web:1", ""),
     ];
     let list = folder.path().join("list.txt");
@@ -102,7 +104,7 @@ fn every_bad_line_is_named_before_any_request() {
         }
     }
     assert!(output.stderr.contains("argument 1: also/BAD:1"), "{}", output.stderr);
-    assert!(output.stderr.contains("12 lines of the list cannot be used"), "{}", output.stderr);
+    assert!(output.stderr.contains("14 lines of the list cannot be used"), "{}", output.stderr);
     assert!(registry.requests().is_empty());
     assert!(!store.exists());
 }
