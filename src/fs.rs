@@ -63,7 +63,7 @@ pub fn claim(path: &Path) -> io::Result<fs::File> {
         }
         // Whoever had the file may have finished and renamed it before it was locked here.
         let (own, found) = (file.metadata()?, fs::symlink_metadata(path));
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())) {
+        if found.is_ok_and(|found| is_same_file(&own, &found)) {
             file.set_len(0)?;
             return Ok(file);
         }
@@ -113,6 +113,11 @@ pub fn clone_file(from: &fs::File, to: &fs::File) -> io::Result<bool> {
 /// Whether two paths are on one filesystem.
 pub fn same_filesystem(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(fs::metadata(one)?.dev() == fs::metadata(other)?.dev())
+}
+
+/// Whether two looks at files were looks at one and the same, by whatever names.
+pub fn is_same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Bytes that an unprivileged process can still write to the filesystem that holds `path`.

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +16,7 @@ use super::frames::{self, FramePlace};
 use super::reader::FILL_LIMIT;
 use super::tape::Tape;
 use super::{Blob, BundleError, BundleFiles, Header, Result, frame};
-use crate::fs::ColdFile;
+use crate::fs::{ColdFile, is_same_file};
 use crate::oci::Digest;
 
 /// Bytes that can be read at any position: a file, or the volumes of one.
@@ -43,9 +42,9 @@ impl RandomAccess for fs_err::File {
 
     fn reopen(&self) -> Option<Self> {
         let again = Self::open(self.path()).ok()?;
-        let [own, found] = [self, &again].map(|file| file.metadata().map(|it| (it.dev(), it.ino())).ok());
+        let (own, found) = (self.metadata().ok()?, again.metadata().ok()?);
         // Somebody may have put another in its place.
-        (own.is_some() && own == found).then_some(again)
+        is_same_file(&own, &found).then_some(again)
     }
 }
 

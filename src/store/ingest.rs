@@ -206,7 +206,7 @@ impl Ingest {
     fn is_at_its_path(&self) -> Result<bool> {
         let own = self.file.file().metadata()?;
         let found = absent(fs::symlink_metadata(&self.path))?;
-        Ok(found.is_some_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
+        Ok(found.is_some_and(|found| crate::fs::is_same_file(&own, &found)))
     }
 
     fn remove(&mut self) -> Result<()> {

@@ -189,10 +189,9 @@ impl Landings {
 
 /// Whether a path still leads to this file, which whoever completed it has renamed.
 fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt as _;
     let own = file.metadata()?;
     match fs::symlink_metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Ok(found) => Ok(crate::fs::is_same_file(&own, &found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

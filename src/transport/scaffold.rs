@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -148,7 +147,7 @@ impl Made {
             };
             lock(&folder)?;
             let (own, found) = (folder.metadata()?, fs::metadata(&place));
-            if found.is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())) {
+            if found.is_ok_and(|found| crate::fs::is_same_file(&own, &found)) {
                 return Ok(folder);
             }
         }

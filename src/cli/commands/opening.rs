@@ -45,12 +45,13 @@ pub(super) async fn with_bundles<'a>(
             Purpose::Look => Trust::default(),
             Purpose::Take(args) => trust::trust(args, &media::whole(&path, &[]))?,
         };
-        let (file, work) = (path.clone(), move |path: PathBuf| {
-            let bundle = media::open(&path, &[])?;
-            let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
+        let file = path.clone();
+        let opened = input::blocking(move || {
+            let bundle = media::open(&file, &[])?;
+            let signed = trust::check(&trusted, &file, bundle.header(), bundle.signature())?;
             Ok((bundle, signed))
         });
-        let (bundle, signed) = input::blocking(move || work(file)).await?;
+        let (bundle, signed) = opened.await?;
         trust::say(context, signed.as_ref());
         places = places.with_bundle(&path, bundle);
     }
