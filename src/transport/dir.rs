@@ -225,16 +225,19 @@ impl DirSink {
     pub(super) fn make(path: &Path, made: &mut Made) -> super::Result<Self> {
         // Not every filesystem has locks. Without one, the worst that can come is a write that fails.
         let held = made.hold(|folder| folder.lock_shared().or(Ok(())))?;
-        let version = match fs::read(path.join("version")) {
-            Ok(version) => Some(version),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
+        let is_ours = || match fs::read(path.join("version")) {
+            Ok(version) => Ok(is_version(&version)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         };
-        let ours = version.is_some_and(|version| is_version(&version));
-        if !ours {
-            refuse_foreign(path)?;
-            // Before anything else, so that a run that was interrupted can be taken up again.
-            made.file(&path.join("version"), VERSION.as_bytes())?;
+        if !is_ours()? {
+            match refuse_foreign(path) {
+                // Another image that comes here has made it ours since.
+                Err(TransportError::Foreign(_)) if is_ours()? => {}
+                // Before anything else, so that a run that was interrupted can be taken up again.
+                Ok(()) => made.file(&path.join("version"), VERSION.as_bytes())?,
+                Err(error) => return Err(error),
+            }
         }
         Ok(Self {
             path: path.to_owned(),
