@@ -120,6 +120,17 @@ pub fn is_same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool 
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
+/// The folder that a path is in; `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Bytes that the disk has given to a file, whose holes take none.
+pub fn bytes_on_disk(file: &std::fs::Metadata) -> u64 {
+    // Of 512 bytes whatever the filesystem's own blocks are: stat(2).
+    file.blocks() * 512
+}
+
 /// Bytes that an unprivileged process can still write to the filesystem that holds `path`.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let stat = nix::sys::statvfs::statvfs(path).map_err(|error| with_path(path, &error.into()))?;

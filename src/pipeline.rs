@@ -45,6 +45,7 @@ pub mod push_stream;
 mod reach;
 pub mod recompress;
 pub mod resolve;
+pub mod room;
 pub mod schema1;
 pub mod select;
 pub mod select_into;

@@ -126,8 +126,8 @@ def medians(walks):
 
 def scale(hod, cache, work, rounds):
     """Rows of {step, images: {wall, cpu, peak}}."""
-    # The most images once: they take long, and vary less than few.
-    times = {count: rounds if count < max(SIZES) else 1 for count in SIZES}
+    # The most images once: they take long, and vary less than few, whose steps end within tenths of a second.
+    times = {count: max(rounds, 3) if count == min(SIZES) else rounds for count in SIZES} | {max(SIZES): 1}
     corpora = {count: many(cache, count) for count in SIZES}
     found = {count: medians([walk(hod, corpora[count], f"{work}/many-{count}-{turn}", True) for turn in range(times[count])])
              for count in SIZES}

@@ -120,7 +120,7 @@ impl InPlace {
         let Inner { file, output, partial, header, .. } = &*self.inner;
         file.file().sync_all()?;
         fs::rename(partial, output)?;
-        let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::fs::folder_of(output);
         crate::fs::sync_directory(folder)?;
         let journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
         fs::remove_file(journal.path())?;

@@ -131,7 +131,7 @@ impl BundleFiles {
         }
         let one = || Ok(Self::One(path.to_owned()));
         let Some(file) = path.file_name().and_then(|name| name.to_str()) else { return one() };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::fs::folder_of(path);
         let is_part = name::base_of(file).is_some();
         if metadata.is_some() && !is_part {
             return one();

@@ -19,6 +19,7 @@ use crate::pipeline::incoming::IncomingError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::push::PushError;
 use crate::pipeline::resolve::ImageError;
+use crate::pipeline::room::RoomError;
 use crate::pipeline::sync::run::SyncError;
 use crate::pipeline::unpack::UnpackError;
 use crate::pipeline::unpack_image::UnpackImageError;
@@ -210,11 +211,8 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
             _ => None,
         };
     }
-    if let Some(FetchError::Full { needed, free, .. }) = error.downcast_ref() {
-        return Some(room_hint(*needed, *free));
-    }
-    if let Some(BundlingError::Full { needed, free, .. }) = error.downcast_ref() {
-        return Some(room_hint(*needed, *free));
+    if let Some(error) = room_error(error) {
+        return room_hint(error);
     }
     if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
         return copy_hint(error);
@@ -235,11 +233,26 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
     io_hint(io_error(error)?)
 }
 
+/// That something has no room, also where errors that are transparent hide it.
+fn room_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a RoomError> {
+    if let Some(FetchError::Room(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(IncomingError::Room(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(BundlingError::Room(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    error.downcast_ref()
+}
+
 /// What to do where bytes have no room, before any of them was written.
-pub(super) fn room_hint(needed: u64, free: u64) -> String {
-    let (missing, needed, free) =
-        (report::bytes(needed.saturating_sub(free)), report::bytes(needed), report::bytes(free));
-    format!("nothing was written; of {needed} there is room for {free}: make {missing} more room there")
+fn room_hint(error: &RoomError) -> Option<String> {
+    let RoomError::Short { needed, free, .. } = error else { return None };
+    let missing = report::bytes(needed.saturating_sub(*free));
+    let (needed, free) = (report::bytes(*needed), report::bytes(*free));
+    Some(format!("nothing was written; of {needed} there is room for {free}: make {missing} more room there"))
 }
 
 /// What to do about a connection that did not come about for a reason that lasts.

@@ -87,7 +87,7 @@ impl Installer<'_> {
     /// Writes everything beside the bundle, the sums last. Returns the files.
     pub(super) fn write(mut self, binary: &[u8]) -> Result<Vec<PathBuf>, Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
-        let folder = self.bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::fs::folder_of(self.bundle);
         let name = self.bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.contains(char::is_control) {
             return Err(Failure::new(Kind::Usage, format!("{name:?} is no name for a bundle with an installer")));

@@ -14,6 +14,7 @@ use super::contents::ContentsError;
 use super::gathered::in_store;
 use super::pack::{self, PackError};
 use super::resolve::{DefaultRegistry, Failed, ImageError, Resolved};
+use super::room::{RoomError, require_room};
 use crate::bundle::{BundleError, BundleSink, Done, Header, InPlace};
 use crate::copy::{Copied, CopyError, Engine};
 use crate::endpoint::{Placed, Sink};
@@ -54,15 +55,8 @@ pub enum BundlingError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// It would not fit.
-    #[error("the bundle needs {needed} more bytes at {place}, where {free} are free")]
-    Full {
-        /// Where.
-        place: String,
-        /// Bytes to come.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// The file system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -118,21 +112,12 @@ pub async fn describe(engine: &Engine, image: Resolved) -> Result<Resolved, Bund
     Ok(Resolved { graph, attached, ..image })
 }
 
-fn check_space(header: &Header, output: &Path) -> Result<(), BundlingError> {
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let free = crate::fs::free_space(folder)?;
+fn check_space(header: &Header, output: &Path) -> Result<(), RoomError> {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let partial = output.with_file_name(format!(".{name}.partial"));
-    let there = {
-        use std::os::unix::fs::MetadataExt as _;
-        // The file is as long as the bundle from the start; what counts is what the disk has given to it.
-        fs_err::metadata(&partial).map_or(0, |metadata| metadata.blocks() * 512)
-    };
-    let needed = header.tar_size(None).saturating_sub(there);
-    if needed <= free {
-        return Ok(());
-    }
-    Err(BundlingError::Full { place: folder.display().to_string(), needed, free })
+    // The file is as long as the bundle from the start.
+    let there = fs_err::metadata(&partial).map_or(0, |partial| crate::fs::bytes_on_disk(&partial));
+    require_room("the bundle needs", crate::fs::folder_of(output), header.tar_size(None).saturating_sub(there))
 }
 
 /// A bundle that is being filled.

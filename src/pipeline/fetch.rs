@@ -1,12 +1,12 @@
 //! From digests to a store: moves what is not there yet, and makes each image visible when whole.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
 use super::resolve::{Failed, ImageError, Resolution, Resolved};
+use super::room::{RoomError, require_room};
 use crate::copy::{Copied, CopyError, Engine};
 use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
@@ -54,25 +54,9 @@ pub enum FetchError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The free space cannot be known.
-    #[error("cannot tell how much space is free at {}", path.display())]
-    Space {
-        /// The store.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// It would not fit.
-    #[error("the images need {needed} more bytes at {}, where {free} are free", path.display())]
-    Full {
-        /// The store.
-        path: PathBuf,
-        /// Bytes to come.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
+    #[error(transparent)]
+    Room(#[from] RoomError),
 }
 
 /// The contents of some images: sizes by digest, and what of it is missing in a store.
@@ -146,11 +130,7 @@ pub async fn fetch(
 ) -> Result<Receipt, FetchError> {
     let Resolution { images, failed } = resolution;
     let need = Need::of(&images, store)?;
-    let root = store.root().to_owned();
-    let free = crate::fs::free_space(&root).map_err(|source| FetchError::Space { path: root.clone(), source })?;
-    if need.bytes_to_write > free {
-        return Err(FetchError::Full { path: root, needed: need.bytes_to_write, free });
-    }
+    require_room("the images need", store.root(), need.bytes_to_write)?;
     engine.observer().on(&Event::Step { name: "fetch", images: images.len(), bytes: need.bytes_missing });
     let mut receipt = Receipt {
         failed,

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::room::{RoomError, require_room};
 use crate::bundle::Header;
 use crate::oci::{Digest, RepositoryName, Tag, is_referrers_tag};
 use crate::store::{Links, Store, StoreError, TagLink};
@@ -44,18 +45,8 @@ pub enum IncomingError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It would not fit.
-    #[error("the images need {needed} more bytes at {}, where {free} are free", root.display())]
-    Full {
-        /// The root.
-        root: PathBuf,
-        /// Bytes to be written.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
-    /// The free space cannot be known.
-    #[error("cannot tell how much space is free")]
-    Space(#[source] std::io::Error),
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// Tags that point to something else, which the user wants to keep.
     #[error("{} that should be written point to other images in {}", super::count(tags.len(), "tag"), root.display())]
     Tags {
@@ -104,11 +95,7 @@ pub(super) fn check_space(header: &Header, store: &Store) -> Result<(), Incoming
             needed = needed.saturating_add(left);
         }
     }
-    let free = crate::fs::free_space(store.root()).map_err(IncomingError::Space)?;
-    if needed <= free {
-        return Ok(());
-    }
-    Err(IncomingError::Full { root: store.root().to_owned(), needed, free })
+    Ok(require_room("the images need", store.root(), needed)?)
 }
 
 /// Makes the links of everything that has come. Returns what became of the tags.

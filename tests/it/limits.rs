@@ -282,11 +282,16 @@ fn pack_and_unpack_onto_a_full_disk() {
     pack(source.path(), &bundle, []).ok();
 
     let Some(disk) = Disk::new("3m") else { return };
-    for name in ["y.tar", "y.tar.zst"] {
+    // How long a bundle becomes by compression shows when it is written.
+    let known = ["the bundle needs", "are free", "hint: nothing was written; of "];
+    for (name, words, says) in [
+        ("y.tar", &[][..], &known[..]),
+        ("y.tar", &["--volume-size", "1M"], &known),
+        ("y.tar.zst", &[], &["o space left", "hint: make space"]),
+    ] {
         let target = disk.0.path().join(name);
-        let output = pack(source.path(), &target, []).code(1);
-        assert!(output.stderr.contains("o space left"), "{}", output.stderr);
-        assert!(output.stderr.contains("hint: make space"), "{}", output.stderr);
+        let output = pack(source.path(), &target, words.iter().copied()).code(1);
+        assert!(says.iter().all(|part| output.stderr.contains(part)), "{}", output.stderr);
         assert_eq!(fs::read_dir(disk.0.path()).unwrap().count(), 0);
     }
     let output = unpack(&bundle, &disk.path(), []).code(1);
@@ -326,6 +331,21 @@ fn pack_and_unpack_onto_a_full_disk() {
     fs::remove_file(disk.filler()).unwrap();
     unpack(&bundle, &root, []).ok();
     assert_serves(&root, &content);
+}
+
+#[test]
+fn what_a_killed_pack_has_left_is_written_over() {
+    let (content, _) = images();
+    let source = tempfile::tempdir().unwrap();
+    content.write_root(source.path());
+    for (left, words) in [(".y.tar.partial", &[][..]), (".y.tar.001.partial", &["--volume-size", "3M"])] {
+        let Some(disk) = Disk::new("7m") else { return };
+        fs::write(disk.0.path().join(left), random(3, 4_000_000)).unwrap();
+        let target = disk.0.path().join("y.tar");
+        pack(source.path(), &target, words.iter().copied()).ok();
+        assert_eq!(names(&target), names(source.path()));
+        assert!(!disk.0.path().join(left).exists());
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub struct CutVolumes {
 impl VolumeWriter {
     /// Begins the volumes of the bundle that `path` names. Nothing is written yet.
     pub fn new(path: &Path, size: VolumeSize) -> Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::fs::folder_of(path);
         let base = path.file_name().unwrap_or_default();
         let problem = "it is not UTF-8";
         let base = base.to_str().ok_or_else(|| VolumeError::Name { name: base.to_string_lossy().into(), problem })?;
@@ -59,6 +59,12 @@ impl VolumeWriter {
     /// The temporary name of a volume.
     fn partial(&self, number: usize) -> PathBuf {
         self.folder.join(format!(".{}.partial", volume_name(&self.base, number)))
+    }
+
+    /// Bytes on the disk that a killed run has left under the temporary names, and that are written over or deleted.
+    pub fn left_behind(&self) -> u64 {
+        let found = (1..=VOLUMES_LIMIT).map_while(|number| fs::symlink_metadata(self.partial(number)).ok());
+        found.map(|file| crate::fs::bytes_on_disk(&file)).sum()
     }
 
     fn place(&self, number: usize) -> PathBuf {

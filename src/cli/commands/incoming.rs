@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::Header;
 use crate::cli::args::OnExistingTag;
-use crate::cli::failure::{Failure, Kind, room_hint};
+use crate::cli::failure::{Failure, Kind};
 use crate::pipeline::incoming::{ExistingTags, IncomingError, TagChange, Tags};
 
 /// What was typed, for the pipeline.
@@ -42,7 +42,6 @@ pub(super) fn document(tags: &Tags) -> Vec<Value> {
 /// Why a root takes nothing, with what to do about it.
 pub(super) fn failure(error: IncomingError) -> Failure {
     match error {
-        IncomingError::Full { needed, free, .. } => Failure::of(Kind::Failed, error).hint(room_hint(needed, free)),
         IncomingError::Tags { ref tags, .. } => {
             let list = tags.join(", ");
             Failure::of(Kind::Failed, error).hint(format!("no tag was written; they are {list}"))

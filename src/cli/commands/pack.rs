@@ -20,6 +20,7 @@ use crate::observe::{Observer, Stop};
 use crate::oci::Digest;
 use crate::pipeline::contents::Held;
 use crate::pipeline::pack::{self, PackError};
+use crate::pipeline::room::require_room;
 use crate::store::{Store, StoreError};
 
 pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<ExitCode, Failure> {
@@ -197,7 +198,9 @@ impl Job {
             BundleError::Volume(_) => Failure::of(Kind::Usage, error),
             error => Failure::of(Kind::Failed, error),
         };
-        let (volumes, written) = self.write(VolumeWriter::new(&self.output, size).map_err(failed)?)?;
+        let writer = VolumeWriter::new(&self.output, size).map_err(failed)?;
+        self.require_room(writer.left_behind())?;
+        let (volumes, written) = self.write(writer)?;
         Ok(Done { written, volumes: Some(volumes.finish().map_err(failed)?), sum: None })
     }
 
@@ -207,16 +210,28 @@ impl Job {
             out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
             return Ok((written, None));
         }
-        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::fs::folder_of(&self.output);
         let name = self.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // The same name on every run: what a killed one has left is overwritten and not added to.
         let partial = folder.join(format!(".{name}.partial"));
         let file = crate::fs::claim(&partial).map_err(|error| Failure::of(Kind::Failed, error))?;
-        let written = self.write_file(file, &partial, folder);
+        let written = self.require_room(0).and_then(|()| self.write_file(file, &partial, folder));
         if written.is_err() {
             let _ = fs_err::remove_file(&partial);
         }
         written
+    }
+
+    /// Refuses what does not fit, where its length is known: how well content compresses is not. `there` is what a
+    /// killed run has left, which is written over.
+    fn require_room(&self, there: u64) -> Result<(), Failure> {
+        if self.compression != Compression::None {
+            return Ok(());
+        }
+        let length = self.header.tar_size(self.signature.as_ref().map(|signature| signature.len() as u64));
+        let required =
+            require_room("the bundle needs", crate::fs::folder_of(&self.output), length.saturating_sub(there));
+        required.map_err(|error| Failure::of(Kind::Failed, error))
     }
 
     /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.

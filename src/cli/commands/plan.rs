@@ -138,7 +138,7 @@ fn make(
         plan.space.extend(space("store", path, plan.to_fetch.bytes.saturating_sub(plan.kept.bytes)));
     }
     if let Some(path) = output {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::fs::folder_of(path);
         plan.space.extend(space("bundle", folder, bundle.bytes));
     }
     plan.bundle = Some(bundle);

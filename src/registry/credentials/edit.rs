@@ -117,8 +117,7 @@ impl CredentialFile {
 
     /// Replaces the file by one that is private from its first moment.
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let folder =
-            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let folder = crate::fs::folder_of(&self.path);
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -56,7 +56,7 @@ impl NewTar {
 
     /// The folder that it will be in.
     pub(in crate::transport) fn folder(&self) -> &Path {
-        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+        crate::fs::folder_of(&self.path)
     }
 
     /// A handle to write content with.
