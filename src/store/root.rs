@@ -97,8 +97,15 @@ impl Root {
     /// Makes a folder and those above it, where they are missing; says whether it made any.
     pub(super) fn folder(&self, relative: &str) -> Result<bool, StoreError> {
         let path = self.path.join(relative);
-        if matches!(straight(&path, OFlags::PATH | OFlags::DIRECTORY), Ok(Some(_))) {
-            return Ok(false);
+        match straight(&path, OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(Some(_)) => return Ok(false),
+            // No link stands before what is missing, which is the folder alone, most of the time.
+            Ok(None) => {
+                if let Some(made) = absent(fs::create_dir(&path)).transpose() {
+                    return self.made(path, made);
+                }
+            }
+            Err(_) => {}
         }
         if let Some((above, _)) = relative.rsplit_once('/') {
             self.folder(above)?;
@@ -106,7 +113,13 @@ impl Root {
         if self.is_folder(&path)? {
             return Ok(false);
         }
-        match fs::create_dir(&path) {
+        let made = fs::create_dir(&path);
+        self.made(path, made)
+    }
+
+    /// What came of making a folder: whether it is a new one. Somebody else may have been faster.
+    fn made(&self, path: PathBuf, result: io::Result<()>) -> Result<bool, StoreError> {
+        match result {
             Ok(()) => {
                 self.give(&path)?;
                 Ok(true)
