@@ -113,23 +113,17 @@ impl Host {
 
     async fn connect(&self) -> Result<Connection, RegistryError> {
         let base = base_url(&self.name, "https")?;
-        let shared = self.shared.clone();
-        let name = self.name.clone();
         let local = is_loopback(&base);
         let verify = self.verify();
         let check = verify != Some(false);
         let may_be_plain = verify == Some(false) || (verify.is_none() && local);
-        let task = tokio::task::spawn_blocking(move || {
-            if !may_be_plain {
-                // Where they cannot be read, that is said in its own words; and a handshake keeps nobody waiting.
-                shared.roots.certificates()?;
-            }
-            Clients::build(&name, &shared, (local, check))
-        });
-        let (clients, only_roots) = match task.await {
-            Ok(built) => built?,
-            Err(error) => return Err(TrustError::Read(std::io::Error::other(error)).into()),
-        };
+        if !may_be_plain {
+            // Where they cannot be read, that is said in its own words; and a handshake keeps nobody waiting.
+            let shared = self.shared.clone();
+            let task = tokio::task::spawn_blocking(move || shared.roots.certificates().map(drop));
+            task.await.map_err(|error| TrustError::Read(std::io::Error::other(error)))??;
+        }
+        let (clients, only_roots) = Clients::build(&self.name, &self.shared, (local, check))?;
         let connection = Connection { base, clients, insecure: verify == Some(false), only_roots };
         if may_be_plain { self.probe(connection).await } else { Ok(connection) }
     }
