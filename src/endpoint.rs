@@ -75,8 +75,11 @@ pub trait Source: Send + Sync {
     /// What a tag or digest stands for now, without moving its content.
     ///
     /// MUST fail with [`Fault::Missing`] exactly where the place says that there is no such
-    /// version; "could not ask" is another fault.
-    async fn resolve(&self, version: &Version) -> Result<Descriptor>;
+    /// version; "could not ask" is another fault. Places whose manifests are far away, and sources around such, ask
+    /// for less than the manifest.
+    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
+        Ok(self.manifest(version).await?.0)
+    }
 
     /// The manifest that a tag or digest stands for: what it is, and its bytes.
     ///

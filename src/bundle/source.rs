@@ -59,10 +59,6 @@ impl Source for BundleSource {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         let digest = self.find(version)?;
         let bundle = self.bundle.clone();

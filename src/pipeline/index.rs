@@ -204,10 +204,6 @@ impl Source for Joined {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         match version {
             Version::Digest(digest) => self.of(digest)?.manifest(version).await,

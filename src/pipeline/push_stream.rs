@@ -337,10 +337,6 @@ impl Source for Once {
         &self.place
     }
 
-    async fn resolve(&self, _: &Version) -> endpoint::Result<Descriptor> {
-        Err(gone())
-    }
-
     async fn manifest(&self, _: &Version) -> endpoint::Result<(Descriptor, Bytes)> {
         Err(gone())
     }
@@ -365,10 +361,6 @@ struct ReadBack {
 impl Source for ReadBack {
     fn place(&self) -> &Place {
         &self.place
-    }
-
-    async fn resolve(&self, _: &Version) -> endpoint::Result<Descriptor> {
-        Err(gone())
     }
 
     async fn manifest(&self, _: &Version) -> endpoint::Result<(Descriptor, Bytes)> {

@@ -128,10 +128,6 @@ impl Source for Modern {
         self.inner.place()
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         if *version == Version::Digest(self.root.digest) {
             return Ok((self.root.clone(), self.manifest.clone()));

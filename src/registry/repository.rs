@@ -114,12 +114,19 @@ impl Repository {
         }
     }
 
-    /// Fetches a manifest, by whichever way it is to be had, and finds out what it is.
-    pub(super) async fn get(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
-        let Some(routes) = &self.routes else { return self.own_manifest(version).await };
-        let mut attempts = routes.attempts(is_digest(version));
+    /// Asks for something by one way after the other, until one answers.
+    async fn by_any_way<'a, T, F>(
+        &'a self,
+        by_digest: bool,
+        ask: impl Fn(&'a Self) -> F,
+    ) -> std::result::Result<T, RegistryError>
+    where
+        F: Future<Output = std::result::Result<T, RegistryError>>,
+    {
+        let Some(routes) = &self.routes else { return ask(self).await };
+        let mut attempts = routes.attempts(by_digest);
         while let Some(repository) = attempts.next() {
-            match repository.own_manifest(version).await {
+            match ask(repository).await {
                 Ok(found) => {
                     attempts.succeeded();
                     return Ok(found);
@@ -128,38 +135,21 @@ impl Repository {
             }
         }
         Err(attempts.error())
+    }
+
+    /// Fetches a manifest, by whichever way it is to be had, and finds out what it is.
+    pub(super) async fn get(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
+        self.by_any_way(is_digest(version), |repository| repository.own_manifest(version)).await
     }
 
     /// Finds out what a tag or digest stands for, by whichever way that is to be had.
     async fn find(&self, version: &Version) -> std::result::Result<Descriptor, RegistryError> {
-        let Some(routes) = &self.routes else { return self.own_descriptor(version).await };
-        let mut attempts = routes.attempts(is_digest(version));
-        while let Some(repository) = attempts.next() {
-            match repository.own_descriptor(version).await {
-                Ok(found) => {
-                    attempts.succeeded();
-                    return Ok(found);
-                }
-                Err(error) => attempts.failed(error),
-            }
-        }
-        Err(attempts.error())
+        self.by_any_way(is_digest(version), |repository| repository.own_descriptor(version)).await
     }
 
     /// Begins to read content, by whichever way it is to be had.
     async fn content(&self, content: &Descriptor, offset: u64) -> std::result::Result<(Response, u64), RegistryError> {
-        let Some(routes) = &self.routes else { return self.begin(content, offset).await };
-        let mut attempts = routes.attempts(true);
-        while let Some(repository) = attempts.next() {
-            match repository.begin(content, offset).await {
-                Ok(found) => {
-                    attempts.succeeded();
-                    return Ok(found);
-                }
-                Err(error) => attempts.failed(error),
-            }
-        }
-        Err(attempts.error())
+        self.by_any_way(true, |repository| repository.begin(content, offset)).await
     }
 
     async fn own_descriptor(&self, version: &Version) -> std::result::Result<Descriptor, RegistryError> {
@@ -290,18 +280,7 @@ impl Source for Repository {
     }
 
     async fn first_format(&self, version: &Version) -> Result<Option<FirstFormat>> {
-        let Some(routes) = &self.routes else { return Ok(self.get_first(version).await?) };
-        let mut attempts = routes.attempts(is_digest(version));
-        while let Some(repository) = attempts.next() {
-            match repository.get_first(version).await {
-                Ok(found) => {
-                    attempts.succeeded();
-                    return Ok(found);
-                }
-                Err(error) => attempts.failed(error),
-            }
-        }
-        Err(attempts.error().into())
+        Ok(self.by_any_way(is_digest(version), |repository| repository.get_first(version)).await?)
     }
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {

@@ -132,10 +132,6 @@ impl Source for DirSource {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         let unknown = |image: String| TransportError::Unknown { path: self.path.clone(), image, images: Vec::new() };
         let Version::Digest(digest) = *version else { return Err(unknown(version.to_string()).into()) };

@@ -145,10 +145,6 @@ impl Source for LayoutSource {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         let (layout, version) = (self.layout.clone(), version.clone());
         blocking(move || {

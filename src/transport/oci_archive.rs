@@ -86,10 +86,6 @@ impl Source for OciArchiveSource {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         let (archive, version) = (self.archive.clone(), version.clone());
         blocking(move || {

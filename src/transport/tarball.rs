@@ -138,10 +138,6 @@ impl Source for TarballSource {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         match version {
             Version::Digest(digest) if *digest == self.root() => {

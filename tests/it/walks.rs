@@ -257,10 +257,6 @@ impl Source for Circle {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> endpoint::Result<Descriptor> {
-        Ok(Source::manifest(self, version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> endpoint::Result<(Descriptor, Bytes)> {
         let Version::Digest(digest) = version else { unreachable!() };
         let bytes = &self.manifests[digest];

@@ -16,10 +16,6 @@ impl Source for Repository {
         &self.place
     }
 
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
-
     async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
         let (store, name, version) = (self.store.clone(), self.name.clone(), version.clone());
         blocking(move || {
