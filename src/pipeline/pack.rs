@@ -34,7 +34,7 @@ pub enum PackError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A blob that the images need.
-    #[error("cannot pack {digest}, which {} needs", images.join(", "))]
+    #[error("cannot pack {digest}, which is needed by {}", images.join(", "))]
     Blob {
         /// The blob.
         digest: Digest,
@@ -125,6 +125,9 @@ fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
     let manifests = held.graph.manifests();
     let manifests = manifests.iter().map(|node| node.descriptor.digest);
     let contents = manifests.chain(held.graph.blobs().into_iter().map(|blob| blob.digest));
+    // A manifest may be a layer of another, as of an artifact that brings it along.
+    let mut seen = HashSet::new();
+    let contents = contents.filter(|digest| seen.insert(*digest));
     Image {
         name: held.name.repository.clone(),
         tag: held.name.tag.clone(),

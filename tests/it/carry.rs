@@ -19,7 +19,7 @@ use walkdir::WalkDir;
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::Faulty;
 use crate::support::hod::hod;
-use crate::support::images::{Content, Image, image, index, layer};
+use crate::support::images::{Blob, Content, Image, image, index, layer};
 use crate::support::job::{
     assert_clean, assert_registry_has, assert_serves, assert_sound, ls, manifest, names, pack, pull, reach, text,
     unpack,
@@ -68,6 +68,19 @@ fn every_form_carries_the_fixtures_whole() {
         }
     }
     assert_sound(&folder.path().join("b.tar.zst-true"));
+}
+
+#[test]
+fn a_manifest_may_be_a_layer_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = app(2);
+    let brought_along = Blob::new("application/octet-stream", child.bytes.clone());
+    let content = Content::default().with("app:1", &index(&[child, image("linux/arm64", &[brought_along])]));
+    let root = root_of(&content);
+    let bundle = folder.path().join("x.tar");
+    pack(root.path(), &bundle, []).ok();
+    unpack(&bundle, &folder.path().join("root"), []).ok();
+    assert_serves(&folder.path().join("root"), &content);
 }
 
 #[test]

@@ -45,7 +45,10 @@ impl Sample {
         let root = *revisions.last().unwrap();
         let tag = |tag: &&str| -> Tag { tag.parse().unwrap() };
         let position = |digest: &Digest| self.contents.blobs.iter().position(|blob| blob.digest == *digest);
-        let contents: Vec<usize> = revisions.iter().chain(layers).filter_map(position).collect();
+        // Empty blobs are one and the same, and may be layer and manifest.
+        let mut contents: Vec<usize> = revisions.iter().chain(layers).filter_map(position).collect();
+        let mut seen = std::collections::HashSet::new();
+        contents.retain(|position| seen.insert(*position));
         self.contents.images.extend(tags.iter().map(|text| Image {
             name: name.clone(),
             tag: Some(tag(text)),
