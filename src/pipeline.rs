@@ -42,7 +42,7 @@ pub mod push_base;
 mod push_chosen;
 mod push_referrers;
 pub mod push_stream;
-mod reach;
+pub mod reach;
 pub mod recompress;
 pub mod resolve;
 pub mod room;

@@ -18,6 +18,7 @@ use crate::pipeline::fetch::FetchError;
 use crate::pipeline::incoming::IncomingError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::push::PushError;
+use crate::pipeline::reach::ReachError;
 use crate::pipeline::resolve::ImageError;
 use crate::pipeline::room::RoomError;
 use crate::pipeline::sync::run::SyncError;
@@ -45,7 +46,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The exit code, as DESIGN and `--help` list them.
+    /// The exit code, as README and `--help` list them.
     pub(super) fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Failed => 1,
@@ -55,6 +56,21 @@ impl Kind {
             Self::Required => 5,
             Self::Interrupted => 130,
         })
+    }
+
+    /// How a command ends some of whose images failed. Damage of what is at hand, which running it again does not mend,
+    /// counts for more than that the others are done.
+    pub(super) fn of_images<'a, E: Error + 'static>(
+        failed: impl IntoIterator<Item = &'a E>,
+        others_done: bool,
+    ) -> Self {
+        if failed.into_iter().any(|error| is_corrupt(error)) {
+            Self::Corrupt
+        } else if others_done {
+            Self::Partial
+        } else {
+            Self::Failed
+        }
     }
 }
 
@@ -87,7 +103,9 @@ impl Failure {
         if is_damage(&error) {
             return Self::of(Kind::Corrupt, error).hint(DAMAGED_STORE);
         }
-        Self::of(Kind::Failed, error)
+        let is_unknown = matches!(error, ContentsError::Unknown(_));
+        let failure = Self::of(Kind::Failed, error);
+        if is_unknown { failure.hint("see what is there with hod ls") } else { failure }
     }
 
     /// Adds why.
@@ -214,6 +232,9 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = room_error(error) {
         return room_hint(error);
     }
+    if let Some(PushError::NotFull(_)) = error.downcast_ref() {
+        return Some("pull it with --all-platforms, or push what is here with --index auto".to_owned());
+    }
     if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
         return copy_hint(error);
     }
@@ -279,7 +300,7 @@ fn registry_hint(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn fault_hint(fault: Fault) -> Option<String> {
     match fault {
-        Fault::Missing => Some("check the name and the tag; hod list-tags tells those that are there".to_owned()),
+        Fault::Missing => Some("check the name and the tag; hod list-tags lists the tags of a repository".to_owned()),
         Fault::Unreachable => Some("see that it can be reached, and run the same command again".to_owned()),
         fault => copy_fault_hint(fault),
     }
@@ -300,6 +321,9 @@ fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     if let Some(PackError::Store(error)) = error.downcast_ref() {
         return of_store(error);
     }
+    if let Some(ReachError::Store(error)) = error.downcast_ref() {
+        return of_store(error);
+    }
     if let Some(TransportError::Io(error)) = error.downcast_ref() {
         return Some(error);
     }
@@ -313,7 +337,7 @@ fn io_hint(error: &io::Error) -> Option<String> {
     let text = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make space there and run the same command again",
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a filesystem that can be written",
-        io::ErrorKind::PermissionDenied => "run hod as a user who may write there, or choose another folder",
+        io::ErrorKind::PermissionDenied => "run hod as a user who may use that file or folder, or choose another",
         _ => return None,
     };
     Some(text.to_owned())

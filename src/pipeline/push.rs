@@ -109,7 +109,7 @@ pub enum PushError {
         source: EndpointError,
     },
     /// `--index full`, and it is not.
-    #[error("the index names {0} more manifests that are not here")]
+    #[error("{} of the index {} not here", super::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]
     NotFull(usize),
     /// The index has no form that could be pushed instead.
     #[error("the registry cannot take the index as it is")]

@@ -46,7 +46,7 @@ pub enum SelectIntoError {
     #[error(transparent)]
     Incoming(#[from] IncomingError),
     /// A blob that the images need cannot be had.
-    #[error("cannot take {digest}, which {} needs", images.join(", "))]
+    #[error("cannot take {digest}, which is needed by {}", images.join(", "))]
     Source {
         /// The blob.
         digest: Digest,

@@ -23,7 +23,7 @@ pub enum TransportError {
         found: String,
     },
     /// Somebody else's files.
-    #[error("{0} is neither empty nor an image directory: hod does not write over other files")]
+    #[error("{0} has other files in it: an image is written to a folder that is new, empty or has one already")]
     Foreign(PathBuf),
     /// Another process is deleting content from the layout.
     #[error("the layout {0} is locked: another hod process is deleting from it")]

@@ -30,6 +30,20 @@ fn indexes_may_lie_in_each_other_however_deep() {
     assert!(thread.join().unwrap().findings.is_empty());
 }
 
+#[test]
+fn what_can_be_done_depends_on_what_is_damaged() {
+    let store = Store::new();
+    let bundle = store.path().join("x.tar");
+    pack(store.path(), &bundle, []).ok();
+    let layer = &store.plain.blobs[2];
+    let whole = fs::read(&bundle).unwrap();
+    flip(&bundle, whole.windows(layer.bytes.len()).position(|window| window == layer.bytes).unwrap());
+    flip(&blob_path(store.path(), &layer.digest()), 0);
+    let said = |target: &Path| hod(["verify", text(target)]).code(4).stderr;
+    assert!(said(store.path()).contains("hint: delete the blob files named above"), "{}", said(store.path()));
+    assert!(said(&bundle).contains("hint: copy the bundle again from where it was right"), "{}", said(&bundle));
+}
+
 struct Store {
     folder: tempfile::TempDir,
     amd64: Image,

@@ -242,8 +242,9 @@ fn damage_is_not_pushed() {
     let blob = crate::support::job::blob_path(store.path(), &image.blobs[2].digest());
     crate::support::job::flip(&blob, 30);
     let registry = DockerRegistry::empty();
-    let output = push(store.path(), registry.host(), []).code(3);
+    let output = push(store.path(), registry.host(), []).code(4);
     assert!(output.stderr.contains(&image.blobs[2].digest().to_string()), "{}", output.stderr);
+    assert!(output.stderr.contains("1 of 4 images not pushed"), "{}", output.stderr);
     assert_eq!(manifest(registry.host(), "team/other", "1").status, 404);
     assert_eq!(reach(registry.host(), "app", "1"), whole(&app("linux/amd64", 2)));
 }

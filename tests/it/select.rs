@@ -198,7 +198,7 @@ fn another_filesystem_gets_copies_that_were_checked() {
     let other = memory.path().join("other");
     let damaged = select(&from, &other, ["a/b/app:1", "tool:2"]).code(4);
     assert!(damaged.stderr.contains(&sample.arm.blobs[2].digest().to_string()), "{}", damaged.stderr);
-    assert!(damaged.stderr.contains("a/b/app:1 needs"), "{}", damaged.stderr);
+    assert!(damaged.stderr.contains("is needed by a/b/app:1"), "{}", damaged.stderr);
     assert_eq!(inodes(&other, REPOSITORIES), BTreeMap::new(), "nothing is visible");
     fs::remove_file(blob_path(&from, &sample.arm.blobs[2].digest())).unwrap();
     select(&from, &folder.path().join("gone"), ["a/b/app:1"]).code(4);

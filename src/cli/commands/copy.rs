@@ -309,6 +309,7 @@ fn end(context: &Context, mut outcome: Outcome, many: bool, lost: usize) -> Resu
         let failure = Failure::new(Kind::Failed, format!("{message}, and {} not written", archive.display()));
         return Err(failure.hint("an archive is written when all of its images are there: leave out those that failed"));
     }
-    let kind = if outcome.copied.is_empty() || outcome.stopped { Kind::Failed } else { Kind::Partial };
+    let others_done = !outcome.copied.is_empty() && !outcome.stopped;
+    let kind = Kind::of_images(outcome.failed.iter().map(|(_, error)| error), others_done);
     Err(Failure::new(kind, message))
 }

@@ -12,6 +12,8 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::oci::Digest;
 use crate::pipeline::gc::{Garbage, GcError, Untagged};
+use crate::pipeline::reach::ReachError;
+use crate::store::StoreError;
 use crate::transport::{Layout, Location};
 
 /// What is or would be deleted, for people and programs.
@@ -87,6 +89,10 @@ fn in_layout(path: &Path, dry_run: bool) -> Result<Collected, Failure> {
 fn failure(error: GcError) -> Failure {
     match error {
         GcError::Stopped => Failure::interrupted(),
+        // What cannot be read may be whole.
+        GcError::Reach(ReachError::Store(StoreError::Io(_))) => {
+            Failure::of(Kind::Failed, error).hint("nothing was deleted")
+        }
         GcError::Reach(_) => {
             Failure::of(Kind::Corrupt, error).hint("nothing was deleted; find what is damaged with hod verify")
         }

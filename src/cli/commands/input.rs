@@ -189,13 +189,21 @@ pub(super) fn bundle_failure(path: &Path, error: BundleError) -> Failure {
     failure
 }
 
-/// The failure of a delta whose base is not there, with every content that is missing.
+/// How much of what is missing is named: more of it says no more about the bundle that is wanted.
+const NAMED: usize = 10;
+
+/// The failure of a delta whose base is not there, with what is missing.
 pub(super) fn base_failure(failure: Failure, lacking: &[Lacking]) -> Failure {
     let line = |Lacking { content, images }: &Lacking| {
         format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
     };
-    let failure = lacking.iter().map(line).fold(failure, Failure::hint);
-    failure.hint("nothing was written; bring the bundle that this one builds on first, or pack without --have")
+    let failure =
+        failure.hint("nothing was written; bring the bundle that this one builds on first, or pack without --have");
+    let failure = lacking.iter().take(NAMED).map(line).fold(failure, Failure::hint);
+    match lacking.len().saturating_sub(NAMED) {
+        0 => failure,
+        more => failure.hint(format!("missing: {} more", report::count(more, "content"))),
+    }
 }
 
 /// Runs work that blocks on a thread for such work.

@@ -234,6 +234,7 @@ fn end(context: &Context, receipt: &PushReceipt) -> Result<ExitCode, Failure> {
     }
     let all = receipt.images.len() + receipt.failed.len();
     let message = format!("{} of {} not pushed", receipt.failed.len(), report::count(all, "image"));
-    let kind = if receipt.images.is_empty() || receipt.stopped_early { Kind::Failed } else { Kind::Partial };
+    let others_done = !receipt.images.is_empty() && !receipt.stopped_early;
+    let kind = Kind::of_images(receipt.failed.iter().map(|(_, error)| error), others_done);
     Err(Failure::new(kind, message))
 }

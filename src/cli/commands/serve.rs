@@ -149,7 +149,7 @@ fn no_findings(findings: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("what is to be served is damaged: {}", report::count(findings, "finding"));
-    Err(Failure::new(Kind::Corrupt, message).hint("hod verify names them"))
+    Err(Failure::new(Kind::Corrupt, message).hint("see with hod verify what is damaged"))
 }
 
 /// How to speak TLS. Only a store that hod may write to can keep an authority.

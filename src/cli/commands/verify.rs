@@ -17,7 +17,7 @@ use crate::pipeline::{verify, verify_bundle, verify_volumes};
 use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: VerifyArgs) -> Result<ExitCode, Failure> {
-    let found = if is_place(&args.target.to_string_lossy()) {
+    let (found, remedy) = if is_place(&args.target.to_string_lossy()) {
         place(context, &args).await?
     } else {
         store_or_bundle(context, &args).await?
@@ -32,12 +32,20 @@ pub(in crate::cli) async fn run(context: &Context, args: VerifyArgs) -> Result<E
         report::count(found.images, "image"),
         report::time(context.begun.elapsed()),
     ));
-    verdict(&args, &found)
+    verdict(&args, &found, remedy)
 }
 
+/// What was found, and what can be done about damage in such a place.
+type Found = (Findings, &'static str);
+
 /// Image directories and layouts.
-async fn place(context: &Context, args: &VerifyArgs) -> Result<Findings, Failure> {
+async fn place(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
     let place: Location = args.target.to_string_lossy().parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let remedy = if matches!(place, Location::OciArchive(..)) {
+        "copy the archive again from where it was right"
+    } else {
+        "delete the files named above and copy the images again, with hod copy: what is right is kept"
+    };
     let (observer, stop, scratch) = (context.observer(), context.stop.clone(), context.scratch());
     let work = move || {
         verify_place::verify_place(&place, &scratch, &*observer, &stop).map_err(|error| {
@@ -45,11 +53,15 @@ async fn place(context: &Context, args: &VerifyArgs) -> Result<Findings, Failure
             Failure::of(kind, error)
         })
     };
-    input::blocking(work).await
+    Ok((input::blocking(work).await?, remedy))
 }
 
-async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Findings, Failure> {
+async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
     let target = input::target_in(&args.target, &args.media.from_dir)?;
+    let remedy = match &target {
+        Target::Store(_) => "delete the blob files named above and pull or unpack again: what is right is kept",
+        Target::Bundle(_) | Target::Stream => "copy the bundle again from where it was right",
+    };
     let trusted = match &target {
         Target::Store(_) => Trust::default(),
         Target::Bundle(path) => trust::trust(&args.trust, &media::whole(path, &args.media.from_dir))?,
@@ -74,44 +86,30 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Finding
         Target::Stream => verify_bundle::verify_bundle(Interruptible::stdin(&stop), &trusted, &*observer, &stop)
             .map_err(|error| input::bundle_failure("-".as_ref(), error)),
     };
-    input::blocking(work).await
+    Ok((input::blocking(work).await?, remedy))
 }
 
 /// How the command ends.
-fn verdict(args: &VerifyArgs, found: &Findings) -> Result<ExitCode, Failure> {
+fn verdict(args: &VerifyArgs, found: &Findings, remedy: &str) -> Result<ExitCode, Failure> {
     if found.findings.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let message = format!("{} is damaged: {}", args.target.display(), report::count(found.findings.len(), "finding"));
     if found.findings.iter().all(|finding| finding.code == Code::SignatureInvalid) {
         let message = format!("{} is whole, and not signed by anybody who is trusted", args.target.display());
-        return Err(Failure::new(Kind::Corrupt, message));
+        return Err(Failure::new(Kind::Corrupt, message)
+            .hint("ask for one that is signed with a key that is trusted here, or name the signer's with --key"));
     }
-    Err(Failure::new(Kind::Corrupt, message).hint(advice(args, found)))
+    Err(Failure::new(Kind::Corrupt, message).hint(bad_volumes(found).unwrap_or_else(|| remedy.to_owned())))
 }
 
-/// What to do about what was found.
-fn advice(args: &VerifyArgs, found: &Findings) -> String {
+/// What to do about volumes, where it is known which are bad.
+fn bad_volumes(found: &Findings) -> Option<String> {
     let is_volume =
         |code| matches!(code, Code::VolumeMissing | Code::VolumeShort | Code::VolumeForeign | Code::VolumeDamaged);
     let files: Vec<&str> =
         found.findings.iter().filter(|finding| is_volume(finding.code)).map(|finding| finding.path.as_str()).collect();
-    if !files.is_empty() {
-        return format!("copy again: {}; the other volumes are right", files.join(", "));
-    }
-    let of_bundle = |code| matches!(code, Code::BundleTruncated | Code::BundleInvalid | Code::VolumeSumMismatch);
-    if found.findings.iter().any(|finding| of_bundle(finding.code)) {
-        return "copy the bundle again from where it was right".to_owned();
-    }
-    let target = args.target.to_string_lossy();
-    if target.starts_with("oci-archive:") {
-        return "copy the archive again from where it was right".to_owned();
-    }
-    if is_place(&target) {
-        return "delete the files named above and copy the images again, with hod copy: what is right is kept"
-            .to_owned();
-    }
-    "delete the blob files named above and pull or unpack again: what is right is kept".to_owned()
+    (!files.is_empty()).then(|| format!("copy again: {}; the other volumes are right", files.join(", ")))
 }
 
 fn text(found: &Findings) -> String {

@@ -126,7 +126,8 @@ fn end(context: &Context, outcome: &Outcome) -> Result<ExitCode, Failure> {
     let receipt = &outcome.receipt;
     let done = receipt.images.len() + outcome.planned.len();
     let missing = receipt.failed.len() + receipt.untried;
-    let kind = if done == 0 || receipt.untried > 0 { Kind::Failed } else { Kind::Partial };
+    let others_done = done > 0 && receipt.untried == 0;
+    let kind = Kind::of_images(receipt.failed.iter().map(|(_, error)| error), others_done);
     let mut parts = Vec::new();
     if missing > 0 {
         parts.push(format!("{missing} of {} not copied", report::count(receipt.images.len() + missing, "image")));
