@@ -111,7 +111,7 @@ def machine(folder):
     kind = first_line("findmnt", "-n", "-o", "FSTYPE", "-T", folder)
     sha = "with" if {"sha_ni", "sha2"} & set(flags) else "without"
     return (f"{os.cpu_count()} cores ({model.group(1) if model else os.uname().machine}, {sha} SHA instructions), "
-            f"{memory:.0f} GiB of memory, {kind}, Linux {os.uname().release}")
+            f"{memory:.0f} GiB of memory, {kind}, Linux {os.uname().release.split('-')[0]}")
 
 
 def said(text):

@@ -273,11 +273,6 @@ impl Trust {
         self
     }
 
-    /// Whether signatures are looked at.
-    pub const fn is_demanding(&self) -> bool {
-        self.keys.is_some()
-    }
-
     /// Checks the signature in a bundle and the one beside it: one of them must be by a trusted key.
     ///
     /// `None` where everybody is trusted.

@@ -125,9 +125,4 @@ impl Graph {
         }
         found
     }
-
-    /// Whether children that the indexes name were left out.
-    pub fn is_sparse(&self) -> bool {
-        self.manifests().iter().any(|node| !node.absent.is_empty())
-    }
 }

@@ -69,9 +69,6 @@ pub enum IndexError {
     /// What shall be removed is not there.
     #[error("the index has no {0}")]
     Unknown(String),
-    /// An image that is no index, where one is needed.
-    #[error("{0} is no index")]
-    NoIndex(Digest),
     /// A platform for an image that has several of its own.
     #[error("{0} is an index: its images have platforms of their own")]
     Platform(Digest),
