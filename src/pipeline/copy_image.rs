@@ -32,7 +32,7 @@ pub enum MultiArch {
 
 impl From<Option<Format>> for Changes {
     fn from(format: Option<Format>) -> Self {
-        Self { format, layers: None, preserve: false, scratch: SCRATCH.into() }
+        Self { format, layers: None, preserve: false, pinned: None, scratch: SCRATCH.into() }
     }
 }
 
@@ -81,6 +81,16 @@ pub enum CopyImageError {
     /// A manifest of Docker's first format whose digest is to stay.
     #[error("{0} has Docker's schema 1 format, which is only read: with --preserve-digests it cannot be converted")]
     Preserve(Version),
+    /// The destination is another image.
+    #[error(
+        "its destination names {pinned}, and what would be copied there is {found}: leave the digest out, or copy the image as it is, with --all if it is an index"
+    )]
+    Pinned {
+        /// The digest in the name of the destination.
+        pinned: Digest,
+        /// The one that the image would have.
+        found: Digest,
+    },
     /// It cannot be what it was to become.
     #[error(transparent)]
     Convert(#[from] ConvertError),
@@ -95,6 +105,8 @@ pub struct Changes {
     pub layers: Option<(Arc<Recompressor>, Which)>,
     /// Whether no digest may change, not even that of a manifest which nobody takes any more.
     pub preserve: bool,
+    /// The digest that it has to have in the end, where its destination names one.
+    pub pinned: Option<Digest>,
     /// Where large temporary files go.
     pub scratch: PathBuf,
 }
@@ -156,6 +168,10 @@ pub async fn prepare(
         source = Arc::new(Recompressed::new(source, made.values().cloned()));
     }
     let graph = Graph { root: convert(graph.root, changes.format, &made)? };
+    let found = graph.root.descriptor.digest;
+    if let Some(pinned) = changes.pinned.filter(|pinned| *pinned != found) {
+        return Err(CopyImageError::Pinned { pinned, found });
+    }
     let recompressor = changes.layers.as_ref().map(|(recompressor, _)| recompressor.clone());
     Ok(Prepared { source_digest, graph, source, recompressed: made.len(), recompressor })
 }

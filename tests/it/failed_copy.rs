@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use fs_err as fs;
+use hod::oci::Digest;
 
+use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::{Effect, Faulty, On};
 use crate::support::fixtures;
 use crate::support::hod::{Output, hod};
@@ -126,4 +128,25 @@ fn what_was_fetched_stays_for_the_next_run() {
     }
     hod(["copy", "oci:all:other:1", "dir:back"]).in_folder(folder.path()).ok();
     assert_eq!(everything(&folder.path().join("tree")).iter().filter(|path| !path.contains('/')).count(), 1);
+}
+
+#[test]
+fn a_destination_with_a_digest_takes_no_other_image() {
+    let registry = DockerRegistry::empty();
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = |name: &str| format!("oci:{}:{name}", fixtures::folder().join("images").display());
+    let (web, all) = (fixture("web:1.0"), fixture("base/klibc:2.0"));
+    let digest = hod(["inspect", "--format", "{{.Digest}}", &web]).ok().text().trim().to_owned();
+    let other = Digest::sha256(b"another");
+    let store = format!("store:{}:web", folder.path().join("store").display());
+    for to in [format!("docker://{}/web", registry.host()), format!("docker://{}/web:1", registry.host()), store] {
+        let refused = hod(["copy", "--all", &web, &format!("{to}@{other}")]).code(1).stderr;
+        assert!(refused.contains(&format!("its destination names {other}")) && refused.contains(&digest), "{refused}");
+        let converted = hod(["copy", "--all", "--format", "v2s2", &web, &format!("{to}@{digest}")]).code(1).stderr;
+        assert!(converted.contains("names sha256:"), "{converted}");
+        // A part of an index has another digest.
+        hod(["copy", &all, &format!("{to}@{}", Digest::sha256(b"x"))]).code(1);
+        hod(["copy", "--all", &web, &format!("{to}@{digest}")]).ok();
+        hod(["inspect", &format!("{to}@{digest}")]).ok();
+    }
 }

@@ -18,7 +18,7 @@ use crate::cli::report;
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
-use crate::oci::Platforms;
+use crate::oci::{Digest, Platforms};
 use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::{Changes, CopiedImage, CopyImageError, MultiArch, copy_image};
 use crate::pipeline::copy_list::Base;
@@ -44,6 +44,8 @@ struct Task {
     label: String,
     from: Location,
     to: Location,
+    /// The digest that it has to have there.
+    pinned: Option<Digest>,
 }
 
 /// Why an image was not copied.
@@ -117,12 +119,21 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     end(context, outcome, many, copied)
 }
 
+/// The digest that a destination names.
+fn pinned(to: &Location) -> Option<Digest> {
+    match to {
+        Location::Docker(reference) => reference.digest,
+        Location::Store(_, image) => image.as_ref()?.digest,
+        _ => None,
+    }
+}
+
 fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     let usage = |error| Failure::of(Kind::Usage, error);
     if args.file.is_empty() {
         let from: Location = args.source.parse().map_err(usage)?;
         let to: Location = args.destination.parse().map_err(usage)?;
-        return Ok(vec![Task { label: from.to_string(), from, to }]);
+        return Ok(vec![Task { label: from.to_string(), pinned: pinned(&to), from, to }]);
     }
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
@@ -135,6 +146,8 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
             label: line.text.to_string(),
             from: from.source(line).map_err(place)?,
             to: to.destination(line).map_err(place)?,
+            // The digest of a line is that of its source, of which a part may be copied.
+            pinned: None,
         };
         let (source, destination) = (task.from.to_string(), task.to.to_string());
         match taken.insert(destination.clone(), source.clone()) {
@@ -208,6 +221,7 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
         format: manner.format,
         layers: manner.layers.change(&source, &task.to),
         preserve: manner.layers.preserve(),
+        pinned: task.pinned,
         scratch: manner.scratch.clone(),
     };
     Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, changes).await?)
