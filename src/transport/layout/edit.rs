@@ -58,8 +58,8 @@ impl Layout {
 
     /// Removes the blobs that no image of the index needs.
     ///
-    /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A manifest
-    /// that cannot be read ends it before anything is removed.
+    /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A blob that may be a
+    /// manifest and cannot be read ends it before anything is removed.
     pub fn sweep(&self, dry_run: bool) -> super::super::Result<Swept> {
         let alone = fs::File::open(self.path().join("blobs"))?;
         match alone.try_lock() {
@@ -157,7 +157,17 @@ impl Layout {
                 if kept.contains(digest) || *size < 2 {
                     continue;
                 }
-                let Ok((_, bytes)) = self.manifest(digest) else { continue };
+                let bytes = match self.manifest(digest) {
+                    Ok((_, bytes)) => bytes,
+                    // A config or layer, or bytes that nobody takes for what their name says.
+                    Err(
+                        TransportError::Absent { .. }
+                        | TransportError::Corrupt { .. }
+                        | TransportError::Manifest { .. },
+                    ) => continue,
+                    // It may be a signature of what is kept.
+                    Err(error) => return Err(error),
+                };
                 let subject = Manifest::parse(&MediaType::parse(""), &bytes).ok().and_then(|manifest| manifest.subject);
                 if subject.is_some_and(|subject| kept.contains(&subject.digest)) {
                     self.keep(*digest, kept)?;

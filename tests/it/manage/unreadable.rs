@@ -1,0 +1,39 @@
+//! What cannot be read may be wanted: it is not taken for nothing, and ends a garbage collection.
+
+use fs_err as fs;
+
+use crate::support::hod::hod;
+use crate::support::images::{Blob, artifact, image, layer};
+use crate::support::job::text;
+use crate::support::tree;
+
+#[test]
+fn a_referrer_in_a_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let (layout, aside) = (folder.path().join("layout"), folder.path().join("aside"));
+    let app = image("linux/amd64", &[layer(1, 50)]);
+    let signature = artifact("text/signature", &[Blob::new("text/plain", "signature")], Some(&app));
+    // The index names the last one alone, so nothing but its subject leads to the signature.
+    for image in [&signature, &app] {
+        image.write_layout(&layout);
+    }
+    let place = format!("oci:{}", text(&layout));
+    let file = layout.join("blobs/sha256").join(signature.digest().hex());
+    fs::rename(&file, &aside).unwrap();
+    // A file that not even root can read.
+    fs_err::os::unix::fs::symlink(&file, &file).unwrap();
+    let before = tree::listing(&layout);
+    for more in [&[][..], &["--dry-run"]] {
+        let output = hod([&["gc", &place], more].concat()).code(1);
+        assert!(output.stderr.contains(text(&file)), "{}", output.stderr);
+        assert_eq!(tree::listing(&layout), before);
+    }
+
+    fs::rename(&aside, &file).unwrap();
+    let done = hod(["gc", &place, "--json"]).ok().json();
+    assert_eq!(done["blobs"].as_array().unwrap().len(), 0, "{done:#}");
+    // What is damaged is of no use to anybody, and in nobody's way.
+    fs::write(layout.join("blobs/sha256").join("0".repeat(64)), "{}").unwrap();
+    let done = hod(["gc", &place, "--json"]).ok().json();
+    assert_eq!(done["blobs"].as_array().unwrap().len(), 1, "{done:#}");
+}
