@@ -17,7 +17,7 @@ use super::body::{Body, blocking};
 use super::repositories::Repositories;
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Tag};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// How many manifests are remembered before all are forgotten.
 const REMEMBERED: usize = 100_000;
@@ -170,18 +170,7 @@ fn names(entry: &Value, digest: &Digest) -> bool {
 
 /// What the fallback index lists now, as written, whoever wrote it.
 fn entries(store: &Store, name: &RepositoryName, tag: &Tag) -> Result<Vec<Value>, EndpointError> {
-    let found = match store.tag(name, tag) {
-        Err(StoreError::Link { .. }) => None,
-        found => found?,
-    };
-    let Some(found) = found else { return Ok(Vec::new()) };
-    let bytes = match store.read_manifest(&found) {
-        Ok(bytes) => bytes,
-        Err(StoreError::Absent { .. } | StoreError::Corrupt { .. } | StoreError::Manifest { .. }) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let Some(bytes) = store.kept_referrers(name, tag)? else { return Ok(Vec::new()) };
     let index: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     Ok(index.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default())
 }

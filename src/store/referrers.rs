@@ -1,5 +1,6 @@
 //! Indexes of referrers, which are merged and never replaced: each knows only some of them.
 
+use bytes::Bytes;
 use fs_err as fs;
 
 use super::{Links, Result, Store, StoreError, TagLink};
@@ -24,16 +25,30 @@ impl Store {
         Ok(ReferrersLock { _file: file })
     }
 
-    /// Merges an index of referrers into the one that the tag points to. Returns what it points to then.
+    /// The bytes of the index of referrers that the tag points to, or of whatever it points to instead.
     ///
-    /// What the index names must be in the store, or it is named and absent. An index that cannot be read is replaced.
-    pub fn merge_referrers(&self, name: &RepositoryName, tag: &Tag, index: &bytes::Bytes) -> Result<Digest> {
-        let _alone = self.lock_referrers()?;
-        let old = match self.tag(name, tag) {
-            Ok(Some(digest)) => self.read_manifest(&digest).ok(),
-            Ok(None) | Err(StoreError::Link { .. }) => None,
+    /// `None` where nothing is there, or nothing that anybody could use: no bytes, damaged ones, more than any manifest
+    /// has. What may be sound and cannot be read is an error, for what it names would be lost.
+    pub fn kept_referrers(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Bytes>> {
+        let digest = match self.tag(name, tag) {
+            Ok(Some(digest)) => digest,
+            Ok(None) | Err(StoreError::Link { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
+        match self.read_manifest(&digest) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::Absent { .. } | StoreError::Corrupt { .. } | StoreError::Manifest { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Merges an index of referrers into the one that the tag points to. Returns what it points to then.
+    ///
+    /// What the index names must be in the store, or it is named and absent. An index that is damaged is replaced; one
+    /// that cannot be read is an error.
+    pub fn merge_referrers(&self, name: &RepositoryName, tag: &Tag, index: &Bytes) -> Result<Digest> {
+        let _alone = self.lock_referrers()?;
+        let old = self.kept_referrers(name, tag)?;
         let invalid =
             || StoreError::Manifest { digest: Digest::sha256(index), source: ManifestError::Missing("manifests") };
         let bytes = merged(old.as_ref(), index).ok_or_else(invalid)?;
@@ -53,6 +68,33 @@ impl Store {
 mod tests {
     use super::*;
     use crate::oci::{ReferrerIndex, referrers_tag};
+
+    #[test]
+    fn an_index_is_replaced_where_it_is_damaged_and_not_where_it_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let (name, tag) = ("app".parse().unwrap(), referrers_tag(&Digest::sha256(b"")).unwrap());
+        let index = |text: &str| {
+            let mut index = ReferrerIndex::default();
+            index.add(&Descriptor::of(MediaType::OciManifest, text.as_bytes()));
+            index.to_bytes()
+        };
+        let old = store.merge_referrers(&name, &tag, &index("1")).unwrap();
+        let file = crate::store::Entry::Data(old).under(folder.path());
+        fs::remove_file(&file).unwrap();
+        // A file that not even root can read.
+        fs_err::os::unix::fs::symlink(&file, &file).unwrap();
+        let error = store.merge_referrers(&name, &tag, &index("2")).unwrap_err();
+        assert!(matches!(error, StoreError::Io(_)) && error.to_string().contains(&old.hex()), "{error}");
+        assert_eq!(store.tag(&name, &tag).unwrap(), Some(old));
+
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "damaged").unwrap();
+        let new = store.merge_referrers(&name, &tag, &index("2")).unwrap();
+        assert_eq!(store.read_manifest(&new).unwrap(), index("2"));
+        fs::remove_file(crate::store::Entry::Data(new).under(folder.path())).unwrap();
+        store.merge_referrers(&name, &tag, &index("3")).unwrap();
+    }
 
     #[test]
     fn many_writers_lose_nothing() {
