@@ -190,7 +190,7 @@ pub enum RegistryError {
         /// The host that was asked.
         host: Box<str>,
         /// What is wrong with the answer.
-        problem: &'static str,
+        problem: Box<str>,
     },
 }
 
@@ -376,8 +376,8 @@ impl RegistryError {
         Self::Stalled { subject: Box::new(subject.clone()), host: authority(url), after }
     }
 
-    pub(super) fn protocol(subject: &Subject, url: &Url, problem: &'static str) -> Self {
-        Self::Protocol { subject: Box::new(subject.clone()), host: authority(url), problem }
+    pub(super) fn protocol(subject: &Subject, url: &Url, problem: &str) -> Self {
+        Self::Protocol { subject: Box::new(subject.clone()), host: authority(url), problem: problem.into() }
     }
 }
 

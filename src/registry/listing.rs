@@ -11,16 +11,19 @@ use super::Registries;
 use super::auth::Access;
 use super::client::Request;
 use super::error::RegistryError;
-use super::host::Host;
+use super::host::{Connection, Host};
 use super::repository::Repository;
 use super::response::Response;
 use super::subject::Subject;
 use crate::oci::{RepositoryName, Tag};
+use crate::secret::redacted;
 
 /// The largest page that is read.
 const PAGE_LIMIT: usize = 32 * 1024 * 1024;
-/// How many pages are read, against registries that never come to an end.
-pub(super) const PAGES: usize = 100_000;
+/// How many pages are read, against registries that never come to an end. Tests cannot wait for so many.
+const PAGES: usize = if cfg!(test) { 100 } else { 100_000 };
+/// What is said of a list with more of them.
+const ENDLESS: &str = "with more pages than any list has";
 
 #[derive(Deserialize)]
 struct Page {
@@ -81,29 +84,61 @@ impl Host {
         names: impl Fn(Page) -> Option<Vec<String>>,
     ) -> Result<Vec<T>, RegistryError> {
         let connection = self.connection().await?;
-        let (mut url, subject, access) = (first.url, first.subject, first.access);
+        let (mut pages, subject, access) = (Pages::from(first.url), first.subject, first.access);
         let mut found = Vec::new();
-        for _ in 0..PAGES {
-            let request = Request::new(Method::GET, url.clone(), subject.clone()).access(access.clone());
+        loop {
+            let request = Request::new(Method::GET, pages.url.clone(), subject.clone()).access(access.clone());
             let response = self.send(request).await?.accept(&[StatusCode::OK]).await?;
-            let next = next_page(&response, &url).map(|next| connection.at_registry(next));
+            let is_last = !pages.turn(&response, connection)?;
             let error = response.protocol_error("with something that is no list");
             let page = response.bytes(PAGE_LIMIT).await?.and_then(|body| serde_json::from_slice(&body).ok());
             let listed = names(page.ok_or(error)?).unwrap_or_default();
             found.extend(listed.iter().filter_map(|name| name.parse().ok()));
-            match next {
-                Some(next) if next != url && connection.is_own(&next) => url = next,
-                _ => break,
+            if is_last {
+                return Ok(found);
             }
         }
-        Ok(found)
     }
 }
 
-/// The page that a `Link` header with `rel="next"` points to (RFC 8288).
-pub(super) fn next_page(response: &Response, url: &Url) -> Option<Url> {
-    let links = response.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
-    url.join(links.flat_map(targets).next()?).ok()
+/// The way through the pages of a list. Of a list that goes on where it cannot be followed the end is not known, and a
+/// part of it must not be taken for all.
+pub(super) struct Pages {
+    /// The page to ask for.
+    pub(super) url: Url,
+    read: usize,
+}
+
+impl From<Url> for Pages {
+    fn from(url: Url) -> Self {
+        Self { url, read: 0 }
+    }
+}
+
+impl Pages {
+    /// Goes on to the page that a `Link` header with `rel="next"` points to (RFC 8288); says whether there is one.
+    pub(super) fn turn(&mut self, response: &Response, connection: &Connection) -> Result<bool, RegistryError> {
+        let mut links = response.headers.get_all(LINK).iter().map(|link| String::from_utf8_lossy(link.as_bytes()));
+        let Some(target) = links.find_map(|link| Some(targets(&link).next()?.to_owned())) else {
+            return Ok(false);
+        };
+        let nowhere = |_| response.protocol_error("with a link to a next page that leads nowhere");
+        let next = connection.at_registry(self.url.join(&target).map_err(nowhere)?);
+        // Some registries name the last page as the one that comes after it.
+        if next == self.url {
+            return Ok(false);
+        }
+        if !connection.is_own(&next) {
+            let problem = format!("with a list that goes on at {}, which is not this registry", redacted(&next));
+            return Err(response.protocol_error(&problem));
+        }
+        self.read += 1;
+        if self.read == PAGES {
+            return Err(response.protocol_error(ENDLESS));
+        }
+        self.url = next;
+        Ok(true)
+    }
 }
 
 /// The targets of the links in a header that lead to a next page.
@@ -137,6 +172,47 @@ mod tests {
         for header in ["", "</a>", r#"</a>; rel="prev""#, "/a; rel=next", "<<<>>>", "</a; rel=next"] {
             assert_eq!(next(header), None, "{header:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_goes_on_where_nobody_may_follow_has_no_known_end() {
+        let server = Server::start(|seen| {
+            let port = seen.header("host").rsplit(':').next().unwrap_or_default().to_owned();
+            match seen.target.as_str() {
+                "/v2/other/tags/list" => {
+                    let link = format!("<http://localhost:{port}/v2/other/tags/list?last=y&secret=x>; rel=next");
+                    reply(200, &[("link", &link)], r#"{"tags":["x","y"]}"#)
+                }
+                "/v2/none/tags/list" => reply(200, &[("link", "<http://[>; rel=next")], r#"{"tags":["x"]}"#),
+                _ => reply(200, &[("link", "<https://127.0.0.1/>; rel=next")], r#"{"repositories":["a"]}"#),
+            }
+        })
+        .await;
+        let registries = Registries::new(Settings::default());
+        let tags = async |name: &str| registries.tags(&server.host(), &name.parse().unwrap()).await.unwrap_err();
+        let error = tags("other").await;
+        let (text, port) = (error.to_string(), server.address.port());
+        assert!(text.starts_with("list of tags in "), "{text}");
+        assert!(text.contains(&format!("with a list that goes on at http://localhost:{port}/")), "{text}");
+        assert!(text.ends_with(", which is not this registry") && !text.contains("secret=x"), "{text}");
+        assert_eq!(error.fault(), crate::endpoint::Fault::Rejected);
+        let text = tags("none").await.to_string();
+        assert!(text.ends_with("answered with a link to a next page that leads nowhere"), "{text}");
+        registries.catalog(&server.host()).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_list_without_an_end_is_no_list() {
+        let pages = std::sync::atomic::AtomicUsize::new(0);
+        let server = Server::start(move |_| {
+            let page = pages.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            reply(200, &[("link", &format!("<?page={page}>; rel=next"))], r#"{"tags":["x"]}"#)
+        })
+        .await;
+        let (_, repository) = server.repository("app", Settings::default());
+        let text = repository.tags().await.unwrap_err().to_string();
+        assert!(text.ends_with(ENDLESS), "{text}");
+        assert_eq!(server.seen().iter().filter(|seen| seen.target.contains("/tags/list")).count(), PAGES);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use super::auth::Access;
 use super::client::Request;
 use super::error::RegistryError;
-use super::listing::{PAGES, next_page};
+use super::listing::Pages;
 use super::repository::Repository;
 use super::response::Response;
 use super::subject::Subject;
@@ -46,11 +46,11 @@ impl Repository {
             return Ok(None);
         }
         let connection = self.host.connection().await?;
-        let mut url = self.url(&format!("referrers/{subject}")).await?;
+        let mut pages = Pages::from(self.url(&format!("referrers/{subject}")).await?);
         let mut found = Vec::new();
-        for _ in 0..PAGES {
+        loop {
             let what = Subject::Referrers(self.place.clone(), *subject);
-            let request = Request::new(Method::GET, url.clone(), what).access(Access::pull(&self.name));
+            let request = Request::new(Method::GET, pages.url.clone(), what).access(Access::pull(&self.name));
             let response = self.host.send(request).await?;
             if response.status == StatusCode::NOT_FOUND && !response.redirected {
                 response.drain().await;
@@ -59,11 +59,10 @@ impl Repository {
                 return Ok(lists.then_some(found));
             }
             let response = response.accept(&[StatusCode::OK]).await?;
-            let next = next_page(&response, &url).map(|next| connection.at_registry(next));
+            let is_last = !pages.turn(&response, connection)?;
             found.extend(listed(response).await?);
-            match next {
-                Some(next) if next != url && connection.is_own(&next) => url = next,
-                _ => break,
+            if is_last {
+                break;
             }
         }
         self.host.lists_referrers.get_or_init(|| true);
@@ -126,6 +125,19 @@ mod tests {
         let found = repository.referrers(&Digest::sha256(b"")).await.unwrap().unwrap();
         let kinds: Vec<_> = found.iter().filter_map(|found| found.artifact_type.as_deref()).collect();
         assert_eq!(kinds, ["x/a", "x/b"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_goes_on_elsewhere_is_not_taken_for_all() {
+        let server =
+            Server::start(|_| reply(200, &[("link", "<http://localhost:1/x>; rel=\"next\"")], page("a"))).await;
+        let (_, repository) = server.repository("app", Settings::default());
+        let error = repository.referrers(&Digest::sha256(b"")).await.unwrap_err();
+        assert!(
+            error.to_string().contains("a list that goes on at http://localhost:1/x, which is not this registry"),
+            "{error}"
+        );
+        assert_eq!(error.fault(), Fault::Rejected);
     }
 
     #[tokio::test]

@@ -80,7 +80,7 @@ impl Response {
     }
 
     /// An error about what the registry answered.
-    pub(super) fn protocol_error(&self, problem: &'static str) -> RegistryError {
+    pub(super) fn protocol_error(&self, problem: &str) -> RegistryError {
         RegistryError::protocol(&self.subject, &self.url, problem)
     }
 
