@@ -8,7 +8,7 @@ mod stretch;
 
 use std::fs::TryLockError;
 use std::io;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,13 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// Reads the first bytes of a file, `most` and no more: it may be somebody else's, and of any length.
+pub fn read_head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Takes a file for one writer alone, empty, whatever a writer that was killed has left in it.

@@ -10,13 +10,10 @@ use std::io::Read as _;
 use bytes::Bytes;
 use fs_err as fs;
 
-use super::layout::REPOSITORIES;
+use super::layout::{LINK_LIMIT, REPOSITORIES};
 use super::root::absent;
 use super::{Entry, Result, Store, StoreError};
 use crate::oci::{Algorithm, Digest, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
-
-/// More than any digest has as text.
-const LINK_LIMIT: u64 = 256;
 
 impl Store {
     /// The repositories, however deep their names.

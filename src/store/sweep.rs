@@ -75,8 +75,14 @@ impl Store {
         let folder = folder.strip_suffix("/_layers").unwrap_or(&folder).to_owned();
         let holds = |below: &str| -> Result<bool> {
             let Some((path, _)) = self.tree().look(&format!("{folder}/{below}"))? else { return Ok(false) };
-            let files = walkdir::WalkDir::new(path).into_iter();
-            Ok(files.filter_map(std::result::Result::ok).any(|entry| !entry.file_type().is_dir()))
+            for entry in walkdir::WalkDir::new(path) {
+                // What a registry has removed meanwhile is not there, and what cannot be looked into may be anything.
+                let entry = absent(entry.map_err(io::Error::from))?;
+                if entry.is_some_and(|entry| !entry.file_type().is_dir()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
         for below in ["_layers", "_manifests", "_uploads"] {
             if holds(below)? {

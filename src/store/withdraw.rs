@@ -10,11 +10,13 @@
 //!
 //! What a dead process has kept there comes back if its manifest is still in place, and all is as it was before.
 
+use std::io;
 use std::path::Path;
 
 use fs_err as fs;
 use walkdir::WalkDir;
 
+use super::layout::LINK_LIMIT;
 use super::root::{Root, absent};
 use super::{Entry, Result, Store};
 use crate::oci::Digest;
@@ -49,15 +51,26 @@ impl Store {
     }
 }
 
-/// Puts back the tags whose manifests are still in place.
+/// Puts back the tags whose manifests are still in place. Afterwards what is left there is deleted, so whatever cannot
+/// be read is an error.
 pub(super) fn restore(root: &Root, withdrawn: &Path) -> Result<()> {
-    for found in WalkDir::new(withdrawn).into_iter().filter_map(std::result::Result::ok) {
+    let mut tags = Vec::new();
+    for found in WalkDir::new(withdrawn) {
+        // There may be none at all; none goes while they are looked for.
+        let Some(found) = absent(found.map_err(io::Error::from))?.filter(|it| !it.file_type().is_dir()) else {
+            continue;
+        };
         let relative = found.path().strip_prefix(withdrawn).ok().and_then(Path::to_str);
-        let Some(tag @ Entry::TagCurrent(name, _)) = &relative.and_then(Entry::parse) else { continue };
-        let current = tag.to_string();
+        if let Some(Entry::TagCurrent(name, tag)) = relative.and_then(Entry::parse) {
+            tags.push((name, tag));
+        }
+    }
+    for (name, tag) in tags {
+        let current = Entry::TagCurrent(name.clone(), tag).to_string();
         let folder = tag_folder(&current);
+        let Some(link) = absent(crate::fs::read_head(&withdrawn.join(&current), LINK_LIMIT))? else { continue };
         // A file that is no link was no tag.
-        let Ok(Ok(digest)) = fs::read_to_string(found.path()).map(|text| text.parse::<Digest>()) else { continue };
+        let Ok(digest) = String::from_utf8_lossy(&link).parse::<Digest>() else { continue };
         let is_there = |entry: Entry| Ok::<_, super::StoreError>(root.look(&entry.to_string())?.is_some());
         let is_whole = is_there(Entry::Revision(name.clone(), digest))? && is_there(Entry::Data(digest))?;
         if is_whole && root.look(folder)?.is_none() {
@@ -118,6 +131,43 @@ mod tests {
             assert_eq!(store.tag(&name, &tag.parse().unwrap()).unwrap(), Some(all[2].1));
         }
         assert_eq!(fs::read_dir(folder.path().join(".hod/staged")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_tag_that_cannot_be_read_waits_for_somebody_who_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, name, all) = sample(folder.path());
+        store.withdraw(&[all[0].0.clone(), all[1].0.clone()]).unwrap();
+        let (own, dead) = (folder.path().join(".hod/staged/0"), folder.path().join(".hod/staged/7"));
+        fs::create_dir(&dead).unwrap();
+        fs::rename(own.join(WITHDRAWN), dead.join(WITHDRAWN)).unwrap();
+        drop(store);
+        let link = dead.join(WITHDRAWN).join(all[1].0.to_string());
+        fs::remove_file(&link).unwrap();
+        // A file that not even root can read.
+        fs_err::os::unix::fs::symlink(&link, &link).unwrap();
+        drop(Store::create(folder.path()).unwrap());
+        assert!(fs::symlink_metadata(&link).is_ok(), "it is still kept");
+
+        fs::remove_file(&link).unwrap();
+        fs::write(&link, all[1].1.to_string()).unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        assert_eq!(tags(&store, &name), NAMES);
+        assert!(!dead.exists());
+    }
+
+    #[test]
+    fn what_is_no_link_was_no_tag() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, name, all) = sample(folder.path());
+        store.withdraw(&all.clone().map(|(tag, _)| tag)).unwrap();
+        let withdrawn = folder.path().join(".hod/staged/0").join(WITHDRAWN);
+        let link = |number: usize| withdrawn.join(all[number].0.to_string());
+        fs::write(link(0), [0xff; 300]).unwrap();
+        fs::remove_file(link(1)).unwrap();
+        drop(store);
+        assert_eq!(tags(&Store::open(folder.path()).unwrap(), &name), ["c"]);
+        assert!(!withdrawn.exists());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use fs_err as fs;
 
+use super::sample;
 use crate::support::hod::hod;
 use crate::support::images::{Blob, artifact, image, layer};
 use crate::support::job::text;
@@ -36,4 +37,26 @@ fn a_referrer_in_a_layout() {
     fs::write(layout.join("blobs/sha256").join("0".repeat(64)), "{}").unwrap();
     let done = hod(["gc", &place, "--json"]).ok().json();
     assert_eq!(done["blobs"].as_array().unwrap().len(), 1, "{done:#}");
+}
+
+#[test]
+fn a_folder_of_uploads_in_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    sample().content.write_root(folder.path());
+    let repositories = folder.path().join("docker/registry/v2/repositories");
+    // A repository with nothing in it but what a registry is still taking.
+    let upload = repositories.join("taking/_uploads/1");
+    fs::create_dir_all(&upload).unwrap();
+    fs::write(upload.join("data"), "1").unwrap();
+    for needed in ["_layers", "_manifests/revisions", "_manifests/tags"] {
+        fs::create_dir_all(repositories.join("taking").join(needed)).unwrap();
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    fs::set_permissions(&upload, mode(0o000)).unwrap();
+    let output = hod(["gc", text(folder.path())]).unprivileged();
+    fs::set_permissions(&upload, mode(0o755)).unwrap();
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert!(output.stderr.contains(text(&upload)), "{}", output.stderr);
+    assert!(upload.join("data").exists());
+    assert!(repositories.join("taking/_layers").exists());
 }
