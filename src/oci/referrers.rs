@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag};
+use super::{Algorithm, Descriptor, Digest, Manifest, ManifestError, MediaType, Tag};
 
 /// The endings of cosign's tags: signatures, attestations, bills of materials.
 const COSIGN: [&str; 3] = [".sig", ".att", ".sbom"];
@@ -74,18 +74,25 @@ pub struct ReferrerIndex {
 }
 
 impl ReferrerIndex {
-    /// Reads an index; `None` where the bytes are none.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let manifest = Manifest::parse(&MediaType::OciIndex, bytes).ok()?;
-        let mut document: Value = serde_json::from_slice(bytes).ok()?;
+    /// Reads an index. It may be of Docker's type, as some have written it.
+    ///
+    /// # Errors
+    /// Where the bytes are no index.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let manifest = Manifest::parse(&MediaType::parse(""), bytes)?;
+        if !manifest.media_type.is_index() {
+            return Err(ManifestError::Missing("manifests"));
+        }
+        let mut document: Value = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         let mut index = Self::default();
-        for entry in document.get_mut("manifests")?.as_array_mut()?.iter_mut().map(Value::take) {
-            let digest = entry.get("digest")?.as_str()?.to_owned();
-            index.insert(digest, entry);
+        let entries = document.get_mut("manifests").and_then(Value::as_array_mut);
+        for entry in entries.ok_or(ManifestError::Missing("manifests"))?.iter_mut().map(Value::take) {
+            let digest = entry.get("digest").and_then(Value::as_str).ok_or(ManifestError::Missing("digest"))?;
+            index.insert(digest.to_owned(), entry);
         }
         index.annotations =
             manifest.annotations.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Some(index)
+        Ok(index)
     }
 
     /// Adds a referrer.
@@ -147,15 +154,18 @@ impl ReferrerIndex {
 }
 
 /// What an index becomes when another is merged into it: one of the two where it has everything that
-/// the other has, so that bytes stay as they are, else a new one. `None` where `new` is no index.
-pub fn merged(old: Option<&Bytes>, new: &Bytes) -> Option<Bytes> {
+/// the other has, so that bytes stay as they are, else a new one. An `old` that is no index at all is replaced.
+///
+/// # Errors
+/// Where `new` is no index.
+pub fn merged(old: Option<&Bytes>, new: &Bytes) -> Result<Bytes, ManifestError> {
     let incoming = ReferrerIndex::parse(new)?;
-    let Some((old, existing)) = old.and_then(|old| Some((old, ReferrerIndex::parse(old)?))) else {
-        return Some(new.clone());
+    let Some((old, existing)) = old.and_then(|old| Some((old, ReferrerIndex::parse(old).ok()?))) else {
+        return Ok(new.clone());
     };
     let mut union = existing.clone();
     union.merge(incoming.clone());
-    Some(if union == existing {
+    Ok(if union == existing {
         old.clone()
     } else if union == incoming {
         new.clone()
@@ -199,14 +209,25 @@ mod tests {
     #[test]
     fn nothing_is_lost_and_bytes_stay_where_they_can() {
         let (a, b, ab) = (index(&["a"]), index(&["b"]), index(&["a", "b"]));
-        assert_eq!(merged(None, &a), Some(a.clone()));
-        assert_eq!(merged(Some(&a), &b), Some(ab.clone()));
-        assert_eq!(merged(Some(&b), &a), Some(ab.clone()));
-        assert_eq!(merged(Some(&ab), &a), Some(ab.clone()));
+        assert_eq!(merged(None, &a).unwrap(), a.clone());
+        assert_eq!(merged(Some(&a), &b).unwrap(), ab.clone());
+        assert_eq!(merged(Some(&b), &a).unwrap(), ab.clone());
+        assert_eq!(merged(Some(&ab), &a).unwrap(), ab.clone());
         let spaced = Bytes::from(String::from_utf8(a.to_vec()).unwrap().replace(',', ", "));
-        assert_eq!(merged(Some(&spaced), &a), Some(spaced.clone()));
-        assert_eq!(merged(None, &Bytes::from_static(b"{}")), None);
-        assert_eq!(merged(Some(&Bytes::from_static(b"{}")), &a), Some(a));
+        assert_eq!(merged(Some(&spaced), &a).unwrap(), spaced.clone());
+        assert!(merged(None, &Bytes::from_static(b"{}")).is_err());
+        assert_eq!(merged(Some(&Bytes::from_static(b"{}")), &a).unwrap(), a);
+    }
+
+    #[test]
+    fn an_index_of_dockers_type_has_entries_too() {
+        let list = |text: &str| {
+            let oci = String::from_utf8(index(&[text]).to_vec()).unwrap();
+            Bytes::from(oci.replacen(MediaType::OciIndex.as_str(), MediaType::DockerList.as_str(), 1))
+        };
+        assert_eq!(merged(Some(&list("a")), &index(&["b"])).unwrap(), index(&["a", "b"]));
+        assert_eq!(merged(Some(&index(&["b"])), &list("a")).unwrap(), index(&["a", "b"]));
+        assert_eq!(merged(None, &list("a")).unwrap(), list("a"));
     }
 
     #[test]
@@ -244,7 +265,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            proptest::prop_assert!(ReferrerIndex::parse(&bytes).is_none());
+            proptest::prop_assert!(ReferrerIndex::parse(&bytes).is_err());
         }
     }
 }

@@ -14,8 +14,8 @@ use super::list::PinnedReferrer;
 use crate::copy::{CopyError, Engine, Wanted};
 use crate::endpoint::{EndpointError, Fault, Source as _};
 use crate::oci::{
-    Descriptor, Digest, Graph, Manifest, MediaType, Node, Platforms, ReferrerIndex, Tag, Version, cosign_tags,
-    is_companion_tag, is_referrers_tag, referrer, referrers_tag,
+    Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platforms, ReferrerIndex, Tag, Version,
+    cosign_tags, is_companion_tag, is_referrers_tag, referrer, referrers_tag,
 };
 use crate::registry::Repository;
 use crate::store;
@@ -59,6 +59,17 @@ pub enum AttachedError {
         /// Why.
         #[source]
         source: Box<CopyError>,
+    },
+    /// An index of referrers whose entries cannot be told.
+    #[error("{digest}, which should list what belongs to {subject}, cannot be used")]
+    Index {
+        /// The manifest.
+        subject: Digest,
+        /// The index.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: ManifestError,
     },
     /// No end.
     #[error("more than {LIMIT} things belong to the image")]
@@ -223,7 +234,9 @@ impl Search<'_> {
         let graph = match kept {
             Some(kept) if index.is_empty() => kept,
             Some(kept) => {
-                index.merge(ReferrerIndex::parse(&kept.root.bytes).unwrap_or_default());
+                let digest = kept.root.descriptor.digest;
+                let entries = ReferrerIndex::parse(&kept.root.bytes);
+                index.merge(entries.map_err(|source| AttachedError::Index { subject: *subject, digest, source })?);
                 let known: HashSet<Digest> = children.iter().map(|child| child.descriptor.digest).collect();
                 let more = kept.root.children.into_iter().filter(|child| !known.contains(&child.descriptor.digest));
                 children.extend(more);
@@ -255,17 +268,13 @@ pub(super) fn index_of_referrers(children: Vec<Node>) -> Graph {
     index_of(index.to_bytes(), children)
 }
 
-/// An index of referrers as a graph.
+/// An index of referrers as a graph. One of somebody else's keeps its type with its bytes.
 pub(super) fn index_of(bytes: Bytes, children: Vec<Node>) -> Graph {
-    let descriptor = Descriptor::of(MediaType::OciIndex, &bytes);
+    let parsed = Manifest::parse(&MediaType::parse(""), &bytes);
+    let media_type = parsed.map_or(MediaType::OciIndex, |manifest| manifest.media_type);
+    let descriptor = Descriptor::of(media_type.clone(), &bytes);
     let kind =
         crate::oci::ManifestKind::Index { manifests: children.iter().map(|child| child.descriptor.clone()).collect() };
-    let manifest = Manifest {
-        media_type: MediaType::OciIndex,
-        kind,
-        subject: None,
-        artifact_type: None,
-        annotations: BTreeMap::default(),
-    };
+    let manifest = Manifest { media_type, kind, subject: None, artifact_type: None, annotations: BTreeMap::default() };
     Graph { root: Node::new(descriptor, bytes, manifest, children, Vec::new()) }
 }

@@ -70,7 +70,7 @@ impl Gathered {
         let is_index = crate::oci::is_referrers_tag(tag);
         if let Some(old) = before.filter(|_| is_index).and_then(|before| self.manifests.get(before)) {
             // As a store does it when a second list of referrers arrives.
-            if let Some(bytes) = merged(Some(old), &graph.root.bytes) {
+            if let Ok(bytes) = merged(Some(old), &graph.root.bytes) {
                 digest = Digest::sha256(&bytes);
                 repository.revisions.insert(digest);
                 self.manifests.insert(digest, bytes);

@@ -13,7 +13,7 @@ use super::push_referrers::{announce, is_index, push_index};
 use crate::copy::{Copied, CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source};
 use crate::observe::Event;
-use crate::oci::{Digest, Graph, NameError, Reference, ReferenceError, RepositoryName, Tag};
+use crate::oci::{Digest, Graph, ManifestError, NameError, Reference, ReferenceError, RepositoryName, Tag};
 use crate::registry::Registries;
 
 /// Where images are pushed: a registry, and perhaps a path there below which their names go.
@@ -107,6 +107,15 @@ pub enum PushError {
         /// Why.
         #[source]
         source: EndpointError,
+    },
+    /// A list of referrers that tells nobody what it lists.
+    #[error("{digest} cannot be used as a list of referrers")]
+    Index {
+        /// The list.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: ManifestError,
     },
     /// `--index full`, and it is not.
     #[error("{} of the index {} not here", super::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]

@@ -33,7 +33,8 @@ pub(super) async fn push_index(
     let root = &held.graph.root;
     let (label, digest) = (held.label(), root.descriptor.digest);
     let mut total = Copied { unchanged: true, ..Copied::default() };
-    let mut index = ReferrerIndex::parse(&root.bytes).unwrap_or_default();
+    let unusable = |source| PushError::Index { digest, source };
+    let mut index = ReferrerIndex::parse(&root.bytes).map_err(unusable)?;
     let mut unlisted = Vec::new();
     for child in &root.children {
         let repository = Arc::new(registries.repository(&options.destination.host, &name));
@@ -80,7 +81,7 @@ pub(super) async fn announce(
     let place = registries.repository(&options.destination.host, name);
     let old = kept_index(engine, &place, &tag, node.descriptor.digest).await?;
     // A list that names it stays as it is, whatever else it says of it.
-    if old.and_then(|bytes| ReferrerIndex::parse(&bytes)).is_some_and(|old| old.names_all_of(&index)) {
+    if old.and_then(|bytes| ReferrerIndex::parse(&bytes).ok()).is_some_and(|old| old.names_all_of(&index)) {
         return Ok(());
     }
     put_index(engine, registries, (&options.destination.host, name, &tag), index.to_bytes()).await?;
@@ -110,7 +111,8 @@ async fn put_index(
 ) -> Result<Copied, PushError> {
     let repository = Arc::new(registries.repository(host, name));
     let old = kept_index(engine, &repository, tag, Digest::sha256(&bytes)).await?;
-    let union = merged(old.as_ref(), &bytes).unwrap_or(bytes);
+    let unusable = |source| PushError::Index { digest: Digest::sha256(&bytes), source };
+    let union = merged(old.as_ref(), &bytes).map_err(unusable)?;
     // Its children are there: they were pushed just now, or the registry has named them itself.
     let graph = Arc::new(index_of(union, Vec::new()));
     let sink: Arc<dyn Sink> = repository.clone();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fs_err as fs;
 
 use super::{Links, Result, Store, StoreError, TagLink};
-use crate::oci::{Descriptor, Digest, ManifestError, MediaType, RepositoryName, Tag, merged};
+use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, merged};
 
 /// Held while an index is read and written, by all that write to the root.
 const LOCK: &str = ".hod/referrers";
@@ -49,9 +49,8 @@ impl Store {
     pub fn merge_referrers(&self, name: &RepositoryName, tag: &Tag, index: &Bytes) -> Result<Digest> {
         let _alone = self.lock_referrers()?;
         let old = self.kept_referrers(name, tag)?;
-        let invalid =
-            || StoreError::Manifest { digest: Digest::sha256(index), source: ManifestError::Missing("manifests") };
-        let bytes = merged(old.as_ref(), index).ok_or_else(invalid)?;
+        let invalid = |source| StoreError::Manifest { digest: Digest::sha256(index), source };
+        let bytes = merged(old.as_ref(), index).map_err(invalid)?;
         let root = Descriptor::of(MediaType::OciIndex, &bytes);
         if let Some(mut ingest) = self.ingest(&root.digest, root.size)? {
             ingest.restart()?;

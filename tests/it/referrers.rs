@@ -11,7 +11,7 @@ use hod::oci::{Digest, cosign_tags, referrers_tag};
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::faulty::{Effect, Faulty, On, Route};
 use crate::support::hod::hod;
-use crate::support::images::{Blob, Content, Image, artifact, image, index, layer};
+use crate::support::images::{Blob, Content, Image, artifact, docker_list, image, index, layer};
 use crate::support::skopeo;
 
 mod locked;
@@ -172,6 +172,28 @@ fn only_not_found_means_that_there_is_nothing() {
     registry.fault(On::manifest(&sample.scan.digest().to_string()), Effect::Status(404));
     let store = tempfile::tempdir().unwrap();
     pull(registry.host(), store.path()).code(1);
+}
+
+#[test]
+fn an_index_of_dockers_type_is_carried_with_its_entries() {
+    let sample = Sample::new();
+    // Listed by nobody but the index, since its subject is another.
+    let old = thing("text/old", "old", &sample.amd64);
+    let tag = referrers_tag(&sample.image.digest()).unwrap();
+    let list = docker_list(std::slice::from_ref(&old));
+    let content = sample.listed().with(&format!("app:{tag}"), &list);
+    let registry = Faulty::new(content.clone()).lists_referrers(10).start();
+    let without = Faulty::new(Content::default().with("app:1", &sample.image).with(&format!("app:{tag}"), &list));
+    let expected = [&sample.bill, &sample.note, &old].map(Image::digest);
+    for (source, expected) in [(registry, &expected[..]), (without.start(), &expected[2..])] {
+        let folder = tempfile::tempdir().unwrap();
+        pull(source.host(), &folder.path().join("store")).ok();
+        let served = DockerRegistry::over(&folder.path().join("store"));
+        assert_eq!(named(served.host(), &sample.image.digest()), expected.iter().copied().collect());
+        let target = DockerRegistry::empty();
+        hod(["push", "store", &format!("docker://{}", target.host())]).in_folder(folder.path()).ok();
+        assert_eq!(named(target.host(), &sample.image.digest()), expected.iter().copied().collect());
+    }
 }
 
 #[test]
