@@ -49,6 +49,19 @@ pub fn read_head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a file of somebody else's, which is no longer than `limit`.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`] where it is, and then little memory was taken to find that out.
+pub fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let bytes = read_head(path, limit.saturating_add(1))?;
+    if bytes.len() as u64 <= limit {
+        return Ok(bytes);
+    }
+    let problem = format!("{} has more than {limit} bytes, which is too much for such a file", path.display());
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
+}
+
 /// Takes a file for one writer alone, empty, whatever a writer that was killed has left in it.
 ///
 /// The claim ends when the file is closed.

@@ -11,7 +11,7 @@ use super::hashing::Hashing;
 use crate::fs::ColdFile;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag};
-use crate::store::layout::Entry;
+use crate::store::layout::{Entry, LINK_LIMIT};
 use crate::store::{FoundKind, Store, StoreError};
 
 /// What the walk over a root has seen.
@@ -117,7 +117,7 @@ impl Seen {
     /// Reads a link file; `expected` is the digest that its path names, where it names one.
     fn link(&mut self, store: &Store, path: &str, expected: Option<Digest>) -> Option<Digest> {
         self.links += 1;
-        let text = match fs_err::read(store.root().join(path)) {
+        let text = match crate::fs::read_head(&store.root().join(path), LINK_LIMIT) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => {
                 self.findings.push(Finding::new(Code::LinkMalformed, path, error.to_string()));

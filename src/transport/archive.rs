@@ -33,14 +33,13 @@ pub(super) const DESCRIPTION: u64 = EXTENDED + 16 * 1024;
 
 /// Reads a file that is no larger than a manifest may be.
 pub(super) fn read_small(path: &Path) -> super::Result<Bytes> {
-    let file = fs::File::open(path)?;
-    let size = file.metadata()?.len();
-    if size > MANIFEST_LIMIT {
-        return Err(TransportError::Manifest { path: path.to_owned(), source: ManifestError::Large(size) });
+    match crate::fs::read_within(path, MANIFEST_LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let source = ManifestError::Large(fs::metadata(path)?.len());
+            Err(TransportError::Manifest { path: path.to_owned(), source })
+        }
+        bytes => Ok(bytes?.into()),
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    file.take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
-    Ok(bytes.into())
 }
 
 /// The bytes of a stream that may be compressed.

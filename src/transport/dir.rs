@@ -31,6 +31,8 @@ use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Sche
 
 const VERSION: &str = "Directory Transport Version: 1.1\n";
 const VERSION_OTHER_DIGESTS: &str = "Directory Transport Version: 1.2\n";
+/// How much of `version` is looked at, and shown where it is another.
+const VERSION_HEAD: u64 = 60;
 
 /// An image directory to read from.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl DirSource {
 
 /// Refuses a directory whose `version` is one that is not understood.
 fn check_version(path: &Path) -> super::Result<()> {
-    let found = match fs::read(path.join("version")) {
+    let found = match crate::fs::read_head(&path.join("version"), VERSION_HEAD) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -106,7 +108,7 @@ fn check_version(path: &Path) -> super::Result<()> {
     if is_version(&found) {
         return Ok(());
     }
-    let found = String::from_utf8_lossy(found.get(..60).unwrap_or(&found)).trim().to_owned();
+    let found = String::from_utf8_lossy(&found).trim().to_owned();
     Err(TransportError::DirectoryVersion { path: path.to_owned(), found })
 }
 
@@ -221,7 +223,7 @@ impl DirSink {
     pub(super) fn make(path: &Path, made: &mut Made) -> super::Result<Self> {
         // Not every filesystem has locks. Without one, the worst that can come is a write that fails.
         let held = made.hold(|folder| folder.lock_shared().or(Ok(())))?;
-        let is_ours = || match fs::read(path.join("version")) {
+        let is_ours = || match crate::fs::read_head(&path.join("version"), VERSION_HEAD) {
             Ok(version) => Ok(is_version(&version)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

@@ -33,6 +33,9 @@ use super::{LayoutImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, Version};
 
+/// The most that is read of `oci-layout`, which has a few dozen bytes.
+const LAYOUT_FILE_LIMIT: u64 = 64 * 1024;
+
 /// A layout on disk.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -52,8 +55,12 @@ impl Layout {
     /// Opens a layout that is there.
     pub fn open(path: &Path) -> super::Result<Self> {
         let layout = Self { path: path.to_owned(), blobs: path.join("blobs") };
-        match fs::read(path.join("oci-layout")) {
-            Ok(bytes) => check_layout_file(&path.join("oci-layout"), &bytes)?,
+        let file = path.join("oci-layout");
+        match crate::fs::read_within(&file, LAYOUT_FILE_LIMIT) {
+            Ok(bytes) => check_layout_file(&file, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(TransportError::LayoutFile { path: file, source: error.into() });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(TransportError::NoLayout(path.to_owned()));
             }

@@ -27,6 +27,40 @@ fn lean(run: Hod) {
     println!("{:>4} MiB: {}", peak >> 20, output.stderr.lines().last().unwrap_or_default());
 }
 
+/// Files that are larger than any of their kind, and take no room on the disk.
+#[test]
+fn small_files_that_are_large_take_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let image = image("linux/amd64", &[layer(1, 100)]);
+    image.write_layout(&path("layout"));
+    let layout = format!("oci:{}", text(&path("layout")));
+    hod(["copy", &layout, &format!("dir:{}", text(&path("image")))]).ok();
+    Content::default().with("app:1", &image).write_root(&path("root"));
+    let link = "docker/registry/v2/repositories/app/_manifests/tags/1/current/link";
+    fs::create_dir(path("tree")).unwrap();
+    let refused = |large: &Path, run: &[&str], (code, says): (i32, &str)| {
+        let kept = fs::read(large).ok();
+        fs::OpenOptions::new().create(true).append(true).open(large).unwrap().set_len(LARGE).unwrap();
+        let (output, peak) = hod(run).in_folder(folder.path()).measured();
+        assert!(peak < MEMORY, "{run:?}: {peak} bytes of memory");
+        assert_eq!(output.code, Some(code), "{run:?}: {}", output.stderr);
+        assert!(format!("{}{}", output.text(), output.stderr).contains(says), "{run:?}: {}", output.stderr);
+        kept.map_or_else(|| fs::remove_file(large), |kept| fs::write(large, kept)).unwrap();
+    };
+    refused(&path("layout/oci-layout"), &["inspect", &layout], (1, "oci-layout"));
+    refused(&path("image/version"), &["inspect", "dir:image"], (0, "amd64"));
+    refused(&path("image/version"), &["copy", &layout, "dir:image"], (0, ""));
+    refused(&path("tree/version"), &["verify", "dir:tree"], (1, "tree is no image directory"));
+    refused(&path("root").join(link), &["verify", "root"], (4, "tags/1/current/link"));
+    let registry = Faulty::new(Content::default().with("app:1", &image)).start();
+    let from = format!("{}/app:1", registry.host());
+    let sync = ["sync", "--src", "docker", "--dest", "dir", &from, "synced"];
+    hod(sync).in_folder(folder.path()).ok();
+    refused(&path("synced/app:1/manifest.json"), &sync, (1, "manifest.json has more than"));
+    refused(&path("x.json"), &["manifest-digest", "x.json"], (1, "x.json has more than"));
+}
+
 #[test]
 fn a_gigabyte_goes_through_every_command_in_little_memory() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,10 +6,12 @@ use super::input;
 use crate::cli::args::ManifestDigestArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::oci::signed_digest;
+use crate::oci::{MANIFEST_LIMIT, signed_digest};
 
 pub(in crate::cli) async fn run(context: &Context, args: ManifestDigestArgs) -> Result<ExitCode, Failure> {
-    let bytes =
-        input::blocking(move || fs_err::read(args.file).map_err(|error| Failure::of(Kind::Failed, error))).await?;
+    let bytes = input::blocking(move || {
+        crate::fs::read_within(&args.file, MANIFEST_LIMIT).map_err(|error| Failure::of(Kind::Failed, error))
+    })
+    .await?;
     context.data(format!("{}\n", signed_digest(&bytes)).as_bytes())
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fs_err as fs;
 use futures_util::StreamExt as _;
 
 use super::forced::Forced;
@@ -12,7 +11,7 @@ use super::{Task, familiar};
 use crate::copy::{CopyError, Engine};
 use crate::endpoint::{Placed, Source};
 use crate::observe::Event;
-use crate::oci::{Digest, Graph};
+use crate::oci::{Digest, Graph, MANIFEST_LIMIT};
 use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, prepare, transfer};
 use crate::pipeline::index_policy::FormError;
 use crate::pipeline::open::{OpenError, OpenSink, OpenSource};
@@ -219,7 +218,7 @@ fn open(task: &Task, tree: Option<DirTree>, digest: Digest) -> Result<OpenSink, 
 
 /// Refuses an image directory with another image; one with the same, or the beginning of one, is taken up again.
 fn vacant(path: &Path, expected: Digest) -> Result<(), SyncError> {
-    match fs::read(path.join("manifest.json")) {
+    match crate::fs::read_within(&path.join("manifest.json"), MANIFEST_LIMIT) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(TransportError::from(error).into()),
         Ok(bytes) => {

@@ -139,7 +139,9 @@ fn unfinished(root: &Path) -> Vec<Finding> {
     for entry in walkdir::WalkDir::new(root).sort_by_file_name().into_iter().filter_map(Result::ok) {
         let Some(folder) = entry.path().parent().filter(|_| entry.file_name() == "version") else { continue };
         let manifest = folder.join("manifest.json");
-        let is_ours = || fs_err::read(entry.path()).is_ok_and(|bytes| bytes.starts_with(DIRECTORY));
+        let is_ours = || {
+            crate::fs::read_head(entry.path(), DIRECTORY.len() as u64).is_ok_and(|bytes| bytes.starts_with(DIRECTORY))
+        };
         if !manifest.is_file() && is_ours() {
             let detail = "it is not there: the copy into this image directory has not come to its end";
             found.push(Finding::new(Code::PlaceInvalid, below(root, &manifest), detail));
