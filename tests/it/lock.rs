@@ -11,6 +11,7 @@ use crate::support::faulty::Faulty;
 use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Content, image, index, layer};
+use crate::support::root::is_root_for;
 
 #[test]
 fn a_lock_says_what_has_moved_since() {
@@ -109,8 +110,7 @@ fn one_lock_gives_the_same_bytes_out_of_two_stores() {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).env_clear().env("HOME", here).env("TZ", "Asia/Tokyo").env("LC_ALL", "C");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-        if is_root {
+        if is_root_for("to be another user") {
             command.uid(12_345).gid(12_345);
         }
         let output = command.output().unwrap();

@@ -12,6 +12,7 @@ use crate::support::docker_registry::DockerRegistry;
 use crate::support::hod::{Hod, hod};
 use crate::support::images::{Content, Image, artifact, attestation, image, index, layer};
 use crate::support::job::{assert_clean, assert_serves, assert_sound, blob_path, flip, names, reach, text, whole};
+use crate::support::root::is_root_for;
 use crate::support::{fixtures, skopeo};
 
 fn select<'a>(from: &'a Path, to: &'a Path, words: impl IntoIterator<Item = &'a str>) -> Hod {
@@ -206,7 +207,7 @@ fn another_filesystem_gets_copies_that_were_checked() {
 
 #[test]
 fn others_files_are_copied_and_get_the_owner_of_the_root() {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root_for("a root of others") {
         return;
     }
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());

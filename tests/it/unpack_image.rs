@@ -19,6 +19,7 @@ use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, Image, image, image_with};
 use crate::support::job::text;
+use crate::support::root::is_root_for;
 
 /// An entry of a layer.
 #[derive(Debug, Clone)]
@@ -206,13 +207,9 @@ fn config(bundle: &Path) -> Value {
     serde_json::from_slice(&fs::read(bundle.join("config.json")).unwrap()).unwrap()
 }
 
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
 #[test]
 fn the_trees_are_those_of_umoci() {
-    if !is_root() {
+    if !is_root_for("the comparison with umoci") {
         return;
     }
     for name in
@@ -235,7 +232,7 @@ fn the_trees_are_those_of_umoci() {
 
 #[test]
 fn the_configuration_is_that_of_umoci() {
-    if !is_root() {
+    if !is_root_for("the comparison with umoci") {
         return;
     }
     let accounts = "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv/web:/bin/sh\n";

@@ -273,6 +273,11 @@ fn what_cannot_be_cut_up_is_refused_before_anything_is_written() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[track_caller]
+fn assert_ok(output: &std::process::Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A stick with vfat: mounted where that is allowed, else read and written by mtools.
 #[test]
 fn a_stick_with_vfat() {
@@ -280,17 +285,16 @@ fn a_stick_with_vfat() {
     let image = folder.path().join("stick.img");
     fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
     let run = |program: &str, words: &[&std::ffi::OsStr]| {
-        let output = Command::new(program).args(words).output();
-        output.ok().filter(|output| output.status.success())
+        Command::new(program)
+            .args(words)
+            .output()
+            .unwrap_or_else(|error| panic!("{program} does not start: scripts/test installs it: {error}"))
     };
     let image = image.as_os_str();
-    if run("mkfs.vfat", &[image]).is_none() {
-        println!("skipped: there is no mkfs.vfat (Debian's dosfstools)");
-        return;
-    }
+    assert_ok(&run("mkfs.vfat", &[image]));
     let stick = folder.path().join("stick");
     fs::create_dir(&stick).unwrap();
-    if run("mount", &["-o".as_ref(), "loop".as_ref(), image, stick.as_os_str()]).is_some() {
+    if run("mount", &["-o".as_ref(), "loop".as_ref(), image, stick.as_os_str()]).status.success() {
         arguments(
             ["pack", "--volume-size", SIZE],
             &[("--store", fixtures::root()), ("-o", &stick.join("release.tar"))],
@@ -298,7 +302,7 @@ fn a_stick_with_vfat() {
         .ok();
         let found = arguments(["verify"], &[("", &stick)]).run();
         let root = unpacked(&stick, &[]);
-        run("umount", &[stick.as_os_str()]).unwrap();
+        assert_ok(&run("umount", &[stick.as_os_str()]));
         assert_eq!(found.code, Some(0), "{}", found.stderr);
         assert_unpacked(&root);
         return;
@@ -309,11 +313,8 @@ fn a_stick_with_vfat() {
     let files: Vec<PathBuf> = fs::read_dir(packed.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     words.extend(files.iter().map(|file| file.as_os_str()));
     words.push("::".as_ref());
-    if run("mcopy", &words).is_none() {
-        println!("skipped: there is no mcopy (Debian's mtools)");
-        return;
-    }
-    run("mcopy", &["-s".as_ref(), "-i".as_ref(), image, "::".as_ref(), stick.as_os_str()]).unwrap();
+    assert_ok(&run("mcopy", &words));
+    assert_ok(&run("mcopy", &["-s".as_ref(), "-i".as_ref(), image, "::".as_ref(), stick.as_os_str()]));
     arguments(["verify"], &[("", &stick)]).ok();
     assert_unpacked(&unpacked(&stick, &[]));
 }

@@ -8,6 +8,7 @@ use hod::endpoint::Fault;
 use hod::store::{Store, StoreError};
 
 use super::{assert_sound, image, layer, noise, write};
+use crate::support::root::is_root_for;
 
 /// A small filesystem in memory; `None` where this process may not mount one.
 struct Disk {
@@ -42,11 +43,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.folder.path()).status();
     }
-}
-
-fn is_root() -> bool {
-    let own = tempfile::tempdir().unwrap();
-    fs_err::metadata(own.path()).unwrap().uid() == 0
 }
 
 #[tokio::test]
@@ -110,8 +106,7 @@ fn what_is_no_root_is_not_opened() {
 
 #[tokio::test]
 async fn new_files_belong_to_the_owner_of_the_root() {
-    if !is_root() {
-        eprintln!("skipped: only root can give files away");
+    if !is_root_for("to give files away") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

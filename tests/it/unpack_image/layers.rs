@@ -2,12 +2,11 @@
 
 use std::io::Write as _;
 
-use super::{
-    Entry, assert_same, entry, file, folder, hardlink, is_root, listing, places, plain, symlink, tar_of, umoci,
-};
+use super::{Entry, assert_same, entry, file, folder, hardlink, listing, places, plain, symlink, tar_of, umoci};
 use crate::support::hod::hod;
 use crate::support::images::{Blob, docker_image, image};
 use crate::support::job::pack;
+use crate::support::root::is_root_for;
 
 /// Unpacks layers by both tools and compares the trees.
 #[track_caller]
@@ -16,7 +15,7 @@ fn compare(layers: &[Vec<Entry>]) -> tempfile::TempDir {
     let layers: Vec<Blob> = layers.iter().map(|entries| plain(entries)).collect();
     places(folder.path(), &image("linux/amd64", &layers));
     hod(["unpack-image", "store:store:app:1", "ours", "--platform", "linux/amd64"]).in_folder(folder.path()).ok();
-    if is_root() {
+    if is_root_for("the comparison with umoci") {
         umoci(folder.path(), "theirs");
         assert_same(&folder.path().join("ours/rootfs"), &folder.path().join("theirs/rootfs"));
     }

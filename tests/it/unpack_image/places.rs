@@ -4,12 +4,13 @@ use std::process::Command;
 
 use fs_err as fs;
 
-use super::{Entry, config, entry, file, folder, is_root, listing, places, plain, symlink};
+use super::{Entry, config, entry, file, folder, listing, places, plain, symlink};
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::{Effect, Faulty, On};
 use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, image, index, random};
 use crate::support::job::text;
+use crate::support::root::is_root_for;
 
 fn entries() -> Vec<Entry> {
     vec![folder("bin"), file("bin/tool", "1").mode(0o755), symlink("sbin", "bin"), file("etc/x", "2").mode(0o600)]
@@ -94,7 +95,7 @@ fn a_line_that_breaks_is_taken_up_again_and_a_killed_run_leaves_nothing_that_loo
 
 #[test]
 fn who_is_not_root_owns_what_comes() {
-    if !is_root() {
+    if !is_root_for("all of it: to be somebody else") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -6,11 +6,12 @@ use std::process::Command;
 use fs_err as fs;
 use serde_json::{Value, json};
 
-use super::{Entry, entry, file, folder, hardlink, is_root, places, plain, symlink, tar_of};
+use super::{Entry, entry, file, folder, hardlink, places, plain, symlink, tar_of};
 use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Blob, image, image_with};
 use crate::support::job::text;
+use crate::support::root::is_root_for;
 
 /// Runs umoci, as the user whose bundles it works on.
 #[track_caller]
@@ -142,14 +143,14 @@ fn repacks(user: &[&str], flags: &[&str], upper: &[Entry]) {
 
 #[test]
 fn what_root_has_unpacked() {
-    if is_root() {
+    if is_root_for("files of several owners") {
         repacks(&[], &[], &layer_of_others());
     }
 }
 
 #[test]
 fn what_root_has_unpacked_for_other_ids() {
-    if is_root() {
+    if is_root_for("ids of others") {
         repacks(&[], &["--uid-map", "0:100000:65536", "--gid-map", "0:200000:65536"], &layer_of_others());
         repacks(&[], &["--uid-map", "0:0", "--uid-map", "1:100001:1000", "--keep-dirlinks"], &layer_of_others());
     }
@@ -157,7 +158,7 @@ fn what_root_has_unpacked_for_other_ids() {
 
 #[test]
 fn what_belongs_to_one_user() {
-    if is_root() {
+    if is_root_for("files of several owners, and to be somebody else") {
         repacks(&[], &["--rootless"], &layer_of_others());
         let user = ["setpriv", "--reuid=1234", "--regid=1235", "--clear-groups"];
         // umoci gives files that may not be written no attribute.
@@ -169,7 +170,7 @@ fn what_belongs_to_one_user() {
 
 #[test]
 fn ids_that_no_mapping_covers_are_refused() {
-    if !is_root() {
+    if !is_root_for("files of others") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -195,7 +196,7 @@ fn ids_that_no_mapping_covers_are_refused() {
 
 #[test]
 fn links_to_folders_stay_where_that_is_asked_for() {
-    if !is_root() {
+    if !is_root_for("the comparison with umoci") {
         return;
     }
     let folder_ = tempfile::tempdir().unwrap();
@@ -249,7 +250,7 @@ fn the_configuration_alone() {
     let whole = fs::read(place.join("bundle/config.json")).unwrap();
     run(&["--rootfs", "bundle/rootfs", "--config-only", "config.json"]).ok();
     assert_eq!(fs::read(place.join("config.json")).unwrap(), whole);
-    if is_root() {
+    if is_root_for("the comparison with umoci") {
         let flags = ["--uid-map", "0:1000:100", "--rootfs", "bundle/rootfs"];
         umoci(place, &[], &[&["raw", "runtime-config", "--image", "layout:app"], &flags[..], &["theirs"]].concat());
         let theirs: Value = serde_json::from_slice(&fs::read(place.join("theirs")).unwrap()).unwrap();
