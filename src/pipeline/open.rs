@@ -284,9 +284,10 @@ impl Places {
                 let mut archives = self.oci_archives.lock().unwrap_or_else(PoisonError::into_inner);
                 let archive = match archives.get(path) {
                     Some(archive) => archive.clone(),
-                    None => {
-                        archives.entry(path.clone()).or_insert(OciArchiveSink::create(path).map_err(failed)?).clone()
-                    }
+                    None => archives
+                        .entry(path.clone())
+                        .or_insert(OciArchiveSink::create(path, &self.local.scratch).map_err(failed)?)
+                        .clone(),
                 };
                 open(Arc::new(archive.named(name)))
             }
@@ -344,7 +345,7 @@ impl Places {
             return Ok(archive.clone());
         }
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
-        let archive = DockerArchiveSink::create(path).map_err(failed)?;
+        let archive = DockerArchiveSink::create(path, &self.local.scratch).map_err(failed)?;
         archives.insert(path.to_owned(), archive.clone());
         Ok(archive)
     }

@@ -86,6 +86,10 @@ impl Response {
 
     /// An error about a digest: `announced` is what the registry says of content that has the digest `found`.
     pub(super) fn digest_error(&self, announced: Digest, found: Digest) -> RegistryError {
+        if announced.algorithm() != found.algorithm() {
+            let algorithm = found.algorithm().name();
+            return self.protocol_error(&format!("{announced} for {found}: it knows no content by {algorithm}"));
+        }
         RegistryError::Digest { subject: Box::new(self.subject.clone()), digests: Box::new((announced, found)) }
     }
 

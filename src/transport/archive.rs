@@ -77,9 +77,14 @@ impl TarFile {
 
     /// The same for a file that is open already; `path` is what messages call it.
     pub(super) fn of(path: &Path, mut file: fs::File, kind: &'static str, folder: &Path) -> super::Result<Self> {
-        let mut head = [0; 4];
+        let mut head = [0; 6];
         let count = file.read_at(&mut head, 0)?;
-        let compression = Compression::of(head.get(..count).unwrap_or_default());
+        let head = head.get(..count).unwrap_or_default();
+        if let Some(name) = other_compression(head) {
+            let problem = format!("it is compressed by {name}, and hod reads gzip and zstd: expand it first");
+            return Err(TransportError::NoArchive { path: path.to_owned(), kind, problem });
+        }
+        let compression = Compression::of(head);
         if compression != Compression::None {
             let mut plain = scratch(folder)?;
             let expand = || io::copy(&mut expanded(compression, file)?, &mut plain);
@@ -134,6 +139,12 @@ impl TarFile {
     pub(super) fn stream(&self, offset: u64, size: u64) -> BlobReader {
         self.part(offset, size).stream()
     }
+}
+
+/// The compression of other tools' archives that hod does not read, by its magic number.
+fn other_compression(head: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], _); 2] = [(b"\xFD7zXZ\0", "xz"), (b"BZh", "bzip2")];
+    known.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| name)
 }
 
 fn bad(path: &Path, kind: &'static str, error: &io::Error) -> TransportError {

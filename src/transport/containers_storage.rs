@@ -88,7 +88,7 @@ impl ContainersStorage {
             return Ok(Arc::new(daemon.sink(&name)));
         }
         let folder = Arc::new(Folder::create(&self.scratch)?);
-        let archive = OciArchiveSink::create(&folder.file())?.named(Some(&name.to_string()));
+        let archive = OciArchiveSink::create(&folder.file(), &self.scratch)?.named(Some(&name.to_string()));
         Ok(Arc::new(ContainersStorageSink { archive, image: image.clone(), folder }))
     }
 }

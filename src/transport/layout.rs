@@ -26,7 +26,7 @@ pub use sink::LayoutSink;
 pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
 
 use super::archive::read_small;
-use super::dir::{described, open_file, refuse_foreign};
+use super::dir::{described, open_file};
 use super::landing::{blocking, checked};
 use super::scaffold::Made;
 use super::{LayoutImage, TransportError};
@@ -81,7 +81,11 @@ impl Layout {
         let lock = made.hold(fs::File::lock)?;
         let exists = |name: &str| path.join(name).exists();
         if !exists("oci-layout") {
-            refuse_foreign(path)?;
+            // Files beside a layout are none of its business; files in its places are somebody else's.
+            if exists("index.json") || exists("blobs") {
+                return Err(TransportError::Foreign(path.to_owned()));
+            }
+            made.leave()?;
             made.file(&path.join("oci-layout"), LAYOUT_FILE)?;
         }
         if !exists("index.json") {

@@ -131,10 +131,11 @@ struct State {
 }
 
 impl OciArchiveSink {
-    /// Begins an archive; there must be no file of that name.
-    pub fn create(path: &Path) -> super::Result<Self> {
+    /// Begins an archive. There must be no file of that name, or an empty one, or a pipe, and then the archive is made
+    /// in `scratch`.
+    pub fn create(path: &Path, scratch: &Path) -> super::Result<Self> {
         let state = State {
-            tar: NewTar::create(path)?,
+            tar: NewTar::create(path, scratch)?,
             index: Index::default(),
             folders: HashSet::new(),
             places: HashMap::new(),

@@ -35,6 +35,8 @@ pub(super) struct Made {
     folders: Vec<PathBuf>,
     /// With what was written to them.
     files: Vec<(PathBuf, Vec<u8>)>,
+    /// What was in the place before, and is none of its business.
+    theirs: HashSet<PathBuf>,
 }
 
 impl Scaffolds {
@@ -65,6 +67,7 @@ impl Scaffolds {
                 known.locks.extend(made.locks);
                 known.folders.extend(made.folders);
                 known.files.extend(made.files);
+                known.theirs.extend(made.theirs);
             }
             None => all.push(made),
         }
@@ -102,7 +105,8 @@ fn is_partial(path: &Path) -> bool {
 impl Made {
     /// Nothing yet.
     pub(super) fn at(place: &Path) -> Self {
-        Self { place: place.to_owned(), locks: Vec::new(), folders: Vec::new(), files: Vec::new() }
+        let (locks, folders, files, theirs) = Default::default();
+        Self { place: place.to_owned(), locks, folders, files, theirs }
     }
 
     /// Makes a folder, and those above it.
@@ -126,6 +130,14 @@ impl Made {
     pub(super) fn file(&mut self, path: &Path, content: &[u8]) -> io::Result<()> {
         crate::fs::write_atomically(path, content)?;
         self.files.push((path.to_owned(), content.to_owned()));
+        Ok(())
+    }
+
+    /// Notes what is in the place, of which nothing was made here.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.place)? {
+            self.theirs.insert(entry?.path());
+        }
         Ok(())
     }
 
@@ -166,7 +178,7 @@ impl Made {
         Ok(Some(locks))
     }
 
-    /// If nothing is in the place but what was made, as it was made: the files of content of which no byte has come.
+    /// If nothing is in the place but what was there before and what was made, as it was made: the files of content of which no byte has come.
     fn hollow(&self) -> io::Result<Option<Vec<PathBuf>>> {
         let mut hollow = Vec::new();
         for (file, content) in &self.files {
@@ -179,7 +191,7 @@ impl Made {
         for folder in [&self.place].into_iter().chain(inside) {
             for entry in fs::read_dir(folder)? {
                 let entry = entry?;
-                if made.contains(&entry.path()) {
+                if made.contains(&entry.path()) || self.theirs.contains(&entry.path()) {
                     continue;
                 }
                 if !is_partial(&entry.path()) || entry.metadata()?.len() > 0 {

@@ -88,7 +88,7 @@ fn directory_of_a_tree() -> Subject {
 fn archive() -> Subject {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("archive.tar");
-    let sink = OciArchiveSink::create(&path).unwrap();
+    let sink = OciArchiveSink::create(&path, folder.path()).unwrap();
     let whole = sink.clone();
     Subject {
         sink: Box::new(move || Arc::new(sink.named(Some("1")))),
@@ -120,7 +120,7 @@ fn registry() -> Subject {
 /// Archives of Docker know no manifests: what comes back has another digest, so they are asked as sinks alone.
 fn docker_archive() -> Subject {
     let folder = tempfile::tempdir().unwrap();
-    let sink = DockerArchiveSink::create(&folder.path().join("archive.tar")).unwrap();
+    let sink = DockerArchiveSink::create(&folder.path().join("archive.tar"), folder.path()).unwrap();
     Subject {
         sink: Box::new(move || Arc::new(sink.clone())),
         source: Box::new(|| None),

@@ -354,12 +354,15 @@ fn a_list_goes_from_place_to_place() {
 #[test]
 fn other_peoples_files_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+    fs::write(folder.path().join("index.json"), "mine").unwrap();
     for transport in ["dir", "oci"] {
-        let refused = hod(["copy", &fixture(WEB), &format!("{transport}:{}", folder.path().display())]).code(1);
-        assert!(refused.stderr.contains("has other files in it"), "{}", refused.stderr);
+        let output = hod(["copy", &fixture(WEB), &format!("{transport}:{}", folder.path().display())]).code(1);
+        assert!(output.stderr.contains("has other files in it"), "{}", output.stderr);
     }
     assert_eq!(tree::listing(folder.path()).len(), 1);
+    fs::rename(folder.path().join("index.json"), folder.path().join("notes.txt")).unwrap();
+    hod(["copy", &fixture(WEB), &at("oci", folder.path(), "")]).ok();
+    assert_eq!(fs::read(folder.path().join("notes.txt")).unwrap(), b"mine");
     // A directory with another image is used again, and what only that one needed goes.
     let place = at("dir", folder.path(), "image");
     skopeo::copy_all(&fixture("base/klibc:2.0"), &place);

@@ -18,6 +18,7 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary can reach anything")]
 
 mod architecture;
+mod archives;
 mod bundle;
 mod carry;
 mod cli;

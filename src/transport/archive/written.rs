@@ -1,6 +1,7 @@
 //! Tar archives that are being written: a file that gets its name in the end, or a stream to somebody who reads along.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -31,32 +32,71 @@ fn header(name: &str, size: u64, mode: u32) -> io::Result<tar::Header> {
     Ok(header)
 }
 
-/// A tar file that grows, and comes to its name when it is complete.
+/// A tar file that grows, and comes to its place when it is complete.
 #[derive(Debug)]
 pub(in crate::transport) struct NewTar {
     path: PathBuf,
-    temporary: PathBuf,
     file: fs::File,
+    target: Target,
+    /// Where content of members may wait.
+    folder: PathBuf,
     next: u64,
     finished: bool,
 }
 
-impl NewTar {
-    /// Begins an archive beside its place, where nothing may be.
-    pub(in crate::transport) fn create(path: &Path) -> crate::transport::Result<Self> {
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(TransportError::Exists(path.to_owned()));
-        }
+/// Where an archive is to be when it is complete.
+#[derive(Debug)]
+enum Target {
+    /// At its path, where nothing is.
+    New {
+        /// The name that it has until then.
+        temporary: PathBuf,
+    },
+    /// At its path, where an empty file is, such as `mktemp` makes.
+    Empty {
+        /// The name that it has until then.
+        temporary: PathBuf,
+    },
+    /// In what somebody else reads: a pipe, a terminal's end, or a file that a shell has opened.
+    Through(fs::File),
+}
+
+impl Target {
+    /// What a path stands for. Opening a pipe waits for who reads it.
+    fn at(path: &Path) -> crate::transport::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // What a run that was killed has left is taken over, so that nothing of it stays.
         let temporary = path.with_file_name(format!(".{name}.partial"));
-        let file = crate::fs::claim(&temporary)?;
-        Ok(Self { path: path.to_owned(), temporary, file, next: 0, finished: false })
+        let through = || fs::OpenOptions::new().write(true).open(path).map(Self::Through);
+        let Ok(itself) = fs::symlink_metadata(path) else { return Ok(Self::New { temporary }) };
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() && found.len() > 0 => Err(TransportError::Exists(path.to_owned())),
+            Ok(_) if itself.is_file() => Ok(Self::Empty { temporary }),
+            Ok(found) if found.is_file() || found.file_type().is_fifo() || found.file_type().is_char_device() => {
+                Ok(through()?)
+            }
+            _ => Err(TransportError::Exists(path.to_owned())),
+        }
+    }
+}
+
+impl NewTar {
+    /// Begins an archive beside its place, where nothing may be but an empty file; or in `scratch`, if its place is
+    /// one that can only be written from front to back.
+    pub(in crate::transport) fn create(path: &Path, scratch: &Path) -> crate::transport::Result<Self> {
+        let target = Target::at(path)?;
+        let (file, folder) = match &target {
+            Target::New { temporary } | Target::Empty { temporary } => {
+                (crate::fs::claim(temporary)?, crate::fs::folder_of(path))
+            }
+            Target::Through(_) => (super::scratch(scratch)?, scratch),
+        };
+        Ok(Self { path: path.to_owned(), file, target, folder: folder.to_owned(), next: 0, finished: false })
     }
 
-    /// The folder that it will be in.
+    /// A folder with room for what an archive of this size needs.
     pub(in crate::transport) fn folder(&self) -> &Path {
-        crate::fs::folder_of(&self.path)
+        &self.folder
     }
 
     /// A handle to write content with.
@@ -78,29 +118,50 @@ impl NewTar {
         Ok(self.file.write_all_at(bytes, place)?)
     }
 
-    /// Ends the archive, makes it durable and gives it its name, which nobody else may have taken.
+    /// Ends the archive, and passes it on or makes it durable and gives it its name, which nobody else may have taken.
     pub(in crate::transport) fn finish(&mut self) -> crate::transport::Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
         self.file.set_len(self.next + END)?;
-        self.file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        self.file.sync_all()?;
-        match fs::hard_link(&self.temporary, &self.path) {
-            Ok(()) => fs::remove_file(&self.temporary)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(TransportError::Exists(self.path.clone()));
+        let taken = || TransportError::Exists(self.path.clone());
+        match &mut self.target {
+            Target::Through(target) => {
+                self.file.seek(SeekFrom::Start(0))?;
+                io::copy(self.file.file_mut(), target.file_mut())?;
             }
-            // Filesystems of removable media have no links.
-            Err(_) => fs::rename(&self.temporary, &self.path)?,
+            Target::New { temporary } => {
+                make_durable(&self.file)?;
+                match fs::hard_link(&*temporary, &self.path) {
+                    Ok(()) => fs::remove_file(temporary)?,
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
+                    // Filesystems of removable media have no links.
+                    Err(_) => fs::rename(temporary, &self.path)?,
+                }
+                crate::fs::sync_directory(&self.folder)?;
+            }
+            Target::Empty { temporary } => {
+                make_durable(&self.file)?;
+                if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() > 0) {
+                    return Err(taken());
+                }
+                fs::rename(temporary, &self.path)?;
+                crate::fs::sync_directory(&self.folder)?;
+            }
         }
         self.finished = true;
-        Ok(crate::fs::sync_directory(self.folder())?)
+        Ok(())
     }
+}
+
+fn make_durable(file: &fs::File) -> io::Result<()> {
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.sync_all()
 }
 
 impl Drop for NewTar {
     fn drop(&mut self) {
-        if !self.finished {
-            let _ = fs::remove_file(&self.temporary);
+        if let Target::New { temporary } | Target::Empty { temporary } = &self.target
+            && !self.finished
+        {
+            let _ = fs::remove_file(temporary);
         }
     }
 }

@@ -42,9 +42,10 @@ struct State {
 }
 
 impl DockerArchiveSink {
-    /// Begins an archive; there must be no file of that name.
-    pub fn create(path: &Path) -> crate::transport::Result<Self> {
-        let tar = NewTar::create(path)?;
+    /// Begins an archive. There must be no file of that name, or an empty one, or a pipe, and then the archive is made
+    /// in `scratch`.
+    pub fn create(path: &Path, scratch: &Path) -> crate::transport::Result<Self> {
+        let tar = NewTar::create(path, scratch)?;
         let scratch = tar.folder().to_owned();
         Ok(Self::new(path, Output::File(tar), scratch))
     }
@@ -144,7 +145,8 @@ impl DockerArchiveSink {
         if ids.len() != found.len() {
             return Err(unsupported(format!("an image of {} layers whose config names {}", found.len(), ids.len())));
         }
-        let name = format!("{}.json", config.digest.hex());
+        // The image's id, which is by SHA-256 however its manifest names the config.
+        let name = format!("{}.json", Digest::sha256(&bytes).hex());
         if let Some(item) = state.items.iter_mut().find(|item| item.config == name) {
             let new = self.names.iter().filter(|name| !item.repo_tags.contains(name)).cloned().collect::<Vec<_>>();
             item.repo_tags.extend(new);

@@ -179,7 +179,9 @@ impl StorageRoot {
         let (driver, rest) = text.split_once('@').map_or((None, text), |(driver, rest)| (Some(driver), rest));
         let (paths, options) = rest.split_once(':').unwrap_or((rest, ""));
         let (graph, run) = paths.split_once('+').map_or((paths, None), |(graph, run)| (graph, Some(run)));
-        if graph.is_empty() || run.is_some_and(str::is_empty) || driver.is_some_and(str::is_empty) {
+        // A driver without its @ looks like a path: a storage would be made below the current folder.
+        let is_path = |text: &str| text.starts_with('/');
+        if !is_path(graph) || !run.is_none_or(is_path) || driver.is_some_and(str::is_empty) {
             return None;
         }
         Some(Self {
