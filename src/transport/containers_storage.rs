@@ -57,6 +57,11 @@ impl ContainersStorage {
         None
     }
 
+    /// Takes an image's name away, and the image if it has no other. For threads that may wait.
+    pub fn delete(image: &StorageImage) -> super::Result<()> {
+        Tools::of(image).delete()
+    }
+
     /// Takes an image out of the storage, with the digest of its manifest.
     pub async fn source(&self, image: &StorageImage) -> super::Result<(Arc<dyn Source>, Digest)> {
         if let Some(daemon) = self.daemon(image).await {

@@ -129,6 +129,16 @@ fn a_storage_is_read_and_written_by_its_owner() {
     }
     let nobody = hod(["inspect", &storage(path, "localhost/web:0")]).env("PATH", only(path, &[])).code(1);
     assert!(nobody.stderr.contains("install podman or skopeo"), "{}", nobody.stderr);
+    // What one name less leaves, and then nothing.
+    for (number, tools) in [std::env::var("PATH").unwrap(), only(path, &["skopeo"])].into_iter().enumerate() {
+        let name = storage(path, &format!("localhost/web:{number}"));
+        hod(["delete", &name]).env("PATH", &tools).ok();
+        let listed = run(podman(path).args(["images", "--format", "{{.Repository}}:{{.Tag}}"]));
+        assert_eq!(listed.contains("localhost/web:1"), number == 0, "{listed}");
+        assert!(!listed.contains("localhost/web:0"), "{listed}");
+        let again = hod(["delete", &name]).env("PATH", &tools).code(1);
+        assert!(again.stderr.contains("does not delete the image: "), "{}", again.stderr);
+    }
     let left: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".hod")), "{left:?}");
 }

@@ -1,4 +1,4 @@
-//! `hod delete`: images of registries and layouts.
+//! `hod delete`: images of registries, layouts and container storages.
 
 use std::process::ExitCode;
 
@@ -10,15 +10,22 @@ use crate::cli::report;
 use crate::endpoint::Source as _;
 use crate::oci::{DOCKER_IO, Reference, Tag};
 use crate::registry::Registries;
-use crate::transport::{Layout, LayoutImage, Location};
+use crate::transport::{ContainersStorage, Layout, LayoutImage, Location};
 
 pub(in crate::cli) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode, Failure> {
     // All names first: a bad one stops before anything is gone.
     let parsed: Result<Vec<Location>, _> = args.images.iter().map(|image| image.parse()).collect();
     let images = parsed.map_err(|error| Failure::of(Kind::Usage, error))?;
-    if let Some(other) = images.iter().find(|image| !matches!(image, Location::Docker(_) | Location::Oci(..))) {
+    let can_go = |image: &&Location| match image {
+        Location::Docker(_) | Location::Oci(..) => true,
+        Location::ContainersStorage(_) => !args.tag_only,
+        _ => false,
+    };
+    if let Some(other) = images.iter().find(|image| !can_go(image)) {
         let failure = Failure::new(Kind::Usage, format!("{other} cannot be deleted with this command"));
-        return Err(failure.hint("name images of registries (docker://) or layouts (oci:)"));
+        return Err(
+            failure.hint("name images of registries (docker://), layouts (oci:) or, whole, of containers-storage:")
+        );
     }
     let registries = context.registries(&args.registry)?;
     let mut failed = 0;
@@ -29,6 +36,11 @@ pub(in crate::cli) async fn run(context: &Context, args: DeleteArgs) -> Result<E
             Location::Oci(path, name) => {
                 let (path, name, tag_only) = (path.clone(), name.clone(), args.tag_only);
                 input::blocking(move || delete_from_layout(&path, name.as_ref(), tag_only)).await
+            }
+            Location::ContainersStorage(image) => {
+                let image = image.clone();
+                let failed = |error| Failure::of(Kind::Failed, error);
+                input::blocking(move || ContainersStorage::delete(&image).map_err(failed)).await
             }
             _ => continue,
         };

@@ -53,18 +53,24 @@ impl<'a> Tools<'a> {
         let wanted = self.image.wanted();
         let podman = ["save", "--quiet", "--format", "oci-archive", "--output"].map(OsString::from);
         let podman = podman.into_iter().chain([file.into(), wanted.into()]);
-        let skopeo = [self.skopeo_name(), prefixed("oci-archive:", file)];
+        let skopeo = vec!["copy".into(), "--quiet".into(), self.skopeo_name(), prefixed("oci-archive:", file)];
         self.first_of(podman.collect(), skopeo, "does not give the image")
     }
 
     /// Lets one of them take the image from an archive.
     pub(super) fn load(&self, file: &Path) -> Result<()> {
         let podman = ["load", "--quiet", "--input"].map(OsString::from).into_iter().chain([file.into()]);
-        let skopeo = [prefixed("oci-archive:", file), self.skopeo_name()];
+        let skopeo = vec!["copy".into(), "--quiet".into(), prefixed("oci-archive:", file), self.skopeo_name()];
         self.first_of(podman.collect(), skopeo, "does not take the image")
     }
 
-    fn first_of(&self, podman: Vec<OsString>, skopeo: [OsString; 2], fails: &'static str) -> Result<()> {
+    /// Lets one of them take the image's name away, and the image if it has no other.
+    pub(super) fn delete(&self) -> Result<()> {
+        let podman = vec!["rmi".into(), self.image.wanted().into()];
+        self.first_of(podman, vec!["delete".into(), self.skopeo_name()], "does not delete the image")
+    }
+
+    fn first_of(&self, podman: Vec<OsString>, skopeo: Vec<OsString>, fails: &'static str) -> Result<()> {
         let mut command = Command::new("podman");
         command.args(self.podman_options()).args(podman);
         if run(command, "podman", fails)? {
@@ -72,7 +78,7 @@ impl<'a> Tools<'a> {
         }
         let mut command = Command::new("skopeo");
         // What is checked by a policy is what comes from elsewhere; both ends of this are hod's own affair.
-        command.args(["--insecure-policy", "copy", "--quiet"]).args(skopeo);
+        command.arg("--insecure-policy").args(skopeo);
         if run(command, "skopeo", fails)? { Ok(()) } else { Err(TransportError::NoTool) }
     }
 
