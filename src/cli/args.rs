@@ -6,6 +6,8 @@
 mod bundle;
 mod copy;
 mod delta;
+#[cfg(test)]
+mod help;
 mod images;
 mod images_at;
 mod index;
@@ -14,6 +16,7 @@ mod layer;
 mod lock;
 mod manage;
 mod plan;
+mod push;
 mod registry;
 mod select;
 mod serve;
@@ -41,6 +44,7 @@ pub(super) use layer::{LayerAction, LayerCommand, LayerExtractArgs};
 pub(super) use lock::LockArgs;
 pub(super) use manage::{GcArgs, InitArgs, NewArgs, RmArgs, StatArgs, TagArgs};
 pub(super) use plan::PlanArgs;
+pub(super) use push::{IndexArg, PushArgs};
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
@@ -216,6 +220,7 @@ impl Command {
     hod pull -f images-list.txt --from mirror.example:5000 --store store --lock release.lock\n  \
     hod pull -f images-list.txt --store store --failed again.txt || hod pull -f again.txt --store store\n  \
     hod pull oci:images docker-archive:saved.tar 'dir:web as=web:1.0' --store store    from this machine")]
+#[command(mut_arg("images", |images| images.help(images::IMAGES_OR_PLACES)))]
 pub(super) struct PullArgs {
     #[command(flatten)]
     pub(super) images: ImageArgs,
@@ -257,6 +262,8 @@ pub(super) struct PullArgs {
     hod pack --store store -o /media/stick/release.tar --volume-size fat32\n  \
     hod pack --store store -o /media/stick/release.tar --with-installer --installer-binary hod-static\n  \
     hod pack --store store -o - | ssh site hod unpack - --root /var/lib/registry")]
+#[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
+#[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(super) struct PackArgs {
     #[command(flatten)]
     pub(super) images: ImageArgs,
@@ -315,57 +322,6 @@ pub(super) enum OnExistingTag {
     Skip,
     /// Refuse the bundle before anything is written.
     Error,
-}
-
-// `hod push`.
-#[derive(Debug, Args)]
-#[command(after_help = "EXAMPLES:\n  \
-    hod push release.tar docker://registry.site:5000\n  \
-    hod push store docker://harbor.site/project -f images-list.txt\n  \
-    ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin\n  \
-    hod push oci:images docker://registry.site:5000                                 or dir:, docker-archive:, …")]
-pub(super) struct PushArgs {
-    /// A bundle or its volumes, - for one on standard input, a store, or a place such as `oci:DIR` or `docker-archive:FILE`
-    #[arg(value_name = "SOURCE")]
-    pub(super) source: PathBuf,
-    /// The registry, as `docker://HOST[:PORT][/PREFIX]`
-    #[arg(value_name = "DESTINATION")]
-    pub(super) destination: String,
-    #[command(flatten)]
-    pub(super) images: ImageArgs,
-    /// How an index goes whose children are not all there
-    #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
-    pub(super) index: IndexArg,
-    /// Stop at the first image that fails
-    #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = flag())]
-    pub(super) fail_fast: bool,
-    #[command(flatten)]
-    pub(super) trust: TrustArgs,
-    #[command(flatten)]
-    pub(super) media: MediaArgs,
-    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
-    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
-    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
-    pub(super) daemon_host: Option<String>,
-    #[command(flatten)]
-    pub(super) registry: RegistryArgs,
-    #[command(flatten)]
-    pub(super) retry: RetryArgs,
-}
-
-/// How an index is pushed whose children are not all there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum IndexArg {
-    /// As it is; where the registry refuses, its only child, or an index of those that are there
-    Auto,
-    /// As it is, or fail
-    Sparse,
-    /// Only if all of its children are there
-    Full,
-    /// A new index of the children that are there, with a new digest
-    Rewrite,
-    /// Its only child under the tag of the index
-    Child,
 }
 
 // `hod verify`.
@@ -454,14 +410,8 @@ mod tests {
 
     use clap::CommandFactory as _;
 
+    use super::help::definitions;
     use super::*;
-
-    /// The whole of the definitions, with what is deferred.
-    fn definitions() -> clap::Command {
-        let mut command = Cli::command();
-        command.build();
-        command
-    }
 
     #[test]
     fn the_definitions_are_sound() {

@@ -7,11 +7,19 @@ use clap::Args;
 use crate::oci::Platforms;
 use crate::pipeline::resolve::{DefaultRegistry, NameStyle};
 
-// Which images, from arguments and lists.
+/// What pull says of IMAGE.
+pub(super) const IMAGES_OR_PLACES: &str =
+    "Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5, or places, such as `oci:DIR` or `dir:DIR`";
+/// What is said of IMAGE and of --platform where images are there already.
+pub(super) const IMAGES_THERE: &str = "Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5 [default: all]";
+pub(super) const PLATFORMS_THERE: &str = "Platforms to take of multi-platform images, as OS/ARCH[/VARIANT]; \
+    repeatable, or with commas [default: all that are there]";
+
+// Which images, from arguments and lists; the help is that of commands that ask registries.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Images")]
 pub(in crate::cli) struct ImageArgs {
-    /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5; to pull also places, such as `oci:DIR` or `dir:DIR`
+    /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
     /// A list of images, one a line; repeatable, - for standard input

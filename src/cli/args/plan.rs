@@ -13,6 +13,11 @@ use super::{CutArgs, HaveArgs, ImageArgs, RegistryArgs, RetryArgs};
     hod plan -f images-list.txt --store store --volume-size dvd\n  \
     hod plan --store store -o release.tar --have site.json    what hod pack would write\n  \
     hod plan -f images-list.txt --json | jq -r '.images | sort_by(-.marginal)[] | .name'")]
+#[command(mut_arg("images", |images| images.help(
+    "Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5; for a pull also places, such as `oci:DIR` or `dir:DIR`")))]
+#[command(mut_arg("platform", |platform| platform.help(
+    "Platforms to take of multi-platform images, as OS/ARCH[/VARIANT]; repeatable, or with commas \
+    [default: for a pull linux on this machine's architecture, for a pack all that are there]")))]
 pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
     pub(in crate::cli) images: ImageArgs,

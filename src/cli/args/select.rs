@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ImageArgs, OnExistingTag};
+use super::{ImageArgs, OnExistingTag, images};
 
 // `hod select`.
 #[derive(Debug, Args)]
@@ -13,6 +13,8 @@ use super::{ImageArgs, OnExistingTag};
     hod select --store store --to base -f images-list.txt --group base\n  \
     hod select --store /var/lib/registry --to arm -f images-list.txt --platform linux/arm64\n  \
     hod select --store store --to snapshot                       all images, as they are now")]
+#[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
+#[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(in crate::cli) struct SelectArgs {
     #[command(flatten)]
     pub(in crate::cli) images: ImageArgs,

@@ -1,0 +1,60 @@
+//! Arguments of `hod push`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ImageArgs, MediaArgs, RegistryArgs, RetryArgs, TrustArgs, images};
+
+// `hod push`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod push release.tar docker://registry.site:5000\n  \
+    hod push store docker://harbor.site/project -f images-list.txt\n  \
+    ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin\n  \
+    hod push oci:images docker://registry.site:5000                                 or dir:, docker-archive:, …")]
+#[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
+#[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
+pub(in crate::cli) struct PushArgs {
+    /// A bundle or its volumes, - for one on standard input, a store, or a place such as `oci:DIR` or `docker-archive:FILE`
+    #[arg(value_name = "SOURCE")]
+    pub(in crate::cli) source: PathBuf,
+    /// The registry, as `docker://HOST[:PORT][/PREFIX]`
+    #[arg(value_name = "DESTINATION")]
+    pub(in crate::cli) destination: String,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
+    /// How an index goes whose children are not all there
+    #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
+    pub(in crate::cli) index: IndexArg,
+    /// Stop at the first image that fails
+    #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) fail_fast: bool,
+    #[command(flatten)]
+    pub(in crate::cli) trust: TrustArgs,
+    #[command(flatten)]
+    pub(in crate::cli) media: MediaArgs,
+    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
+    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
+    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
+    pub(in crate::cli) daemon_host: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retry: RetryArgs,
+}
+
+/// How an index is pushed whose children are not all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum IndexArg {
+    /// As it is; where the registry refuses, its only child, or an index of those that are there
+    Auto,
+    /// As it is, or fail
+    Sparse,
+    /// Only if all of its children are there
+    Full,
+    /// A new index of the children that are there, with a new digest
+    Rewrite,
+    /// Its only child under the tag of the index
+    Child,
+}
