@@ -222,8 +222,6 @@ impl Command {
     hod pull oci:images docker-archive:saved.tar 'dir:web as=web:1.0' --store store    from this machine")]
 #[command(mut_arg("images", |images| images.help(images::IMAGES_OR_PLACES)))]
 pub(super) struct PullArgs {
-    #[command(flatten)]
-    pub(super) images: ImageArgs,
     /// The store: a registry root, made if it is not there
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(super) store: PathBuf,
@@ -247,6 +245,8 @@ pub(super) struct PullArgs {
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(super) daemon_host: Option<String>,
     #[command(flatten)]
+    pub(super) images: ImageArgs,
+    #[command(flatten)]
     pub(super) registry: RegistryArgs,
     #[command(flatten)]
     pub(super) retry: RetryArgs,
@@ -265,24 +265,24 @@ pub(super) struct PullArgs {
 #[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
 #[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(super) struct PackArgs {
-    #[command(flatten)]
-    pub(super) images: ImageArgs,
     /// The store to pack from
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(super) store: PathBuf,
     /// The bundle: .tar as it is, .tar.zst compressed, - for standard output
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(super) output: PathBuf,
-    /// Sign the bundle with this secret key, in minisign's format
-    #[arg(long, value_name = "KEY", env = "HOD_SIGN", hide_env = true, help_heading = "Trust")]
-    pub(super) sign: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) passphrase: PassphraseArgs,
     /// Tell how large the bundle would be, as hod plan does, and write nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) have: HaveArgs,
+    #[command(flatten)]
+    pub(super) images: ImageArgs,
+    /// Sign the bundle with this secret key, in minisign's format
+    #[arg(long, value_name = "KEY", env = "HOD_SIGN", hide_env = true, help_heading = "Trust")]
+    pub(super) sign: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseArgs,
     #[command(flatten)]
     pub(super) cut: CutArgs,
     #[command(flatten)]

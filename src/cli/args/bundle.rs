@@ -13,14 +13,14 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
     hod bundle alpine:3.20 quay.io/coreos/etcd:v3.5.15 -o two.tar --all-platforms\n  \
     hod bundle -f release.lock -o release.tar             the same bytes as hod pull and hod pack")]
 pub(in crate::cli) struct BundleArgs {
-    #[command(flatten)]
-    pub(in crate::cli) images: ImageArgs,
     /// The bundle, a .tar
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(in crate::cli) output: PathBuf,
     /// Write the list with the digests that its names had
     #[arg(long, value_name = "FILE", env = "HOD_LOCK", hide_env = true)]
     pub(in crate::cli) lock: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
     #[command(flatten)]

@@ -42,19 +42,12 @@ pub(in crate::cli) struct CopyArgs {
     pub(in crate::cli) platform: Vec<Platforms>,
     #[command(flatten)]
     pub(in crate::cli) content: ContentArgs,
-    #[command(flatten)]
-    pub(in crate::cli) layers: LayerArgs,
     /// Where oci: at the source keeps its blobs, as ALGORITHM/HEX
     #[arg(long, value_name = "DIR", env = "HOD_SRC_SHARED_BLOB_DIR", hide_env = true)]
     pub(in crate::cli) src_shared_blob_dir: Option<PathBuf>,
     /// Where oci: at the destination keeps its blobs, as ALGORITHM/HEX
     #[arg(long, value_name = "DIR", env = "HOD_DEST_SHARED_BLOB_DIR", hide_env = true)]
     pub(in crate::cli) dest_shared_blob_dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub(in crate::cli) signing: SigningArgs,
-    /// The name to sign for [default: the one that the image gets]
-    #[arg(long, value_name = "NAME", env = "HOD_SIGN_IDENTITY", hide_env = true, help_heading = "Signatures")]
-    pub(in crate::cli) sign_identity: Option<String>,
     /// Write the digest of the copied image to this file
     #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(in crate::cli) digestfile: Option<PathBuf>,
@@ -68,6 +61,13 @@ pub(in crate::cli) struct CopyArgs {
     /// Stop at the first image of the list that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) fail_fast: bool,
+    #[command(flatten)]
+    pub(in crate::cli) layers: LayerArgs,
+    #[command(flatten)]
+    pub(in crate::cli) signing: SigningArgs,
+    /// The name to sign for [default: the one that the image gets]
+    #[arg(long, value_name = "NAME", env = "HOD_SIGN_IDENTITY", hide_env = true, help_heading = "Signatures")]
+    pub(in crate::cli) sign_identity: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) from: SourceRegistryArgs,
     #[command(flatten)]

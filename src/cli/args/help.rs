@@ -1,14 +1,29 @@
 //! What the help of every command has to be.
 
-use clap::CommandFactory as _;
+use std::collections::BTreeMap;
+
+use clap::{Arg, Command, CommandFactory as _};
 
 use super::Cli;
 
 /// The whole of the definitions, with what is deferred, and without what clap adds to show help.
-pub(super) fn definitions() -> clap::Command {
+pub(super) fn definitions() -> Command {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     command
+}
+
+/// Every command, those below others among them, with its whole name.
+fn commands() -> Vec<(String, Command)> {
+    fn collect(above: &str, command: &Command, found: &mut Vec<(String, Command)>) {
+        let name = format!("{above}{}", command.get_name());
+        let below = format!("{name} ");
+        found.push((name, command.clone()));
+        command.get_subcommands().for_each(|command| collect(&below, command, found));
+    }
+    let mut found = Vec::new();
+    collect("", &definitions(), &mut found);
+    found
 }
 
 /// What the help of a command says of an argument.
@@ -44,4 +59,63 @@ fn places_are_offered_to_those_who_may_name_them() {
         assert!(help.starts_with("Images, such as"), "{command}: {help}");
         assert_eq!(help.contains("places"), ["pull", "plan"].contains(&command), "{command}: {help}");
     }
+}
+
+/// Options of a command itself that stand under the heading of a group, as they are about the same.
+const OWN_WITH_A_GROUP: [(&str, &str, &str); 2] =
+    [("hod pack", "sign", "Trust"), ("hod copy", "sign_identity", "Signatures")];
+/// Groups with one heading in common.
+const SHARED: [[&str; 2]; 3] =
+    [["RegistryArgs", "RetryArgs"], ["TrustArgs", "PassphraseArgs"], ["CutArgs", "MediaArgs"]];
+
+/// The groups of a command that others have too, each with its options. What is in none is the command's own.
+fn groups(command: &Command) -> Vec<(String, Vec<&Arg>)> {
+    let of = |group: &clap::ArgGroup| {
+        let members: Vec<_> = group.get_args().collect();
+        options(command).filter(|option| members.contains(&option.get_id())).collect()
+    };
+    // The first is that of the command.
+    command.get_groups().skip(1).map(|group| (group.get_id().to_string(), of(group))).collect()
+}
+
+fn options(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|argument| !argument.is_positional())
+}
+
+#[test]
+fn options_stand_under_the_heading_of_their_group() {
+    // What each group is called, and where it was seen first.
+    let mut headings: BTreeMap<String, (Option<String>, String)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (name, command) in commands().iter().skip(1) {
+        let groups = groups(command);
+        for (group, options) in &groups {
+            for option in options {
+                let heading = option.get_help_heading().map(ToOwned::to_owned);
+                let first = headings.entry(group.clone()).or_insert((heading.clone(), name.clone()));
+                if heading != first.0 {
+                    wrong.push(format!("{name} --{}: {heading:?}, and {group} is {first:?}", option.get_id()));
+                }
+            }
+        }
+        for own in options(command).filter(|option| !option.is_global_set()) {
+            let id = own.get_id().as_str();
+            let grouped = groups.iter().any(|(_, options)| options.iter().any(|option| option.get_id() == id));
+            let heading = own.get_help_heading();
+            let meant = OWN_WITH_A_GROUP.iter().find(|(of, option, _)| of == name && *option == id);
+            if !grouped && heading != meant.map(|(.., heading)| *heading) {
+                wrong.push(format!("{name} --{id}: {heading:?}"));
+            }
+        }
+    }
+    for (group, (heading, _)) in &headings {
+        for (other, (its, _)) in headings.range(group.clone()..).skip(1) {
+            let shared = SHARED.iter().any(|pair| pair.contains(&&**group) && pair.contains(&&**other));
+            if heading.is_some() && heading == its && !shared {
+                wrong.push(format!("{group} and {other}: {heading:?}"));
+            }
+        }
+    }
+    assert!(headings.len() > 15, "{headings:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

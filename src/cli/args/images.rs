@@ -20,7 +20,7 @@ pub(super) const PLATFORMS_THERE: &str = "Platforms to take of multi-platform im
 #[command(next_help_heading = "Images")]
 pub(in crate::cli) struct ImageArgs {
     /// Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", help_heading = None)]
     pub(in crate::cli) images: Vec<String>,
     /// A list of images, one a line; repeatable, - for standard input
     #[arg(short, long, value_name = "FILE", env = "HOD_FILE", hide_env = true)]

@@ -13,8 +13,6 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
     hod lock --check release.lock                      only what has moved; exit code 3 if anything has\n  \
     hod pull -f release.lock --store store             what was locked, wherever the tags are now")]
 pub(in crate::cli) struct LockArgs {
-    #[command(flatten)]
-    pub(in crate::cli) images: ImageArgs,
     /// The lock: a list in which every image has its digest
     #[arg(
         short,
@@ -29,6 +27,8 @@ pub(in crate::cli) struct LockArgs {
     /// Look the tags of this lock up again, and write nothing
     #[arg(long, env = "HOD_CHECK", hide_env = true, value_name = "LOCK", conflicts_with_all = ["images", "file"])]
     pub(in crate::cli) check: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
     #[command(flatten)]

@@ -19,8 +19,6 @@ use super::{CutArgs, HaveArgs, ImageArgs, RegistryArgs, RetryArgs};
     "Platforms to take of multi-platform images, as OS/ARCH[/VARIANT]; repeatable, or with commas \
     [default: for a pull linux on this machine's architecture, for a pack all that are there]")))]
 pub(in crate::cli) struct PlanArgs {
-    #[command(flatten)]
-    pub(in crate::cli) images: ImageArgs,
     /// The store to pull to or to pack from
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(in crate::cli) store: Option<PathBuf>,
@@ -29,6 +27,8 @@ pub(in crate::cli) struct PlanArgs {
     pub(in crate::cli) output: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) have: HaveArgs,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
     #[command(flatten)]
     pub(in crate::cli) cut: CutArgs,
     #[command(flatten)]

@@ -22,22 +22,22 @@ pub(in crate::cli) struct PushArgs {
     /// The registry, as `docker://HOST[:PORT][/PREFIX]`
     #[arg(value_name = "DESTINATION")]
     pub(in crate::cli) destination: String,
-    #[command(flatten)]
-    pub(in crate::cli) images: ImageArgs,
     /// How an index goes whose children are not all there
     #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
     pub(in crate::cli) index: IndexArg,
     /// Stop at the first image that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) fail_fast: bool,
-    #[command(flatten)]
-    pub(in crate::cli) trust: TrustArgs,
-    #[command(flatten)]
-    pub(in crate::cli) media: MediaArgs,
     /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(in crate::cli) daemon_host: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
+    #[command(flatten)]
+    pub(in crate::cli) trust: TrustArgs,
+    #[command(flatten)]
+    pub(in crate::cli) media: MediaArgs,
     #[command(flatten)]
     pub(in crate::cli) registry: RegistryArgs,
     #[command(flatten)]

@@ -16,8 +16,6 @@ use super::{ImageArgs, OnExistingTag, images};
 #[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
 #[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(in crate::cli) struct SelectArgs {
-    #[command(flatten)]
-    pub(in crate::cli) images: ImageArgs,
     /// The store to select from: a registry root, which may be in use
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(in crate::cli) store: PathBuf,
@@ -27,4 +25,6 @@ pub(in crate::cli) struct SelectArgs {
     /// What to do with a tag there that points elsewhere
     #[arg(long, value_name = "WHAT", default_value = "overwrite", env = "HOD_ON_EXISTING_TAG", hide_env = true)]
     pub(in crate::cli) on_existing_tag: OnExistingTag,
+    #[command(flatten)]
+    pub(in crate::cli) images: ImageArgs,
 }

@@ -32,15 +32,9 @@ pub(in crate::cli) struct ServeArgs {
         value_delimiter = ','
     )]
     pub(in crate::cli) listen: Vec<SocketAddr>,
-    #[command(flatten)]
-    pub(in crate::cli) writing: WritingArgs,
     /// Check every byte and link before listening
     #[arg(long, env = "HOD_VERIFY", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) verify: bool,
-    #[command(flatten)]
-    pub(in crate::cli) admission: AdmissionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) tls: TlsArgs,
     /// Print a line for every answer, on standard error
     #[arg(long, value_enum, default_value_t = AccessLogArg::Off, value_name = "FORM", env = "HOD_ACCESS_LOG", hide_env = true)]
     pub(in crate::cli) access_log: AccessLogArg,
@@ -50,6 +44,12 @@ pub(in crate::cli) struct ServeArgs {
     /// Uploads at a time; more are refused
     #[arg(long, value_name = "N", default_value_t = 100, env = "HOD_MAX_UPLOADS", hide_env = true)]
     pub(in crate::cli) max_uploads: usize,
+    #[command(flatten)]
+    pub(in crate::cli) writing: WritingArgs,
+    #[command(flatten)]
+    pub(in crate::cli) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) tls: TlsArgs,
     #[command(flatten)]
     pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]

@@ -67,11 +67,11 @@ pub(in crate::cli) struct SyncArgs {
     pub(in crate::cli) keep_going: bool,
     #[command(flatten)]
     pub(in crate::cli) content: ContentArgs,
-    #[command(flatten)]
-    pub(in crate::cli) signing: SigningArgs,
     /// Write a line with digest and destination for each image that was copied to this file
     #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]
     pub(in crate::cli) digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) signing: SigningArgs,
     #[command(flatten)]
     pub(in crate::cli) image_syncer: ImageSyncerArgs,
     #[command(flatten)]

@@ -8,6 +8,7 @@ use crate::bundle::VolumeSize;
 
 // How a bundle is cut up.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Volumes")]
 pub(in crate::cli) struct CutArgs {
     /// Cut the bundle into NAME.001, NAME.002 … of this size, with NAME.sha256 beside them: bytes, a number with a unit
     /// (4G, 700MiB), or fat32, cd, dvd, dvd-dl, bd
@@ -17,6 +18,7 @@ pub(in crate::cli) struct CutArgs {
 
 // Where volumes are.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Volumes")]
 pub(in crate::cli) struct MediaArgs {
     /// One more folder with volumes of the bundle; repeatable. On a terminal hod asks for media that are not in
     #[arg(long, value_name = "DIR", env = "HOD_FROM_DIR", hide_env = true)]
