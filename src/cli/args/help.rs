@@ -119,3 +119,14 @@ fn options_stand_under_the_heading_of_their_group() {
     assert!(headings.len() > 15, "{headings:#?}");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn every_argument_is_explained() {
+    let mut silent = Vec::new();
+    for (name, command) in commands() {
+        let arguments = command.get_arguments();
+        let without = arguments.filter(|argument| argument.get_help().is_none_or(|help| help.to_string().is_empty()));
+        silent.extend(without.map(|argument| format!("{name} {argument}")));
+    }
+    assert!(silent.is_empty(), "{silent:#?}");
+}

@@ -13,37 +13,37 @@ macro_rules! registry_side {
         #[derive(Debug, Clone, Args)]
         #[command(next_help_heading = $heading)]
         pub(in crate::cli) struct $name {
-            #[doc = concat!("User and password for the ", $side)]
-            #[arg(id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), env = concat!($variable, "CREDS"), hide_env = true, hide_env_values = true, value_name = "USER[:PASSWORD]",
+            #[arg(help = concat!("User and password for the ", $side),
+                id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), env = concat!($variable, "CREDS"), hide_env = true, hide_env_values = true, value_name = "USER[:PASSWORD]",
                 conflicts_with_all = [concat!($prefix, "no-creds"), concat!($prefix, "username")])]
             creds: Option<String>,
-            #[doc = concat!("User for the ", $side)]
-            #[arg(id = concat!($prefix, "username"), long = concat!($prefix, "username"), env = concat!($variable, "USERNAME"), hide_env = true, value_name = "USER",
+            #[arg(help = concat!("User for the ", $side),
+                id = concat!($prefix, "username"), long = concat!($prefix, "username"), env = concat!($variable, "USERNAME"), hide_env = true, value_name = "USER",
                 requires = concat!($prefix, "password"))]
             username: Option<String>,
-            #[doc = concat!("Password for the ", $side)]
-            #[arg(id = concat!($prefix, "password"), long = concat!($prefix, "password"), env = concat!($variable, "PASSWORD"), hide_env = true, hide_env_values = true, value_name = "PASSWORD",
+            #[arg(help = concat!("Password for the ", $side),
+                id = concat!($prefix, "password"), long = concat!($prefix, "password"), env = concat!($variable, "PASSWORD"), hide_env = true, hide_env_values = true, value_name = "PASSWORD",
                 requires = concat!($prefix, "username"))]
             password: Option<String>,
-            #[doc = concat!("Use no credentials for the ", $side)]
-            #[arg(id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"), env = concat!($variable, "NO_CREDS"), hide_env = true, value_parser = super::flag())]
+            #[arg(help = concat!("Use no credentials for the ", $side),
+                id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"), env = concat!($variable, "NO_CREDS"), hide_env = true, value_parser = super::flag())]
             no_creds: bool,
-            #[doc = concat!("A bearer token for the ", $side)]
-            #[arg(id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), env = concat!($variable, "REGISTRY_TOKEN"), hide_env = true, hide_env_values = true, value_name = "TOKEN")]
+            #[arg(help = concat!("A bearer token for the ", $side),
+                id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), env = concat!($variable, "REGISTRY_TOKEN"), hide_env = true, hide_env_values = true, value_name = "TOKEN")]
             registry_token: Option<String>,
-            #[doc = concat!("The file with credentials for the ", $side)]
-            #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), env = concat!($variable, "AUTHFILE"), hide_env = true, value_name = "FILE")]
+            #[arg(help = concat!("The file with credentials for the ", $side),
+                id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), env = concat!($variable, "AUTHFILE"), hide_env = true, value_name = "FILE")]
             pub(in crate::cli) authfile: Option<PathBuf>,
-            #[doc = concat!("A folder with certificates for the ", $side, "; for a daemon ca.pem, cert.pem and key.pem")]
-            #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), env = concat!($variable, "CERT_DIR"), hide_env = true, value_name = "DIR")]
+            #[arg(help = concat!("A folder with certificates for the ", $side, "; for a daemon ca.pem, cert.pem and key.pem"),
+                id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), env = concat!($variable, "CERT_DIR"), hide_env = true, value_name = "DIR")]
             cert_dir: Option<PathBuf>,
-            #[doc = concat!("Whether to insist on HTTPS with a valid certificate at the ", $side)]
-            #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), env = concat!($variable, "TLS_VERIFY"), hide_env = true, value_name = "BOOL",
+            #[arg(help = concat!("Whether to insist on HTTPS with a valid certificate at the ", $side),
+                id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), env = concat!($variable, "TLS_VERIFY"), hide_env = true, value_name = "BOOL",
                 num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::truth())]
             tls_verify: Option<bool>,
-            #[doc = concat!("The daemon of a docker-daemon ", $side, ": `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST` ",
-                "[default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]")]
-            #[arg(id = concat!($prefix, "daemon-host"), long = concat!($prefix, "daemon-host"), value_name = "HOST",
+            #[arg(help = concat!("The daemon of a docker-daemon ", $side, ": `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST` ",
+                    "[default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]"),
+                id = concat!($prefix, "daemon-host"), long = concat!($prefix, "daemon-host"), value_name = "HOST",
                 env = $daemon, hide_env = true)]
             pub(in crate::cli) daemon_host: Option<String>,
         }
