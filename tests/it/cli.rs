@@ -141,8 +141,18 @@ fn completions_and_manual() {
     assert!(hod(["man"]).ok().text().contains(".TH hod 1"));
     hod(["man", "--output", text(folder.path())]).ok();
     for command in commands() {
-        assert!(fs::read_to_string(folder.path().join(format!("hod-{command}.1"))).unwrap().contains(".SH"));
+        let page = fs::read_to_string(folder.path().join(format!("hod-{command}.1"))).unwrap();
+        assert!(
+            page.contains("\n.SH EXAMPLES\n.nf\n") && page.contains(&format!("\nhod {}", command.replace('-', "\\-"))),
+            "{page}"
+        );
+        assert!(!page.contains("EXTRA") && !page.contains("EXAMPLES:"), "{page}");
     }
+    let page = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(page("hod.1"), hod(["man"]).ok().text());
+    assert!(page("hod.1").contains("\n.SH \"EXIT STATUS\"\n.nf\n0    done\n"), "{}", page("hod.1"));
+    assert!(page("hod-copy.1").contains("\n.SH PLACES\n.nf\ndocker://HOST"), "{}", page("hod-copy.1"));
+    assert!(page("hod-index-create.1").contains("\n.SH EXAMPLES\n"), "{}", page("hod-index-create.1"));
     hod(["completions", "cmd"]).code(2);
 }
 

@@ -10,8 +10,10 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod bundle -f images-list.txt -o release.tar\n  \
-    hod bundle alpine:3.20 quay.io/coreos/etcd:v3.5.15 -o two.tar --all-platforms\n  \
-    hod bundle -f release.lock -o release.tar             the same bytes as hod pull and hod pack")]
+    hod bundle alpine:3.20 quay.io/coreos/etcd:v3.5.15 -o two.tar \\\n      \
+    --all-platforms\n  \
+    # the same bytes as hod pull and hod pack\n  \
+    hod bundle -f release.lock -o release.tar")]
 pub(in crate::cli) struct BundleArgs {
     /// The bundle, a .tar
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]

@@ -13,17 +13,28 @@ use crate::transport::Compression;
 // `hod copy`.
 #[derive(Debug, Args)]
 #[command(after_help = "PLACES:\n  \
-    docker://HOST/NAME[:TAG|@DIGEST] · dir:PATH · oci:PATH[:IMAGE] · oci-archive:FILE[:IMAGE] ·\n  \
-    docker-archive:FILE[:NAME[:TAG]] · docker-daemon:NAME:TAG · containers-storage:[[…]]NAME:TAG ·\n  \
-    tarball:FILE[:FILE…] · store:DIR[:NAME[:TAG|@DIGEST]] · bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
+    docker://HOST/NAME[:TAG|@DIGEST]\n  \
+    dir:PATH\n  \
+    oci:PATH[:IMAGE]\n  \
+    oci-archive:FILE[:IMAGE]\n  \
+    docker-archive:FILE[:NAME[:TAG]]\n  \
+    docker-daemon:NAME:TAG\n  \
+    containers-storage:[[…]]NAME:TAG\n  \
+    tarball:FILE[:FILE…]\n  \
+    store:DIR[:NAME[:TAG|@DIGEST]]\n  \
+    bundle:FILE[:NAME[:TAG|@DIGEST]]\n\n\
     EXAMPLES:\n  \
     hod copy docker://alpine:3.20 oci:images:alpine:3.20\n  \
     hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
-    hod copy --file images-list.txt store:store oci:images     layers are shared by hard links\n  \
-    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 && docker load -i web.tar\n  \
+    # layers are shared by hard links\n  \
+    hod copy --file images-list.txt store:store oci:images\n  \
+    hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 &&\n      \
+    docker load -i web.tar\n  \
     hod copy bundle:release.tar:web:1.0 docker-daemon:web:1.0\n  \
-    hod copy --sign-by FINGERPRINT oci:images:web:1.0 docker://registry.site:5000/web:1.0\n  \
-    hod copy --format oci --dest-compress-format zstd store:store:web:1.0 oci:small:web:1.0")]
+    hod copy --sign-by FINGERPRINT oci:images:web:1.0 \\\n      \
+    docker://registry.site:5000/web:1.0\n  \
+    hod copy --format oci --dest-compress-format zstd \\\n      \
+    store:store:web:1.0 oci:small:web:1.0")]
 pub(in crate::cli) struct CopyArgs {
     /// Where the image is; with --file, where all of them are
     #[arg(value_name = "SOURCE")]

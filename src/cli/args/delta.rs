@@ -20,7 +20,8 @@ pub(in crate::cli) struct HaveArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod inventory /var/lib/registry -o site.json\n  \
     hod inventory docker://registry.site:5000 -o site.json\n  \
-    hod inventory /var/lib/registry --minimal           a page of digests, for where media may not leave\n  \
+    # a page of digests, for where media may not leave\n  \
+    hod inventory /var/lib/registry --minimal\n  \
     hod pack --store store --have site.json -o update.tar")]
 pub(in crate::cli) struct InventoryArgs {
     /// A store or registry root, a bundle or its volumes, or a registry as `docker://HOST[:PORT][/PREFIX]`
@@ -39,7 +40,8 @@ pub(in crate::cli) struct InventoryArgs {
 // `hod diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod diff /var/lib/registry release.tar              what the bundle would change\n  \
+    # what the bundle would change\n  \
+    hod diff /var/lib/registry release.tar\n  \
     hod diff site.json store --json | jq -r '.added[].name'\n  \
     hod diff may.lock june.lock")]
 pub(in crate::cli) struct DiffArgs {

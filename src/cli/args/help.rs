@@ -130,3 +130,17 @@ fn every_argument_is_explained() {
     }
     assert!(silent.is_empty(), "{silent:#?}");
 }
+
+/// A terminal has 80 columns, of which a page of the manual leaves 71, and a command that is wrapped cannot be copied.
+#[test]
+fn examples_fit_into_a_line() {
+    let mut wrong = Vec::new();
+    for (name, command) in commands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        if !help.contains("EXAMPLES:\n  hod ") && !help.contains("EXAMPLES:\n  # ") {
+            wrong.push(format!("{name} has no examples"));
+        }
+        wrong.extend(help.lines().filter(|line| line.chars().count() > 72).map(|line| format!("{name}: {line}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -9,8 +9,10 @@ use crate::oci::Platforms;
 // `hod index`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod index create docker://registry.site:5000/web:1.0 oci:amd64:1.0 oci:arm64:1.0\n  \
-    hod index create oci:images:web:1.0 docker-archive:web.tar=linux/arm64/v8 dir:web-amd64\n  \
+    hod index create docker://registry.site:5000/web:1.0 \\\n      \
+    oci:amd64:1.0 oci:arm64:1.0\n  \
+    hod index create oci:images:web:1.0 \\\n      \
+    docker-archive:web.tar=linux/arm64/v8 dir:web-amd64\n  \
     hod index remove oci:images:web:1.0 linux/arm64\n  \
     hod index inspect docker://alpine:3.20")]
 pub(in crate::cli) struct IndexArgs {
@@ -22,7 +24,9 @@ pub(in crate::cli) struct IndexArgs {
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum IndexAction {
     /// Make an index of images, copy them with it, and print its digest
-    #[command(after_help = "EXAMPLES:\n  hod index create oci:images:web:1.0 dir:web-amd64 dir:web-arm64=linux/arm64")]
+    #[command(after_help = "EXAMPLES:\n  \
+        hod index create oci:images:web:1.0 \\\n      \
+        dir:web-amd64 dir:web-arm64=linux/arm64")]
     Create(IndexTarget),
     /// Add images to an index; prints the new digest
     #[command(after_help = "EXAMPLES:\n  hod index add oci:images:web:1.0 dir:web-s390x")]

@@ -23,7 +23,7 @@ pub(in crate::cli) enum LayerAction {
     /// Write a layer as a tar archive without compression, or unpack that archive
     #[command(after_help = "EXAMPLES:\n  \
         hod layer extract oci:images:web:1.0 1 > layer.tar\n  \
-        hod layer extract docker://registry.site:5000/web:1.0 sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865 layer")]
+        hod layer extract docker://registry.site:5000/web:1.0 DIGEST layer")]
     Extract(LayerExtractArgs),
 }
 

@@ -9,9 +9,12 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
 // `hod lock`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod lock -f images-list.txt -o release.lock        the list with digests, and what has moved since it was written\n  \
-    hod lock --check release.lock                      only what has moved; exit code 3 if anything has\n  \
-    hod pull -f release.lock --store store             what was locked, wherever the tags are now")]
+    # the list with digests, and what has moved since it was written\n  \
+    hod lock -f images-list.txt -o release.lock\n  \
+    # only what has moved; exit code 3 if anything has\n  \
+    hod lock --check release.lock\n  \
+    # what was locked, wherever the tags are now\n  \
+    hod pull -f release.lock --store store")]
 pub(in crate::cli) struct LockArgs {
     /// The lock: a list in which every image has its digest
     #[arg(

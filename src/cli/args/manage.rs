@@ -33,8 +33,10 @@ pub(in crate::cli) struct NewArgs {
 // `hod tag`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod tag store:store:web:1.0 stable                  one more tag\n  \
-    hod tag --store store web:1.0 mirror/web:1.0        a name in another repository\n  \
+    # one more tag\n  \
+    hod tag store:store:web:1.0 stable\n  \
+    # a name in another repository\n  \
+    hod tag --store store web:1.0 mirror/web:1.0\n  \
     hod tag oci:images:web:1.0 web:stable web:latest")]
 pub(in crate::cli) struct TagArgs {
     /// The image, as store:DIR:NAME:TAG or oci:DIR:NAME, or its name in --store
@@ -52,7 +54,7 @@ pub(in crate::cli) struct TagArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod rm --store store web:1.0 web:1.1\n  \
-    hod rm store:store:web@sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865\n  \
+    hod rm store:store:web@DIGEST\n  \
     hod rm oci:images:web:1.0 && hod gc oci:images")]
 pub(in crate::cli) struct RmArgs {
     /// The images, as store:DIR:NAME:TAG, store:DIR:NAME@DIGEST, oci:DIR:NAME or oci:DIR:@DIGEST, or their names in --store
@@ -71,7 +73,8 @@ pub(in crate::cli) struct RmArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod gc --store store --dry-run\n  \
     hod gc --store store\n  \
-    hod gc --store store --untagged        images that only a digest names go too\n  \
+    # images that only a digest names go too\n  \
+    hod gc --store store --untagged\n  \
     hod gc oci:images")]
 pub(in crate::cli) struct GcArgs {
     /// A store or registry root, as DIR or store:DIR, or a layout, as oci:DIR
@@ -93,7 +96,8 @@ pub(in crate::cli) struct GcArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod stat oci:images:web:1.0\n  \
     hod stat store:store:web:1.0\n  \
-    hod stat docker://registry.site:5000/web:1.0 --json | jq -r '.history[].diff_id'")]
+    hod stat docker://registry.site:5000/web:1.0 --json |\n      \
+    jq -r '.history[].diff_id'")]
 pub(in crate::cli) struct StatArgs {
     /// The image, as transport:place
     #[arg(value_name = "IMAGE")]

@@ -9,10 +9,13 @@ use super::{CutArgs, HaveArgs, ImageArgs, RegistryArgs, RetryArgs};
 // `hod plan`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod plan -f images-list.txt                          what hod pull would fetch\n  \
+    # what hod pull would fetch\n  \
+    hod plan -f images-list.txt\n  \
     hod plan -f images-list.txt --store store --volume-size dvd\n  \
-    hod plan --store store -o release.tar --have site.json    what hod pack would write\n  \
-    hod plan -f images-list.txt --json | jq -r '.images | sort_by(-.marginal)[] | .name'")]
+    # what hod pack would write\n  \
+    hod plan --store store -o release.tar --have site.json\n  \
+    hod plan -f images-list.txt --json |\n      \
+    jq -r '.images | sort_by(-.marginal)[] | .name'")]
 #[command(mut_arg("images", |images| images.help(
     "Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5; for a pull also places, such as `oci:DIR` or `dir:DIR`")))]
 #[command(mut_arg("platform", |platform| platform.help(

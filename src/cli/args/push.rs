@@ -11,8 +11,10 @@ use super::{ImageArgs, MediaArgs, RegistryArgs, RetryArgs, TrustArgs, images};
 #[command(after_help = "EXAMPLES:\n  \
     hod push release.tar docker://registry.site:5000\n  \
     hod push store docker://harbor.site/project -f images-list.txt\n  \
-    ssh near cat release.tar | hod push - docker://registry.site:5000 --creds admin\n  \
-    hod push oci:images docker://registry.site:5000                                 or dir:, docker-archive:, …")]
+    ssh near cat release.tar |\n      \
+    hod push - docker://registry.site:5000 --creds admin\n  \
+    # a layout; or dir:, docker-archive:, and others\n  \
+    hod push oci:images docker://registry.site:5000")]
 #[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
 #[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(in crate::cli) struct PushArgs {

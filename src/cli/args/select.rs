@@ -11,8 +11,10 @@ use super::{ImageArgs, OnExistingTag, images};
 #[command(after_help = "EXAMPLES:\n  \
     hod select --store store --to edge web:1.0 base/busybox:1.35\n  \
     hod select --store store --to base -f images-list.txt --group base\n  \
-    hod select --store /var/lib/registry --to arm -f images-list.txt --platform linux/arm64\n  \
-    hod select --store store --to snapshot                       all images, as they are now")]
+    hod select --store /var/lib/registry --to arm -f images-list.txt \\\n      \
+    --platform linux/arm64\n  \
+    # all images, as they are now\n  \
+    hod select --store store --to snapshot")]
 #[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
 #[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(in crate::cli) struct SelectArgs {

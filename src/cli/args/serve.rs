@@ -12,12 +12,16 @@ use super::volumes::MediaArgs;
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
     hod serve store\n  \
-    hod serve release.tar.zst                     every image of a bundle, at once and with no unpacking\n  \
-    hod serve /media/stick                        a bundle in volumes
-  \
-    hod serve base.tar update.tar                 a base and what was packed to build upon it\n  \
-    hod serve /var/lib/registry --listen 0.0.0.0:5000 --writable --htpasswd users --tls-self-signed\n  \
-    hod serve store --listen 127.0.0.1:0          any free port, which is printed")]
+    # every image of a bundle, at once and with no unpacking\n  \
+    hod serve release.tar.zst\n  \
+    # a bundle in volumes\n  \
+    hod serve /media/stick\n  \
+    # a base and what was packed to build upon it\n  \
+    hod serve base.tar update.tar\n  \
+    hod serve /var/lib/registry --listen 0.0.0.0:5000 --writable \\\n      \
+    --htpasswd users --tls-self-signed\n  \
+    # any free port, which is printed\n  \
+    hod serve store --listen 127.0.0.1:0")]
 pub(in crate::cli) struct ServeArgs {
     /// A store, or bundles; of two bundles with one tag the later one counts
     #[arg(value_name = "STORE|BUNDLE", required = true)]

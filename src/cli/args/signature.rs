@@ -10,9 +10,12 @@ use crate::signature::Fingerprint;
 // `hod standalone-sign`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod standalone-sign manifest.json registry.site:5000/web:1.0 FINGERPRINT -o web.signature\n  \
-    hod standalone-sign manifest.json registry.site:5000/web:1.0 FINGERPRINT --sign-key secret.asc -o web.signature\n  \
-    hod inspect --raw docker://registry.site:5000/web:1.0 > manifest.json       the manifest to sign")]
+    # the manifest to sign\n  \
+    hod inspect --raw docker://registry.site:5000/web:1.0 > manifest.json\n  \
+    hod standalone-sign manifest.json registry.site:5000/web:1.0 \\\n      \
+    FINGERPRINT -o web.signature\n  \
+    hod standalone-sign manifest.json registry.site:5000/web:1.0 \\\n      \
+    FINGERPRINT --sign-key secret.asc -o web.signature")]
 pub(in crate::cli) struct StandaloneSignArgs {
     /// A file with the manifest
     #[arg(value_name = "MANIFEST")]
@@ -36,8 +39,10 @@ pub(in crate::cli) struct StandaloneSignArgs {
 // `hod standalone-verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod standalone-verify manifest.json registry.site:5000/web:1.0 FINGERPRINT web.signature --public-key-file release.asc\n  \
-    hod standalone-verify manifest.json registry.site:5000/web:1.0 any web.signature --public-key-file release.asc")]
+    hod standalone-verify manifest.json registry.site:5000/web:1.0 \\\n      \
+    FINGERPRINT web.signature --public-key-file release.asc\n  \
+    hod standalone-verify manifest.json registry.site:5000/web:1.0 \\\n      \
+    any web.signature --public-key-file release.asc")]
 pub(in crate::cli) struct StandaloneVerifyArgs {
     /// A file with the manifest
     #[arg(value_name = "MANIFEST")]

@@ -14,10 +14,14 @@ use super::{ContentArgs, DestinationRegistryArgs, RetryArgs, SigningArgs, Source
 #[command(override_usage = "hod sync --src <KIND> --dest <KIND> [OPTIONS] <SOURCE> <DESTINATION>\n       \
     hod sync --image-syncer --images <FILE> [--auth <FILE>] [OPTIONS]")]
 #[command(after_help = "EXAMPLES:\n  \
-    hod sync --src docker --dest dir registry.example/web /media/usb        all tags of a repository\n  \
-    hod sync --src dir --dest docker --scoped /media/usb registry.site:5000/mirror\n  \
-    hod sync --src yaml --dest docker --all --dry-run images.yaml registry.site:5000\n  \
-    hod sync --src yaml --dest docker --all --keep-going images.yaml registry.site:5000\n  \
+    # all tags of a repository\n  \
+    hod sync --src docker --dest dir registry.example/web /media/usb\n  \
+    hod sync --src dir --dest docker --scoped /media/usb \\\n      \
+    registry.site:5000/mirror\n  \
+    hod sync --src yaml --dest docker --all --dry-run images.yaml \\\n      \
+    registry.site:5000\n  \
+    hod sync --src yaml --dest docker --all --keep-going images.yaml \\\n      \
+    registry.site:5000\n  \
     hod sync --image-syncer --auth auth.json --images images.yaml")]
 pub(in crate::cli) struct SyncArgs {
     /// What SOURCE is: a repository or image, a folder of image directories, or a YAML file

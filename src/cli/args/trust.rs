@@ -33,9 +33,12 @@ pub(in crate::cli) struct PassphraseArgs {
 // `hod keygen`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod keygen release                      release.key, which asks for a passphrase, and release.pub\n  \
-    hod keygen ci --no-passphrase           for a machine that protects the file by other means\n  \
-    cp release.pub /etc/hod/trusted/        on the other side, by a way that you trust")]
+    # release.key, which asks for a passphrase, and release.pub\n  \
+    hod keygen release\n  \
+    # for a machine that protects the file by other means\n  \
+    hod keygen ci --no-passphrase\n  \
+    # on the other side, by a way that you trust\n  \
+    cp release.pub /etc/hod/trusted/")]
 pub(in crate::cli) struct KeygenArgs {
     /// Where the keys go: NAME.key and NAME.pub, in minisign's format
     #[arg(value_name = "NAME")]
@@ -51,8 +54,10 @@ pub(in crate::cli) struct KeygenArgs {
 // `hod sign`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod sign release.tar --sign release.key             release.tar.header.minisig, beside the bundle\n  \
-    hod verify release.tar --key release.pub            finds it there")]
+    # release.tar.header.minisig, beside the bundle\n  \
+    hod sign release.tar --sign release.key\n  \
+    # finds it there\n  \
+    hod verify release.tar --key release.pub")]
 pub(in crate::cli) struct SignArgs {
     /// The bundle, which is not changed
     #[arg(value_name = "BUNDLE")]

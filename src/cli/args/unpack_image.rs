@@ -11,11 +11,16 @@ use crate::pipeline::unpack_image::IdMapping;
 // `hod unpack-image`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    hod unpack-image oci:images:web:1.0 web             web/config.json and web/rootfs\n  \
-    hod unpack-image store:store:web:1.0 --rootfs tree --platform linux/arm64\n  \
-    hod unpack-image oci:images:web:1.0 web --uid-map 0:100000:65536 --gid-map 0:100000:65536\n  \
-    hod unpack-image oci:images:web:1.0 --config-only config.json --rootfs tree\n  \
-    hod unpack-image docker://registry.site:5000/web:1.0 web && runc run --bundle web web")]
+    # web/config.json and web/rootfs\n  \
+    hod unpack-image oci:images:web:1.0 web\n  \
+    hod unpack-image store:store:web:1.0 --rootfs tree \\\n      \
+    --platform linux/arm64\n  \
+    hod unpack-image oci:images:web:1.0 web \\\n      \
+    --uid-map 0:100000:65536 --gid-map 0:100000:65536\n  \
+    hod unpack-image oci:images:web:1.0 --config-only config.json \\\n      \
+    --rootfs tree\n  \
+    hod unpack-image docker://registry.site:5000/web:1.0 web &&\n      \
+    runc run --bundle web web")]
 pub(in crate::cli) struct UnpackImageArgs {
     /// The image, as transport:place
     #[arg(value_name = "IMAGE")]

@@ -1,8 +1,12 @@
 //! `hod completions` and `hod man`: made from the same definitions as the help.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::args::{Cli, CompletionsArgs, ManArgs};
 use crate::cli::context::Context;
@@ -17,17 +21,41 @@ pub(in crate::cli) fn completions(_: &Context, args: &CompletionsArgs) -> Result
 }
 
 pub(in crate::cli) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode, Failure> {
-    let render = |command: clap::Command| {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page).map(|()| page)
-    };
     let failed = |error| Failure::of(Kind::Failed, error);
+    let mut whole = Cli::command();
+    whole.build();
     let Some(folder) = &args.output else {
-        terminal::data(&render(Cli::command()).map_err(failed)?).map_err(Failure::output)?;
+        terminal::data(&page(whole).map_err(failed)?).map_err(Failure::output)?;
         return Ok(ExitCode::SUCCESS);
     };
     fs_err::create_dir_all(folder).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
+    write_pages(&whole, folder).map_err(failed)?;
     context.say(&format!("wrote the pages to {}", folder.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command, and those of the commands below it.
+fn write_pages(command: &clap::Command, folder: &Path) -> io::Result<()> {
+    for below in command.get_subcommands() {
+        write_pages(below, folder)?;
+    }
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    fs_err::write(folder.join(format!("{name}.1")), page(command.clone())?)
+}
+
+/// The page of a command. What stands after its options has its own headings there and is set as it is; `clap_mangen`
+/// would make one text of it and call that "EXTRA".
+fn page(command: clap::Command) -> io::Result<Vec<u8>> {
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut page = Vec::new();
+    Man::new(command.after_help(None)).render(&mut page)?;
+    let mut sections = Roff::new();
+    for line in after.lines().filter(|line| !line.is_empty()) {
+        match (line.strip_prefix("  "), line.strip_suffix(':')) {
+            (None, Some(heading)) => sections.control("SH", [heading]).control("nf", []),
+            (text, _) => sections.text([roman(text.unwrap_or(line))]),
+        };
+    }
+    sections.to_writer(&mut page)?;
+    Ok(page)
 }
