@@ -86,8 +86,7 @@ pub(super) use volumes::{CutArgs, MediaArgs};
         130  interrupted, run it again to resume",
     max_term_width = 100,
     subcommand_required = true,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub(super) struct Cli {
     #[command(flatten)]

@@ -17,7 +17,8 @@ fn commands() -> Vec<String> {
     let help = hod(["--help"]).ok().text();
     let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    names.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    let names = names.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    names.filter(|name| name != "help").collect()
 }
 
 #[test]
@@ -40,6 +41,18 @@ fn every_command_explains_itself_with_examples() {
     assert!(usage.stderr.contains("Commands:") && usage.text().is_empty(), "{}", usage.stderr);
     assert!(hod(["--version"]).ok().text().starts_with("hod "));
     hod(["pul"]).code(2);
+}
+
+#[test]
+fn help_is_a_command_too() {
+    assert_eq!(hod(["help"]).ok().text(), hod(["--help"]).ok().text());
+    for command in commands() {
+        assert_eq!(hod(["help", &command]).ok().text(), hod([&*command, "--help"]).ok().text(), "{command}");
+    }
+    let create = hod(["index", "create", "--help"]).ok().text();
+    assert_eq!(hod(["help", "index", "create"]).ok().text(), create);
+    assert_eq!(hod(["index", "help", "create"]).ok().text(), create);
+    assert!(hod(["help", "pul"]).code(2).stderr.contains("'pul'"));
 }
 
 #[test]
@@ -153,6 +166,8 @@ fn completions_and_manual() {
     assert!(page("hod.1").contains("\n.SH \"EXIT STATUS\"\n.nf\n0    done\n"), "{}", page("hod.1"));
     assert!(page("hod-copy.1").contains("\n.SH PLACES\n.nf\ndocker://HOST"), "{}", page("hod-copy.1"));
     assert!(page("hod-index-create.1").contains("\n.SH EXAMPLES\n"), "{}", page("hod-index-create.1"));
+    // Help is one more command, and has no page.
+    assert!(!page("hod.1").contains("help(1)") && !folder.path().join("hod-help.1").exists());
     hod(["completions", "cmd"]).code(2);
 }
 

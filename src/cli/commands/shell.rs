@@ -22,7 +22,8 @@ pub(in crate::cli) fn completions(_: &Context, args: &CompletionsArgs) -> Result
 
 pub(in crate::cli) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode, Failure> {
     let failed = |error| Failure::of(Kind::Failed, error);
-    let mut whole = Cli::command();
+    // `hod help` is explained by what it prints.
+    let mut whole = Cli::command().disable_help_subcommand(true);
     whole.build();
     let Some(folder) = &args.output else {
         terminal::data(&page(whole).map_err(failed)?).map_err(Failure::output)?;
