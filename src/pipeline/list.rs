@@ -112,7 +112,7 @@ pub enum LineError {
     Held,
     /// A word after the image that is no option.
     #[error(
-        "{0:?} is not an option: after the image, only platform=…, as=… and referrers=… may follow, and comments begin with '#'"
+        "{0:?} is not an option: after the image, only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow, and comments begin with '#'"
     )]
     Word(String),
     /// An option given twice.

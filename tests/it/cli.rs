@@ -229,7 +229,7 @@ fn errors_as_they_are_read() {
     let output = pull(registry.host(), &store, ["-f", "-"]).input("app:1\nBad:1\napp:1 platforms=x\n").code(2);
     insta::assert_snapshot!(settled(&output, &names), @r#"
     error: -:2: Bad:1: repository name "Bad" has upper-case letters: registries accept lower case only
-    error: -:3: app:1 platforms=x: "platforms=x" is not an option: after the image, only platform=…, as=… and referrers=… may follow, and comments begin with '#'
+    error: -:3: app:1 platforms=x: "platforms=x" is not an option: after the image, only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow, and comments begin with '#'
     error: 2 lines of the list cannot be used
     hint: nothing was looked up; mend these lines and run the same command again
     "#);

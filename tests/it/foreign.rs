@@ -150,7 +150,10 @@ fn locks() {
             ("digest", "release.lock:3: "),
             ("empty", "the list has no images"),
             ("name", "as=../alpine:3.20 is not a name in a store"),
-            ("option", "is not an option: after the image, only platform=…, as=… and referrers=… may follow"),
+            (
+                "option",
+                "is not an option: after the image, only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow",
+            ),
             ("platform", "release.lock:3: "),
             ("referrer", "is no referrer: a lock has TAG@DIGEST there"),
             ("text", "the line is not UTF-8 text"),

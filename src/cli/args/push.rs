@@ -49,11 +49,11 @@ pub(in crate::cli) struct PushArgs {
 /// How an index is pushed whose children are not all there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::cli) enum IndexArg {
-    /// As it is; where the registry refuses, its only child, or an index of those that are there
+    /// As it is; where the registry refuses that, its only child, or a new index of those that are there
     Auto,
-    /// As it is, or fail
+    /// As it is; where the registry refuses that, the image fails
     Sparse,
-    /// Only if all of its children are there
+    /// Not at all: the image fails unless all children are there
     Full,
     /// A new index of the children that are there, with a new digest
     Rewrite,

@@ -20,7 +20,7 @@ pub(in crate::cli) struct CutArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Volumes")]
 pub(in crate::cli) struct MediaArgs {
-    /// One more folder with volumes of the bundle; repeatable. On a terminal hod asks for media that are not in
+    /// One more folder with volumes of the bundle; repeatable. On a terminal hod asks for media that are missing
     #[arg(long, value_name = "DIR", env = "HOD_FROM_DIR", hide_env = true)]
     pub(in crate::cli) from_dir: Vec<PathBuf>,
 }
