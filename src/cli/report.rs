@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use std::path::Path;
+
 use crate::oci::Digest;
+
+/// A path in a document of JSON, which has no form for one that is no UTF-8.
+pub(super) fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
 
 /// A number of bytes in the units that media and networks use: `1.2 GB`.
 pub(super) fn bytes(count: u64) -> String {

@@ -44,6 +44,7 @@ mod limits;
 mod lock;
 mod manage;
 mod one_pass;
+mod outputs;
 mod places;
 mod plan;
 mod policy;

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{input, pack, pull};
+use super::{input, pack};
 use crate::cli::args::BundleArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::pipeline::bundle::{Bundled, BundlingError, bundle};
 use crate::pipeline::lock::lock_text;
 use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
@@ -33,7 +33,7 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
             .hint("nothing was fetched, since a bundle is whole or not there; mend these images, or take them out of the list"));
     }
     if let Some(file) = &args.lock {
-        pull::write_file(file, &lock_text(&resolution.images))?;
+        output::write(file, lock_text(&resolution.images).into_bytes()).await?;
     }
     let mtime = pack::source_date_epoch()?;
     let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;
@@ -71,7 +71,7 @@ fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Fa
     }
     let document = json!({
         "bundle": done.header.id(),
-        "file": args.output,
+        "file": report::path(&args.output),
         "bytes": done.bytes,
         "bytesFetched": done.fetched,
         "images": done.header.images().len(),

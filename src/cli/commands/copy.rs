@@ -14,7 +14,7 @@ use super::{input, opening};
 use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes, is_corrupt};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
@@ -111,8 +111,8 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     // What an archive would have held is nowhere.
     let copied = if outcome.unwritten.is_empty() { 0 } else { std::mem::take(&mut outcome.copied).len() };
     if let (Some(path), Some((_, image))) = (&args.digestfile, outcome.copied.first()) {
-        let written = crate::fs::write_atomically(path, image.digest.to_string().as_bytes());
         let problem = || format!("the image is copied, but its digest cannot be written to {}", path.display());
+        let written = output::try_write(path, image.digest.to_string().into_bytes()).await;
         written.map_err(|error| Failure::new(Kind::Failed, problem()).because(error))?;
     }
     report_copy(context, &manner, &outcome, many)?;

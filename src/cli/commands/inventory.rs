@@ -8,7 +8,7 @@ use super::{holding, media};
 use crate::cli::args::InventoryArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::{report, terminal};
+use crate::cli::{output, report, terminal};
 use crate::pipeline::catalog::catalog;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::push::Destination;
@@ -23,13 +23,9 @@ pub(in crate::cli) async fn run(context: &Context, args: InventoryArgs) -> Resul
     let json = inventory.to_json();
     match &args.output {
         Some(path) => {
-            crate::fs::write_atomically(path, &json).map_err(|error| Failure::of(Kind::Failed, error))?;
-            context.summary(&format!(
-                "{} in {}: {}",
-                summary(&inventory),
-                path.display(),
-                report::bytes(json.len() as u64)
-            ));
+            let length = json.len() as u64;
+            output::write(path, json).await?;
+            context.summary(&format!("{} in {}: {}", summary(&inventory), path.display(), report::bytes(length)));
         }
         None => terminal::data(&json).map_err(Failure::output)?,
     }

@@ -13,6 +13,7 @@ use crate::bundle::SigningKey;
 use crate::cli::args::KeygenArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
 
 pub(in crate::cli) async fn run(context: &Context, args: KeygenArgs) -> Result<ExitCode, Failure> {
     let (secret, public) = (with_suffix(&args.name, ".key"), with_suffix(&args.name, ".pub"));
@@ -25,10 +26,13 @@ pub(in crate::cli) async fn run(context: &Context, args: KeygenArgs) -> Result<E
     let made = input::blocking(move || Ok(SigningKey::generate(passphrase.as_ref()))).await?;
     let (text, key) = made.map_err(|error| Failure::of(Kind::Usage, error))?;
     create(&secret, text.expose(), 0o600)?;
-    create(&public, &key.to_text(), 0o644)?;
+    create(&public, &key.to_text(), 0o644).inspect_err(|_| {
+        // One without the other is of no use.
+        let _ = fs_err::remove_file(&secret);
+    })?;
     let id = key.id().to_string();
     let lines = format!("{}\n{}\n", secret.display(), public.display());
-    context.result(&json!({ "key": id, "secret": secret, "public": public }), &lines)?;
+    context.result(&json!({ "key": id, "secret": report::path(&secret), "public": report::path(&public) }), &lines)?;
     context.summary(&format!(
         "the key {id}: keep {} to yourself, and give {} away",
         secret.display(),
@@ -48,8 +52,11 @@ fn create(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let mut options = fs_err::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(mode).open(path);
     let written = file.and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        written.inspect_err(|_| {
+            // Half a key would be in the way of the next try.
+            let _ = fs_err::remove_file(path);
+        })
     });
     written.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => exists(path),

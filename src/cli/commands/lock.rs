@@ -9,7 +9,7 @@ use super::input;
 use crate::cli::args::LockArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::pipeline::list::{ImageList, ListReader};
 use crate::pipeline::lock::{Changes, lock_text, unpinned};
 use crate::pipeline::resolve::{Failed, Resolution, Resolved, resolve};
@@ -41,8 +41,7 @@ pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<Exi
     }
     let changes = before.map(|before| Changes::between(&before, &images));
     if let Some(path) = &args.output {
-        let text = lock_text(&images);
-        crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))?;
+        output::write(path, lock_text(&images).into_bytes()).await?;
     }
     finish(context, &args, &images, changes)
 }
@@ -65,7 +64,15 @@ fn finish(
     changes: Option<Changes>,
 ) -> Result<ExitCode, Failure> {
     let changes = changes.unwrap_or_default();
-    context.result(&json!({ "lock": args.output, "images": images.len(), "changes": changes }), &lines(&changes))?;
+    if args.output.as_deref().is_some_and(output::is_standard) {
+        // Where the lock is.
+        lines(&changes).lines().for_each(|line| context.say(line));
+    } else {
+        context.result(
+            &json!({ "lock": args.output.as_deref().map(report::path), "images": images.len(), "changes": changes }),
+            &lines(&changes),
+        )?;
+    }
     if let Some(path) = &args.output {
         context.summary(&format!("{} in {}", report::count(images.len(), "image"), path.display()));
     }
@@ -86,9 +93,15 @@ pub(super) fn lines(changes: &Changes) -> String {
     moved.chain(added).chain(removed).collect()
 }
 
+/// How much of what is at the lock's place is read. No lock is that long.
+const LOCK_LIMIT: u64 = 64 << 20;
+
 /// The lock that is about to be replaced. A file that is none is no reason to fail: it is replaced all the same.
 pub(super) fn old_lock(path: &Path) -> Option<ImageList> {
-    let bytes = fs_err::read(path).ok()?;
+    if !fs_err::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let bytes = crate::fs::read_within(path, LOCK_LIMIT).ok()?;
     let mut reader = ListReader::new();
     reader.file(&path.to_string_lossy(), &bytes);
     reader.finish(&[]).ok()

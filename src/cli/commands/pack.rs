@@ -67,9 +67,9 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
     }
     let document = json!({
         "bundle": written.id,
-        "file": args.output,
-        "volumes": volumes.as_ref().map(|volumes| &volumes.files),
-        "sums": volumes.as_ref().map(|volumes| &volumes.sums),
+        "file": report::path(&args.output),
+        "volumes": volumes.as_ref().map(|volumes| volumes.files.iter().map(|file| report::path(file)).collect::<Vec<_>>()),
+        "sums": volumes.as_ref().map(|volumes| report::path(&volumes.sums)),
         "bytes": written.bytes,
         "images": count,
         "requires": header.requires().len(),

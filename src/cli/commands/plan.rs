@@ -8,7 +8,8 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::{holding, input, pack};
-use crate::bundle::{Compression, VolumeSize};
+use crate::bundle::volumes::VOLUMES_LIMIT;
+use crate::bundle::{BundleError, Compression, VolumeError, VolumeSize};
 use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
@@ -134,6 +135,11 @@ fn make(
     };
     let mut plan = Plan::new(images, &header, lacking).map_err(failed)?;
     let bundle = PlannedBundle::new(&header, wanted.signed, exact, wanted.volumes);
+    if let (true, Some(size), Some(volumes)) = (exact, wanted.volumes, bundle.volumes)
+        && volumes > VOLUMES_LIMIT as u64
+    {
+        return Err(Failure::of(Kind::Usage, BundleError::from(VolumeError::Many { size: size.bytes() })));
+    }
     if let Some(path) = wanted.store.as_deref().filter(|_| plan.to_fetch.count > 0) {
         plan.space.extend(space("store", path, plan.to_fetch.bytes.saturating_sub(plan.kept.bytes)));
     }

@@ -9,7 +9,7 @@ use super::{input, lock};
 use crate::cli::args::PullArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::endpoint::Placed;
 use crate::pipeline::fetch::{Receipt, fetch};
 use crate::pipeline::lock::{failed_text, lock_text};
@@ -40,7 +40,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     note_converted(context, &args, &resolution);
     if let Some(file) = args.lock.as_deref() {
         let before = lock::old_lock(file);
-        write_file(file, &lock_text(&resolution.images))?;
+        output::write(file, lock_text(&resolution.images).into_bytes()).await?;
         lock::say(context, before.as_ref(), &resolution.images);
     }
     let stopped = args.fail_fast && !resolution.failed.is_empty();
@@ -50,7 +50,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
         fetch(&engine, &store, resolution, args.fail_fast).await.map_err(|error| Failure::of(Kind::Failed, error))?
     };
     if let Some(file) = &args.failed {
-        write_file(file, &failed_text(&receipt.failed))?;
+        output::write(file, failed_text(&receipt.failed).into_bytes()).await?;
     }
     context.close();
     if context.is_text() {
@@ -76,11 +76,6 @@ fn note_converted(context: &Context, args: &PullArgs, resolution: &Resolution) {
         let images = report::count(left_out, "converted image");
         context.say(&format!("note: the lock leaves out {images}: no registry has the new digest"));
     }
-}
-
-/// Writes a list beside the store.
-pub(super) fn write_file(path: &std::path::Path, text: &str) -> Result<(), Failure> {
-    crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))
 }
 
 /// Says in the end which images failed and why, and picks the exit code.

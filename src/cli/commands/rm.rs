@@ -11,6 +11,7 @@ use super::named::{self, Named};
 use crate::cli::args::RmArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::report;
 use crate::pipeline::untag::untag;
 use crate::transport::{Layout, LayoutImage, StoreImage};
 
@@ -61,11 +62,11 @@ fn remove_from_store(
     let done = untag(&store, images, tag_only).map_err(named::untag_failure)?;
     for (name, tag, digest) in &done.tags {
         let name = format!("{name}:{tag}");
-        removed.push((name.clone(), json!({ "place": root, "name": name, "digest": digest })));
+        removed.push((name.clone(), json!({ "place": report::path(root), "name": name, "digest": digest })));
     }
     for (name, digest) in &done.images {
         let name = format!("{name}@{digest}");
-        removed.push((name.clone(), json!({ "place": root, "name": name, "digest": digest })));
+        removed.push((name.clone(), json!({ "place": report::path(root), "name": name, "digest": digest })));
     }
     Ok(())
 }
@@ -102,7 +103,7 @@ fn remove_from_layout(
         }
         let digest = layout.untag(image.as_ref()).map_err(named::layout_failure)?;
         let name = image.as_ref().map_or_else(|| format!("@{digest}"), ToString::to_string);
-        removed.push((name.clone(), json!({ "place": path, "name": name, "digest": digest })));
+        removed.push((name.clone(), json!({ "place": report::path(path), "name": name, "digest": digest })));
     }
     Ok(())
 }

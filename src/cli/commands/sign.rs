@@ -9,6 +9,7 @@ use crate::bundle::OpenBundle;
 use crate::cli::args::SignArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::{output, report};
 
 pub(in crate::cli) async fn run(context: &Context, args: SignArgs) -> Result<ExitCode, Failure> {
     let path = args.bundle.clone();
@@ -16,10 +17,13 @@ pub(in crate::cli) async fn run(context: &Context, args: SignArgs) -> Result<Exi
         input::blocking(move || OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))).await?;
     let key = trust::signing_key(&args.sign, &args.passphrase).await?;
     let signature = key.sign(bundle.header()).map_err(|error| Failure::of(Kind::Failed, error))?;
-    let output = args.output.unwrap_or_else(|| trust::beside(&args.bundle));
-    crate::fs::write_atomically(&output, &signature).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let file = args.output.unwrap_or_else(|| trust::beside(&args.bundle));
+    output::write(&file, signature).await?;
     let (id, number) = (bundle.header().id(), key.public().id().to_string());
-    context.result(&json!({ "bundle": id, "key": number, "signature": output }), &format!("{}\n", output.display()))?;
+    context.result(
+        &json!({ "bundle": id, "key": number, "signature": report::path(&file) }),
+        &format!("{}\n", file.display()),
+    )?;
     context.summary(&format!("signed {id} with {number}; give the signature away with the bundle"));
     Ok(ExitCode::SUCCESS)
 }

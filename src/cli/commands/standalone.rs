@@ -9,6 +9,7 @@ use super::{input, signing, trust};
 use crate::cli::args::{StandaloneSignArgs, StandaloneVerifyArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::{output, report};
 use crate::oci::{DOCKER_IO, Reference, signed_digest};
 use crate::signature::{Claim, Fingerprint, PublicKeys, verify as verify_signature};
 
@@ -19,13 +20,13 @@ pub(in crate::cli) async fn sign(context: &Context, args: StandaloneSignArgs) ->
     let sign = signing::signer(&args.fingerprint, args.sign_key.as_deref(), &args.passphrase).await?;
     let signed = claim.clone();
     let signature = input::blocking(move || sign(&signed).map_err(|error| signing::not_signed(&*error))).await?;
-    crate::fs::write_atomically(&args.output, &signature).map_err(|error| Failure::of(Kind::Failed, error))?;
+    output::write(&args.output, signature).await?;
     if context.is_text() {
         return Ok(ExitCode::SUCCESS);
     }
     let document = json!({
         "digest": claim.digest, "reference": claim.reference,
-        "fingerprint": args.fingerprint.to_string(), "signature": args.output,
+        "fingerprint": args.fingerprint.to_string(), "signature": report::path(&args.output),
     });
     context.result(&document, "")?;
     Ok(ExitCode::SUCCESS)

@@ -82,7 +82,7 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
         };
         outcome.receipt = sync(&engine, tasks, &options).await;
     }
-    finish(context, &outcome, args.digestfile.as_deref())
+    finish(context, &outcome, args.digestfile.as_deref()).await
 }
 
 /// Where images go. From folder to folder is a job for `cp`.

@@ -13,8 +13,13 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::report;
 use crate::pipeline::unpack::{UnpackError, Unpacked, unpack};
 use crate::store::Store;
+use crate::store::layout::REGISTRY;
 
 pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
+    if args.bundle.join(REGISTRY).is_dir() {
+        let failure = Failure::new(Kind::Usage, format!("{} is a store, and no bundle", args.bundle.display()));
+        return Err(failure.hint("hod select takes images of a store into another one, and hod push into a registry"));
+    }
     let input = media::read(context, &args.bundle, &args.media.from_dir)?;
     let trusted = trust::trust(&args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;
     let bundle = args.bundle.clone();

@@ -12,7 +12,7 @@ use super::opening::{self, Purpose};
 use crate::cli::args::UnpackImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::Digest;
 use crate::pipeline::inspect::inspect;
@@ -61,7 +61,7 @@ pub(super) fn owners(rootless: bool, users: Vec<IdMapping>, groups: Vec<IdMappin
 
 /// Writes the configuration of a runtime to a file, or with `-` to standard output.
 fn write_config(context: &Context, file: &Path, config: &[u8]) -> Result<ExitCode, Failure> {
-    if file == Path::new("-") {
+    if output::is_standard(file) {
         return context.data(config);
     }
     let written = crate::fs::write_atomically(file, config);
@@ -132,7 +132,7 @@ pub(super) fn report(
     }
     let document = json!({
         "digest": digest,
-        "path": target.path(),
+        "path": report::path(target.path()),
         "layers": unpacked.layers,
         "entries": unpacked.entries,
         "ownersKept": owners_kept,

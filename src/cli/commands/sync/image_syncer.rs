@@ -9,7 +9,7 @@ use crate::cli::args::{ImageSyncerArgs, SyncArgs};
 use crate::cli::commands::admission::admission;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::copy::Engine;
 use crate::pipeline::copy_image::MultiArch;
 use crate::pipeline::open::Places;
@@ -54,9 +54,9 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, 
     }
     if let Some(path) = own.output_success_images.as_ref().filter(|_| !args.dry_run) {
         let text = success_file(&outcome.receipt.images, own.output_images_format.language());
-        crate::fs::write_atomically(path, text.as_bytes()).map_err(|error| Failure::of(Kind::Failed, error))?;
+        output::write(path, text.into_bytes()).await?;
     }
-    finish(context, &outcome, args.digestfile.as_deref())
+    finish(context, &outcome, args.digestfile.as_deref()).await
 }
 
 /// Reads the files. A rule that cannot be meant ends it before anything is asked.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::endpoint::Placed;
 use crate::pipeline::sync::run::{SyncReceipt, Synced};
 use crate::pipeline::sync::{Task, familiar};
@@ -27,11 +27,14 @@ pub(super) struct Outcome {
 }
 
 /// Says what was done, writes the digests, and decides how it ends.
-pub(super) fn finish(context: &Context, outcome: &Outcome, digestfile: Option<&Path>) -> Result<ExitCode, Failure> {
+pub(super) async fn finish(
+    context: &Context,
+    outcome: &Outcome,
+    digestfile: Option<&Path>,
+) -> Result<ExitCode, Failure> {
     context.close();
     if let Some(path) = digestfile {
-        let written = crate::fs::write_atomically(path, digests(&outcome.receipt.images).as_bytes());
-        written.map_err(|error| Failure::of(Kind::Failed, error))?;
+        output::write(path, digests(&outcome.receipt.images).into_bytes()).await?;
     }
     if context.is_text() {
         say(context, outcome);
