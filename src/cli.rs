@@ -57,7 +57,7 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
-    let timeout = cli.global.command_timeout;
+    let timeout = cli.global.command_timeout.filter(|limit| !limit.is_zero());
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(context, cli.command) => result,

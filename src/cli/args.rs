@@ -123,7 +123,7 @@ pub(super) struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE", env = "HOD_AUTHFILE", hide_env = true)]
     pub(super) authfile: Option<PathBuf>,
     /// End the command after this long, such as 90s, 10m or 2h
-    #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = limit)]
     pub(super) command_timeout: Option<std::time::Duration>,
     #[command(flatten)]
     pub(super) skopeo: SkopeoArgs,
@@ -399,6 +399,14 @@ pub(super) struct ManArgs {
 /// Reads a flag's environment variable: anything but nothing, 0, no, off and false sets it.
 fn flag() -> clap::builder::FalseyValueParser {
     clap::builder::FalseyValueParser::new()
+}
+
+/// A time span, or none: `0`, with or without a unit, is no limit.
+fn limit(text: &str) -> Result<std::time::Duration, String> {
+    match text.trim_end_matches(char::is_alphabetic) {
+        "0" => Ok(std::time::Duration::ZERO),
+        _ => duration(text),
+    }
 }
 
 /// A time span: a number with `ms`, `s`, `m` or `h`, or several, as in Go (`1h30m`).

@@ -9,7 +9,7 @@ use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::Faulty;
 use crate::support::fixtures;
 use crate::support::hod::{Output, hod};
-use crate::support::images::{Content, image, layer};
+use crate::support::images::{Content, image, index, layer};
 use crate::support::job::{pack, pull, push, text, unpack};
 
 /// The commands that the help lists.
@@ -210,7 +210,7 @@ fn settled(output: &Output, names: &[(&str, &str)]) -> String {
 #[test]
 fn errors_as_they_are_read() {
     let amd64 = image("linux/amd64", &[layer(1, 100)]);
-    let content = Content::default().with("app:1", &crate::support::images::index(&[amd64]));
+    let content = Content::default().with("app:1", &index(&[amd64]));
     let registry = Faulty::new(content).start();
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
@@ -243,4 +243,29 @@ fn errors_as_they_are_read() {
     "#);
     let output = hod(["push", text(fixtures::root()), "registry.site:5000"]).code(2);
     insta::assert_snapshot!(settled(&output, &names), @r#"error: "registry.site:5000" is not a registry: write docker://HOST[:PORT][/PREFIX]"#);
+}
+
+#[test]
+fn what_is_typed_counts_more_than_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image("linux/amd64", &[layer(1, 100)]);
+    let registry = Faulty::new(Content::default().with("app:1", &index(&[image]))).start();
+    let with = |words: &[&str]| {
+        let store = folder.path().join("store");
+        hod(["pull", "app:1", "--from", registry.host(), "--store", text(&store)]).args(words.iter().copied())
+    };
+    for (variable, value, word) in [
+        ("HOD_PLATFORM", "linux/s390x", "--all-platforms"),
+        ("HOD_ALL_PLATFORMS", "1", "--platform=linux/amd64"),
+        ("HOD_FAIL_FAST", "1", "--keep-going"),
+        ("HOD_KEEP_GOING", "1", "--fail-fast"),
+        ("HOD_CREDS", "me:secret", "--no-creds"),
+        ("HOD_NO_REFERRERS", "1", "--referrers"),
+    ] {
+        with(&[word]).env(variable, value).ok();
+    }
+    let both = with(&["--all-platforms", "--platform=linux/amd64"]).code(2);
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    let environment = with(&[]).env("HOD_ALL_PLATFORMS", "1").env("HOD_PLATFORM", "linux/amd64").code(2);
+    assert!(environment.stderr.contains("cannot be used with"), "{}", environment.stderr);
 }

@@ -62,8 +62,15 @@ pub(in crate::cli) struct CopyArgs {
     /// Write the digest of the copied image to this file
     #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(in crate::cli) digestfile: Option<PathBuf>,
-    /// One more name for the image in a docker-archive or a daemon; repeatable
-    #[arg(long, env = "HOD_ADDITIONAL_TAG", hide_env = true, value_name = "NAME[:TAG]", conflicts_with = "file")]
+    /// One more name for the image in a docker-archive or a daemon; repeatable, or with commas
+    #[arg(
+        long,
+        env = "HOD_ADDITIONAL_TAG",
+        hide_env = true,
+        value_name = "NAME[:TAG]",
+        conflicts_with = "file",
+        value_delimiter = ','
+    )]
     pub(in crate::cli) additional_tag: Vec<String>,
     /// Blobs in motion at the same time, in place of --jobs; 0 leaves it at that
     #[arg(long, env = "HOD_IMAGE_PARALLEL_COPIES", hide_env = true, value_name = "N",

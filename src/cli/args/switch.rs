@@ -1,14 +1,16 @@
 //! Flags that say yes or no: `--all`, and also `--all=true` and `--all=false`, as Go's programs take them.
 //!
 //! Help and messages show such a flag without a value. Only a command line that does give one to it is read once more,
-//! by a definition in which all of them take values.
+//! by a definition in which all of them take values. So is one with what seems to contradict itself: of a flag that
+//! stands there twice the last counts, and what is typed counts more than a variable of the environment that
+//! contradicts it.
 
 use std::ffi::{OsStr, OsString};
 
-use clap::builder::{BoolValueParser, FalseyValueParser, TypedValueParser};
+use clap::builder::{BoolValueParser, FalseyValueParser, Resettable, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser as _};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Id, Parser as _};
 
 use super::Cli;
 
@@ -31,16 +33,61 @@ pub(in crate::cli) const fn truth() -> Truth {
 pub(in crate::cli) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
-        Err(error) if error.kind() == ErrorKind::TooManyValues => {
-            let mut command = Cli::command();
-            // What is deferred is defined now, to be changed.
-            command.build();
-            let mut command = with_values(command);
-            let mut matches = command.try_get_matches_from_mut(&arguments)?;
-            Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
-        }
+        Err(error) if error.kind() == ErrorKind::TooManyValues => again(&arguments, with_values),
+        Err(error) if error.kind() == ErrorKind::ArgumentConflict => match again(&arguments, |command| command) {
+            Err(error) if error.kind() == ErrorKind::TooManyValues => again(&arguments, with_values),
+            read => read,
+        },
         read => read,
     }
+}
+
+/// Reads a command line by another definition.
+fn again(arguments: &[OsString], change: impl Fn(Command) -> Command) -> Result<Cli, clap::Error> {
+    let definition = || {
+        let mut command = Cli::command();
+        // What is deferred is defined now, to be changed.
+        command.build();
+        change(last_counts(command))
+    };
+    let typed = typed_alone(definition()).try_get_matches_from(arguments)?;
+    let mut command = without_contradictions(definition(), &typed);
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// The same command and those below it, where the last of a flag counts.
+fn last_counts(command: Command) -> Command {
+    command.args_override_self(true).mut_subcommands(last_counts)
+}
+
+/// The same command and those below it, without variables and without complaints.
+fn typed_alone(command: Command) -> Command {
+    command.ignore_errors(true).mut_args(without_variable).mut_subcommands(typed_alone)
+}
+
+fn without_variable(flag: Arg) -> Arg {
+    flag.env(Resettable::Reset)
+}
+
+/// The command without the variables that contradict what was typed.
+fn without_contradictions(command: Command, typed: &ArgMatches) -> Command {
+    let is_typed = |flag: &&Arg| {
+        let id = flag.get_id().as_str();
+        typed.try_contains_id(id).unwrap_or_default() && typed.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let contradicted: Vec<Id> = {
+        let all = || command.get_arguments();
+        let by_typed = all().filter(is_typed).flat_map(|flag| command.get_arg_conflicts_with(flag));
+        let of_typed = all().filter(|flag| command.get_arg_conflicts_with(flag).iter().any(is_typed));
+        by_typed.chain(of_typed).filter(|flag| !is_typed(flag)).map(|flag| flag.get_id().clone()).collect()
+    };
+    // All are passed through: to change one alone moves it, and what was built knows the others by their positions.
+    let change = |flag: Arg| if contradicted.contains(flag.get_id()) { without_variable(flag) } else { flag };
+    command.mut_args(change).mut_subcommands(|command| match typed.subcommand() {
+        Some((name, below)) if name == command.get_name() => without_contradictions(command, below),
+        _ => command,
+    })
 }
 
 /// The same command and those below it, with flags that take a value.
@@ -135,6 +182,34 @@ mod tests {
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert!(seen > 60, "only {seen} flags were tried");
+    }
+
+    #[test]
+    fn the_last_of_a_flag_counts() {
+        let words =
+            ["-q", "copy", "-q", "-q", "-a", "--all", "--retry-times", "1", "--retry-times", "2", "dir:a", "dir:b"];
+        let copied = read(&words).unwrap();
+        let Chosen::Copy(args) = copied.command else { panic!("not a copy") };
+        assert!(copied.global.quiet && args.content.all);
+        let words =
+            ["copy", "--src-tls-verify=true", "--src-tls-verify=false", "--all", "--all=false", "dir:a", "dir:b"];
+        let Chosen::Copy(args) = read(&words).unwrap().command else { panic!("not a copy") };
+        assert_eq!((args.from.registry().tls_verify, args.content.all), (Some(false), false));
+        // What is a list stays one.
+        let words = ["pull", "--store", "a", "--store", "b", "-f", "x", "-f", "y"];
+        let Chosen::Pull(args) = read(&words).unwrap().command else { panic!("not a pull") };
+        assert_eq!((args.store.to_str(), args.images.file.len()), (Some("b"), 2));
+        let words = ["copy", "--additional-tag", "a:1,b:1", "--additional-tag", "c:1", "dir:a", "docker-archive:b"];
+        let Chosen::Copy(args) = read(&words).unwrap().command else { panic!("not a copy") };
+        assert_eq!(args.additional_tag, ["a:1", "b:1", "c:1"]);
+        // What contradicts itself still does.
+        let kind = |words: &[&str]| read(words).unwrap_err().kind();
+        assert_eq!(kind(&["pull", "--store", "a", "x", "--fail-fast", "--keep-going"]), ErrorKind::ArgumentConflict);
+        assert_eq!(kind(&["pull", "--store", "a", "--store", "b", "--nonsense"]), ErrorKind::UnknownArgument);
+        for time in ["0", "0s"] {
+            let limit = read(&["--command-timeout", time, "ls", "x"]).unwrap().global.command_timeout;
+            assert_eq!(limit, Some(std::time::Duration::ZERO));
+        }
     }
 
     #[test]
