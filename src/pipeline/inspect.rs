@@ -1,10 +1,11 @@
 //! What an image is, as `skopeo inspect` tells it: the fields in its order, from manifest and config.
 
+mod config;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::copy_image::{CopyImageError, MultiArch, load};
 use super::open::OpenSource;
@@ -12,6 +13,8 @@ use super::schema1;
 use crate::copy::Engine;
 use crate::endpoint::{EndpointError, Prefix, Verified};
 use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform};
+
+pub use config::{History, ImageConfig, RootFs, RunConfig};
 
 /// An image, looked at.
 #[derive(Debug)]
@@ -74,9 +77,9 @@ pub struct Inspection {
     /// Operating system.
     pub os: String,
     /// The layers' digests, lowest first.
-    pub layers: Option<Vec<Digest>>,
+    pub layers: Vec<Digest>,
     /// The layers with their sizes.
-    pub layers_data: Option<Vec<LayerData>>,
+    pub layers_data: Vec<LayerData>,
     /// Environment.
     pub env: Option<Vec<String>>,
 }
@@ -94,80 +97,6 @@ pub struct LayerData {
     pub size: u64,
     /// Its annotations.
     pub annotations: Option<BTreeMap<Box<str>, Box<str>>>,
-}
-
-/// The config of an image, as far as it is shown; the order is that of the Go type.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct ImageConfig {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    author: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    variant: String,
-    #[serde(default)]
-    os: String,
-    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
-    os_version: Option<Value>,
-    #[serde(default, rename = "os.features", skip_serializing_if = "Option::is_none")]
-    os_features: Option<Value>,
-    #[serde(default)]
-    config: RunConfig,
-    #[serde(default)]
-    rootfs: RootFs,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    history: Option<Vec<History>>,
-    #[serde(default, skip_serializing)]
-    docker_version: String,
-}
-
-/// How a container of the image runs.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct RunConfig {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    user: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exposed_ports: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    env: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entrypoint: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cmd: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volumes: Option<Value>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    working_dir: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    stop_signal: String,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct RootFs {
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
-    diff_ids: Vec<String>,
-}
-
-/// A step of an image's making, as its config tells it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct History {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) created: Option<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) created_by: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    author: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) comment: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) empty_layer: bool,
 }
 
 /// The bytes of what a name stands for, and their digest.
@@ -235,7 +164,6 @@ impl Inspected {
             size: layer.size,
             annotations: (!layer.annotations.is_empty()).then(|| layer.annotations.clone()),
         };
-        let some = !layers.is_empty();
         Inspection {
             name,
             tag: self.tag.clone(),
@@ -246,8 +174,8 @@ impl Inspected {
             labels: config.config.labels,
             architecture: config.architecture,
             os: config.os,
-            layers: some.then(|| layers.iter().map(|layer| layer.digest).collect()),
-            layers_data: some.then(|| layers.iter().map(data).collect()),
+            layers: layers.iter().map(|layer| layer.digest).collect(),
+            layers_data: layers.iter().map(data).collect(),
             env: config.config.env,
         }
     }

@@ -64,6 +64,7 @@ mod storage;
 mod store;
 mod support;
 mod sync;
+mod templates;
 mod trust;
 mod unpack_image;
 mod verify_places;
