@@ -1,6 +1,7 @@
-//! What `hod inspect` makes of configs of every kind, with skopeo as the judge.
+//! What `hod inspect` makes of configs of every kind, and of `--format`, with skopeo as the judge.
 
 use std::path::Path;
+use std::process::Command;
 
 use fs_err as fs;
 use hod::oci::Digest;
@@ -44,6 +45,10 @@ fn theirs(arguments: &[&str]) -> String {
     String::from_utf8(skopeo(arguments)).unwrap()
 }
 
+fn is_refused_by_skopeo(arguments: &[&str]) -> bool {
+    !Command::new("skopeo").args(arguments).output().unwrap().status.success()
+}
+
 #[test]
 fn null_is_nothing_and_takes_nothing_with_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,4 +60,42 @@ fn null_is_nothing_and_takes_nothing_with_it() {
         let ours = hod(["inspect", &image]).ok().text().replace("    \"LayersData\": [],\n", "");
         assert_eq!(ours, theirs(&["inspect", &image]), "{config}");
     }
+}
+
+#[test]
+fn templates_see_the_structs_that_skopeo_shows_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, config) in CONFIGS.iter().enumerate() {
+        let image = image(&folder.path().join(number.to_string()), config);
+        for template in [
+            "{{.OS}}/{{.Architecture}}{{.Variant}} {{.RootFS.DiffIDs}} {{.RootFS.Type}} {{.Author}}",
+            "{{.Created}} {{.Config.Cmd}} {{.Config.Env}} {{.History}} {{.OSVersion}} {{.OSFeatures}}",
+            "{{range .History}}{{.CreatedBy}},{{.Created}},{{.Comment}},{{.EmptyLayer}};{{else}}none{{end}}",
+            "{{.Config.ExposedPorts}} {{.Config.Volumes}} {{.Config.Entrypoint}} {{.Config.User}}",
+            "{{.Config.Labels}} {{.Config.Labels.Upper}} {{.Config.Labels.none}} {{index .Config.Labels \"org.x\"}}",
+            "{{len .Config.Labels}}{{if .Config}}x{{end}}{{if .Config.Env}}y{{end}}{{if .Variant}}z{{end}}",
+            "{{.}}",
+        ] {
+            let arguments = ["inspect", "--config", "--format", template, &image];
+            assert_eq!(hod(arguments).ok().text(), theirs(&arguments), "{template} of {config}");
+        }
+        for template in [
+            "Name: {{.Name}} Tag: {{.Tag}} {{.DockerVersion}}",
+            "{{.Labels}} {{.Env}} {{.Layers}} {{.RepoTags}} {{.Created}}",
+            "{{.Labels.Upper}} {{.Labels.none}} {{len .Env}} {{index .Labels \"none\"}}",
+        ] {
+            let arguments = ["inspect", "--format", template, &image];
+            assert_eq!(hod(arguments).ok().text(), theirs(&arguments), "{template} of {config}");
+        }
+    }
+    let image = image(&folder.path().join("2"), CONFIGS[2]);
+    for template in ["{{.Nope}}", "{{.os}}", "{{.Config.Nope}}", "{{range .History}}{{.created}}{{end}}", "{{.Name}}"] {
+        let arguments = ["inspect", "--config", "--format", template, &image];
+        assert!(hod(arguments).code(2).stderr.contains("there is no field ."), "{template}");
+        assert!(is_refused_by_skopeo(&arguments), "{template}");
+    }
+    // Later versions of skopeo have `json` for parts, too: with the names and the order of the document.
+    let of = |template: &str| hod(["inspect", "--config", "--format", template, &image]).ok().text();
+    assert_eq!(of("{{json .Config.Env}} {{json .RootFS}}"), "[\"A=1\",\"B=2\"] {\"type\":\"\",\"diff_ids\":null}\n");
+    assert!(of("{{json .Config}}").starts_with("{\"User\":\"nobody\",\"ExposedPorts\":{\"80/tcp\":{}},\"Env\":"));
 }

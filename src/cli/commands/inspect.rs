@@ -1,16 +1,16 @@
 //! `hod inspect`: what an image is, in skopeo's words.
 
+mod values;
+
 use std::process::ExitCode;
 use std::sync::Arc;
-
-use serde_json::Value;
 
 use super::opening::{self, Purpose};
 use crate::cli::args::InspectArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::go_json;
-use crate::cli::template::Template;
+use crate::cli::template::{Template, Value};
 use crate::endpoint::Fault;
 use crate::oci::DOCKER_IO;
 use crate::pipeline::inspect::{Inspection, inspect, raw};
@@ -36,26 +36,25 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
         return context.data(&found.config);
     }
     if args.config {
-        return print(context, &found.oci_config(), template.as_ref());
+        return print(context, &found.oci_config(), values::of_config, template.as_ref());
     }
     let tags = if args.no_tags { Vec::new() } else { repo_tags(context, places.registries(), &location).await? };
     let fields: Inspection = found.fields(location.docker_name(), tags);
-    print(context, &fields, template.as_ref())
+    print(context, &fields, values::of_image, template.as_ref())
 }
 
-/// Prints a document, or what a template makes of it.
-fn print(
+/// Prints a document, or what a template makes of its value.
+fn print<T: serde::Serialize>(
     context: &Context,
-    document: &impl serde::Serialize,
+    document: &T,
+    value: impl Fn(&T) -> Result<Value, Failure>,
     template: Option<&Template>,
 ) -> Result<ExitCode, Failure> {
     let Some(template) = template else {
         let text = go_json::to_string(document, "    ")?;
         return context.data(format!("{text}\n").as_bytes());
     };
-    let value: Value = serde_json::to_value(document)
-        .map_err(|error| Failure::new(Kind::Failed, "cannot write JSON").because(error))?;
-    let text = template.line(&value).map_err(|error| Failure::of(Kind::Usage, error))?;
+    let text = template.line(&value(document)?).map_err(|error| Failure::of(Kind::Usage, error))?;
     context.data(text.as_bytes())
 }
 
