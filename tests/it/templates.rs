@@ -99,3 +99,16 @@ fn templates_see_the_structs_that_skopeo_shows_them() {
     assert_eq!(of("{{json .Config.Env}} {{json .RootFS}}"), "[\"A=1\",\"B=2\"] {\"type\":\"\",\"diff_ids\":null}\n");
     assert!(of("{{json .Config}}").starts_with("{\"User\":\"nobody\",\"ExposedPorts\":{\"80/tcp\":{}},\"Env\":"));
 }
+
+#[test]
+fn the_format_json_is_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(folder.path(), CONFIGS[2]);
+    for format in ["json", " json ", "{{json .}}", "{{ json . }}", "{{json}}"] {
+        for kind in [["inspect", "--config"], ["inspect", "--no-tags"]] {
+            let arguments = [&kind[..], &["--format", format, &image]].concat();
+            let ours = hod(&arguments).ok().text().replace("    \"LayersData\": [],\n", "");
+            assert_eq!(ours, theirs(&arguments), "{format}");
+        }
+    }
+}

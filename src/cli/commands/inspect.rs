@@ -18,7 +18,7 @@ use crate::registry::{Registries, RegistryError};
 use crate::transport::Location;
 
 pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<ExitCode, Failure> {
-    let template = args.format.as_deref().map(Template::parse).transpose();
+    let template = args.format.as_deref().filter(|text| !is_json(text)).map(Template::parse).transpose();
     let template = template.map_err(|error| Failure::of(Kind::Usage, error))?;
     let location = opening::location(&args.image)?;
     let places = opening::places(context, args.daemon_host.as_ref(), &args.registry)?;
@@ -41,6 +41,14 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
     let tags = if args.no_tags { Vec::new() } else { repo_tags(context, places.registries(), &location).await? };
     let fields: Inspection = found.fields(location.docker_name(), tags);
     print(context, &fields, values::of_image, template.as_ref())
+}
+
+/// Whether a format asks for the whole document and is no template, as the containers tools have it.
+fn is_json(format: &str) -> bool {
+    let action = format.trim();
+    let action = action.strip_prefix("{{").and_then(|action| action.strip_suffix("}}")).map(str::trim);
+    let rest = action.and_then(|action| action.strip_prefix("json"));
+    format.trim() == "json" || rest.is_some_and(|rest| matches!(rest.trim(), "" | "."))
 }
 
 /// Prints a document, or what a template makes of its value.
