@@ -75,13 +75,59 @@ fn a_wrong_password_is_not_kept() {
 }
 
 #[test]
+fn of_a_url_the_host_is_meant() {
+    let registry = DockerRegistry::options().user("me", "secret").root(fixtures::root()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("ours.json"), folder.path().join("theirs.json"));
+    let host = registry.host();
+    for url in [format!("https://{host}/v2/"), format!("http://{host}"), format!("https://{host}/")] {
+        with(&ours, &["login", "-u", "me", "-p", "secret", &url]).ok();
+        skopeo(&theirs, &["login", "--tls-verify=false", "-u", "me", "-p", "secret", &url]);
+        assert_eq!(fs::read(&ours).unwrap(), fs::read(&theirs).unwrap(), "{url}");
+        with(&ours, &["inspect", &format!("docker://{host}/web:1.0")]).ok();
+        assert_eq!(with(&ours, &["login", "--get-login", &url]).ok().text(), "me\n");
+        assert_eq!(with(&ours, &["logout", &url]).ok().text(), skopeo(&theirs, &["logout", &url]));
+    }
+}
+
+#[test]
+fn who_is_logged_in_is_not_asked_again() {
+    let registry = DockerRegistry::options().user("me", "secret").start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.json");
+    let host = registry.host();
+    with(&file, &["login", "-u", "me", "-p", "secret", host]).ok();
+    let written = fs::read(&file).unwrap();
+    let again = with(&file, &["login", host]).ok().text();
+    assert_eq!(again, skopeo(&file, &["login", "--tls-verify=false", host]));
+    assert_eq!(fs::read(&file).unwrap(), written);
+    // Credentials that are none any more.
+    let other = DockerRegistry::options().user("me", "changed").start();
+    fs::write(&file, String::from_utf8(written).unwrap().replace(host, other.host())).unwrap();
+    let refused = with(&file, &["login", other.host()]).code(2);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("Existing credentials are invalid"));
+    assert!(refused.stderr.contains("--password-stdin"), "{}", refused.stderr);
+}
+
+#[test]
+fn nobody_logs_out_of_a_file_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.json");
+    for registry in ["--all", "r.example"] {
+        let refused = with(&file, &["logout", registry]).code(1);
+        assert!(refused.stderr.contains("auth.json does not exist"), "{}", refused.stderr);
+    }
+    assert!(!file.exists());
+}
+
+#[test]
 fn dockers_file_keeps_what_else_it_holds() {
     let registry = DockerRegistry::options().user("me", "secret").start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
     fs::write(&file, r#"{"psFormat":"x","credHelpers":{"gcr.io":"gcloud"}}"#).unwrap();
     let host = registry.host();
-    let namespaced = format!("https://{host}/team/");
+    let namespaced = format!("{host}/team/");
     let output = hod(["login", "-u", "me", "-p", "secret", "-v", &namespaced]).env("DOCKER_CONFIG", folder.path()).ok();
     assert_eq!(output.text(), format!("Used:  {}\nLogin Succeeded!\n", file.display()));
     let content: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();

@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::terminal;
 use crate::endpoint::Fault;
 use crate::oci::RepositoryName;
-use crate::registry::{CredentialFile, Credentials};
+use crate::registry::{CredentialFile, Credentials, RegistryError};
 use crate::secret::Secret;
 
 /// More than any password has.
@@ -25,17 +25,14 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
     if args.get_login {
         return get_login(context, &args, host, repository.as_ref()).await;
     }
+    let names_nobody = args.username.is_none() && args.password.is_none() && !args.password_stdin;
+    if names_nobody && is_logged_in(context, &args, (registry, host), repository.as_ref()).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let file = target(context, args.compat_auth_file.clone());
     let (user, password) = (args.username.clone(), args.password.clone());
     let (username, password) = input::blocking(move || ask(user, password, args.password_stdin)).await?;
-    let registry_args = RegistryArgs {
-        username: Some(username.clone()),
-        password: Some(password.expose().to_owned()),
-        cert_dir: args.cert_dir.clone(),
-        tls_verify: args.tls_verify,
-        ..RegistryArgs::default()
-    };
-    let registries = context.registries(&registry_args)?;
+    let registries = context.registries(&as_user(&args, &username, &password))?;
     if let Err(path) = registries.reads_credential_files() {
         let message = format!("{} leaves all credentials to helpers", path.display());
         return Err(Failure::new(Kind::Failed, message).hint(
@@ -43,11 +40,10 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
         ));
     }
     registries.ping(host).await.map_err(|error| {
-        let message = format!("logging into {host:?}");
         if error.fault() == Fault::Denied {
-            return Failure::new(Kind::Failed, format!("{message}: invalid username/password"));
+            return Failure::new(Kind::Failed, format!("logging into {host:?}: invalid username/password"));
         }
-        Failure::new(Kind::Failed, message).because(error)
+        not_asked(host, error)
     })?;
     let (registry, written) = (registry.to_owned(), file.clone());
     input::blocking(move || {
@@ -58,16 +54,65 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
     context.data(format!("{first}Login Succeeded!\n").as_bytes())
 }
 
+/// The registry as it is for this user.
+fn as_user(args: &LoginArgs, username: &str, password: &Secret) -> RegistryArgs {
+    RegistryArgs {
+        username: Some(username.to_owned()),
+        password: Some(password.expose().to_owned()),
+        cert_dir: args.cert_dir.clone(),
+        tls_verify: args.tls_verify,
+        ..RegistryArgs::default()
+    }
+}
+
+/// Whether the credentials that are stored already are good, in which case there is nothing to ask and nothing to do.
+async fn is_logged_in(
+    context: &Context,
+    args: &LoginArgs,
+    (registry, host): (&str, &str),
+    repository: Option<&RepositoryName>,
+) -> Result<bool, Failure> {
+    // Of a file that is not there yet, or that cannot be read, is told when it is to be written.
+    let stored = stored(context, args, host, repository).await.ok().flatten();
+    let Some(Credentials::Password { username, password }) = stored else { return Ok(false) };
+    context.data(format!("Authenticating with existing credentials for {registry}\n").as_bytes())?;
+    match context.registries(&as_user(args, &username, &password))?.ping(host).await {
+        Ok(()) => {
+            let line = format!("Existing credentials are valid. Already logged in to {registry}\n");
+            context.data(line.as_bytes())?;
+            Ok(true)
+        }
+        Err(error) if error.fault() == Fault::Denied => {
+            context.data(b"Existing credentials are invalid, please enter valid username and password\n")?;
+            Ok(false)
+        }
+        Err(error) => Err(not_asked(host, error)),
+    }
+}
+
+fn not_asked(host: &str, error: RegistryError) -> Failure {
+    Failure::new(Kind::Failed, format!("logging into {host:?}")).because(error)
+}
+
+async fn stored(
+    context: &Context,
+    args: &LoginArgs,
+    host: &str,
+    repository: Option<&RepositoryName>,
+) -> Result<Option<Credentials>, Failure> {
+    let nobody =
+        RegistryArgs { cert_dir: args.cert_dir.clone(), tls_verify: args.tls_verify, ..RegistryArgs::default() };
+    let registries = context.registries_with(&nobody, args.compat_auth_file.clone())?;
+    registries.credentials(host, repository).await.map_err(|error| Failure::of(Kind::Failed, error))
+}
+
 async fn get_login(
     context: &Context,
     args: &LoginArgs,
     host: &str,
     repository: Option<&RepositoryName>,
 ) -> Result<ExitCode, Failure> {
-    let nobody =
-        RegistryArgs { cert_dir: args.cert_dir.clone(), tls_verify: args.tls_verify, ..RegistryArgs::default() };
-    let registries = context.registries_with(&nobody, args.compat_auth_file.clone())?;
-    match registries.credentials(host, repository).await.map_err(|error| Failure::of(Kind::Failed, error))? {
+    match stored(context, args, host, repository).await? {
         Some(Credentials::Password { username, .. }) => {
             context.data(format!("{}\n", terminal::printable(&username)).as_bytes())
         }
@@ -76,6 +121,9 @@ async fn get_login(
 }
 
 pub(in crate::cli) async fn logout(context: &Context, args: LogoutArgs) -> Result<ExitCode, Failure> {
+    if let Some(file) = named(context, args.compat_auth_file.clone()).filter(|file| !file.path().exists()) {
+        return Err(Failure::new(Kind::Failed, format!("{} does not exist", file.path().display())));
+    }
     let file = target(context, args.compat_auth_file);
     let failed = |error| Failure::of(Kind::Failed, error);
     let Some(registry) = args.registry else {
@@ -90,23 +138,29 @@ pub(in crate::cli) async fn logout(context: &Context, args: LogoutArgs) -> Resul
     Err(Failure::new(Kind::Failed, format!("not logged into {registry}")))
 }
 
-/// The registry without what people paste in front of and behind it.
+/// The registry without what people paste in front of and behind it. Of a URL only the host is meant: what follows is
+/// the path of an API or of a web page, and no name of repositories.
 fn bare(registry: &str) -> &str {
-    let rest = registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")).unwrap_or(registry);
-    rest.trim_end_matches('/')
+    match registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")) {
+        Some(url) => url.split(['/', '?', '#']).next().unwrap_or_default(),
+        None => registry.trim_end_matches('/'),
+    }
 }
 
-/// The file to change: flags, then the environment, in the order of the containers tools.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The file that flags name, or the environment, in the order of the containers tools.
+fn named(context: &Context, compat: Option<PathBuf>) -> Option<CredentialFile> {
+    let flag = context.authfile().map(CredentialFile::containers).or_else(|| compat.map(CredentialFile::docker));
+    flag.or_else(|| variable("REGISTRY_AUTH_FILE").map(CredentialFile::containers))
+}
+
+/// The file to change: the one that is named, or where the tools look for one.
 fn target(context: &Context, compat: Option<PathBuf>) -> CredentialFile {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = context.authfile() {
-        return CredentialFile::containers(path);
-    }
-    if let Some(path) = compat {
-        return CredentialFile::docker(path);
-    }
-    if let Some(path) = variable("REGISTRY_AUTH_FILE") {
-        return CredentialFile::containers(path);
+    if let Some(file) = named(context, compat) {
+        return file;
     }
     if let Some(folder) = variable("DOCKER_CONFIG") {
         return CredentialFile::docker(folder.join("config.json"));
