@@ -133,8 +133,10 @@ pub(super) struct Login {
 /// Where to look for credentials.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
-    /// Credentials for every host, given on the command line.
+    /// Credentials for every host, given by the user.
     pub given: Option<Credentials>,
+    /// Where they were given, if not on the command line.
+    pub given_in: Option<Box<str>>,
     /// Appear as nobody, whatever the files hold.
     pub anonymous: bool,
     /// The one file to read, which must exist (`--authfile`, `REGISTRY_AUTH_FILE`).
@@ -165,6 +167,7 @@ impl CredentialSources {
         ];
         Self {
             given: None,
+            given_in: None,
             anonymous: false,
             authfile: path("REGISTRY_AUTH_FILE"),
             files: files.into_iter().flatten().collect(),
@@ -198,7 +201,8 @@ impl Keyring {
     ) -> Result<Option<Login>, CredentialsError> {
         if let Some(credentials) = self.sources.given.as_ref().filter(|_| given) {
             let credentials = credentials.clone();
-            return Ok(Some(Login { credentials, origin: "the command line".into() }));
+            let origin = self.sources.given_in.clone().unwrap_or_else(|| "the command line".into());
+            return Ok(Some(Login { credentials, origin }));
         }
         if self.sources.anonymous {
             return Ok(None);

@@ -9,6 +9,8 @@ use super::{Credentials, Registries};
 pub struct HostAccess {
     /// As whom to appear there.
     pub credentials: Option<Credentials>,
+    /// The file that gives them.
+    pub file: Box<str>,
     /// Whether to insist on HTTPS with a valid certificate.
     pub tls_verify: Option<bool>,
     /// The directory with certificates.
@@ -25,6 +27,7 @@ impl Registries {
         let mut settings = self.shared.settings.clone();
         if let Some(credentials) = &access.credentials {
             settings.credentials.given = Some(credentials.clone());
+            settings.credentials.given_in = Some(access.file.clone());
             settings.credentials.anonymous = false;
             settings.registry_token = None;
         }

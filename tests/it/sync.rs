@@ -149,6 +149,8 @@ fn registries_and_files_give_what_skopeo_gives() {
         denied.stderr
     );
     assert!(!denied.stderr.contains("wrong") && denied.stderr.contains("check the credentials"), "{}", denied.stderr);
+    let origin = format!("access denied with the credentials from {}", file.display());
+    assert!(denied.stderr.contains(&origin), "{}", denied.stderr);
 }
 
 #[test]
