@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod go_json;
 mod installer;
+mod log;
 mod output;
 mod progress;
 mod report;

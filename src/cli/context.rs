@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::args::{GlobalArgs, RegistryArgs, RetryArgs, SkopeoArgs};
 use super::failure::{self, Failure, Kind};
+use super::log;
 use super::progress::{Bars, Lines};
 use super::terminal;
 use crate::copy::{Engine, Limits};
@@ -42,9 +43,9 @@ pub(super) struct Context {
 impl Context {
     /// The surroundings that the common flags ask for; `is_logged` says that what is said goes to a file too.
     pub(super) fn new(args: &GlobalArgs, is_logged: bool) -> Self {
-        start_log(args, is_logged);
-        let log = is_logged || args.debug || args.verbose > 1;
-        let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !log;
+        log::start(args, is_logged);
+        let lines = is_logged || args.debug || args.verbose > 1;
+        let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !lines;
         let bars = drawn.then(|| Arc::new(Bars::new()));
         let observer: Arc<dyn Observer> = match &bars {
             Some(bars) => bars.clone(),
@@ -280,22 +281,4 @@ fn podman_sockets() -> Vec<DaemonHost> {
         variable("XDG_RUNTIME_DIR").map(|folder| std::path::Path::new(&folder).join("podman/podman.sock"))
     };
     named.into_iter().chain(socket.map(DaemonHost::Unix)).collect()
-}
-
-/// Lets the library's log appear on standard error: warnings, or more with `-vv` and `--debug`.
-fn start_log(args: &GlobalArgs, is_logged: bool) {
-    let level = match (args.debug, args.verbose, args.quiet) {
-        (true, ..) => "hod=debug",
-        (_, 2.., _) => "hod=info",
-        (_, _, true) => "hod=error",
-        _ => "hod=warn",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HOD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| terminal::Said)
-        .with_ansi(!is_logged && terminal::has_colour())
-        .with_target(false)
-        .try_init();
 }

@@ -287,7 +287,8 @@ fn location(text: &str) -> Result<String, String> {
 /// A misspelt setting would do nothing, and nobody would know.
 fn warn(path: &Path, registry: &str, unknown: &toml::Table) {
     for key in unknown.keys() {
-        tracing::warn!(path = %path.display(), "{registry} has a setting {key:?} that is not known, and does nothing");
+        let path = path.display();
+        tracing::warn!("{path}: {registry} has a setting {key:?} that is not known, and does nothing");
     }
 }
 

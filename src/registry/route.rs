@@ -123,10 +123,12 @@ impl<'a> Attempts<'a> {
         if let Some(route) = self.routes.routes.get(self.current) {
             let unreachable = matches!(error, RegistryError::UnknownHost { .. }) || error.fault() == Fault::Unreachable;
             route.repository.host.set_down(unreachable);
-            if error.fault() == Fault::Missing {
-                tracing::debug!(place = %route.repository.place, %error, "not here");
+            let place = &route.repository.place;
+            // What the last one says is what the command ends with.
+            if error.fault() == Fault::Missing || self.order.len() == 0 {
+                tracing::debug!(%place, %error, "not here");
             } else {
-                tracing::warn!(place = %route.repository.place, %error, "cannot be read here");
+                tracing::warn!("{place} cannot be read, and the next place is asked: {error}");
             }
         }
         self.failed.push((self.current, error));

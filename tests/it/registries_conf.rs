@@ -115,6 +115,25 @@ fn mirrors_are_asked_in_their_order_and_then_the_registry() {
 }
 
 #[test]
+fn a_mirror_that_is_down_is_told_of_in_a_sentence() {
+    let full = DockerRegistry::over(fixtures::root());
+    let own = format!("prefix = \"site.example\"\nlocation = \"{}\"\ninsecure = true", full.host());
+    let conf = Conf::new(&registry(&own, &[&format!("location = \"{DOWN}\"")]));
+    let inspect =
+        |more: &[&str]| conf.hod(&["inspect", "--raw", "docker://site.example/web:1.0"]).args(more).ok().stderr;
+    let said = inspect(&[]);
+    let note = format!("note: {DOWN}/web cannot be read, and the next place is asked: ");
+    assert!(said.starts_with(&note) && said.lines().count() == 1, "{said}");
+    assert_eq!(inspect(&["--quiet"]), "");
+    // Who asks for the log gets lines of a log.
+    assert!(inspect(&["-vv"]).contains("Z  WARN "), "{}", inspect(&["-vv"]));
+    // What the registry itself says is said once, as the error.
+    let conf = Conf::new(&registry(&format!("prefix = \"site.example\"\nlocation = \"{DOWN}\""), &[]));
+    let neither = conf.hod(&["inspect", "docker://site.example/web:1.0", "--retry-times", "0"]).code(1).stderr;
+    assert!(!neither.contains("WARN") && !neither.contains("note: "), "{neither}");
+}
+
+#[test]
 fn a_mirror_may_be_for_tags_or_for_digests() {
     let full = DockerRegistry::over(fixtures::root());
     let (_root, other) = other();
