@@ -203,3 +203,27 @@ fn an_image_that_fails_is_told_of_in_short_and_then_in_full() {
     assert!(line.contains(&digest.short()) && !line.contains(&digest.to_string()), "{line}");
     assert!(said.contains(&format!("error: argument 1: a:1: cannot copy layer {digest}")), "{said}");
 }
+
+/// A folder that says where signatures are is not looked for after the image was copied.
+#[test]
+fn a_folder_of_signatures_that_is_not_there_is_told_of_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("store:{}:web:1.0", fixtures::root().display());
+    let copy = hod(["--registries.d", "/nonexist", "copy", &store, "dir:out"]).in_folder(folder.path());
+    let said = copy.code(2).stderr;
+    assert!(said.contains("--registries.d /nonexist is no folder"), "{said}");
+    assert!(!folder.path().join("out").exists(), "something was written");
+}
+
+/// `ls` is for stores and bundles; that a layout is none does not mean that it is not there.
+#[test]
+fn who_lists_a_layout_is_told_how() {
+    let layout = format!("oci:{}", fixtures::folder().join("images").display());
+    for (place, how) in
+        [(layout.as_str(), "hod list-tags oci:"), ("dir:x", "hod inspect dir:x"), ("oci:x:1", "hod inspect oci:x:1")]
+    {
+        let said = hod(["ls", place]).code(2).stderr;
+        assert!(said.contains(&format!("{place} is neither a store nor a bundle")) && said.contains(how), "{said}");
+    }
+    assert!(hod(["ls", "nowhere"]).code(1).stderr.contains("there is no nowhere"));
+}

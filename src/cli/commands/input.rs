@@ -20,6 +20,7 @@ use crate::pipeline::resolve::ResolveOptions;
 use crate::pipeline::select::{SelectError, Unmatched, select};
 use crate::registry::Registries;
 use crate::store::Store;
+use crate::transport::Location;
 
 /// The largest list that is read. The longest in use have a few thousand lines.
 const LIST_LIMIT: u64 = 64 * 1024 * 1024;
@@ -275,12 +276,28 @@ pub(super) fn target_in(path: &Path, folders: &[PathBuf]) -> Result<Target, Fail
     // A folder without a registry root may hold volumes, and volumes have a common name that is no file.
     match super::media::files(path, folders)? {
         BundleFiles::One(file) => fs_err::metadata(&file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Failure::new(Kind::Failed, format!("there is no {}", file.display())),
+            std::io::ErrorKind::NotFound => not_there(&file),
             _ => Failure::of(Kind::Failed, error),
         })?,
         BundleFiles::Volumes(_) => return Ok(Target::Bundle(path.to_owned())),
     };
     Ok(Target::Bundle(path.to_owned()))
+}
+
+/// The failure of a path at which nothing is. Who writes it as skopeo would means another place.
+fn not_there(file: &Path) -> Failure {
+    let text = file.to_string_lossy();
+    match text.parse() {
+        Ok(Location::Oci(_, None) | Location::OciArchive(_, None) | Location::DockerArchive(_, None)) => {
+            let failure = Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"));
+            failure.hint(format!("hod list-tags {text} shows what is in it; hod pull takes it into a store"))
+        }
+        Ok(_) => {
+            let failure = Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"));
+            failure.hint(format!("hod inspect {text} shows what it is; hod pull takes it into a store"))
+        }
+        Err(_) => Failure::new(Kind::Failed, format!("there is no {text}")),
+    }
 }
 
 /// Opens a store for reading.

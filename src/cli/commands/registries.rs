@@ -31,6 +31,9 @@ pub(in crate::cli) fn registries(
         settings.registries_conf.file = Some(file.clone());
     }
     settings.registries_conf.folder.clone_from(&skopeo.registries_conf_dir);
+    if let Some(folder) = skopeo.registries_d.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(Failure::new(Kind::Usage, format!("--registries.d {} is no folder", folder.display())));
+    }
     settings.lookaside.folder.clone_from(&skopeo.registries_d);
     settings.tls_verify = args.tls_verify;
     settings.connections = settings.connections.max(jobs * 3);
