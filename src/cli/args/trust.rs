@@ -38,7 +38,7 @@ pub(in crate::cli) struct PassphraseArgs {
     # for a machine that protects the file by other means\n  \
     hod keygen ci --no-passphrase\n  \
     # on the other side, by a way that you trust\n  \
-    cp release.pub /etc/hod/trusted/")]
+    install -Dm644 release.pub /etc/hod/trusted/release.pub")]
 pub(in crate::cli) struct KeygenArgs {
     /// Where the keys go: NAME.key and NAME.pub, in minisign's format
     #[arg(value_name = "NAME")]

@@ -40,7 +40,7 @@ pub(in crate::cli) struct Struct {
 
 impl Value {
     /// A string.
-    pub(in crate::cli) fn text(text: impl ToString) -> Self {
+    pub(in crate::cli) fn text(text: &(impl ToString + ?Sized)) -> Self {
         Self::Text(text.to_string())
     }
 
@@ -51,12 +51,12 @@ impl Value {
 
     /// A slice of strings.
     pub(in crate::cli) fn texts(texts: impl IntoIterator<Item = impl ToString>) -> Self {
-        Self::List(texts.into_iter().map(Self::text).collect())
+        Self::List(texts.into_iter().map(|text| Self::text(&text)).collect())
     }
 
     /// A map of strings.
     pub(in crate::cli) fn map(pairs: impl IntoIterator<Item = (impl ToString, impl ToString)>) -> Self {
-        Self::Map(pairs.into_iter().map(|(key, value)| (key.to_string(), Self::text(value))).collect())
+        Self::Map(pairs.into_iter().map(|(key, value)| (key.to_string(), Self::text(&value))).collect())
     }
 
     /// What lies at a path of names.

@@ -119,10 +119,12 @@ fn or_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(field: D) 
     Option::deserialize(field).map(Option::unwrap_or_default)
 }
 
+#[expect(clippy::ref_option, reason = "serde shows the field as it is")]
 fn is_empty(list: &Option<Vec<String>>) -> bool {
     list.as_ref().is_none_or(Vec::is_empty)
 }
 
+#[expect(clippy::ref_option, reason = "serde shows the field as it is")]
 fn has_none(map: &Option<BTreeMap<String, String>>) -> bool {
     map.as_ref().is_none_or(BTreeMap::is_empty)
 }

@@ -14,7 +14,7 @@ pub(super) fn of_image(image: &Inspection) -> Result<Value, Failure> {
     let fields = vec![
         ("Name", Value::text(image.name.as_deref().unwrap_or_default())),
         ("Tag", Value::text(image.tag.as_deref().unwrap_or_default())),
-        ("Digest", Value::text(image.digest)),
+        ("Digest", Value::text(&image.digest)),
         ("RepoTags", Value::texts(&image.repo_tags)),
         ("Created", Value::time(image.created.as_ref())),
         ("DockerVersion", Value::text(&image.docker_version)),
@@ -31,7 +31,7 @@ pub(super) fn of_image(image: &Inspection) -> Result<Value, Failure> {
 fn of_layer(layer: &LayerData) -> Result<Value, Failure> {
     let fields = vec![
         ("MIMEType", Value::text(&layer.mime_type)),
-        ("Digest", Value::text(layer.digest)),
+        ("Digest", Value::text(&layer.digest)),
         ("Size", Value::Number(layer.size.into())),
         ("Annotations", Value::map(layer.annotations.iter().flatten())),
     ];
