@@ -183,6 +183,11 @@ pub trait Sink: Send + Sync {
     /// reachable by its digest.
     async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()>;
 
+    /// Whether layers that lie elsewhere belong here too: who reads this place looks nowhere else.
+    fn holds_foreign_layers(&self) -> bool {
+        false
+    }
+
     /// Makes these the signatures of a manifest that was published, as its root or below it; `false` where the place
     /// has no room for any.
     async fn keep_signatures(&self, manifest: &Digest, is_root: bool, signatures: &[Bytes]) -> Result<bool> {

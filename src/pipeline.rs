@@ -18,6 +18,7 @@ pub mod convert;
 pub mod copy_image;
 pub mod copy_list;
 pub mod diff;
+pub mod elsewhere;
 pub mod fetch;
 pub mod finding;
 pub mod gathered;

@@ -16,6 +16,7 @@ mod auth;
 mod challenge;
 mod client;
 mod credentials;
+mod elsewhere;
 mod error;
 mod host;
 mod host_access;

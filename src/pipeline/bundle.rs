@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 
 use super::attached::Attached;
 use super::contents::ContentsError;
+use super::elsewhere;
 use super::gathered::in_store;
 use super::pack::{self, PackError};
 use super::resolve::{DefaultRegistry, Failed, ImageError, Resolved};
@@ -149,6 +150,7 @@ impl Filling<'_> {
                     fetched += bytes;
                     let event = Event::ImageDone { name: &name, digest: &digest, unchanged: bytes == 0, bytes };
                     self.engine.observer().on(&event);
+                    elsewhere::tell(self.engine.observer(), &name, &image.graph.foreign());
                 }
                 Err(error) => {
                     let error = ImageError::Copy(error);

@@ -13,7 +13,7 @@ use super::recompress::{Recompressed, Recompressor, Which};
 use super::schema1;
 use super::signing::SigningError;
 use crate::copy::{Copied, CopyError, Engine, Wanted};
-use crate::endpoint::{EndpointError, Source};
+use crate::endpoint::{EndpointError, Fault, Placed, Source};
 use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Node, Platform, Platforms, Version};
 use crate::transport::SCRATCH;
 
@@ -51,6 +51,8 @@ pub struct CopiedImage {
     pub signatures_left: usize,
     /// How many layers were compressed in another way.
     pub recompressed: usize,
+    /// The layers that are not carried.
+    pub foreign: Vec<Descriptor>,
 }
 
 /// Why an image was not copied.
@@ -186,13 +188,46 @@ pub async fn transfer(
     let Prepared { source_digest, graph, source, recompressed, recompressor } = prepared;
     let digest = graph.root.descriptor.digest;
     let graph = Arc::new(graph);
-    let copied = engine.copy(source, to.sink.clone(), graph.clone(), &to.tags).await?;
+    let (brought, foreign) = bring_foreign(engine, &source, to, &graph).await?;
+    let mut copied = engine.copy(source, to.sink.clone(), graph.clone(), &to.tags).await?;
+    copied.unchanged &= brought.unchanged;
+    copied.add_all(&Copied { unchanged: copied.unchanged, ..brought });
     if let Some(recompressor) = recompressor {
         recompressor.forget();
     }
-    let mut image = CopiedImage { source_digest, digest, copied, signatures: 0, signatures_left: 0, recompressed };
+    let (signatures, signatures_left) = (0, 0);
+    let mut image = CopiedImage { source_digest, digest, copied, signatures, signatures_left, recompressed, foreign };
     copy_signatures(from, to, &graph, &mut image).await?;
     Ok(image)
+}
+
+/// Brings the layers that lie elsewhere to a place that has to hold them; returns what that took, and those that are
+/// not carried. A registry is asked for their addresses, and places on this machine have them or have not.
+async fn bring_foreign(
+    engine: &Engine,
+    source: &Arc<dyn Source>,
+    to: &OpenSink,
+    graph: &Graph,
+) -> Result<(Copied, Vec<Descriptor>), CopyError> {
+    let (mut brought, mut left) = (Copied { unchanged: true, ..Copied::default() }, Vec::new());
+    for layer in graph.foreign() {
+        if !to.sink.holds_foreign_layers() {
+            left.push(layer.clone());
+            continue;
+        }
+        match engine.place(source, &*to.sink, layer).await {
+            Ok(placed) => {
+                brought.unchanged &= placed == Placed::AlreadyThere;
+                let sum = brought.placed.entry(placed).or_default();
+                *sum = (sum.0 + 1, sum.1.saturating_add(layer.size));
+            }
+            Err(error) if error.fault() == Some(Fault::Missing) && !source.place().is_remote() => {
+                left.push(layer.clone());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((brought, left))
 }
 
 /// Copies the signatures of the manifests that were copied, and adds new ones where somebody signs; those of what was

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::contents::Held;
+use super::elsewhere;
 use super::index_policy::{FormError, IndexPolicy, only_child, rewritten};
 use super::push_referrers::{announce, is_index, push_index};
 use crate::copy::{Copied, CopyError, Engine, Side};
@@ -181,8 +182,12 @@ pub async fn push(
     let listed = &listed(&indexes);
     let mut running = futures_util::stream::iter(images)
         .map(|(position, image)| async move {
-            let label = image.held.label();
-            (position, label, push_one(engine, registries, image, (options, listed)).await)
+            let (label, graph) = (image.held.label(), image.held.graph.clone());
+            let result = push_one(engine, registries, image, (options, listed)).await;
+            if result.is_ok() {
+                elsewhere::tell(engine.observer(), &label, &graph.foreign());
+            }
+            (position, label, result)
         })
         .buffer_unordered(engine.limits().images);
     let (mut done, mut failed) = (Vec::new(), Vec::new());

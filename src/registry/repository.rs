@@ -287,8 +287,10 @@ impl Source for Repository {
         if offset > 0 && offset >= content.size {
             return Ok(stream::empty().boxed());
         }
-        let (response, start) = self.content(content, offset).await?;
-        Ok(response.stream(offset - start))
+        match self.content(content, offset).await {
+            Ok((response, start)) => Ok(response.stream(offset - start)),
+            Err(error) => Ok(self.elsewhere(content, error).await?.stream(offset)),
+        }
     }
 }
 

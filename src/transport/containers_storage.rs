@@ -112,6 +112,10 @@ impl Sink for ContainersStorageSink {
         Ok(false)
     }
 
+    fn holds_foreign_layers(&self) -> bool {
+        true
+    }
+
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
         self.archive.contains(content).await
     }

@@ -313,6 +313,10 @@ impl Sink for DirSink {
         .await
     }
 
+    fn holds_foreign_layers(&self) -> bool {
+        true
+    }
+
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
         let found = has(&self.path.join(file_name(content)), content.size)?;
         if found {

@@ -63,6 +63,10 @@ impl Sink for DirTreeSink {
         self.image.published(graph, tags).await
     }
 
+    fn holds_foreign_layers(&self) -> bool {
+        true
+    }
+
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
         self.image.contains(content).await
     }

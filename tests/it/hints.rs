@@ -89,8 +89,9 @@ fn a_variable_is_named_where_it_is_the_reason() {
     assert!(said.contains("the variable HOD_TLS_VERIFY"), "{said}");
     let said = run(&["inspect", "dir:x", "--tls-verify=perhaps"]);
     assert!(!said.contains("HOD_TLS_VERIFY"), "{said}");
-    let conflict = hod(["copy", "--platform", "linux/amd64", "dir:x", "dir:y"]).env("HOD_ALL", "true").code(2).stderr;
-    assert!(conflict.contains("the variable HOD_ALL"), "{conflict}");
+    let conflict =
+        hod(["copy", "dir:x", "dir:y"]).env("HOD_ALL", "true").env("HOD_PLATFORM", "linux/amd64").code(2).stderr;
+    assert!(conflict.contains("the variable HOD_ALL") || conflict.contains("the variable HOD_PLATFORM"), "{conflict}");
 }
 
 #[test]

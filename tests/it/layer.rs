@@ -142,7 +142,7 @@ fn empty_places_and_images_are_those_of_umoci() {
     let web = format!("store:{}:web:1.0", text(fixtures::root()));
     run(&["copy", &web, "store:store:web:1.0"]).ok();
     fs::create_dir(place.join("mine")).unwrap();
-    fs::write(place.join("mine/file"), "x").unwrap();
+    fs::write(place.join("mine/index.json"), "x").unwrap();
     let output = run(&["init", "oci:mine"]).code(1);
     assert!(output.stderr.contains("mine"), "{}", output.stderr);
     for (words, says) in [

@@ -34,6 +34,7 @@ mod delta;
 mod failed_copy;
 mod faults;
 mod foreign;
+mod foreign_layers;
 mod hints;
 mod index;
 mod inspect;

@@ -22,6 +22,7 @@ use crate::oci::{Digest, Platforms};
 use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::{Changes, CopiedImage, CopyImageError, MultiArch, copy_image};
 use crate::pipeline::copy_list::Base;
+use crate::pipeline::elsewhere;
 use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, Places};
 use crate::transport::Location;
 
@@ -189,6 +190,8 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool
                 let (digest, unchanged) = (&image.digest, image.copied.unchanged);
                 let bytes = image.copied.bytes(Placed::Written);
                 manner.engine.observer().on(&Event::ImageDone { name: &task.label, digest, unchanged, bytes });
+                let foreign: Vec<_> = image.foreign.iter().collect();
+                elsewhere::tell(manner.engine.observer(), &task.label, &foreign);
                 outcome.copied.push((task, image));
             }
             Err(error) => {

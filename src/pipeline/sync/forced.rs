@@ -22,6 +22,10 @@ impl Sink for Forced {
         Ok(false)
     }
 
+    fn holds_foreign_layers(&self) -> bool {
+        self.0.holds_foreign_layers()
+    }
+
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
         Ok(!content.media_type.is_manifest() && self.0.contains(content).await?)
     }

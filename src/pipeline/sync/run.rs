@@ -13,6 +13,7 @@ use crate::endpoint::{Placed, Source};
 use crate::observe::Event;
 use crate::oci::{Digest, Graph, MANIFEST_LIMIT};
 use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, prepare, transfer};
+use crate::pipeline::elsewhere;
 use crate::pipeline::index_policy::FormError;
 use crate::pipeline::open::{OpenError, OpenSink, OpenSource};
 use crate::transport::{DirTree, Location, TransportError};
@@ -150,6 +151,7 @@ async fn pass_over(
             Ok(Some(image)) => {
                 let (unchanged, bytes) = (image.copied.unchanged, image.copied.bytes(Placed::Written));
                 engine.observer().on(&Event::ImageDone { name: &name, digest: &image.digest, unchanged, bytes });
+                elsewhere::tell(engine.observer(), &name, &image.foreign.iter().collect::<Vec<_>>());
                 done.push((position, Synced { task, image }));
             }
             Err(error) => {

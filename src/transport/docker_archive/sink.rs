@@ -136,6 +136,12 @@ impl DockerArchiveSink {
         let ids = diff_ids(&bytes).map_err(|_| unsupported("an artifact that is no image".to_owned()))?;
         let mut found = Vec::new();
         for layer in layers {
+            if layer.media_type.is_foreign_layer() && !state.layers.contains_key(&layer.digest) {
+                return Err(unsupported(format!(
+                    "an image whose layer {} lies elsewhere; oci:, stores and registries leave such layers there",
+                    layer.digest
+                )));
+            }
             found.push(state.layers.get(&layer.digest).copied().ok_or_else(|| incomplete(layer.digest))?);
         }
         if let Some((wanted, found)) = ids.iter().zip(&found).find(|(wanted, found)| wanted != found) {
@@ -174,6 +180,10 @@ impl Sink for DockerArchiveSink {
             return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
         }
         Ok(false)
+    }
+
+    fn holds_foreign_layers(&self) -> bool {
+        true
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {

@@ -110,6 +110,10 @@ impl Sink for DockerDaemonSink {
         Ok(true)
     }
 
+    fn holds_foreign_layers(&self) -> bool {
+        true
+    }
+
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
         self.archive.contains(content).await
     }

@@ -5,10 +5,11 @@ use serde_json::json;
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::Faulty;
+use crate::support::hod::hod;
 use crate::support::images::{
     Blob, Content, Image, artifact, attestation, docker_image, docker_list, foreign_layer, image, index, layer, random,
 };
-use crate::support::job::{assert_serves, assert_sound, names, pull, reach, visible, whole};
+use crate::support::job::{assert_serves, assert_sound, names, pull, push, reach, visible, whole};
 
 /// An image for a platform; the seed makes it another.
 fn on(platform: &str, seed: u64) -> Image {
@@ -156,11 +157,23 @@ fn foreign_layers_stay_descriptors() {
     let content = Content::default().with("windows:1", &windows);
     let registry = Faulty::new(content.clone()).start();
     let folder = tempfile::tempdir().unwrap();
-    pull(registry.host(), folder.path(), ["windows:1"]).ok();
+    let said = pull(registry.host(), folder.path(), ["windows:1"]).ok().stderr;
+    let note =
+        "note: 1 layer of windows:1 is not carried: whoever runs it fetches what lies at nowhere.invalid from there";
+    assert_eq!(said.matches(note).count(), 1, "{said}");
     assert_serves(folder.path(), &content);
     assert_eq!(registry.count(|seen| seen.path.contains(&foreign.digest().to_string())), 0);
     let reached = reach(DockerRegistry::over(folder.path()).host(), "windows", "1");
     assert_eq!(reached, whole(&windows));
+    // Whatever carries it on says so, too, and what cannot do without says what can.
+    let (to, bundle) = (DockerRegistry::empty(), folder.path().join("b.tar"));
+    let pushed = push(folder.path(), to.host(), ["windows:1"]);
+    assert!(pushed.ok().stderr.contains(note));
+    let bundled = hod(["bundle", "windows:1", "--from", registry.host(), "--platform", "windows/amd64", "-o"]);
+    assert!(bundled.args([bundle.as_os_str()]).ok().stderr.contains(note));
+    let image = format!("docker://{}/windows:1", registry.host());
+    let layout = hod(["copy", &image, "oci:layout:1"]).in_folder(folder.path()).ok().stderr;
+    assert!(layout.contains("is not carried: whoever runs it fetches what lies at nowhere.invalid"), "{layout}");
 }
 
 #[test]
