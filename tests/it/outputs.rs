@@ -57,6 +57,28 @@ fn pipes_and_links_are_written_through() {
 }
 
 #[test]
+fn the_configuration_of_a_runtime_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let image = format!("store:{}:pause:3.9", text(fixtures::root()));
+    let made = |file: &str| hod(["unpack-image", &image, "--config-only", file]).in_folder(folder.path()).ok();
+    let wanted = made("-").stdout;
+
+    nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+    let path = at("pipe");
+    let reader = std::thread::spawn(move || fs::read(path).unwrap());
+    made("pipe");
+    assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+    assert!(reader.join().unwrap() == wanted);
+
+    fs::write(at("file"), "old").unwrap();
+    fs_err::os::unix::fs::symlink("file", at("link")).unwrap();
+    made("link");
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    assert!(fs::read(at("file")).unwrap() == wanted);
+}
+
+#[test]
 fn nobody_who_reads_does_not_keep_hod_from_ending() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
