@@ -26,7 +26,7 @@ pub use stretch::{Stretch, Stretches};
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     /// Threads of this process may write the same file at the same time.
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let directory = folder_of(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let temporary = directory.join(format!(".{name}.{}-{number}.tmp", std::process::id()));
@@ -143,6 +143,13 @@ pub fn is_same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool 
 /// The folder that a path is in; `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The name beside its place that a file has until it is whole. It is the same on every run, so that what a killed one
+/// has left is taken up or written over.
+pub fn partial_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.partial"))
 }
 
 /// Bytes that the disk has given to a file, whose holes take none.

@@ -51,9 +51,8 @@ impl InPlace {
     ///
     /// Nobody else may be filling the same bundle at the same time.
     pub fn open(output: &Path, header: Arc<Header>) -> Result<Self> {
-        let name = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let partial = output.with_file_name(format!(".{name}.partial"));
-        let journal = output.with_file_name(format!(".{name}.partial.journal"));
+        let partial = crate::fs::partial_of(output);
+        let journal = output.with_file_name(format!("{}.journal", partial.file_name().unwrap_or_default().display()));
         let write = BundleError::Write;
         let mut options = std::fs::OpenOptions::new();
         options.read(true).append(true).create(true);

@@ -1,10 +1,9 @@
 //! Numbers and tables as people read them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-
-use std::path::Path;
 
 use crate::oci::Digest;
 

@@ -22,7 +22,8 @@ pub struct Copied {
 }
 
 impl Copied {
-    fn add(&mut self, content: &Descriptor, placed: Placed) {
+    /// Adds one content, and how it came to be there.
+    pub fn add(&mut self, content: &Descriptor, placed: Placed) {
         let (count, bytes) = self.placed.entry(placed).or_default();
         *count += 1;
         *bytes = bytes.saturating_add(content.size);

@@ -114,10 +114,9 @@ pub async fn describe(engine: &Engine, image: Resolved) -> Result<Resolved, Bund
 }
 
 fn check_space(header: &Header, output: &Path) -> Result<(), RoomError> {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let partial = output.with_file_name(format!(".{name}.partial"));
     // The file is as long as the bundle from the start.
-    let there = fs_err::metadata(&partial).map_or(0, |partial| crate::fs::bytes_on_disk(&partial));
+    let partial = fs_err::metadata(crate::fs::partial_of(output));
+    let there = partial.map_or(0, |partial| crate::fs::bytes_on_disk(&partial));
     require_room("the bundle needs", crate::fs::folder_of(output), header.tar_size(None).saturating_sub(there))
 }
 
@@ -150,7 +149,7 @@ impl Filling<'_> {
                     fetched += bytes;
                     let event = Event::ImageDone { name: &name, digest: &digest, unchanged: bytes == 0, bytes };
                     self.engine.observer().on(&event);
-                    elsewhere::tell(self.engine.observer(), &name, &image.graph.foreign());
+                    elsewhere::tell(self.engine.observer(), &name, image.graph.foreign());
                 }
                 Err(error) => {
                     let error = ImageError::Copy(error);

@@ -190,8 +190,7 @@ pub async fn transfer(
     let graph = Arc::new(graph);
     let (brought, foreign) = bring_foreign(engine, &source, to, &graph).await?;
     let mut copied = engine.copy(source, to.sink.clone(), graph.clone(), &to.tags).await?;
-    copied.unchanged &= brought.unchanged;
-    copied.add_all(&Copied { unchanged: copied.unchanged, ..brought });
+    copied.add_all(&brought);
     if let Some(recompressor) = recompressor {
         recompressor.forget();
     }
@@ -218,8 +217,7 @@ async fn bring_foreign(
         match engine.place(source, &*to.sink, layer).await {
             Ok(placed) => {
                 brought.unchanged &= placed == Placed::AlreadyThere;
-                let sum = brought.placed.entry(placed).or_default();
-                *sum = (sum.0 + 1, sum.1.saturating_add(layer.size));
+                brought.add(layer, placed);
             }
             Err(error) if error.fault() == Some(Fault::Missing) && !source.place().is_remote() => {
                 left.push(layer.clone());

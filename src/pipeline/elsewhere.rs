@@ -9,9 +9,10 @@ use crate::observe::{Event, Observer};
 use crate::oci::Descriptor;
 
 /// Tells the user of the layers of an image that stay where they are, if it has any.
-pub fn tell(observer: &dyn Observer, image: &str, layers: &[&Descriptor]) {
+pub fn tell<'a>(observer: &dyn Observer, image: &str, layers: impl IntoIterator<Item = &'a Descriptor>) {
+    let layers: Vec<_> = layers.into_iter().collect();
     if !layers.is_empty() {
-        observer.on(&Event::Notice(&sentence(image, layers)));
+        observer.on(&Event::Notice(&sentence(image, &layers)));
     }
 }
 

@@ -152,7 +152,7 @@ pub async fn fetch(
                 let (digest, bytes) = (image.graph.root.descriptor.digest, copied.bytes(Placed::Written));
                 let unchanged = copied.unchanged;
                 engine.observer().on(&Event::ImageDone { name: &name, digest: &digest, unchanged, bytes });
-                elsewhere::tell(engine.observer(), &name, &image.graph.foreign());
+                elsewhere::tell(engine.observer(), &name, image.graph.foreign());
                 for (placed, (count, bytes)) in copied.placed {
                     let sum = receipt.placed.entry(placed).or_default();
                     *sum = (sum.0 + count, sum.1.saturating_add(bytes));

@@ -151,11 +151,12 @@ impl Places {
         self
     }
 
-    /// The same places, where one registry is dealt with in a way of its own.
+    /// The same places, where one registry is dealt with in a way of its own, which `file` gives.
     #[must_use]
-    pub fn with_access(&self, access: &HostAccess) -> Self {
+    pub fn with_access(&self, access: &HostAccess, file: &str) -> Self {
         let (admission, local, bundles) = (self.admission.clone(), self.local.clone(), self.bundles.clone());
-        Self { admission, local, bundles, unsigned: self.unsigned, ..Self::new(self.registries.with_access(access)) }
+        let registries = self.registries.with_access(access, file);
+        Self { admission, local, bundles, unsigned: self.unsigned, ..Self::new(registries) }
     }
 
     /// Whether images come here with their signatures.

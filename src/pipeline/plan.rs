@@ -87,17 +87,11 @@ pub struct Space {
     /// What goes there.
     pub what: &'static str,
     /// The folder.
-    #[serde(serialize_with = "lossily")]
-    pub path: std::path::PathBuf,
+    pub path: String,
     /// Bytes to come.
     pub needed: u64,
     /// Bytes free.
     pub free: u64,
-}
-
-/// A path that is no UTF-8 has no form in JSON.
-fn lossily<S: serde::Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
 }
 
 impl Amount {

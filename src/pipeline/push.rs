@@ -182,10 +182,11 @@ pub async fn push(
     let listed = &listed(&indexes);
     let mut running = futures_util::stream::iter(images)
         .map(|(position, image)| async move {
-            let (label, graph) = (image.held.label(), image.held.graph.clone());
+            let label = image.held.label();
+            let foreign: Vec<_> = image.held.graph.foreign().into_iter().cloned().collect();
             let result = push_one(engine, registries, image, (options, listed)).await;
             if result.is_ok() {
-                elsewhere::tell(engine.observer(), &label, &graph.foreign());
+                elsewhere::tell(engine.observer(), &label, &foreign);
             }
             (position, label, result)
         })

@@ -99,7 +99,7 @@ impl Request {
         if follow { response.location() } else { None }
     }
 
-    fn redirect_error(&self, to: &Url, reason: &'static str) -> RegistryError {
+    pub(super) fn redirect_error(&self, to: &Url, reason: &'static str) -> RegistryError {
         let subject = Box::new(self.subject.clone());
         RegistryError::Redirect { subject, from: redacted(&self.url), to: redacted(to), reason }
     }

@@ -13,7 +13,6 @@ use super::response::Response;
 use super::subject::Subject;
 use crate::endpoint::Fault;
 use crate::oci::Descriptor;
-use crate::secret::redacted;
 
 impl Repository {
     /// Begins to read a layer at the addresses that it has, one after the other, after the registry has failed.
@@ -37,11 +36,11 @@ impl Repository {
     async fn at(&self, content: &Descriptor, url: Url) -> Result<Response, RegistryError> {
         let connection = self.host.connection().await?;
         let subject = Subject::Blob(self.place.clone(), content.digest);
-        if let Some(reason) = connection.objection(&connection.base, &url) {
-            let (from, to) = (redacted(&connection.base), redacted(&url));
-            return Err(RegistryError::Redirect { subject: Box::new(subject), from, to, reason });
+        let mut request = Request::new(Method::GET, connection.base.clone(), subject);
+        if let Some(reason) = connection.objection(&request.url, &url) {
+            return Err(request.redirect_error(&url, reason));
         }
-        let mut request = Request::new(Method::GET, url.clone(), subject);
+        request.url = url.clone();
         self.host.follow(connection, &mut request, None, &url).await?.accept(&[StatusCode::OK]).await
     }
 }

@@ -9,8 +9,6 @@ use super::{Credentials, Registries};
 pub struct HostAccess {
     /// As whom to appear there.
     pub credentials: Option<Credentials>,
-    /// The file that gives them.
-    pub file: Box<str>,
     /// Whether to insist on HTTPS with a valid certificate.
     pub tls_verify: Option<bool>,
     /// The directory with certificates.
@@ -18,16 +16,16 @@ pub struct HostAccess {
 }
 
 impl Registries {
-    /// The same registries, dealt with in this way. Nothing is shared but what is said here.
+    /// The same registries, dealt with in this way, which `file` gives. Nothing is shared but what is said here.
     #[must_use]
-    pub fn with_access(&self, access: &HostAccess) -> Self {
+    pub fn with_access(&self, access: &HostAccess, file: &str) -> Self {
         if *access == HostAccess::default() {
             return self.clone();
         }
         let mut settings = self.shared.settings.clone();
         if let Some(credentials) = &access.credentials {
             settings.credentials.given = Some(credentials.clone());
-            settings.credentials.given_in = Some(access.file.clone());
+            settings.credentials.given_in = Some(file.into());
             settings.credentials.anonymous = false;
             settings.registry_token = None;
         }

@@ -113,7 +113,7 @@ fn check_version(path: &Path) -> super::Result<()> {
 }
 
 /// Refuses a folder with any file in it, but for what an interrupted run may have left.
-pub(super) fn refuse_foreign(path: &Path) -> super::Result<()> {
+fn refuse_foreign(path: &Path) -> super::Result<()> {
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();

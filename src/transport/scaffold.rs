@@ -178,7 +178,8 @@ impl Made {
         Ok(Some(locks))
     }
 
-    /// If nothing is in the place but what was there before and what was made, as it was made: the files of content of which no byte has come.
+    /// If nothing is in the place but what was there before and what was made, as it was made: the files of content of
+    /// which no byte has come.
     fn hollow(&self) -> io::Result<Option<Vec<PathBuf>>> {
         let mut hollow = Vec::new();
         for (file, content) in &self.files {

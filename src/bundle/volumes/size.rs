@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 
+use super::{VOLUMES_LIMIT, VolumeError};
+
 /// The smallest volume: below it names run out before any bundle is written.
 pub const SIZE_LIMIT: u64 = 4096;
 /// What a disc needs for its filesystem and the file with the sums.
@@ -60,6 +62,11 @@ impl VolumeSize {
     /// How many volumes that many bytes need; an empty bundle has one.
     pub fn volumes(self, bytes: u64) -> u64 {
         bytes.div_ceil(self.0).max(1)
+    }
+
+    /// Refuses to cut that many bytes into more volumes than a bundle may have.
+    pub fn check(self, bytes: u64) -> Result<(), VolumeError> {
+        if self.volumes(bytes) > VOLUMES_LIMIT as u64 { Err(VolumeError::Many { size: self.0 }) } else { Ok(()) }
     }
 }
 

@@ -58,7 +58,7 @@ impl VolumeWriter {
 
     /// The temporary name of a volume.
     fn partial(&self, number: usize) -> PathBuf {
-        self.folder.join(format!(".{}.partial", volume_name(&self.base, number)))
+        crate::fs::partial_of(&self.place(number))
     }
 
     /// Bytes on the disk that a killed run has left under the temporary names, and that are written over or deleted.

@@ -190,8 +190,7 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool
                 let (digest, unchanged) = (&image.digest, image.copied.unchanged);
                 let bytes = image.copied.bytes(Placed::Written);
                 manner.engine.observer().on(&Event::ImageDone { name: &task.label, digest, unchanged, bytes });
-                let foreign: Vec<_> = image.foreign.iter().collect();
-                elsewhere::tell(manner.engine.observer(), &task.label, &foreign);
+                elsewhere::tell(manner.engine.observer(), &task.label, &image.foreign);
                 outcome.copied.push((task, image));
             }
             Err(error) => {

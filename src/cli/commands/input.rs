@@ -287,17 +287,15 @@ pub(super) fn target_in(path: &Path, folders: &[PathBuf]) -> Result<Target, Fail
 /// The failure of a path at which nothing is. Who writes it as skopeo would means another place.
 fn not_there(file: &Path) -> Failure {
     let text = file.to_string_lossy();
-    match text.parse() {
+    let shown = match text.parse() {
         Ok(Location::Oci(_, None) | Location::OciArchive(_, None) | Location::DockerArchive(_, None)) => {
-            let failure = Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"));
-            failure.hint(format!("hod list-tags {text} shows what is in it; hod pull takes it into a store"))
+            format!("hod list-tags {text} shows what is in it")
         }
-        Ok(_) => {
-            let failure = Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"));
-            failure.hint(format!("hod inspect {text} shows what it is; hod pull takes it into a store"))
-        }
-        Err(_) => Failure::new(Kind::Failed, format!("there is no {text}")),
-    }
+        Ok(_) => format!("hod inspect {text} shows what it is"),
+        Err(_) => return Failure::new(Kind::Failed, format!("there is no {text}")),
+    };
+    Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"))
+        .hint(format!("{shown}; hod pull takes it into a store"))
 }
 
 /// Opens a store for reading.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{holding, input, trust};
-use crate::bundle::volumes::{CutVolumes, VOLUMES_LIMIT};
-use crate::bundle::{BundleError, Compression, Header, VolumeError, VolumeSize, VolumeWriter, Written};
+use crate::bundle::volumes::CutVolumes;
+use crate::bundle::{BundleError, Compression, Header, VolumeSize, VolumeWriter, Written};
 use crate::cli::args::PackArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -187,17 +187,13 @@ impl Job {
         if self.output == Path::new("-") {
             return Err(Failure::new(Kind::Usage, "--volume-size needs a file: standard output is one stream"));
         }
-        if self.compression == Compression::None
-            && size.volumes(self.header.tar_size(self.signature.as_ref().map(|signature| signature.len() as u64)))
-                > VOLUMES_LIMIT as u64
-        {
-            let error = BundleError::from(VolumeError::Many { size: size.bytes() });
-            return Err(Failure::of(Kind::Usage, error));
-        }
         let failed = |error| match error {
             BundleError::Volume(_) => Failure::of(Kind::Usage, error),
             error => Failure::of(Kind::Failed, error),
         };
+        if let Some(length) = self.length() {
+            size.check(length).map_err(|error| failed(error.into()))?;
+        }
         let writer = VolumeWriter::new(&self.output, size).map_err(failed)?;
         self.require_room(writer.left_behind())?;
         let (volumes, written) = self.write(writer)?;
@@ -210,37 +206,31 @@ impl Job {
             out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
             return Ok((written, None));
         }
-        let folder = crate::fs::folder_of(&self.output);
-        let name = self.output.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // The same name on every run: what a killed one has left is overwritten and not added to.
-        let partial = folder.join(format!(".{name}.partial"));
+        let partial = crate::fs::partial_of(&self.output);
         let file = crate::fs::claim(&partial).map_err(|error| Failure::of(Kind::Failed, error))?;
-        let written = self.require_room(0).and_then(|()| self.write_file(file, &partial, folder));
+        let written = self.require_room(0).and_then(|()| self.write_file(file, &partial));
         if written.is_err() {
             let _ = fs_err::remove_file(&partial);
         }
         written
     }
 
-    /// Refuses what does not fit, where its length is known: how well content compresses is not. `there` is what a
-    /// killed run has left, which is written over.
+    /// The length of the bundle, where that is known before: how well content compresses is not.
+    fn length(&self) -> Option<u64> {
+        let signature = self.signature.as_ref().map(|signature| signature.len() as u64);
+        (self.compression == Compression::None).then(|| self.header.tar_size(signature))
+    }
+
+    /// Refuses what does not fit. `there` is what a killed run has left, which is written over.
     fn require_room(&self, there: u64) -> Result<(), Failure> {
-        if self.compression != Compression::None {
-            return Ok(());
-        }
-        let length = self.header.tar_size(self.signature.as_ref().map(|signature| signature.len() as u64));
+        let Some(length) = self.length() else { return Ok(()) };
         let required =
             require_room("the bundle needs", crate::fs::folder_of(&self.output), length.saturating_sub(there));
         required.map_err(|error| Failure::of(Kind::Failed, error))
     }
 
     /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.
-    fn write_file(
-        &self,
-        file: fs_err::File,
-        partial: &Path,
-        folder: &Path,
-    ) -> Result<(Written, Option<Digest>), Failure> {
+    fn write_file(&self, file: fs_err::File, partial: &Path) -> Result<(Written, Option<Digest>), Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
         let (file, written, sum) = if self.summed {
             let (summed, written) = self.write(Summed::new(DirectFile::new(file)))?;
@@ -253,7 +243,7 @@ impl Job {
         let file = file.into_file().map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs_err::rename(partial, &self.output).map_err(failed)?;
-        crate::fs::sync_directory(folder).map_err(failed)?;
+        crate::fs::sync_directory(crate::fs::folder_of(&self.output)).map_err(failed)?;
         Ok((written, sum))
     }
 

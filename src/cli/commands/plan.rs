@@ -8,8 +8,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::{holding, input, pack};
-use crate::bundle::volumes::VOLUMES_LIMIT;
-use crate::bundle::{BundleError, Compression, VolumeError, VolumeSize};
+use crate::bundle::{BundleError, Compression, VolumeSize};
 use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
@@ -135,10 +134,8 @@ fn make(
     };
     let mut plan = Plan::new(images, &header, lacking).map_err(failed)?;
     let bundle = PlannedBundle::new(&header, wanted.signed, exact, wanted.volumes);
-    if let (true, Some(size), Some(volumes)) = (exact, wanted.volumes, bundle.volumes)
-        && volumes > VOLUMES_LIMIT as u64
-    {
-        return Err(Failure::of(Kind::Usage, BundleError::from(VolumeError::Many { size: size.bytes() })));
+    if let Some(size) = wanted.volumes.filter(|_| exact) {
+        size.check(bundle.bytes).map_err(|error| Failure::of(Kind::Usage, BundleError::from(error)))?;
     }
     if let Some(path) = wanted.store.as_deref().filter(|_| plan.to_fetch.count > 0) {
         plan.space.extend(space("store", path, plan.to_fetch.bytes.saturating_sub(plan.kept.bytes)));
@@ -155,7 +152,7 @@ fn make(
 fn space(what: &'static str, path: &Path, needed: u64) -> Option<Space> {
     let folder = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     let free = crate::fs::free_space(folder).ok()?;
-    Some(Space { what, path: path.to_owned(), needed, free })
+    Some(Space { what, path: report::path(path), needed, free })
 }
 
 fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode, Failure> {
@@ -233,7 +230,7 @@ fn text(plan: &Plan) -> String {
     for space in &plan.space {
         let enough = if space.needed <= space.free { "" } else { ": NOT ENOUGH" };
         let (needed, free) = (report::bytes(space.needed), report::bytes(space.free));
-        let _ = writeln!(text, "{} at {}: {needed} needed, {free} free{enough}", space.what, space.path.display());
+        let _ = writeln!(text, "{} at {}: {needed} needed, {free} free{enough}", space.what, space.path);
     }
     text
 }

@@ -22,7 +22,6 @@ use crate::pipeline::sync::run::{SyncOptions, sync};
 use crate::pipeline::sync::source::{Request, origins};
 use crate::pipeline::sync::source_file::SourceFile;
 use crate::pipeline::sync::{Origin, Task};
-use crate::registry::HostAccess;
 use crate::transport::DirTree;
 
 use report::{Outcome, finish};
@@ -160,8 +159,7 @@ async fn find_in_file(
         if let Some(folder) = registry.access.cert_dir.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(Failure::new(Kind::Usage, format!("{name}: cert-dir {} is no folder", folder.display())));
         }
-        let file = if registry.access.credentials.is_some() { name.as_str().into() } else { Box::default() };
-        let own = Arc::new(places.with_access(&HostAccess { file, ..registry.access }));
+        let own = Arc::new(places.with_access(&registry.access, &name));
         let of_registry = registry.repositories.into_iter();
         requests.extend(of_registry.map(|(repository, choice)| Request { repository, choice, places: own.clone() }));
     }

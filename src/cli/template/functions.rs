@@ -1,5 +1,6 @@
 //! What a template can call.
 
+use super::value::joined;
 use super::{TemplateError, Value};
 
 /// The names of all functions.
@@ -27,10 +28,6 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateErr
         }
         _ => return Err(bad()),
     })
-}
-
-fn joined(values: &[Value], between: &str) -> String {
-    values.iter().map(Value::shown).collect::<Vec<_>>().join(between)
 }
 
 fn length(value: &Value) -> Option<usize> {

@@ -97,12 +97,12 @@ impl Value {
             Self::Number(number) => number.to_string(),
             Self::Text(text) => text.clone(),
             Self::Time(time) => shown_time(time).unwrap_or_else(|| time.clone()),
-            Self::List(items) => format!("[{}]", joined(items.iter())),
+            Self::List(items) => format!("[{}]", joined(items, " ")),
             Self::Map(pairs) => {
                 let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}:{}", value.shown())).collect();
                 format!("map[{}]", pairs.join(" "))
             }
-            Self::Struct(it) => format!("{{{}}}", joined(it.fields.iter().map(|(_, value)| value))),
+            Self::Struct(it) => format!("{{{}}}", joined(it.fields.iter().map(|(_, value)| value), " ")),
         }
     }
 
@@ -123,8 +123,9 @@ impl Value {
     }
 }
 
-fn joined<'a>(values: impl Iterator<Item = &'a Value>) -> String {
-    values.map(Value::shown).collect::<Vec<_>>().join(" ")
+/// Values as they are printed, with something between them.
+pub(super) fn joined<'a>(values: impl IntoIterator<Item = &'a Value>, between: &str) -> String {
+    values.into_iter().map(Value::shown).collect::<Vec<_>>().join(between)
 }
 
 /// A time as Go prints it: only in JSON it looks as RFC 3339 has it.

@@ -130,6 +130,9 @@ impl Configuration {
     }
 }
 
+/// What the files are called in messages.
+const FILES: &str = "the files of image-syncer";
+
 /// The registries, each asked as the one whom the table names for it.
 #[derive(Debug)]
 pub struct Reach<'a> {
@@ -150,7 +153,7 @@ impl<'a> Reach<'a> {
         let found = self.auth.find(host, repository.name.as_str());
         let access = found.map_or_else(HostAccess::default, |(_, access)| access.clone());
         let made = self.made.entry(found.map(|(position, _)| position));
-        made.or_insert_with(|| Arc::new(self.base.with_access(&access))).clone()
+        made.or_insert_with(|| Arc::new(self.base.with_access(&access, FILES))).clone()
     }
 
     /// What has to be asked to know the images of a rule.

@@ -151,7 +151,7 @@ async fn pass_over(
             Ok(Some(image)) => {
                 let (unchanged, bytes) = (image.copied.unchanged, image.copied.bytes(Placed::Written));
                 engine.observer().on(&Event::ImageDone { name: &name, digest: &image.digest, unchanged, bytes });
-                elsewhere::tell(engine.observer(), &name, &image.foreign.iter().collect::<Vec<_>>());
+                elsewhere::tell(engine.observer(), &name, &image.foreign);
                 done.push((position, Synced { task, image }));
             }
             Err(error) => {

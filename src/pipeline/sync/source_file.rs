@@ -130,8 +130,7 @@ impl SourceFile {
             self.warnings.push(format!("{registry}: no images are named"));
         }
         let credentials = (!entry.credentials.is_empty()).then(|| entry.credentials.credentials());
-        let (tls_verify, cert_dir) = (entry.tls_verify, entry.cert_dir);
-        let access = HostAccess { credentials, file: Box::default(), tls_verify, cert_dir };
+        let access = HostAccess { credentials, tls_verify: entry.tls_verify, cert_dir: entry.cert_dir };
         self.registries.push(RegistryEntry { access, repositories });
     }
 }

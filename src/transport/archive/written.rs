@@ -47,15 +47,12 @@ pub(in crate::transport) struct NewTar {
 /// Where an archive is to be when it is complete.
 #[derive(Debug)]
 enum Target {
-    /// At its path, where nothing is.
-    New {
+    /// At its path.
+    Beside {
         /// The name that it has until then.
         temporary: PathBuf,
-    },
-    /// At its path, where an empty file is, such as `mktemp` makes.
-    Empty {
-        /// The name that it has until then.
-        temporary: PathBuf,
+        /// Whether an empty file is there, such as `mktemp` makes, and not nothing.
+        over_empty: bool,
     },
     /// In what somebody else reads: a pipe, a terminal's end, or a file that a shell has opened.
     Through(fs::File),
@@ -64,16 +61,13 @@ enum Target {
 impl Target {
     /// What a path stands for. Opening a pipe waits for who reads it.
     fn at(path: &Path) -> crate::transport::Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // What a run that was killed has left is taken over, so that nothing of it stays.
-        let temporary = path.with_file_name(format!(".{name}.partial"));
-        let through = || fs::OpenOptions::new().write(true).open(path).map(Self::Through);
-        let Ok(itself) = fs::symlink_metadata(path) else { return Ok(Self::New { temporary }) };
+        let beside = |over_empty| Self::Beside { temporary: crate::fs::partial_of(path), over_empty };
+        let Ok(itself) = fs::symlink_metadata(path) else { return Ok(beside(false)) };
         match fs::metadata(path) {
             Ok(found) if found.is_file() && found.len() > 0 => Err(TransportError::Exists(path.to_owned())),
-            Ok(_) if itself.is_file() => Ok(Self::Empty { temporary }),
+            Ok(_) if itself.is_file() => Ok(beside(true)),
             Ok(found) if found.is_file() || found.file_type().is_fifo() || found.file_type().is_char_device() => {
-                Ok(through()?)
+                Ok(Self::Through(fs::OpenOptions::new().write(true).open(path)?))
             }
             _ => Err(TransportError::Exists(path.to_owned())),
         }
@@ -86,9 +80,7 @@ impl NewTar {
     pub(in crate::transport) fn create(path: &Path, scratch: &Path) -> crate::transport::Result<Self> {
         let target = Target::at(path)?;
         let (file, folder) = match &target {
-            Target::New { temporary } | Target::Empty { temporary } => {
-                (crate::fs::claim(temporary)?, crate::fs::folder_of(path))
-            }
+            Target::Beside { temporary, .. } => (crate::fs::claim(temporary)?, crate::fs::folder_of(path)),
             Target::Through(_) => (super::scratch(scratch)?, scratch),
         };
         Ok(Self { path: path.to_owned(), file, target, folder: folder.to_owned(), next: 0, finished: false })
@@ -127,22 +119,22 @@ impl NewTar {
                 self.file.seek(SeekFrom::Start(0))?;
                 io::copy(self.file.file_mut(), target.file_mut())?;
             }
-            Target::New { temporary } => {
-                make_durable(&self.file)?;
-                match fs::hard_link(&*temporary, &self.path) {
-                    Ok(()) => fs::remove_file(temporary)?,
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
-                    // Filesystems of removable media have no links.
-                    Err(_) => fs::rename(temporary, &self.path)?,
+            Target::Beside { temporary, over_empty } => {
+                self.file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+                self.file.sync_all()?;
+                if *over_empty {
+                    if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() > 0) {
+                        return Err(taken());
+                    }
+                    fs::rename(temporary, &self.path)?;
+                } else {
+                    match fs::hard_link(&*temporary, &self.path) {
+                        Ok(()) => fs::remove_file(temporary)?,
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
+                        // Filesystems of removable media have no links.
+                        Err(_) => fs::rename(temporary, &self.path)?,
+                    }
                 }
-                crate::fs::sync_directory(&self.folder)?;
-            }
-            Target::Empty { temporary } => {
-                make_durable(&self.file)?;
-                if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() > 0) {
-                    return Err(taken());
-                }
-                fs::rename(temporary, &self.path)?;
                 crate::fs::sync_directory(&self.folder)?;
             }
         }
@@ -151,14 +143,9 @@ impl NewTar {
     }
 }
 
-fn make_durable(file: &fs::File) -> io::Result<()> {
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.sync_all()
-}
-
 impl Drop for NewTar {
     fn drop(&mut self) {
-        if let Target::New { temporary } | Target::Empty { temporary } = &self.target
+        if let Target::Beside { temporary, .. } = &self.target
             && !self.finished
         {
             let _ = fs::remove_file(temporary);

@@ -2,10 +2,11 @@
 
 use fs_err as fs;
 
-use super::sample;
+use super::{root_blobs, sample};
+use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Blob, artifact, image, layer};
-use crate::support::job::text;
+use crate::support::job::{blob_path, text};
 use crate::support::tree;
 
 #[test]
@@ -59,4 +60,22 @@ fn a_folder_of_uploads_in_a_store() {
     assert!(output.stderr.contains(text(&upload)), "{}", output.stderr);
     assert!(upload.join("data").exists());
     assert!(repositories.join("taking/_layers").exists());
+}
+
+#[test]
+fn a_manifest_of_a_store() {
+    let root = fixtures::copy();
+    let link = "docker/registry/v2/repositories/pause/_manifests/tags/3.9/current/link";
+    let manifest = blob_path(root.path(), &fs::read_to_string(root.path().join(link)).unwrap().parse().unwrap());
+    fs::set_permissions(manifest, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    let before = root_blobs(root.path());
+    let output = hod(["gc", "--store", text(root.path())]).unprivileged();
+    let said = output.stderr;
+    assert_eq!(output.code, Some(1), "{said}");
+    assert!(
+        said.contains("ermission denied") && said.contains("hint: run hod as a user who may use that file"),
+        "{said}"
+    );
+    assert!(said.contains("hint: nothing was deleted") && !said.contains("damaged"), "{said}");
+    assert_eq!(root_blobs(root.path()), before);
 }

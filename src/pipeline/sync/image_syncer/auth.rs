@@ -22,9 +22,6 @@ pub(super) struct RawAuth {
     insecure: bool,
 }
 
-/// What the files are called in messages.
-const FILES: &str = "the files of image-syncer";
-
 impl RawAuth {
     /// The entry with variables replaced by their values.
     pub(super) fn expanded(self, variables: &Variables<'_>) -> Result<Self, UnsetError> {
@@ -44,8 +41,7 @@ impl AuthTable {
             named.then(|| Credentials::Password { username: entry.username, password: Secret::new(entry.password) });
         // Who is insecure may speak plain HTTP; who is not is dealt with as any other.
         let tls_verify = entry.insecure.then_some(false);
-        self.entries
-            .push((normalised(key), HostAccess { credentials, file: FILES.into(), tls_verify, cert_dir: None }));
+        self.entries.push((normalised(key), HostAccess { credentials, tls_verify, cert_dir: None }));
     }
 
     /// The entry for a repository, with its position.
