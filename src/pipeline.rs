@@ -32,6 +32,7 @@ pub mod inventory;
 pub mod list;
 pub mod listing;
 pub mod lock;
+pub mod merge;
 pub mod new_image;
 pub mod open;
 pub mod pack;

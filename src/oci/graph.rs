@@ -4,7 +4,7 @@
 //! what is in it (`copy::load` asks a source and a choice of platforms); who copies it copies
 //! exactly that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,6 +51,26 @@ impl Node {
         Self { descriptor, bytes, manifest, children, absent, platform: None, config: None }
     }
 
+    /// Adds the children that another has of the same manifest.
+    fn join(&mut self, other: Self) {
+        let (mut own, mut others) = (by_name(std::mem::take(&mut self.children)), by_name(other.children));
+        self.absent.clear();
+        for named in self.manifest.children() {
+            let name = (named.digest, named.platform.clone());
+            let next = |of: &mut ByName| of.get_mut(&name)?.pop();
+            match (next(&mut own), next(&mut others)) {
+                (Some(mut child), Some(other)) => {
+                    child.join(other);
+                    self.children.push(child);
+                }
+                (Some(child), None) | (None, Some(child)) => self.children.push(child),
+                (None, None) => self.absent.push(named.clone()),
+            }
+        }
+        self.platform = self.platform.take().or(other.platform);
+        self.config = self.config.take().or(other.config);
+    }
+
     fn visit<'a>(&'a self, seen: &mut HashSet<Digest>, found: &mut Vec<&'a Self>) {
         if seen.insert(self.descriptor.digest) {
             self.children.iter().for_each(|child| child.visit(seen, found));
@@ -59,7 +79,23 @@ impl Node {
     }
 }
 
+/// Children by what an index calls them. It may name one more than once.
+type ByName = HashMap<(Digest, Option<Platform>), Vec<Node>>;
+
+fn by_name(children: Vec<Node>) -> ByName {
+    let mut all = ByName::new();
+    for child in children {
+        all.entry((child.descriptor.digest, child.descriptor.platform.clone())).or_default().push(child);
+    }
+    all
+}
+
 impl Graph {
+    /// Adds what another choice has of the same image, in the order of its indexes.
+    pub fn join(&mut self, other: Self) {
+        self.root.join(other.root);
+    }
+
     /// The root as if it named nothing.
     #[must_use]
     pub fn without_children(&self) -> Self {

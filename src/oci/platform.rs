@@ -190,6 +190,20 @@ fn list(platforms: &[Platform]) -> String {
 }
 
 impl Platforms {
+    /// Adds what another choice wants.
+    pub fn join(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Only(own), Self::Only(other)) => {
+                for platform in other {
+                    if !own.contains(&platform) {
+                        own.push(platform);
+                    }
+                }
+            }
+            _ => *self = Self::All,
+        }
+    }
+
     /// Whether a single image, which says it is for `platform`, is all that is wanted.
     pub fn accepts(&self, platform: &Platform) -> Result<(), AbsentPlatforms> {
         match self {

@@ -154,7 +154,7 @@ impl Filling<'_> {
                 Err(error) => {
                     let error = ImageError::Copy(error);
                     self.engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
-                    failed.push(Failed { line: image.line, error });
+                    failed.push(Failed { line: image.line, also: image.also, error });
                 }
             }
         }

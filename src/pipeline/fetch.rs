@@ -161,7 +161,7 @@ pub async fn fetch(
             }
             Err(error) => {
                 engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
-                receipt.failed.push(Failed { line: image.line, error });
+                receipt.failed.push(Failed { line: image.line, also: image.also, error });
                 if fail_fast {
                     receipt.stopped_early = true;
                     break;

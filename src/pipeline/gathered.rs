@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::attached::with_attached;
 use super::contents::{ContentsError, Held, Holdings};
+use super::merge;
 use super::resolve::{DefaultRegistry, Resolved};
 use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag, merged};
 
 /// The images as they would be found in a store, each followed by what belongs to it.
 pub fn in_store(images: &[Resolved], from: &DefaultRegistry) -> Result<Vec<Held>, ContentsError<Infallible>> {
-    with_attached(&Gathered::of(images), images.iter().map(|image| held(image, from)).collect())
+    with_attached(&Gathered::of(images), merge::merged(images.iter().map(|image| held(image, from)).collect()))
 }
 
 fn held(image: &Resolved, from: &DefaultRegistry) -> Held {

@@ -149,10 +149,13 @@ pub fn failed_text(failed: &[Failed]) -> String {
     let mut group = None;
     // On the command line a place may do without the name that it needs in a list.
     let is_listed = |failed: &&Failed| failed.line.origin.file.is_some() || failed.line.place.is_none();
-    for Failed { line, error } in failed.iter().filter(is_listed) {
-        open_group(&mut text, &mut group, line.group.as_deref());
-        let _ = writeln!(text, "# {}: {}", line.origin, one_line(error));
-        let _ = writeln!(text, "{}", line.text);
+    for Failed { line, also, error } in failed.iter().filter(is_listed) {
+        // Each line chose platforms of its own.
+        for line in std::iter::once(line).chain(also) {
+            open_group(&mut text, &mut group, line.group.as_deref());
+            let _ = writeln!(text, "# {}: {}", line.origin, one_line(error));
+            let _ = writeln!(text, "{}", line.text);
+        }
     }
     text
 }

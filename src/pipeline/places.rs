@@ -11,7 +11,6 @@
 
 mod error;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,9 +20,10 @@ use super::admission::AdmissionError;
 use super::contents::Held;
 use super::convert::convert;
 use super::list::{Line, Options, Origin, StoredName, parse_place};
+use super::merge::{Taken, merged};
 use super::open::{OpenSource, Places};
 use super::recompress::{Recompressed, Recompressor, Which};
-use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, Taken, claim};
+use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, claim};
 use super::schema1;
 use super::whole::whole;
 use crate::copy::{Engine, Wanted};
@@ -87,20 +87,18 @@ pub async fn find_places(places: &Arc<Places>, asked: &[Asked]) -> Result<Vec<Fo
 
 /// Adds the images of places to those of a list.
 pub async fn resolve_places(engine: &Engine, found: Vec<Found>, options: &ResolveOptions, resolution: &mut Resolution) {
-    let mut taken: Taken = HashMap::new();
-    for image in &resolution.images {
-        taken.insert(image.name.clone(), (image.graph.root.descriptor.digest, image.line.clone()));
-    }
+    let mut taken = Taken::of(&resolution.images);
     for image in found {
         let line = image.line.clone();
         match resolved(engine, image, options).await.and_then(|image| claim(&mut taken, image)) {
             Ok(image) => resolution.images.push(image),
             Err(error) => {
                 engine.observer().on(&Event::ImageFailed { name: &line.text, cause: &error });
-                resolution.failed.push(Failed { line, error });
+                resolution.failed.push(Failed { line, also: Vec::new(), error });
             }
         }
     }
+    resolution.images = merged(std::mem::take(&mut resolution.images));
 }
 
 /// What is wanted of an image.
@@ -142,6 +140,7 @@ async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
     Ok(Resolved {
         line: image.line,
+        also: Vec::new(),
         source_name,
         name,
         platforms,

@@ -12,9 +12,11 @@ use crate::oci::{Digest, Tag, cosign_tags, referrers_tag};
 
 /// The images that a list means, and what belongs to them.
 pub(super) fn chosen<'a>(header: &'a Header, list: &ImageList, options: &ResolveOptions) -> Vec<&'a Image> {
+    let mut seen: HashSet<*const Image> = HashSet::new();
     let mut found: Vec<&Image> = list.lines.iter().flat_map(|line| named(header, line, options)).collect();
+    // Lines may mean the same image.
+    found.retain(|image| seen.insert(std::ptr::from_ref(*image)));
     if options.referrers {
-        let mut seen: HashSet<*const Image> = found.iter().map(|image| std::ptr::from_ref(*image)).collect();
         let mut next = 0;
         while let Some(image) = found.get(next).copied() {
             next += 1;

@@ -3,7 +3,6 @@
 //! Afterwards every image is a graph with known sizes, and nothing but manifests has moved, and the layers of images in
 //! Docker's first format where these are converted.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,6 +15,7 @@ use super::attached::{Attached, AttachedError, Finder};
 use super::convert::ConvertError;
 use super::copy_image::CopyImageError;
 use super::list::{ImageList, Line, StoredName};
+use super::merge::{NameTaken, Taken, merged};
 use super::open::OpenSource;
 use super::places::PlaceError;
 use super::schema1;
@@ -72,6 +72,8 @@ pub struct ResolveOptions {
 pub struct Resolved {
     /// The line that asked for it.
     pub line: Line,
+    /// Other lines that mean it, and whose platforms it has too.
+    pub also: Vec<Line>,
     /// The name that means the same everywhere: with host, and with the digest it had.
     pub source_name: Reference,
     /// Where it goes in the store.
@@ -95,6 +97,8 @@ pub struct Resolved {
 pub struct Failed {
     /// The line.
     pub line: Line,
+    /// Other lines that mean the same image.
+    pub also: Vec<Line>,
     /// Why.
     pub error: ImageError,
 }
@@ -107,17 +111,8 @@ pub enum ImageError {
     #[error("the image has no valid name")]
     Name(#[from] NameError),
     /// Another line has taken its name for something else.
-    #[error(
-        "{name} is taken by {other} ({other_reference}), which is a different image: give one of them another name with as=…"
-    )]
-    Collision {
-        /// The name in the store.
-        name: StoredName,
-        /// Where the other line stands.
-        other: String,
-        /// The other image.
-        other_reference: String,
-    },
+    #[error(transparent)]
+    Taken(#[from] NameTaken),
     /// The trust policy is against it.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -216,6 +211,13 @@ impl NameStyle {
     }
 }
 
+impl Resolution {
+    /// How many lines mean an image that another line stands for.
+    pub fn repeats(&self) -> usize {
+        self.images.iter().map(|image| image.also.len()).sum()
+    }
+}
+
 /// Resolves every line, many at a time. What the store has already is not asked for again.
 pub async fn resolve(
     engine: &Engine,
@@ -235,41 +237,27 @@ pub async fn resolve(
         })
         .buffered(lookups);
     let mut resolution = Resolution::default();
-    let mut taken = HashMap::new();
+    let mut taken = Taken::default();
     while let Some((line, result)) = running.next().await {
-        let result = result.and_then(|image| claim(&mut taken, image));
-        match result {
+        match result.and_then(|image| claim(&mut taken, image)) {
             Ok(image) => resolution.images.push(image),
             Err(error) => {
                 engine.observer().on(&Event::ImageFailed { name: &line.reference.to_string(), cause: &error });
-                resolution.failed.push(Failed { line, error });
+                resolution.failed.push(Failed { line, also: Vec::new(), error });
                 if options.fail_fast {
                     break;
                 }
             }
         }
     }
+    resolution.images = merged(resolution.images);
     resolution
 }
 
-/// Names in the store that are spoken for, with the root and the line that has them.
-pub(super) type Taken = HashMap<StoredName, (Digest, Line)>;
-
 /// Lets the image have its name, unless that means something else already.
 pub(super) fn claim(taken: &mut Taken, image: Resolved) -> Result<Resolved, ImageError> {
-    let digest = image.graph.root.descriptor.digest;
-    match taken.get(&image.name) {
-        Some((other, line)) if *other != digest && image.name.tag.is_some() => Err(ImageError::Collision {
-            name: image.name.clone(),
-            other: line.origin.to_string(),
-            other_reference: line.reference.to_string(),
-        }),
-        Some(_) => Ok(image),
-        None => {
-            taken.insert(image.name.clone(), (digest, image.line.clone()));
-            Ok(image)
-        }
-    }
+    taken.claim(&image.name, &image.graph.root.descriptor.digest, &image.line)?;
+    Ok(image)
 }
 
 async fn resolve_line(
@@ -315,8 +303,8 @@ async fn resolve_line(
         None => finder.find(engine, repository, kept.as_ref(), &graph).await?,
     };
     let source_name = Reference { digest: Some(converted_from.unwrap_or(graph.root.descriptor.digest)), ..qualified };
-    let (line, graph) = (line.clone(), Arc::new(graph));
-    Ok(Resolved { line, source_name, name, platforms, source, graph, attached, place: None, converted_from })
+    let (line, also, graph) = (line.clone(), Vec::new(), Arc::new(graph));
+    Ok(Resolved { line, also, source_name, name, platforms, source, graph, attached, place: None, converted_from })
 }
 
 impl fmt::Debug for Resolved {

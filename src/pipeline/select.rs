@@ -2,6 +2,7 @@
 
 use super::contents::{ContentsError, ContentsReader, Held, Holdings};
 use super::list::{ImageList, Line};
+use super::merge::{NameTaken, Taken, merged};
 use super::resolve::ResolveOptions;
 use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, NameError, Node, Offer, Platforms};
 
@@ -21,6 +22,9 @@ pub enum SelectError<E: std::error::Error + 'static> {
     /// It has no valid name.
     #[error("the image has no valid name")]
     Name(#[from] NameError),
+    /// Another line has taken its name for something else.
+    #[error(transparent)]
+    Taken(#[from] NameTaken),
     /// It is not there, or cannot be read.
     #[error(transparent)]
     Contents(#[from] ContentsError<E>),
@@ -37,21 +41,26 @@ pub enum SelectError<E: std::error::Error + 'static> {
     },
 }
 
-/// Finds the image of every line. All lines that have none are reported together.
+/// Finds the image of every line; lines that mean one image come to one. All lines that have none are reported
+/// together.
 pub fn select<H: Holdings>(
     holdings: &H,
     list: ImageList,
     options: &ResolveOptions,
 ) -> Result<Vec<Held>, Vec<Unmatched<H::Error>>> {
     let mut reader = ContentsReader::new(holdings);
-    let (mut images, mut unmatched) = (Vec::new(), Vec::new());
+    let (mut images, mut unmatched, mut taken) = (Vec::new(), Vec::new(), Taken::default());
     for line in list.lines {
-        match find(&mut reader, &line, options) {
+        let found = find(&mut reader, &line, options).and_then(|held| {
+            taken.claim(&held.name, &held.graph.root.descriptor.digest, &line)?;
+            Ok(held)
+        });
+        match found {
             Ok(held) => images.push(held),
             Err(error) => unmatched.push(Unmatched { line, error }),
         }
     }
-    if unmatched.is_empty() { Ok(images) } else { Err(unmatched) }
+    if unmatched.is_empty() { Ok(merged(images)) } else { Err(unmatched) }
 }
 
 fn find<H: Holdings>(

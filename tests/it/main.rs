@@ -55,6 +55,7 @@ mod readme;
 mod referrers;
 mod registries_conf;
 mod registry;
+mod same_image;
 mod scenarios;
 mod schema1;
 mod select;

@@ -26,8 +26,9 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
     let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
-    let listed = list.lines.len();
+    let mut listed = list.lines.len();
     let resolution = resolve(&engine, &registries, None, list, &options).await;
+    listed -= resolution.repeats();
     if !resolution.failed.is_empty() {
         return Err(failed(context, &resolution.failed, listed)
             .hint("nothing was fetched, since a bundle is whole or not there; mend these images, or take them out of the list"));
@@ -48,7 +49,7 @@ pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<E
 
 fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
     context.close();
-    for Failed { line, error } in images {
+    for Failed { line, error, .. } in images {
         context.print_error(&format!("{}: {}", line.origin, line.reference), error);
     }
     let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));

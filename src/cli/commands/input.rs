@@ -168,6 +168,10 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
     if lines.iter().any(is_damage) {
         return Failure::new(Kind::Corrupt, message).hint(failure::DAMAGED_STORE);
     }
+    // The images are there: only their names clash.
+    if lines.iter().all(|line| matches!(line.error, SelectError::Taken(_))) {
+        return Failure::new(Kind::Failed, message).hint("nothing was written");
+    }
     Failure::new(Kind::Failed, message).hint("nothing was written; see what is there with hod ls, and pull what is not")
 }
 

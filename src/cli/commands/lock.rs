@@ -25,14 +25,16 @@ pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<Exi
     options.referrers &= args.check.is_none();
     let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
-    let listed = list.lines.len();
+    let mut listed = list.lines.len();
     let before = match &args.output {
         Some(path) => old_lock(path),
         None => Some(list.clone()),
     };
     let list = if args.check.is_some() { unpinned(list) } else { list };
-    let Resolution { images, failed } = resolve(&engine, &registries, None, list, &options).await;
-    for Failed { line, error } in &failed {
+    let resolution = resolve(&engine, &registries, None, list, &options).await;
+    listed -= resolution.repeats();
+    let Resolution { images, failed } = resolution;
+    for Failed { line, error, .. } in &failed {
         context.print_error(&format!("{}: {}", line.origin, line.reference), error);
     }
     if !failed.is_empty() {

@@ -172,7 +172,7 @@ fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for Failed { line, error } in missing {
+    for Failed { line, error, .. } in missing {
         context.print_error(&format!("{}: {}", line.origin, line.reference), error);
     }
     let kind = if plan.images.is_empty() { Kind::Failed } else { Kind::Partial };

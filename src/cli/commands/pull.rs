@@ -31,12 +31,13 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);
 
-    let listed = list.lines.len() + in_places.len();
+    let mut listed = list.lines.len() + in_places.len();
     let mut resolution = Resolution::default();
     if !list.lines.is_empty() {
         resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
     }
     resolve_places(&engine, in_places, &options, &mut resolution).await;
+    listed -= resolution.repeats();
     note_converted(context, &args, &resolution);
     if let Some(file) = args.lock.as_deref() {
         let before = lock::old_lock(file);
@@ -83,7 +84,7 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
     if receipt.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for Failed { line, error } in &receipt.failed {
+    for Failed { line, error, .. } in &receipt.failed {
         let what = if line.place.is_some() { line.text.to_string() } else { line.reference.to_string() };
         context.print_error(&format!("{}: {what}", line.origin), error);
     }
@@ -148,7 +149,7 @@ fn document(context: &Context, receipt: &Receipt) -> serde_json::Value {
     let failed: Vec<_> = receipt
         .failed
         .iter()
-        .map(|Failed { line, error }| {
+        .map(|Failed { line, error, .. }| {
             let causes = crate::cli::failure::causes("", Some(error));
             json!({ "reference": line.reference.to_string(), "origin": line.origin.to_string(), "causes": causes })
         })
