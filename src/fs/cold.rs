@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::direct::set_direct;
-use super::{ALIGNMENT, Block};
+use super::{ALIGNMENT, Block, with_path};
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 1024 * 1024;
@@ -168,7 +168,8 @@ impl Ahead {
 /// Fills a block from a position that is a multiple of [`ALIGNMENT`]; an empty one is the end.
 fn fill(file: &fs::File, block: &mut Block, mut position: u64) -> io::Result<usize> {
     loop {
-        let count = match file.read_at(block.room(), position) {
+        // Past `fs_err`, whose errors do not tell the system's number.
+        let count = match std::os::unix::fs::FileExt::read_at(file.file(), block.room(), position) {
             // The filesystem said yes to the flag and means no; or the last read ended between blocks, and this is
             // the rest of a file that has grown.
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
@@ -176,7 +177,7 @@ fn fill(file: &fs::File, block: &mut Block, mut position: u64) -> io::Result<usi
                 continue;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            result => result?,
+            result => result.map_err(|error| with_path(file.path(), &error))?,
         };
         block.grow(count);
         position += count as u64;

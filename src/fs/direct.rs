@@ -6,12 +6,14 @@
 //! has it; where either is not so, bytes take the usual way, and nobody has to know.
 
 use std::fmt;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 
 use fs_err as fs;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::with_path;
 
 /// What addresses, offsets and lengths must be multiples of; enough for every disk with 4 KiB blocks.
 pub const ALIGNMENT: usize = 4096;
@@ -108,6 +110,11 @@ impl DirectFile {
         self.is_direct
     }
 
+    /// Writes at another position from here on.
+    pub(super) fn seek(&mut self, position: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(position)).map(drop)
+    }
+
     /// The file, for the usual way of writing.
     pub fn into_file(mut self) -> io::Result<fs::File> {
         self.end_direct()?;
@@ -133,10 +140,12 @@ impl Write for DirectFile {
         let whole = bytes.len() - bytes.len() % ALIGNMENT;
         let is_aligned = whole > 0 && bytes.as_ptr().align_offset(ALIGNMENT) == 0;
         if self.is_direct && is_aligned {
-            match self.file.write(bytes.get(..whole).unwrap_or_default()) {
-                // The filesystem said yes to the flag and means no.
+            // Past `fs_err`, whose errors do not tell the system's number.
+            let mut file = self.file.file();
+            match file.write(bytes.get(..whole).unwrap_or_default()) {
+                // The filesystem said yes to the flag and means no, or an earlier write ended between blocks.
                 Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {}
-                result => return result,
+                result => return result.map_err(|error| with_path(self.file.path(), &error)),
             }
         }
         self.end_direct()?;
@@ -181,6 +190,18 @@ mod tests {
             block.clear();
             assert!(block.filled().is_empty());
         }
+    }
+
+    #[test]
+    fn whole_blocks_at_odd_places_take_the_usual_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = DirectFile::new(fs::File::create(folder.path().join("x")).unwrap());
+        file.seek(1000).unwrap();
+        let mut block = Block::new(ALIGNMENT);
+        block.take(&[7; ALIGNMENT]);
+        file.write_all(block.filled()).unwrap();
+        let written = fs::read(folder.path().join("x")).unwrap();
+        assert_eq!(written, [&[0; 1000][..], &[7; ALIGNMENT]].concat());
     }
 
     /// Whole blocks, pieces of blocks and blocks at odd addresses: the file is the same.
