@@ -4,6 +4,7 @@ mod append;
 mod behind;
 mod cold;
 mod direct;
+mod resumed;
 mod stretch;
 
 use std::fs::TryLockError;
@@ -19,6 +20,7 @@ pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
 pub use cold::ColdFile;
 pub use direct::{ALIGNMENT, Block, DirectFile};
+pub use resumed::ResumedFile;
 pub use stretch::{Stretch, Stretches};
 
 /// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
@@ -62,7 +64,7 @@ pub fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
 }
 
-/// Takes a file for one writer alone, empty, whatever a writer that was killed has left in it.
+/// Takes a file for one writer alone, with whatever a writer that was killed has left in it.
 ///
 /// The claim ends when the file is closed.
 ///
@@ -84,7 +86,6 @@ pub fn claim(path: &Path) -> io::Result<fs::File> {
         // Whoever had the file may have finished and renamed it before it was locked here.
         let (own, found) = (file.metadata()?, fs::symlink_metadata(path));
         if found.is_ok_and(|found| is_same_file(&own, &found)) {
-            file.set_len(0)?;
             return Ok(file);
         }
     }
@@ -247,13 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_for_one_and_begins_empty() {
+    fn a_claim_is_for_one_and_keeps_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "left").unwrap();
         let first = claim(&path).unwrap();
         assert_eq!(claim(&path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-        assert_eq!(first.metadata().unwrap().len(), 0);
+        assert_eq!(first.metadata().unwrap().len(), 4);
         drop(first);
         claim(&path).unwrap();
     }

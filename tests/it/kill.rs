@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
 use nix::sys::stat::Mode;
 use walkdir::WalkDir;
 
@@ -174,29 +175,37 @@ fn two_pulls_at_once_share_the_work() {
 }
 
 #[test]
-fn pack_is_killed_and_leaves_no_bundle() {
+fn pack_is_killed_and_goes_on_where_it_stopped() {
+    /// Bytes that are compared with what is there, and written, at a time.
+    const BLOCK: u64 = 1024 * 1024;
     let store = tempfile::tempdir().unwrap();
     let image = write_big_root(store.path(), "big:1", 200_000_000);
     let folder = tempfile::tempdir().unwrap();
     let left = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     for name in ["x.tar", "x.tar.zst"] {
-        let bundle = folder.path().join(name);
-        for (ending, size) in [("kill", 0), ("interrupt", 1), ("kill", 3_000_000)] {
-            // What is there when it is ended must be its own, and not what the one before has left.
-            for path in left() {
-                fs::write(path, "").unwrap();
-            }
+        let (bundle, partial) = (folder.path().join(name), folder.path().join(format!(".{name}.partial")));
+        for (ending, size, is_damaged) in
+            [("kill", 0, false), ("interrupt", 3_000_000, false), ("kill", 3_000_000, true)]
+        {
             let mut running = pack(store.path(), &bundle, []).spawn();
             running.until("a part of the bundle is there", || {
-                left().iter().any(|path| path.metadata().is_ok_and(|metadata| metadata.len() >= size))
+                partial.metadata().is_ok_and(|metadata| metadata.len() >= size)
             });
             end(running, ending);
-            assert!(!bundle.exists());
+            assert_eq!(left(), std::slice::from_ref(&partial), "{name}: what is not whole has not its name");
+            if is_damaged {
+                let file = fs::OpenOptions::new().write(true).open(&partial).unwrap();
+                file.write_all_at(&[7; 100], BLOCK + 1000).unwrap();
+            }
+            let there = partial.metadata().unwrap().len();
+            let done = pack(store.path(), &bundle, ["--json"]).ok().json();
+            let kept = done["bytesKept"].as_u64().unwrap();
+            let expected = if is_damaged { BLOCK } else { there / BLOCK * BLOCK };
+            assert_eq!(kept, expected, "{name}: {there} bytes were there");
+            assert_clean(&bundle);
+            assert_eq!(left(), std::slice::from_ref(&bundle), "{name}");
+            fs::remove_file(&bundle).unwrap();
         }
-        pack(store.path(), &bundle, []).ok();
-        assert_clean(&bundle);
-        assert_eq!(left(), std::slice::from_ref(&bundle), "{name}");
-        fs::remove_file(bundle).unwrap();
     }
     assert_serves(store.path(), &Content::default().with("big:1", &Image { blobs: Vec::new(), ..image }));
 }

@@ -3,7 +3,7 @@
 //! Each volume is written under a temporary name, hashed on the way, and made durable when it is full. The volumes
 //! get their names when the last of them is whole; the first gets its name last, and the sums come after it.
 //!
-//! The temporary names are the same on every run, so that what a killed one has left is taken over. Whoever has
+//! The temporary names are the same on every run, so that the next one goes on with what an interrupted one has left. Whoever has
 //! claimed the first volume has all of them, until it gets its name.
 
 use std::fmt;
@@ -15,10 +15,12 @@ use fs_err as fs;
 use super::name::{self, SUMS_END, VOLUMES_LIMIT};
 use super::{Sums, VolumeError, VolumeSize, volume_name};
 use crate::bundle::{BundleError, Result};
-use crate::fs::DirectFile;
+use crate::fs::ResumedFile;
+use crate::observe::Stop;
 use crate::oci::{Algorithm, Digest, Hasher};
 
-/// The volumes of a bundle that is being written. What is not finished leaves no files.
+/// The volumes of a bundle that is being written. What fails leaves no files; what is stopped or killed leaves those that
+/// the next run goes on with.
 pub struct VolumeWriter {
     folder: PathBuf,
     base: String,
@@ -27,10 +29,12 @@ pub struct VolumeWriter {
     done: Vec<Digest>,
     /// The first volume, held for its lock from its beginning on.
     claim: Option<fs::File>,
+    stop: Stop,
+    kept: u64,
 }
 
 struct Volume {
-    file: DirectFile,
+    file: ResumedFile,
     hasher: Hasher,
     left: u64,
 }
@@ -42,18 +46,21 @@ pub struct CutVolumes {
     pub files: Vec<PathBuf>,
     /// The file with their sums.
     pub sums: PathBuf,
+    /// Bytes that an interrupted run had written.
+    pub kept: u64,
 }
 
 impl VolumeWriter {
-    /// Begins the volumes of the bundle that `path` names. Nothing is written yet.
-    pub fn new(path: &Path, size: VolumeSize) -> Result<Self> {
+    /// Begins the volumes of the bundle that `path` names, until `stop`. Nothing is written yet.
+    pub fn new(path: &Path, size: VolumeSize, stop: &Stop) -> Result<Self> {
         let folder = crate::fs::folder_of(path);
         let base = path.file_name().unwrap_or_default();
         let problem = "it is not UTF-8";
         let base = base.to_str().ok_or_else(|| VolumeError::Name { name: base.to_string_lossy().into(), problem })?;
         name::check_portable(base)?;
         let (folder, base) = (folder.to_owned(), base.to_owned());
-        Ok(Self { folder, base, size: size.bytes(), current: None, done: Vec::new(), claim: None })
+        let (size, done, stop) = (size.bytes(), Vec::new(), stop.clone());
+        Ok(Self { folder, base, size, current: None, done, claim: None, stop, kept: 0 })
     }
 
     /// The temporary name of a volume.
@@ -61,7 +68,8 @@ impl VolumeWriter {
         crate::fs::partial_of(&self.place(number))
     }
 
-    /// Bytes on the disk that a killed run has left under the temporary names, and that are written over or deleted.
+    /// Bytes on the disk that an interrupted run has left under the temporary names, and that are kept, written over or
+    /// deleted.
     pub fn left_behind(&self) -> u64 {
         let found = (1..=VOLUMES_LIMIT).map_while(|number| fs::symlink_metadata(self.partial(number)).ok());
         found.map(|file| crate::fs::bytes_on_disk(&file)).sum()
@@ -80,7 +88,7 @@ impl VolumeWriter {
         if self.claim.is_none() {
             self.claim = Some(file.try_clone()?);
         }
-        let file = DirectFile::new(file);
+        let file = ResumedFile::new(file)?;
         Ok(self.current.insert(Volume { file, hasher: Hasher::new(Algorithm::Sha256), left: self.size }))
     }
 
@@ -88,6 +96,7 @@ impl VolumeWriter {
     fn end(&mut self) -> io::Result<()> {
         let Some(volume) = self.current.take() else { return Ok(()) };
         self.done.push(volume.hasher.finish());
+        self.kept += volume.file.kept();
         volume.file.into_file()?.sync_all()
     }
 
@@ -119,7 +128,7 @@ impl VolumeWriter {
         }
         let text = Sums::new(std::mem::take(&mut self.done)).to_text(&self.base);
         crate::fs::write_atomically(&sums, text.as_bytes())?;
-        Ok(CutVolumes { files: (1..=count).map(|number| self.place(number)).collect(), sums })
+        Ok(CutVolumes { files: (1..=count).map(|number| self.place(number)).collect(), sums, kept: self.kept })
     }
 }
 
@@ -158,7 +167,7 @@ impl Write for VolumeWriter {
 
 impl Drop for VolumeWriter {
     fn drop(&mut self) {
-        if self.claim.is_none() {
+        if self.claim.is_none() || self.stop.is_requested() {
             return;
         }
         // Those of a killed run too; the first, which keeps others away, last.
@@ -179,7 +188,8 @@ mod tests {
     use super::*;
 
     fn cut(folder: &Path, bytes: &[u8], size: u64) -> CutVolumes {
-        let mut writer = VolumeWriter::new(&folder.join("r.tar"), VolumeSize::new(size).unwrap()).unwrap();
+        let mut writer =
+            VolumeWriter::new(&folder.join("r.tar"), VolumeSize::new(size).unwrap(), &Stop::default()).unwrap();
         for part in bytes.chunks(1000) {
             writer.write_all(part).unwrap();
         }
@@ -224,7 +234,8 @@ mod tests {
     #[test]
     fn what_is_not_finished_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        let mut writer =
+            VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap(), &Stop::default()).unwrap();
         writer.write_all(&[0; 10_000]).unwrap();
         assert_eq!(names(folder.path()).len(), 3);
         assert!(names(folder.path()).iter().all(|name| name.ends_with(".partial")));
@@ -245,16 +256,37 @@ mod tests {
         assert_eq!(names(folder.path()), ["r.tar.001", "r.tar.002", "r.tar.sha256"]);
         assert_eq!(written.files.iter().map(|file| fs::read(file).unwrap().len()).collect::<Vec<_>>(), [4096, 904]);
         left(&[1, 2, 3, 5]);
-        let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        let mut writer =
+            VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap(), &Stop::default()).unwrap();
         writer.write_all(&[0; 5000]).unwrap();
         drop(writer);
         assert_eq!(names(folder.path()), ["r.tar.001", "r.tar.002", "r.tar.sha256"]);
     }
 
     #[test]
+    fn what_is_stopped_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..5000_u32).flat_map(u32::to_le_bytes).collect();
+        let stop = Stop::default();
+        let mut writer =
+            VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap(), &stop).unwrap();
+        writer.write_all(&bytes[..10_000]).unwrap();
+        stop.request();
+        drop(writer);
+        assert_eq!(names(folder.path()).len(), 3);
+        let written = cut(folder.path(), &bytes, 4096);
+        assert_eq!(written.kept, 10_000);
+        assert_eq!(names(folder.path()).len(), 6);
+        let parts: Vec<u8> = written.files.iter().flat_map(|file| fs::read(file).unwrap()).collect();
+        assert_eq!(parts, bytes);
+    }
+
+    #[test]
     fn one_run_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let begin = || VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        let begin = || {
+            VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap(), &Stop::default()).unwrap()
+        };
         let mut first = begin();
         first.write_all(&[1; 10_000]).unwrap();
         let mut second = begin();
@@ -268,12 +300,13 @@ mod tests {
     #[test]
     fn names_run_out() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap()).unwrap();
+        let mut writer =
+            VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(4096).unwrap(), &Stop::default()).unwrap();
         let error = writer.write_all(&vec![0; 4096 * 999 + 1]).unwrap_err();
         assert!(error.to_string().contains("more than 999 volumes"), "{error}");
         drop(writer);
         assert!(names(folder.path()).is_empty());
-        let bad = VolumeWriter::new(&folder.path().join("a:b.tar"), VolumeSize::new(4096).unwrap());
+        let bad = VolumeWriter::new(&folder.path().join("a:b.tar"), VolumeSize::new(4096).unwrap(), &Stop::default());
         assert!(matches!(bad, Err(BundleError::Volume(_))));
     }
 }

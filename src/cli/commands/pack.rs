@@ -15,7 +15,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::installer::{self, Installer, Summed};
 use crate::cli::report;
-use crate::fs::DirectFile;
+use crate::fs::ResumedFile;
 use crate::observe::{Observer, Stop};
 use crate::oci::Digest;
 use crate::pipeline::contents::Held;
@@ -59,7 +59,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         observer: context.observer(),
         stop: context.stop.clone(),
     };
-    let Done { written, volumes, sum } = input::blocking(move || job.run()).await?;
+    let Done { written, volumes, sum, kept } = input::blocking(move || job.run()).await?;
     if let Some(binary) = binary {
         let sums = installer::bundle_sums(&args.output, sum, volumes.as_ref().map(|volumes| &*volumes.sums))?;
         let installer = Installer { bundle: &args.output, header: &header, sums, key: key.as_ref() };
@@ -71,6 +71,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         "volumes": volumes.as_ref().map(|volumes| volumes.files.iter().map(|file| report::path(file)).collect::<Vec<_>>()),
         "sums": volumes.as_ref().map(|volumes| report::path(&volumes.sums)),
         "bytes": written.bytes,
+        "bytesKept": kept,
         "images": count,
         "requires": header.requires().len(),
         "bytesLeftOut": left_out,
@@ -86,6 +87,10 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
             report::bytes(written.bytes),
             report::time(context.begun.elapsed()),
         ));
+        if kept > 0 {
+            context
+                .summary(&format!("{} of it were there already, from a run that was interrupted", report::bytes(kept)));
+        }
         if !header.requires().is_empty() {
             let requires = report::count(header.requires().len(), "content");
             context.summary(&format!("{requires} of {} left out, which the target must have", report::bytes(left_out)));
@@ -173,6 +178,8 @@ struct Done {
     volumes: Option<CutVolumes>,
     /// The SHA-256 of the file, where it was wanted.
     sum: Option<Digest>,
+    /// Bytes that an interrupted run had written.
+    kept: u64,
 }
 
 impl Job {
@@ -180,7 +187,7 @@ impl Job {
         if let Some(size) = self.volumes {
             return self.write_volumes(size);
         }
-        self.run_whole().map(|(written, sum)| Done { written, volumes: None, sum })
+        self.run_whole()
     }
 
     fn write_volumes(&self, size: VolumeSize) -> Result<Done, Failure> {
@@ -194,25 +201,32 @@ impl Job {
         if let Some(length) = self.length() {
             size.check(length).map_err(|error| failed(error.into()))?;
         }
-        let writer = VolumeWriter::new(&self.output, size).map_err(failed)?;
+        let writer = VolumeWriter::new(&self.output, size, &self.stop).map_err(failed)?;
         self.require_room(writer.left_behind())?;
         let (volumes, written) = self.write(writer)?;
-        Ok(Done { written, volumes: Some(volumes.finish().map_err(failed)?), sum: None })
+        let volumes = volumes.finish().map_err(failed)?;
+        Ok(Done { written, kept: volumes.kept, volumes: Some(volumes), sum: None })
     }
 
-    fn run_whole(self) -> Result<(Written, Option<Digest>), Failure> {
+    fn run_whole(&self) -> Result<Done, Failure> {
         if self.output == Path::new("-") {
             let (mut out, written) = self.write(std::io::stdout())?;
             out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
-            return Ok((written, None));
+            return Ok(Done { written, volumes: None, sum: None, kept: 0 });
         }
         let partial = crate::fs::partial_of(&self.output);
         let file = crate::fs::claim(&partial).map_err(|error| Failure::of(Kind::Failed, error))?;
-        let written = self.require_room(0).and_then(|()| self.write_file(file, &partial));
-        if written.is_err() {
-            let _ = fs_err::remove_file(&partial);
-        }
-        written
+        let there = file.metadata().map_or(0, |file| crate::fs::bytes_on_disk(&file));
+        let done = self.require_room(there).map_err(|failure| (failure, there > 0)).and_then(|()| {
+            // The next run goes on with what one that was stopped has written.
+            self.write_file(file, &partial).map_err(|failure| (failure, self.stop.is_requested()))
+        });
+        done.map_err(|(failure, keep)| {
+            if !keep {
+                let _ = fs_err::remove_file(&partial);
+            }
+            failure
+        })
     }
 
     /// The length of the bundle, where that is known before: how well content compresses is not.
@@ -221,7 +235,7 @@ impl Job {
         (self.compression == Compression::None).then(|| self.header.tar_size(signature))
     }
 
-    /// Refuses what does not fit. `there` is what a killed run has left, which is written over.
+    /// Refuses what does not fit. `there` is what an interrupted run has left.
     fn require_room(&self, there: u64) -> Result<(), Failure> {
         let Some(length) = self.length() else { return Ok(()) };
         let required =
@@ -230,21 +244,23 @@ impl Job {
     }
 
     /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.
-    fn write_file(&self, file: fs_err::File, partial: &Path) -> Result<(Written, Option<Digest>), Failure> {
+    fn write_file(&self, file: fs_err::File, partial: &Path) -> Result<Done, Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
+        let file = ResumedFile::new(file).map_err(failed)?;
         let (file, written, sum) = if self.summed {
-            let (summed, written) = self.write(Summed::new(DirectFile::new(file)))?;
+            let (summed, written) = self.write(Summed::new(file))?;
             let (file, sum) = summed.finish();
             (file, written, Some(sum))
         } else {
-            let (file, written) = self.write(DirectFile::new(file))?;
+            let (file, written) = self.write(file)?;
             (file, written, None)
         };
+        let kept = file.kept();
         let file = file.into_file().map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs_err::rename(partial, &self.output).map_err(failed)?;
         crate::fs::sync_directory(crate::fs::folder_of(&self.output)).map_err(failed)?;
-        Ok((written, sum))
+        Ok(Done { written, volumes: None, sum, kept })
     }
 
     fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {

@@ -80,7 +80,11 @@ impl NewTar {
     pub(in crate::transport) fn create(path: &Path, scratch: &Path) -> crate::transport::Result<Self> {
         let target = Target::at(path)?;
         let (file, folder) = match &target {
-            Target::Beside { temporary, .. } => (crate::fs::claim(temporary)?, crate::fs::folder_of(path)),
+            Target::Beside { temporary, .. } => {
+                let file = crate::fs::claim(temporary)?;
+                file.set_len(0)?;
+                (file, crate::fs::folder_of(path))
+            }
             Target::Through(_) => (super::scratch(scratch)?, scratch),
         };
         Ok(Self { path: path.to_owned(), file, target, folder: folder.to_owned(), next: 0, finished: false })

@@ -18,7 +18,8 @@ const SIZE: u64 = 600_000;
 
 fn cut(bundle: &[u8], size: u64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(size).unwrap()).unwrap();
+    let mut writer =
+        VolumeWriter::new(&folder.path().join("r.tar"), VolumeSize::new(size).unwrap(), &Stop::default()).unwrap();
     writer.write_all(bundle).unwrap();
     writer.finish().unwrap();
     folder
