@@ -217,16 +217,14 @@ impl Job {
         let partial = crate::fs::partial_of(&self.output);
         let file = crate::fs::claim(&partial).map_err(|error| Failure::of(Kind::Failed, error))?;
         let there = file.metadata().map_or(0, |file| crate::fs::bytes_on_disk(&file));
-        let done = self.require_room(there).map_err(|failure| (failure, there > 0)).and_then(|()| {
-            // The next run goes on with what one that was stopped has written.
-            self.write_file(file, &partial).map_err(|failure| (failure, self.stop.is_requested()))
-        });
-        done.map_err(|(failure, keep)| {
-            if !keep {
+        let remove = |is_useless: bool| {
+            if is_useless {
                 let _ = fs_err::remove_file(&partial);
             }
-            failure
-        })
+        };
+        self.require_room(there).inspect_err(|_| remove(there == 0))?;
+        // The next run goes on with what one that was stopped has written.
+        self.write_file(file, &partial).inspect_err(|_| remove(!self.stop.is_requested()))
     }
 
     /// The length of the bundle, where that is known before: how well content compresses is not.
