@@ -153,6 +153,20 @@ pub fn partial_of(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
+/// The file that a path leads to through symbolic links, whether it is there or not.
+pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    /// As many as the kernel follows (`path_resolution(7)`).
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..=LINKS {
+        if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            return Ok(path);
+        }
+        path = folder_of(&path).join(fs::read_link(&path)?);
+    }
+    Err(with_path(&path, &nix::errno::Errno::ELOOP.into()))
+}
+
 /// Bytes that the disk has given to a file, whose holes take none.
 pub fn bytes_on_disk(file: &std::fs::Metadata) -> u64 {
     // Of 512 bytes whatever the filesystem's own blocks are: stat(2).
@@ -257,6 +271,20 @@ mod tests {
         assert_eq!(first.metadata().unwrap().len(), 4);
         drop(first);
         claim(&path).unwrap();
+    }
+
+    #[test]
+    fn links_lead_to_files_that_are_there_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("d")).unwrap();
+        for (link, target) in [("a", "d/b"), ("d/b", "../c"), ("r", "r")] {
+            fs_err::os::unix::fs::symlink(target, path(link)).unwrap();
+        }
+        assert_eq!(behind_links(&path("a")).unwrap(), folder.path().join("d/../c"));
+        assert_eq!(behind_links(&path("x")).unwrap(), path("x"));
+        assert_eq!(behind_links(Path::new("x")).unwrap(), Path::new("x"));
+        assert!(behind_links(&path("r")).is_err());
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Small files whose names the user gives: a lock, an inventory, a list of digests.
+//! Files whose names the user gives: a lock, an inventory, a list of digests, a bundle.
 //!
 //! A file comes to its place as a whole. What is no file, such as a pipe, a device or a link, is written through and
 //! stays what it is; `-` is standard output.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -33,10 +33,35 @@ pub(super) async fn try_write(path: &Path, content: Vec<u8>) -> io::Result<()> {
 }
 
 fn write_to(path: &Path, content: &[u8]) -> io::Result<()> {
-    let Ok(found) = fs::metadata(path) else { return crate::fs::write_atomically(path, content) };
-    if found.file_type().is_char_device() || found.file_type().is_fifo() {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(content);
+    match stream(path)? {
+        Some(mut stream) => stream.write_all(content),
+        // The file that a link leads to is replaced, and not the link.
+        None => crate::fs::write_atomically(&crate::fs::behind_links(path)?, content),
     }
-    // The file that a link leads to is replaced, and not the link.
-    crate::fs::write_atomically(&fs::canonicalize(path)?, content)
+}
+
+/// Where a bundle goes: behind a link, which stays what it is. What can only be written from front to back, such as a
+/// pipe, is for who `streams`.
+pub(super) fn bundle(path: &Path, streams: bool) -> Result<PathBuf, Failure> {
+    if is_standard(path) {
+        return Ok(path.to_owned());
+    }
+    let place = crate::fs::behind_links(path).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let problem = match fs::metadata(&place) {
+        Ok(found) if found.is_dir() => "is a folder",
+        Ok(found) if !found.is_file() && !streams => "is no file, and this bundle is not written from front to back",
+        _ => return Ok(place),
+    };
+    Err(Failure::new(Kind::Usage, format!("{} {problem}", path.display()))
+        .hint("name the file that the bundle is to be"))
+}
+
+/// Opens what can only be written from front to back, where a path is that: a pipe, which is waited for until somebody
+/// reads it, or a device.
+pub(super) fn stream(path: &Path) -> io::Result<Option<fs::File>> {
+    let is_stream = |found: std::fs::Metadata| found.file_type().is_char_device() || found.file_type().is_fifo();
+    if !fs::metadata(path).is_ok_and(is_stream) {
+        return Ok(None);
+    }
+    fs::OpenOptions::new().write(true).open(path).map(Some)
 }

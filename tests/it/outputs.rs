@@ -154,3 +154,47 @@ fn what_pack_refuses_its_plan_refuses_too() {
     let refused = hod(["unpack", text(store), "--root", "nowhere"]).code(2);
     assert!(refused.stderr.contains("is a store, and no bundle"), "{}", refused.stderr);
 }
+
+#[test]
+fn bundles_go_through_links_and_pipes_and_not_in_the_place_of_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run = |words: &[&str]| hod(words).in_folder(folder.path());
+    let pack = |output: &str| run(&["pack", "--store", text(fixtures::root()), "-o", output]);
+    pack("wanted.tar").ok();
+    let wanted = fs::read(at("wanted.tar")).unwrap();
+
+    nix::unistd::mkfifo(&at("pipe.tar"), Mode::S_IRWXU).unwrap();
+    let path = at("pipe.tar");
+    let reader = std::thread::spawn(move || fs::read(path).unwrap());
+    pack("pipe.tar").ok();
+    assert!(fs::symlink_metadata(at("pipe.tar")).unwrap().file_type().is_fifo());
+    assert!(reader.join().unwrap() == wanted);
+
+    // One to a file that is there, and is no `.tar` by name, and one to a file that is not.
+    fs::create_dir(at("stick")).unwrap();
+    fs::write(at("stick/old"), "old").unwrap();
+    let registry = Faulty::new(content()).start();
+    for (link, target) in [("a.tar", "stick/old"), ("b.tar", "stick/new.tar")] {
+        fs_err::os::unix::fs::symlink(target, at(link)).unwrap();
+        pack(link).ok();
+        assert!(fs::read(at(target)).unwrap() == wanted, "{link}");
+        run(&["bundle", "app:1", "--from", registry.host(), "-o", link]).ok();
+        run(&["verify", target]).ok();
+        assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink(), "{link}");
+        assert!(fs::read(at(target)).unwrap() != wanted, "{link}");
+    }
+    pack("b.tar").args(["--volume-size", "300000"]).ok();
+    assert!(at("stick/new.tar.001").exists() && !at("b.tar.001").exists());
+
+    fs::create_dir(at("folder.tar")).unwrap();
+    let said = pack("folder.tar").code(2).stderr;
+    assert!(said.contains("folder.tar is a folder"), "{said}");
+    let said = run(&["bundle", "app:1", "--from", registry.host(), "-o", "folder.tar"]).code(2).stderr;
+    assert!(said.contains("folder.tar is a folder"), "{said}");
+    let said = run(&["bundle", "app:1", "--from", registry.host(), "-o", "pipe.tar"]).code(2).stderr;
+    assert!(said.contains("pipe.tar is no file"), "{said}");
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.tar", "b.tar", "folder.tar", "pipe.tar", "stick", "wanted.tar"]);
+}

@@ -13,13 +13,14 @@ use crate::pipeline::bundle::{Bundled, BundlingError, bundle};
 use crate::pipeline::lock::lock_text;
 use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
 
-pub(in crate::cli) async fn run(context: &Context, args: BundleArgs) -> Result<ExitCode, Failure> {
+pub(in crate::cli) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitCode, Failure> {
     if !args.output.to_string_lossy().ends_with(".tar") {
         let message = format!("{} cannot be written in one pass", args.output.display());
         return Err(
             Failure::new(Kind::Usage, message).hint("name the bundle *.tar; for other forms use hod pull and hod pack")
         );
     }
+    args.output = output::bundle(&args.output, false)?;
     let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
     let list = input::without_places(list, "hod bundle")?;
     let admission = Some(super::admission::admission(context)?);

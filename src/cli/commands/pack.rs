@@ -14,7 +14,7 @@ use crate::cli::args::PackArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::installer::{self, Installer, Summed};
-use crate::cli::report;
+use crate::cli::{output, report};
 use crate::fs::ResumedFile;
 use crate::observe::{Observer, Stop};
 use crate::oci::Digest;
@@ -23,10 +23,14 @@ use crate::pipeline::pack::{self, PackError};
 use crate::pipeline::room::require_room;
 use crate::store::{Store, StoreError};
 
-pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<ExitCode, Failure> {
+pub(in crate::cli) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCode, Failure> {
+    let target = output::bundle(&args.output, args.cut.volume_size.is_none())?;
     if args.dry_run {
         return super::plan::pack(context, &args).await;
     }
+    // What the user typed says how the bundle is compressed.
+    let compression = compression(&args.output)?;
+    args.output = target;
     let store = input::store(&args.store)?;
     let images = input::chosen(context, &store, &args.images).await?;
     if images.is_empty() {
@@ -53,7 +57,7 @@ pub(in crate::cli) async fn run(context: &Context, args: PackArgs) -> Result<Exi
         header: header.clone(),
         signature,
         summed: binary.is_some(),
-        compression: compression(&args.output)?,
+        compression,
         output: args.output.clone(),
         volumes: args.cut.volume_size,
         observer: context.observer(),
@@ -210,9 +214,10 @@ impl Job {
 
     fn run_whole(&self) -> Result<Done, Failure> {
         if self.output == Path::new("-") {
-            let (mut out, written) = self.write(std::io::stdout())?;
-            out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
-            return Ok(Done { written, volumes: None, sum: None, kept: 0 });
+            return self.stream(std::io::stdout());
+        }
+        if let Some(file) = output::stream(&self.output).map_err(|error| Failure::of(Kind::Failed, error))? {
+            return self.stream(file);
         }
         let partial = crate::fs::partial_of(&self.output);
         let file = crate::fs::claim(&partial).map_err(|error| Failure::of(Kind::Failed, error))?;
@@ -225,6 +230,13 @@ impl Job {
         self.require_room(there).inspect_err(|_| remove(there == 0))?;
         // The next run goes on with what one that was stopped has written.
         self.write_file(file, &partial).inspect_err(|_| remove(!self.stop.is_requested()))
+    }
+
+    /// Writes to somebody who reads.
+    fn stream(&self, out: impl Write + Send + 'static) -> Result<Done, Failure> {
+        let (mut out, written) = self.write(out)?;
+        out.flush().map_err(|error| Failure::of(Kind::Failed, error))?;
+        Ok(Done { written, volumes: None, sum: None, kept: 0 })
     }
 
     /// The length of the bundle, where that is known before: how well content compresses is not.

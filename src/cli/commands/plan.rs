@@ -106,8 +106,9 @@ async fn plan_pack(
     let compression = output.map_or(Ok(Compression::None), pack::compression)?;
     let exact = compression == Compression::None;
     let images = input::chosen(context, &store, images).await?;
-    let folder = output.filter(|output| *output != Path::new("-")).map(Path::to_owned);
-    let plan = input::blocking(move || make(&images, Some(&store), &wanted, exact, folder.as_deref())).await?;
+    let file = output.filter(|output| *output != Path::new("-")).map(crate::fs::behind_links).transpose();
+    let file = file.map_err(|error| Failure::of(Kind::Failed, error))?;
+    let plan = input::blocking(move || make(&images, Some(&store), &wanted, exact, file.as_deref())).await?;
     finish(context, &plan, &[])
 }
 
