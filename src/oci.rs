@@ -28,7 +28,8 @@ pub use name::{NameError, RepositoryName, Tag};
 pub use platform::{AbsentPlatforms, Choice, Offer, Platform, PlatformError, Platforms};
 pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
 pub use referrers::{
-    ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged, referrer, referrers_tag,
+    Foreign, MergeError, ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged,
+    referrer, referrers_tag,
 };
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;

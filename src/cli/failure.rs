@@ -226,6 +226,7 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
                 "the image was left out, since its signatures are not known; --no-referrers takes it without"
                     .to_owned(),
             ),
+            ImageError::Store(StoreError::Foreign { .. }) => Some(FOREIGN_IN_STORE.to_owned()),
             _ => None,
         };
     }
@@ -234,6 +235,12 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(PushError::NotFull(_)) = error.downcast_ref() {
         return Some("pull it with --all-platforms, or push what is here with --index auto".to_owned());
+    }
+    if let Some(PushError::Foreign { .. } | PushError::Listed(_)) = error.downcast_ref() {
+        return Some(FOREIGN_AT_REGISTRY.to_owned());
+    }
+    if let Some(IncomingError::Unmergeable { .. }) = error.downcast_ref() {
+        return Some(UNMERGEABLE.to_owned());
     }
     if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
         return copy_hint(error);
@@ -364,6 +371,15 @@ fn copy_hint(error: &CopyError) -> Option<String> {
     }
 }
 
+/// What to do where something else has the tag of a list of referrers, in the store that is written.
+const FOREIGN_IN_STORE: &str = "it was left as it is, and the image was left out: give what is there another name with \
+                                hod tag and take this one away with hod rm --tag-only, or pull with --no-referrers";
+/// The same at a registry.
+const FOREIGN_AT_REGISTRY: &str = "it was left as it is: what is there can have another name with hod copy, and its tag \
+                                   be taken away; --no-referrers pushes images without what belongs to them";
+/// The same of what comes as a whole.
+const UNMERGEABLE: &str = "no tag was written: give what is there another name with hod tag and take this one away with \
+                           hod rm --tag-only, or pack it with --no-referrers";
 /// What to do where the registry has no place for an image.
 const UNMADE: &str = "check the path: some registries want the repository, or the project around it, to be made first";
 /// What to do where it has less of an image than it says.

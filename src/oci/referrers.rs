@@ -5,6 +5,7 @@
 //! Tag Schema"). cosign's older way are tags made of the digest and an ending.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -54,13 +55,17 @@ pub fn is_companion_tag(tag: &Tag) -> bool {
 
 /// The descriptor of a referrer as it stands in an index: with its kind and its annotations.
 pub fn referrer(descriptor: &Descriptor, manifest: &Manifest) -> Descriptor {
-    let kind = manifest.artifact_type.clone();
-    let config = manifest.config().map(|config| config.media_type.as_str().into());
     Descriptor {
-        artifact_type: kind.filter(|kind| !kind.is_empty()).or(config),
+        artifact_type: kind(manifest),
         annotations: manifest.annotations.clone(),
         ..Descriptor::new(descriptor.media_type.clone(), descriptor.digest, descriptor.size)
     }
+}
+
+/// What a manifest says that it is: the type of the artifact, else that of its configuration.
+fn kind(manifest: &Manifest) -> Option<Box<str>> {
+    let config = manifest.config().map(|config| config.media_type.as_str().into());
+    manifest.artifact_type.clone().filter(|kind| !kind.is_empty()).or(config)
 }
 
 /// An index of referrers, to which others can be added and none taken away.
@@ -153,16 +158,61 @@ impl ReferrerIndex {
     }
 }
 
+/// Something that has the tag of an index of referrers and is none, so that nothing can be merged into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    what: String,
+    digest: Digest,
+}
+
+impl Foreign {
+    /// What it is that the tag stands for; `None` where it is an index.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let what = match Manifest::parse(&MediaType::parse(""), bytes) {
+            Ok(manifest) if manifest.media_type.is_index() => {
+                ReferrerIndex::parse(bytes).err().map(|_| "an index that cannot be used".to_owned())?
+            }
+            Ok(manifest) => match kind(&manifest) {
+                Some(kind) if !MediaType::parse(&kind).is_image_config() => format!("an artifact of the type {kind}"),
+                _ => "an image".to_owned(),
+            },
+            Err(ManifestError::Schema1) => "an image of Docker's schema 1".to_owned(),
+            Err(_) => "something that is no manifest".to_owned(),
+        };
+        Some(Self { what, digest: Digest::sha256(bytes) })
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.what, self.digest)
+    }
+}
+
+/// Why an index of referrers was not merged into what has its tag.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// What comes is no index.
+    #[error("what comes is no list of referrers")]
+    Incoming(#[source] ManifestError),
+    /// What is there is none, and would lose its tag.
+    #[error("what is there is no list of referrers but {0}")]
+    Existing(Foreign),
+}
+
 /// What an index becomes when another is merged into it: one of the two where it has everything that
-/// the other has, so that bytes stay as they are, else a new one. An `old` that is no index at all is replaced.
+/// the other has, so that bytes stay as they are, else a new one.
 ///
 /// # Errors
-/// Where `new` is no index.
-pub fn merged(old: Option<&Bytes>, new: &Bytes) -> Result<Bytes, ManifestError> {
-    let incoming = ReferrerIndex::parse(new)?;
-    let Some((old, existing)) = old.and_then(|old| Some((old, ReferrerIndex::parse(old).ok()?))) else {
-        return Ok(new.clone());
-    };
+/// Where either is no index: an `old` that is something else is not replaced.
+pub fn merged(old: Option<&Bytes>, new: &Bytes) -> Result<Bytes, MergeError> {
+    let incoming = ReferrerIndex::parse(new).map_err(MergeError::Incoming)?;
+    let Some(old) = old else { return Ok(new.clone()) };
+    if let Some(foreign) = Foreign::of(old) {
+        return Err(MergeError::Existing(foreign));
+    }
+    let existing = ReferrerIndex::parse(old).map_err(MergeError::Incoming)?;
     let mut union = existing.clone();
     union.merge(incoming.clone());
     Ok(if union == existing {
@@ -216,7 +266,33 @@ mod tests {
         let spaced = Bytes::from(String::from_utf8(a.to_vec()).unwrap().replace(',', ", "));
         assert_eq!(merged(Some(&spaced), &a).unwrap(), spaced.clone());
         assert!(merged(None, &Bytes::from_static(b"{}")).is_err());
-        assert_eq!(merged(Some(&Bytes::from_static(b"{}")), &a).unwrap(), a);
+    }
+
+    #[test]
+    fn what_is_no_index_is_not_replaced_but_named() {
+        let manifest = |more: &str| {
+            let empty = format!(
+                r#"{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":0}}"#,
+                Digest::sha256(b"")
+            );
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}"{more},"config":{empty},"layers":[]}}"#,
+                MediaType::OciManifest
+            )
+        };
+        let no_digest = format!(r#"{{"schemaVersion":2,"mediaType":"{}"}}"#, MediaType::OciIndex);
+        for (bytes, expected) in [
+            (manifest(""), "an image"),
+            (manifest(r#","artifactType":"x/y""#), "an artifact of the type x/y"),
+            (no_digest, "something that is no manifest"),
+            ("{}".to_owned(), "something that is no manifest"),
+            (r#"{"schemaVersion":1}"#.to_owned(), "an image of Docker's schema 1"),
+        ] {
+            let error = merged(Some(&bytes.clone().into()), &index(&["a"])).unwrap_err().to_string();
+            let digest = Digest::sha256(bytes.as_bytes());
+            assert!(error.ends_with(&format!("{expected} ({digest})")), "{error}");
+        }
+        assert_eq!(Foreign::of(&index(&[])), None);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //!
 //! The result has the same bytes as fetching into a store and packing that.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use futures_util::StreamExt as _;
 use super::attached::Attached;
 use super::contents::ContentsError;
 use super::elsewhere;
-use super::gathered::in_store;
+use super::gathered::{Unmergeable, in_store};
 use super::pack::{self, PackError};
 use super::resolve::{DefaultRegistry, Failed, ImageError, Resolved};
 use super::room::{RoomError, require_room};
@@ -51,7 +50,7 @@ pub enum BundlingError {
     },
     /// What was found makes no sense.
     #[error(transparent)]
-    Contents(#[from] ContentsError<Infallible>),
+    Contents(#[from] ContentsError<Unmergeable>),
     /// The file.
     #[error(transparent)]
     Bundle(#[from] BundleError),

@@ -1,11 +1,12 @@
 //! What holds for images on their way into a root, from a bundle or from another store: that they fit, that
 //! their tags are welcome, and that links follow when all content is there.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::room::{RoomError, require_room};
 use crate::bundle::Header;
-use crate::oci::{Digest, RepositoryName, Tag, is_referrers_tag};
+use crate::oci::{Digest, Foreign, RepositoryName, Tag, is_referrers_tag};
 use crate::store::{Links, Store, StoreError, TagLink};
 
 /// What to do with tags of the root that point to something else than those that come.
@@ -55,7 +56,23 @@ pub enum IncomingError {
         /// The tags, as `name:tag`.
         tags: Vec<String>,
     },
+    /// Of what has the tag of a list of referrers, here and there, one is no such list, and either would replace the
+    /// other.
+    #[error("{name} cannot be merged into {}: it is {there} there, and {comes} comes", root.display())]
+    Unmergeable {
+        /// The root.
+        root: PathBuf,
+        /// The first such tag, as `name:tag`.
+        name: String,
+        /// What it is in the root.
+        there: String,
+        /// What would be written.
+        comes: &'static str,
+    },
 }
+
+/// What an index of referrers is called in messages.
+const LIST: &str = "a list of referrers";
 
 /// What the tags that come would change in the root; refuses them where the user wants that.
 pub(super) fn welcome(header: &Header, store: &Store, existing: ExistingTags) -> Result<Tags, IncomingError> {
@@ -68,21 +85,43 @@ pub(super) fn welcome(header: &Header, store: &Store, existing: ExistingTags) ->
     Ok(tags)
 }
 
-fn compare(header: &Header, store: &Store) -> Result<Tags, StoreError> {
+fn compare(header: &Header, store: &Store) -> Result<Tags, IncomingError> {
+    let lists: HashSet<(&RepositoryName, &Tag)> = header
+        .images()
+        .iter()
+        .filter(|image| image.media_type.is_index())
+        .filter_map(|image| Some((&image.name, image.tag.as_ref().filter(|tag| is_referrers_tag(tag))?)))
+        .collect();
     let mut tags = Vec::new();
     for links in header.repositories() {
         for tag in &links.tags {
             let change = match store.tag(&links.name, &tag.name) {
                 Ok(None) => TagChange::New,
                 Ok(Some(digest)) if digest == tag.digest => TagChange::Same,
-                Ok(Some(_)) if is_referrers_tag(&tag.name) => TagChange::Merged,
+                Ok(Some(_)) if is_referrers_tag(&tag.name) => {
+                    let is_list = lists.contains(&(&links.name, &tag.name));
+                    compare_lists(store, &links.name, &tag.name, is_list)?
+                }
                 Ok(Some(_)) | Err(StoreError::Link { .. }) => TagChange::Moved,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             tags.push((links.name.clone(), tag.name.clone(), tag.digest, change));
         }
     }
     Ok(tags)
+}
+
+/// What becomes of the tag of an index of referrers that stands for something else than what comes. An index is never
+/// replaced, and replaces nothing but another one or what is damaged.
+fn compare_lists(store: &Store, name: &RepositoryName, tag: &Tag, is_list: bool) -> Result<TagChange, IncomingError> {
+    let Some(bytes) = store.kept_referrers(name, tag)? else { return Ok(TagChange::Merged) };
+    let (there, comes) = match (Foreign::of(&bytes), is_list) {
+        (None, true) => return Ok(TagChange::Merged),
+        (Some(_), false) => return Ok(TagChange::Moved),
+        (None, false) => (LIST.to_owned(), "something else"),
+        (Some(found), true) => (found.to_string(), LIST),
+    };
+    Err(IncomingError::Unmergeable { root: store.root().to_owned(), name: format!("{name}:{tag}"), there, comes })
 }
 
 /// Refuses what does not fit.

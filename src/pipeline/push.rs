@@ -10,11 +10,11 @@ use futures_util::StreamExt as _;
 use super::contents::Held;
 use super::elsewhere;
 use super::index_policy::{FormError, IndexPolicy, only_child, rewritten};
-use super::push_referrers::{announce, is_index, push_index};
+use super::push_referrers::{announce, is_index, push_index, spare_index};
 use crate::copy::{Copied, CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source};
 use crate::observe::Event;
-use crate::oci::{Digest, Graph, ManifestError, NameError, Reference, ReferenceError, RepositoryName, Tag};
+use crate::oci::{Digest, Foreign, Graph, ManifestError, NameError, Reference, ReferenceError, RepositoryName, Tag};
 use crate::registry::Registries;
 
 /// Where images are pushed: a registry, and perhaps a path there below which their names go.
@@ -118,6 +118,17 @@ pub enum PushError {
         #[source]
         source: ManifestError,
     },
+    /// The tag of a list of referrers stands for something else, which would lose it.
+    #[error("{name} should be a list of referrers, and is {found}")]
+    Foreign {
+        /// The name at the registry.
+        name: String,
+        /// What it stands for.
+        found: Foreign,
+    },
+    /// The other way round.
+    #[error("{0} is a list of referrers, which the image would replace")]
+    Listed(String),
     /// `--index full`, and it is not.
     #[error("{} of the index {} not here", super::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]
     NotFull(usize),
@@ -262,6 +273,7 @@ async fn push_one(
     let Outbound { held, source } = image;
     let repository = options.destination.repository(&held.name.repository)?;
     let there = Arc::new(registries.repository(&options.destination.host, &repository));
+    spare_index(engine, &there, &held).await?;
     let sink: Arc<dyn Sink> = there.clone();
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
     let copy = async |graph: Graph| engine.copy(source.clone(), sink.clone(), Arc::new(graph), &tags).await;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::attached::index_of;
+use super::contents::Held;
 use super::push::{Outbound, PushError, PushOptions, Pushed};
 use crate::copy::{Copied, Engine};
 use crate::endpoint::{EndpointError, Sink, Source};
 use crate::oci::{
-    Digest, Graph, Node, ReferrerIndex, RepositoryName, Tag, Version, is_referrers_tag, merged, referrer, referrers_tag,
+    Digest, Foreign, Graph, MergeError, Node, ReferrerIndex, RepositoryName, Tag, Version, is_referrers_tag, merged,
+    referrer, referrers_tag,
 };
 use crate::registry::{Registries, Repository};
 
@@ -88,6 +90,15 @@ pub(super) async fn announce(
     Ok(())
 }
 
+/// Refuses an image that has the tag of an index of referrers, where the registry has such an index: all that it lists
+/// would be lost.
+pub(super) async fn spare_index(engine: &Engine, there: &Repository, image: &Held) -> Result<(), PushError> {
+    let Some(tag) = image.name.tag.as_ref().filter(|tag| is_referrers_tag(tag)) else { return Ok(()) };
+    let old = kept_index(engine, there, tag, image.graph.root.descriptor.digest).await?;
+    let is_list = old.is_some_and(|old| Foreign::of(&old).is_none());
+    if is_list { Err(PushError::Listed(format!("{}:{tag}", Source::place(there)))) } else { Ok(()) }
+}
+
 /// Whether the registry lists a referrer: it said so when it took it, or it says so now.
 async fn is_listed(engine: &Engine, repository: &Repository, node: &Node) -> Result<bool, PushError> {
     let digest = node.descriptor.digest;
@@ -111,8 +122,10 @@ async fn put_index(
 ) -> Result<Copied, PushError> {
     let repository = Arc::new(registries.repository(host, name));
     let old = kept_index(engine, &repository, tag, Digest::sha256(&bytes)).await?;
-    let unusable = |source| PushError::Index { digest: Digest::sha256(&bytes), source };
-    let union = merged(old.as_ref(), &bytes).map_err(unusable)?;
+    let union = merged(old.as_ref(), &bytes).map_err(|error| match error {
+        MergeError::Existing(found) => PushError::Foreign { name: format!("{host}/{name}:{tag}"), found },
+        MergeError::Incoming(source) => PushError::Index { digest: Digest::sha256(&bytes), source },
+    })?;
     // Its children are there: they were pushed just now, or the registry has named them itself.
     let graph = Arc::new(index_of(union, Vec::new()));
     let sink: Arc<dyn Sink> = repository.clone();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::body::Body;
 use crate::endpoint::{EndpointError, Fault};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Foreign, RepositoryName, Tag};
 
 /// What every part of the server gives back.
 pub(super) type Answer = Result<Response<Body>, Refusal>;
@@ -91,6 +91,14 @@ impl Refusal {
     pub(super) fn incomplete(name: &RepositoryName, digest: &Digest) -> Self {
         let message = format!("the manifest names {digest}, which repository {name} does not have: push that first");
         Self::new(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", message)
+    }
+
+    /// A referrer that cannot be entered in its subject's list, since that has no tag.
+    pub(super) fn taken(name: &RepositoryName, tag: &Tag, found: &Foreign) -> Self {
+        let message = format!(
+            "the manifest would be listed under {name}:{tag}, which is {found}: take that tag away, and push it again"
+        );
+        Self::new(StatusCode::CONFLICT, "MANIFEST_INVALID", message)
     }
 
     /// A failure behind the API: `what` is what could not be done.

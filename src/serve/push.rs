@@ -52,7 +52,9 @@ pub(super) async fn manifest(
             return Ok(Err(refusal));
         }
         let pushed = Pushed { name: &asked, version: &version, digest, bytes: &bytes, manifest: &manifest };
-        writing.store_manifest(&pushed)?;
+        if let Err(refusal) = writing.store_manifest(&pushed)? {
+            return Ok(Err(refusal));
+        }
         Ok(Ok(manifest.subject.map(|subject| subject.digest)))
     });
     let stored = stored.await;
@@ -103,7 +105,7 @@ impl Writing {
     }
 
     /// Makes a manifest durable and visible, and its referrer's entry with it.
-    fn store_manifest(&self, pushed: &Pushed<'_>) -> Result<(), EndpointError> {
+    fn store_manifest(&self, pushed: &Pushed<'_>) -> Result<Result<(), Refusal>, EndpointError> {
         self.store.add(&pushed.digest, pushed.bytes)?;
         let mut links = Links { revisions: vec![pushed.digest], ..Links::none(pushed.name.clone()) };
         if let Version::Tag(tag) = pushed.version {
@@ -111,11 +113,14 @@ impl Writing {
         }
         let Some(subject) = pushed.manifest.subject.as_ref().map(|subject| subject.digest) else {
             self.store.commit(&[links])?;
-            return Ok(());
+            return Ok(Ok(()));
         };
         // One at a time, or of two referrers that come at once one would be missing.
         let _alone = self.store.lock_referrers()?;
         let tag = fallback_tag(&subject)?;
+        if let Some(found) = self.store.foreign_at(pushed.name, &tag)? {
+            return Ok(Err(Refusal::taken(pushed.name, &tag, &found)));
+        }
         let own = descriptor(pushed.digest, pushed.manifest, pushed.bytes.len() as u64);
         for _ in 0..TRIES {
             let mut all = self.subjects.of(&self.store, pushed.name, &subject)?;
@@ -131,7 +136,7 @@ impl Writing {
                 break;
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 

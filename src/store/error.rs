@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::layout::REGISTRY;
 use crate::endpoint::{EndpointError, Fault};
-use crate::oci::{Digest, DigestError, ManifestError, RepositoryName, Version};
+use crate::oci::{Digest, DigestError, Foreign, ManifestError, RepositoryName, Tag, Version};
 
 /// A failure of a store.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,18 @@ pub enum StoreError {
         /// Why not.
         #[source]
         source: ManifestError,
+    },
+    /// The tag of a list of referrers stands for something else, which would lose it.
+    #[error("{name}:{tag} in the store {root} should be a list of referrers, and is {found}", root = .root.display())]
+    Foreign {
+        /// The store.
+        root: PathBuf,
+        /// The repository.
+        name: RepositoryName,
+        /// The tag.
+        tag: Tag,
+        /// What it stands for.
+        found: Box<Foreign>,
     },
     /// Between two steps another process took over the same unfinished content.
     #[error("another process continued writing {0} at the same time")]

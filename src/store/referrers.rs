@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fs_err as fs;
 
 use super::{Links, Result, Store, StoreError, TagLink};
-use crate::oci::{Descriptor, Digest, MediaType, RepositoryName, Tag, merged};
+use crate::oci::{Descriptor, Digest, Foreign, MediaType, MergeError, RepositoryName, Tag, merged};
 
 /// Held while an index is read and written, by all that write to the root.
 const LOCK: &str = ".hod/referrers";
@@ -42,15 +42,28 @@ impl Store {
         }
     }
 
+    /// What the tag of an index of referrers stands for, where that is something else.
+    pub fn foreign_at(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Foreign>> {
+        Ok(self.kept_referrers(name, tag)?.and_then(|bytes| Foreign::of(&bytes)))
+    }
+
+    /// That the tag of an index of referrers stands for something else.
+    pub fn taken(&self, name: &RepositoryName, tag: &Tag, found: Foreign) -> StoreError {
+        let found = Box::new(found);
+        StoreError::Foreign { root: self.root().to_owned(), name: name.clone(), tag: tag.clone(), found }
+    }
+
     /// Merges an index of referrers into the one that the tag points to. Returns what it points to then.
     ///
     /// What the index names must be in the store, or it is named and absent. An index that is damaged is replaced; one
-    /// that cannot be read is an error.
+    /// that cannot be read is an error, and so is something else that has the tag: it would lose it.
     pub fn merge_referrers(&self, name: &RepositoryName, tag: &Tag, index: &Bytes) -> Result<Digest> {
         let _alone = self.lock_referrers()?;
         let old = self.kept_referrers(name, tag)?;
-        let invalid = |source| StoreError::Manifest { digest: Digest::sha256(index), source };
-        let bytes = merged(old.as_ref(), index).map_err(invalid)?;
+        let bytes = merged(old.as_ref(), index).map_err(|error| match error {
+            MergeError::Existing(found) => self.taken(name, tag, found),
+            MergeError::Incoming(source) => StoreError::Manifest { digest: Digest::sha256(index), source },
+        })?;
         let root = Descriptor::of(MediaType::OciIndex, &bytes);
         if let Some(mut ingest) = self.ingest(&root.digest, root.size)? {
             ingest.restart()?;

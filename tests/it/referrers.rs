@@ -14,6 +14,7 @@ use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, Image, artifact, docker_list, image, index, layer};
 use crate::support::skopeo;
 
+mod foreign_tag;
 mod locked;
 
 /// An image for two platforms, of which one is signed in the old way, with referrers of root, child and referrer.

@@ -118,6 +118,24 @@ fn referrers_are_listed_with_what_they_say_of_themselves() {
 }
 
 #[test]
+fn a_referrer_does_not_take_the_tag_of_something_else() {
+    let (serving, root) = registry();
+    let subject = push_image(&serving, "a", "1", b"{}", &json!({}));
+    let tag = referrers_tag(&subject).unwrap().to_string();
+    let there = push_image(&serving, "a", &tag, b"other", &json!({}));
+    serving.push_blob("a", b"sig");
+    let signature = image(b"sig", &about(&subject, SIGNATURE));
+    let digest = Digest::sha256(&signature);
+    let refused = serving.push_manifest("a", &digest.to_string(), MANIFEST, &signature);
+    assert_eq!((refused.status, &*code(&refused)), (409, "MANIFEST_INVALID"));
+    let text = String::from_utf8(refused.body).unwrap();
+    assert!(text.contains(&format!("a:{tag}")) && text.contains(&format!("an image ({there})")), "{text}");
+    let store = Store::open(root.path()).unwrap();
+    assert_eq!(store.tag(&"a".parse().unwrap(), &tag.parse().unwrap()).unwrap(), Some(there));
+    assert_eq!(serving.get(&format!("/v2/a/manifests/{digest}")).status, 404);
+}
+
+#[test]
 fn referrers_are_filtered_by_artifact_type() {
     let (serving, _root) = registry();
     let subject = push_image(&serving, "a", "1", b"{}", &json!({}));
