@@ -29,11 +29,13 @@ use fs_err as fs;
 
 use super::StoreError;
 use super::layout::{BLOBS, REPOSITORIES};
-use super::root::Root;
+use super::root::{Root, absent};
 use super::withdraw::{WITHDRAWN, restore};
 use crate::fs::Blocks;
 use crate::oci::{Algorithm, Digest};
 
+/// Held shared by all that write, alone by who deletes.
+pub(super) const LOCK: &str = ".hod/lock";
 /// Content on its way.
 const PARTIAL: &str = ".hod/partial";
 /// What waits for its place, in a folder for each process.
@@ -78,7 +80,7 @@ impl Staging {
             root.folder(folder)?;
         }
         let own = root.path().join(".hod");
-        let path = own.join("lock");
+        let path = root.path().join(LOCK);
         let lock = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         root.give(&path)?;
         match take(&lock) {
@@ -130,15 +132,7 @@ impl Staging {
 
     /// What nobody is writing and nobody will miss but for the time it took: files and their bytes.
     pub(super) fn unfinished(&self) -> io::Result<Vec<(PathBuf, u64)>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.partial)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            if metadata.is_file() {
-                found.push((entry.path(), metadata.len()));
-            }
-        }
-        Ok(found)
+        files(&self.partial, |_| true)
     }
 
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, u64>> {
@@ -227,6 +221,31 @@ impl Drop for Staging {
     fn drop(&mut self) {
         let _ = retire(&self.root, &self.folder, &self.partial);
     }
+}
+
+/// The same in a root that is only looked at: with the complete content that dead processes have left, and live ones
+/// have not committed.
+pub(super) fn unfinished(root: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    let mut found = absent(files(&root.join(PARTIAL), |_| true))?.unwrap_or_default();
+    for folder in absent(fs::read_dir(root.join(STAGED)))?.into_iter().flatten() {
+        // Its process may have ended meanwhile.
+        let staged = absent(files(&folder?.path(), is_content))?.unwrap_or_default();
+        found.extend(staged);
+    }
+    Ok(found)
+}
+
+/// The files of a folder with such names, and their bytes.
+fn files(folder: &Path, is_meant: impl Fn(&str) -> bool) -> io::Result<Vec<(PathBuf, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() && entry.file_name().to_str().is_some_and(&is_meant) {
+            found.push((entry.path(), metadata.len()));
+        }
+    }
+    Ok(found)
 }
 
 /// `sha256-<hex>`, the name of a file for content.

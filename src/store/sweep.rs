@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use super::layout::BLOBS;
 use super::root::absent;
-use super::{Entry, Result, Store};
+use super::{Entry, Result, Store, staging};
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
 /// A blob in its place.
@@ -105,7 +105,10 @@ impl Store {
 
     /// What interrupted runs have left: files and bytes.
     pub fn unfinished(&self) -> Result<(usize, u64)> {
-        let found = self.staging()?.unfinished()?;
+        let found = match &self.inner.writing {
+            Some(writing) => writing.staging.unfinished()?,
+            None => staging::unfinished(self.root())?,
+        };
         Ok((found.len(), found.iter().map(|(_, bytes)| bytes).sum()))
     }
 

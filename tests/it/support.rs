@@ -19,6 +19,7 @@ pub mod hod;
 pub mod images;
 pub mod job;
 pub mod raw;
+pub mod read_only;
 pub mod root;
 pub mod skopeo;
 pub mod tls;

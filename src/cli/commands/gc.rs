@@ -13,7 +13,7 @@ use crate::cli::report;
 use crate::oci::Digest;
 use crate::pipeline::gc::{Garbage, GcError, Untagged};
 use crate::pipeline::reach::ReachError;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::transport::{Layout, Location};
 
 /// What is or would be deleted, for people and programs.
@@ -32,21 +32,26 @@ pub(in crate::cli) async fn run(context: &Context, args: GcArgs) -> Result<ExitC
     let dry_run = args.dry_run;
     let untagged = if args.untagged { Untagged::Delete } else { Untagged::Keep };
     let collected = match place {
-        Place::Layout(path) => input::blocking(move || in_layout(&path, dry_run)).await?,
+        Place::Layout(path) => {
+            let (collected, alone) = input::blocking(move || in_layout(&path, dry_run)).await?;
+            say_disturbed(context, alone);
+            collected
+        }
+        Place::Store(root) if dry_run => {
+            let (collected, alone) = input::blocking(move || look(&root, untagged)).await?;
+            say_disturbed(context, alone);
+            collected
+        }
         Place::Store(root) => {
-            if !dry_run {
-                context.say(&format!(
-                    "note: a registry that serves {} must take no pushes meanwhile, and be restarted afterwards",
-                    root.display()
-                ));
-            }
+            context.say(&format!(
+                "note: a registry that serves {} must take no pushes meanwhile, and be restarted afterwards",
+                root.display()
+            ));
             let (observer, stop) = (context.observer(), context.stop.clone());
             input::blocking(move || {
                 let store = named::alone(&root)?;
                 let garbage = Garbage::find(&store, untagged).map_err(failure)?;
-                if !dry_run {
-                    garbage.delete(&store, &*observer, &stop).map_err(failure)?;
-                }
+                garbage.delete(&store, &*observer, &stop).map_err(failure)?;
                 Ok(Collected::of(&garbage))
             })
             .await?
@@ -80,10 +85,25 @@ fn place(args: &GcArgs) -> Result<Place, Failure> {
     }
 }
 
-fn in_layout(path: &Path, dry_run: bool) -> Result<Collected, Failure> {
+/// What would be deleted, and whether others could not write while it was looked for. Nothing is written.
+fn look(root: &Path, untagged: Untagged) -> Result<(Collected, bool), Failure> {
+    let store = Store::open(root).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let still = store.hold_still();
+    let garbage = Garbage::find(&store, untagged).map_err(failure)?;
+    Ok((Collected::of(&garbage), still.is_some()))
+}
+
+fn in_layout(path: &Path, dry_run: bool) -> Result<(Collected, bool), Failure> {
     let layout = Layout::open(path).map_err(named::layout_failure)?;
     let swept = layout.sweep(dry_run).map_err(named::layout_failure)?;
-    Ok(Collected { blobs: swept.blobs, unfinished: swept.unfinished, ..Collected::default() })
+    let alone = swept.alone;
+    Ok((Collected { blobs: swept.blobs, unfinished: swept.unfinished, ..Collected::default() }, alone))
+}
+
+fn say_disturbed(context: &Context, alone: bool) {
+    if !alone {
+        context.say("note: others write there, or could: what they were writing may be counted");
+    }
 }
 
 fn failure(error: GcError) -> Failure {

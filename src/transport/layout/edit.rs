@@ -17,6 +17,8 @@ pub struct Swept {
     pub blobs: Vec<(Digest, u64)>,
     /// What interrupted runs have left: files and bytes.
     pub unfinished: (usize, u64),
+    /// Whether nobody else could write meanwhile, which only a dry run does without.
+    pub alone: bool,
 }
 
 /// What images need. One digest may be a manifest here and a layer there; only as a manifest has it something below it.
@@ -59,23 +61,29 @@ impl Layout {
     /// Removes the blobs that no image of the index needs.
     ///
     /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A blob that may be a
-    /// manifest and cannot be read ends it before anything is removed.
+    /// manifest and cannot be read ends it before anything is removed. A dry run writes nothing, and does without the
+    /// locks where it cannot have them.
     pub fn sweep(&self, dry_run: bool) -> super::super::Result<Swept> {
-        let alone = fs::File::open(self.path().join("blobs"))?;
-        match alone.try_lock() {
-            Ok(()) => {}
+        let blobs = fs::File::open(self.path().join("blobs"))?;
+        let mut swept = Swept::default();
+        match blobs.try_lock() {
+            Ok(()) => swept.alone = true,
+            Err(_) if dry_run => {}
             Err(TryLockError::WouldBlock) => return Err(TransportError::InUse(self.path().to_owned())),
-            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(alone.path(), &error).into()),
+            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(blobs.path(), &error).into()),
         }
         let lock = fs::File::open(self.path().join("oci-layout"))?;
-        lock.lock()?;
+        if dry_run {
+            swept.alone &= lock.try_lock().is_ok();
+        } else {
+            lock.lock()?;
+        }
         let present = self.present()?;
         let mut kept = Kept::default();
         for (_, image) in self.index()?.images() {
             self.keep(image.digest, &mut kept)?;
         }
         self.keep_referrers(&present, &mut kept)?;
-        let mut swept = Swept::default();
         for (digest, size) in present {
             if !kept.contains(&digest) {
                 if !dry_run {
@@ -84,7 +92,7 @@ impl Layout {
                 swept.blobs.push((digest, size));
             }
         }
-        for entry in fs::read_dir(alone.path())? {
+        for entry in fs::read_dir(blobs.path())? {
             let entry = entry?;
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".partial")) {
