@@ -42,7 +42,7 @@ pub use open::{OpenBlob, OpenBundle, RandomAccess};
 pub use reader::{BlobBody, BundleReader};
 pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, Trust, TrustError, signature_length};
 pub use sink::{BundleSink, Done};
-pub use source::BundleSource;
+pub use source::{BundleSource, LeftOut};
 pub use tape::SIGNATURE_LIMIT;
 pub use volumes::{BundleFiles, VolumeError, VolumeSet, VolumeSize, VolumeWriter};
 pub use writer::{Compression, Writer, Written};

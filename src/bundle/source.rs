@@ -1,13 +1,50 @@
 //! One repository of a bundle at rest as a source for the copy engine.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::OpenBundle;
+use super::{Header, OpenBundle};
 use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source, blocking, read_ahead};
 use crate::oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Version};
+
+/// Content that a delta leaves to its base.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{digest} is not in the bundle, which is a delta: it leaves {contents} content{} ({bytes} bytes) of {} to its base",
+    if *contents == 1 { "" } else { "s" },
+    images.join(", ")
+)]
+pub struct LeftOut {
+    /// The content.
+    pub digest: Digest,
+    /// The images of the repository that need it.
+    pub images: Vec<String>,
+    /// How much of these images is left out: contents.
+    pub contents: usize,
+    /// And their bytes.
+    pub bytes: u64,
+}
+
+impl LeftOut {
+    /// Says of some content of a repository that it is left out, where it is.
+    fn of(header: &Header, name: &RepositoryName, digest: &Digest) -> Option<Self> {
+        let required: BTreeMap<Digest, u64> =
+            header.requires().iter().map(|content| (content.digest, content.size)).collect();
+        required.get(digest)?;
+        let mut images = Vec::new();
+        let mut left: BTreeMap<Digest, u64> = BTreeMap::new();
+        for image in header.images().iter().filter(|image| image.name == *name) {
+            if header.contents_of(image).any(|content| content.digest == *digest) {
+                images.push(image.label());
+                left.extend(header.contents_of(image).filter_map(|it| required.get_key_value(&it.digest)));
+            }
+        }
+        Some(Self { digest: *digest, images, contents: left.len(), bytes: left.into_values().sum() })
+    }
+}
 
 /// A repository of a bundle.
 #[derive(Debug)]
@@ -70,7 +107,10 @@ impl Source for BundleSource {
     }
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
-        let missing = || EndpointError::new(Fault::Missing, format!("{} is not in the bundle", content.digest));
+        let missing = || match LeftOut::of(self.bundle.header(), &self.name, &content.digest) {
+            Some(left_out) => EndpointError::new(Fault::Missing, left_out),
+            None => EndpointError::new(Fault::Missing, format!("{} is not in the bundle", content.digest)),
+        };
         let mut blob = self.bundle.blob(&content.digest).ok_or_else(missing)?;
         blob.seek(SeekFrom::Start(offset)).map_err(EndpointError::io)?;
         Ok(read_ahead(blob.once(), content.size.saturating_sub(offset)))

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use crate::bundle::LeftOut;
 use crate::cli::report;
 use crate::copy::{CopyError, Side};
 use crate::endpoint::{EndpointError, Fault};
@@ -215,7 +216,10 @@ pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Ve
 
 /// What a user can do about an error, where that is known.
 pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    chain(Some(error)).find_map(registry_hint).or_else(|| chain(Some(error)).find_map(hint_of))
+    chain(Some(error))
+        .find_map(delta_hint)
+        .or_else(|| chain(Some(error)).find_map(registry_hint))
+        .or_else(|| chain(Some(error)).find_map(hint_of))
 }
 
 fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
@@ -281,6 +285,18 @@ fn room_hint(error: &RoomError) -> Option<String> {
     let missing = report::bytes(needed.saturating_sub(*free));
     let (needed, free) = (report::bytes(*needed), report::bytes(*free));
     Some(format!("nothing was written; of {needed} there is room for {free}: make {missing} more room there"))
+}
+
+/// What to do where a bundle leaves to its base what is wanted of it.
+fn delta_hint(error: &(dyn Error + 'static)) -> Option<String> {
+    // A sink that ends because its source did passes on what that said.
+    let causes = std::iter::successors(Some(error), |&error| {
+        Some(error.downcast_ref::<EndpointError>()?.cause() as &(dyn Error + 'static))
+    });
+    causes.last()?.downcast_ref::<LeftOut>()?;
+    let text = "it was packed with --have, for a place that has the rest: hod unpack it into a root that has its base, \
+                and take the image from there, or have it packed without --have";
+    Some(text.to_owned())
 }
 
 /// What to do about a connection that did not come about for a reason that lasts.

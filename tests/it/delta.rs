@@ -67,6 +67,36 @@ fn docker(root: &Path) -> PathBuf {
 }
 
 #[test]
+fn one_image_of_a_delta_says_what_its_base_has() {
+    let releases = Releases::new();
+    releases.pack("second", "delta.tar", &["first"]);
+    releases.pack("second", "delta.tar.zst", &["first"]);
+    // What the tool shares with the first release: the base layer.
+    let base = releases.shared.blobs[1].descriptor.clone();
+    let left = format!("it leaves 1 content ({} bytes) of new/tool:2 to its base", base.size);
+    for words in [
+        &["copy", "bundle:delta.tar:new/tool:2", "dir:copied"][..],
+        &["copy", "bundle:delta.tar.zst:new/tool:2", "oci:layout:tool"],
+        &["copy", "bundle:delta.tar:new/tool:2", "docker-archive:tool.tar"],
+        &["unpack-image", "bundle:delta.tar:new/tool:2", "unpacked"],
+        &["index", "create", "oci:layout:index", "bundle:delta.tar:new/tool:2"],
+    ] {
+        let output = releases.run(words, 1);
+        for part in [&base.digest.to_string(), "which is a delta", &left, "hint: ", "hod unpack it into a root"] {
+            assert!(output.stderr.contains(part), "{words:?}: {part}: {}", output.stderr);
+        }
+        assert!(!output.stderr.contains("check the name"), "{}", output.stderr);
+    }
+    // Of several platforms, all that is left out counts once.
+    let output = releases.run(&["copy", "--all", "bundle:delta.tar:app:1", "dir:all"], 1);
+    assert!(output.stderr.contains(&left.replace("new/tool:2", "app:1")), "{}", output.stderr);
+    // What the hint says, and a destination that has the base.
+    let site = releases.site("site", &["first.tar", "delta.tar"]);
+    hod(["copy", &format!("store:{}:new/tool:2", site.display()), "dir:copied"]).in_folder(&releases.path(".")).ok();
+    releases.run(&["copy", "bundle:delta.tar:new/tool:2", "store:first:new/tool:2"], 0);
+}
+
+#[test]
 fn a_delta_on_its_base_is_the_full_bundle() {
     let releases = Releases::new();
     let site = releases.site("site", &["first.tar"]);
