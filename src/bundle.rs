@@ -40,6 +40,7 @@ pub use kind::Kind;
 pub use members::{Holds, Member};
 pub use open::{OpenBlob, OpenBundle, RandomAccess};
 pub use reader::{BlobBody, BundleReader};
+pub use rules::is_text;
 pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, Trust, TrustError, signature_length};
 pub use sink::{BundleSink, Done};
 pub use source::{BundleSource, LeftOut};

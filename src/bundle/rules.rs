@@ -114,6 +114,11 @@ pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<(
     Ok(())
 }
 
+/// Whether a header may have a text, such as the name of a group.
+pub fn is_text(text: &str) -> bool {
+    text.len() <= TEXT_LIMIT && !text.chars().any(char::is_control)
+}
+
 fn check_texts(image: &Image) -> Result<()> {
     let platforms = image.platforms.iter().flat_map(|platform| {
         let optional = platform.variant.iter().chain(&platform.os_version).chain(&platform.os_features);
@@ -122,7 +127,7 @@ fn check_texts(image: &Image) -> Result<()> {
     let group = image.group.iter().map(|text| ("group", &**text));
     let source = image.source.iter().map(|text| ("source", &**text));
     for (what, text) in group.chain(source).chain(platforms) {
-        if text.len() > TEXT_LIMIT || text.chars().any(char::is_control) {
+        if !is_text(text) {
             return Err(HeaderError::Text { what, text: text.chars().take(64).collect() });
         }
     }

@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::bundle::is_text;
 use crate::oci::{
     Digest, NameError, PlatformError, Platforms, Reference, ReferenceError, RepositoryName, Tag, is_companion_tag,
 };
@@ -142,6 +143,9 @@ pub enum LineError {
     /// A place without a name.
     #[error("an image on this machine needs a name in a list: write as=NAME:TAG behind it")]
     Nameless,
+    /// A group that bundles could not name.
+    #[error("the name of the group has control characters or is longer than 4096 bytes")]
+    Group,
     /// Bytes that are no text.
     #[error("the line is not UTF-8 text")]
     Encoding,
@@ -192,6 +196,9 @@ impl ListReader {
             };
             if let Some(name) = text.trim().strip_prefix("##").filter(|name| !name.starts_with('#')) {
                 let name = name.trim();
+                if !is_text(name) {
+                    self.bad.push((origin, text.trim().to_owned(), LineError::Group));
+                }
                 group = (!name.is_empty()).then(|| name.into());
                 continue;
             }
@@ -518,6 +525,21 @@ mod tests {
         let mut reader = ListReader::new();
         reader.file("list", b"##x\na:1\n");
         assert!(matches!(reader.finish(&["q".to_owned()]), Err(ListError::Group(..))));
+    }
+
+    #[test]
+    fn groups_are_named_as_bundles_can_name_them() {
+        let long = "x".repeat(4097);
+        for (name, is_good) in
+            [("a\u{7}b", false), ("a\tb", false), ("a\u{85}b", false), (&long, false), (&long[1..], true)]
+        {
+            let mut reader = ListReader::new();
+            reader.file("list", format!("a:1\n ##{name}\nb:1\n???\n").as_bytes());
+            let Err(ListError::Lines(bad)) = reader.finish(&[]) else { panic!("{name:?} was accepted") };
+            let places: Vec<_> = bad.iter().map(|(origin, ..)| origin.to_string()).collect();
+            assert_eq!(places, if is_good { &["list:4"][..] } else { &["list:2", "list:4"] }, "{name:?}");
+            assert!(is_good || bad[0].2 == LineError::Group);
+        }
     }
 
     #[test]
