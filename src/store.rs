@@ -12,6 +12,7 @@ mod commit;
 mod error;
 mod ingest;
 pub mod layout;
+mod passed;
 mod read;
 mod referrers;
 mod remove;

@@ -116,6 +116,12 @@ impl OpenBundle {
         Some(OpenBlob::new(&self.file, self.area + offset, *size))
     }
 
+    /// The tar stream from its beginning to its end, whatever follows.
+    pub(super) fn stream(&self) -> OpenBlob {
+        let signature = self.signature().map(|signature| signature.len() as u64);
+        OpenBlob::new(&self.file, 0, self.header.tar_size(signature))
+    }
+
     /// How many bytes of the file have been read so far.
     pub fn bytes_read(&self) -> u64 {
         self.file.bytes_read.load(Ordering::Relaxed)

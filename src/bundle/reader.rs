@@ -1,14 +1,15 @@
 //! Reads a bundle from its beginning to its end, in one pass, believing nothing.
 
 use std::fmt;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek as _};
 use std::sync::Arc;
 
 use super::expand::Expanded;
 use super::members::Member;
+use super::open::OpenBlob;
 use super::tape::Tape;
 use super::ustar::END;
-use super::{BundleError, Header, Result, frame};
+use super::{BundleError, Header, OpenBundle, Result, frame};
 use crate::endpoint::Mismatch;
 use crate::oci::{Digest, Hasher};
 
@@ -23,6 +24,8 @@ type Whole<R> = io::Chain<Cursor<Vec<u8>>, R>;
 enum Input<R> {
     Plain(BufReader<Whole<R>>),
     Zstd(Box<Expanded<BufReader<Whole<R>>>>),
+    /// Of a bundle at rest.
+    AtRest(Box<BufReader<OpenBlob>>),
 }
 
 impl<R: Read> Read for Input<R> {
@@ -30,6 +33,21 @@ impl<R: Read> Read for Input<R> {
         match self {
             Self::Plain(input) => input.read(bytes),
             Self::Zstd(input) => input.read(bytes),
+            Self::AtRest(input) => input.read(bytes),
+        }
+    }
+}
+
+impl<R> Input<R> {
+    const fn can_skip(&self) -> bool {
+        matches!(self, Self::AtRest(_))
+    }
+
+    /// Passes over that many bytes without reading them.
+    fn skip(&mut self, count: u64) -> io::Result<()> {
+        match self {
+            Self::AtRest(input) => input.seek_relative(i64::try_from(count).map_err(io::Error::other)?),
+            Self::Plain(_) | Self::Zstd(_) => Err(io::ErrorKind::NotSeekable.into()),
         }
     }
 }
@@ -62,6 +80,13 @@ impl<R: Read> BundleReader<R> {
         Ok(Self { tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
     }
 
+    /// Reads a bundle at rest from its beginning, of which blobs can be left out with [`BundleReader::skip_blob`].
+    pub fn at_rest(bundle: &OpenBundle) -> Result<Self> {
+        let mut tape = Tape::new(Input::AtRest(Box::new(BufReader::with_capacity(BUFFER, bundle.stream()))));
+        let (header, signature) = tape.preamble()?;
+        Ok(Self { tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
+    }
+
     /// The header.
     pub const fn header(&self) -> &Arc<Header> {
         &self.header
@@ -83,6 +108,18 @@ impl<R: Read> BundleReader<R> {
         self.current = Some(member);
         let state = State::Running(Box::new(Hasher::new(blob.digest.algorithm())));
         Ok(Some(BlobBody { reader: self, digest: blob.digest, size: blob.size, state }))
+    }
+
+    /// Leaves the next blob out, unread, where the bundle is at rest; says whether it did.
+    pub fn skip_blob(&mut self) -> Result<bool> {
+        let size = self.header.blobs().get(self.next).map(|blob| blob.size);
+        if !self.tape.stream().can_skip() || self.next_blob()?.is_none() {
+            return Ok(false);
+        }
+        let size = size.unwrap_or_default();
+        self.tape.skip(size, Input::skip)?;
+        self.left -= size;
+        Ok(true)
     }
 
     /// Reads the rest of the current blob and what fills its last block.

@@ -25,6 +25,18 @@ impl<S: Read> Tape<S> {
         Self { stream, position: 0, unread: None }
     }
 
+    /// What is read.
+    pub(super) const fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Lets the stream pass over so many bytes.
+    pub(super) fn skip(&mut self, count: u64, skip: impl FnOnce(&mut S, u64) -> io::Result<()>) -> Result<()> {
+        skip(&mut self.stream, count)?;
+        self.position += count;
+        Ok(())
+    }
+
     /// Reads some bytes, none only at the end. `member` is what they belong to.
     fn read_some(&mut self, bytes: &mut [u8], member: &str) -> Result<usize> {
         loop {

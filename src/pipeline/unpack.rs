@@ -3,6 +3,9 @@
 //!
 //! The root may be in use. Until the last byte of the bundle has been found right nothing of it is
 //! visible; afterwards all of it is.
+//!
+//! A run that is interrupted leaves a note of how far it has read. The next one leaves out what of that is in the root, if
+//! the bundle is at rest ([`BundleReader::at_rest`]), and reads the rest.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -11,7 +14,7 @@ use std::sync::Arc;
 
 use super::base::{Lacking, lacking};
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
-use crate::bundle::{BlobBody, BundleError, BundleReader, Header};
+use crate::bundle::{Blob, BlobBody, BundleError, BundleReader, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, MediaType};
@@ -19,6 +22,8 @@ use crate::store::{Ingest, Store, StoreError, Writers};
 
 /// Bytes that are read at a time of what is not written.
 const CHUNK: usize = 128 * 1024;
+/// Bytes of the bundle after which it is noted how far it was read.
+const NOTE: u64 = 64 * 1024 * 1024;
 
 /// What unpacking did.
 #[derive(Debug)]
@@ -78,15 +83,25 @@ pub fn unpack(
     let all = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
     let (mut written, mut there) = ((0, 0), (0, 0));
+    let (passed, mut unnoted) = (store.passed(&header.id())?, 0);
     let mut writers = Writers::start()?;
-    while let Some(body) = reader.next_blob()? {
-        let (digest, size) = (*body.digest(), body.size());
-        if let Some(ingest) = store.ingest(&digest, size)? {
-            receive(body, ingest, &mut writers, observer, stop)?;
-            written = (written.0 + 1, written.1 + size);
-        } else {
-            read(body, observer, stop)?;
-            there = (there.0 + 1, there.1 + size);
+    for (position, Blob { digest, size, .. }) in header.blobs().iter().enumerate() {
+        let ingest = store.ingest(digest, *size)?;
+        let counted = if ingest.is_some() { &mut written } else { &mut there };
+        *counted = (counted.0 + 1, counted.1 + size);
+        if ingest.is_none() && position < passed && reader.skip_blob()? {
+            observer.on(&Event::Moved { digest, bytes: *size });
+            continue;
+        }
+        let Some(body) = reader.next_blob()? else { break };
+        match ingest {
+            Some(ingest) => receive(body, ingest, &mut writers, observer, stop)?,
+            None => read(body, observer, stop)?,
+        }
+        unnoted += size;
+        if unnoted >= NOTE && position >= passed {
+            store.note_passed(&header.id(), position + 1)?;
+            unnoted = 0;
         }
     }
     let header = reader.finish()?;
@@ -94,6 +109,7 @@ pub fn unpack(
     // A garbage collection may have taken some of it away in the meantime.
     check_required(&header, store)?;
     let tags = incoming::link(&header, store, existing)?;
+    store.forget_passed(&header.id())?;
     Ok(Unpacked { header, tags, written, there })
 }
 

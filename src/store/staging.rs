@@ -4,6 +4,7 @@
 //! .hod/
 //! ├── lock                        held shared by all that write, alone by who deletes
 //! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
+//! ├── partial/bundle-<hex>        how far a bundle with that id was read that is being unpacked
 //! └── staged/<number>/            of one process, locked while it lives
 //!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
 //!     ├── link-<number>           links likewise
@@ -115,7 +116,12 @@ impl Staging {
         self.partial.join(file_name(digest))
     }
 
-    /// The same, as a path below the root.
+    /// Where it stands how far a bundle was read.
+    pub(super) fn passed(&self, bundle: &Digest) -> PathBuf {
+        self.partial.join(format!("bundle-{}", bundle.hex()))
+    }
+
+    /// Where content grows, as a path below the root.
     pub(super) fn partial_below(digest: &Digest) -> String {
         format!("{PARTIAL}/{}", file_name(digest))
     }

@@ -253,6 +253,51 @@ fn unpack_is_killed_while_the_bundle_comes() {
     }
 }
 
+/// Of a bundle at rest only what the interrupted run has not read is read: damage in front of that is not even seen.
+#[test]
+fn unpack_goes_on_where_it_stopped() {
+    let source = tempfile::tempdir().unwrap();
+    let first = Blob::new("application/vnd.oci.image.layer.v1.tar", random(1, 70_000_000));
+    let content = Content::default().with("app:1", &image("linux/amd64", &[first.clone(), large(2)]));
+    content.write_root(source.path());
+    for name in ["x.tar", "x.tar.zst"] {
+        let bundle = source.path().join(name);
+        pack(source.path(), &bundle, []).ok();
+        let mut bytes = fs::read(&bundle).unwrap();
+        let begin = bytes.windows(64).position(|window| first.bytes.starts_with(window)).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let pipe = source.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let mut running = unpack(&pipe, root.path(), []).spawn();
+        let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        writer.write_all(&bytes[..bytes.len() - 1_000_000]).unwrap();
+        running.until("a blob is in its place", || blob_path(root.path(), &first.digest()).exists());
+        running.until("that is noted", || unfinished(root.path()).iter().any(|path| text(path).contains("/bundle-")));
+        running.kill();
+        drop(writer);
+        fs::remove_file(pipe).unwrap();
+
+        // Read again it would fail.
+        bytes[begin + 10_000_000] ^= 1;
+        fs::write(&bundle, &bytes).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        unpack(&bundle, other.path(), []).code(4);
+        // And so it does where the root has lost the blob meanwhile.
+        let place = blob_path(root.path(), &first.digest());
+        let aside = source.path().join("aside");
+        fs::rename(&place, &aside).unwrap();
+        unpack(&bundle, root.path(), []).code(4);
+        fs::rename(&aside, &place).unwrap();
+        let done = unpack(&bundle, root.path(), ["--json"]).ok().json();
+        assert_eq!(done["alreadyThere"]["bytes"].as_u64().unwrap() / 70_000_000, 1, "{done}");
+        assert_serves(root.path(), &content);
+        assert_eq!(unfinished(root.path()), Vec::<PathBuf>::new(), "{name}");
+        // A run that is not the rest of another looks at everything.
+        unpack(&bundle, root.path(), []).code(4);
+        fs::remove_file(&bundle).unwrap();
+    }
+}
+
 #[test]
 fn unpack_is_killed_while_links_come_to_be() {
     let mut content = Content::default();

@@ -21,6 +21,12 @@ pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<OpenBundle, Failu
     files(path, folders)?.open().map_err(|error| input::bundle_failure(path, error))
 }
 
+/// The same for who can do without: not of what comes through a pipe, or in volumes of which some are missing.
+pub(super) fn open_at_rest(path: &Path, folders: &[PathBuf]) -> Option<OpenBundle> {
+    let files = BundleFiles::find(path, folders).ok().filter(|_| path != Path::new("-") && !is_pipe(path))?;
+    files.open().ok()
+}
+
 /// The header of a bundle; of volumes, those that hold it are enough.
 pub(super) fn header(path: &Path, folders: &[PathBuf]) -> Result<Arc<Header>, Failure> {
     let read = |files: BundleFiles| match files {

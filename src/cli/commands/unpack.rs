@@ -1,6 +1,7 @@
 //! `hod unpack`: a bundle into a registry root.
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -33,7 +34,9 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
     let store = Store::create(&args.root).map_err(|error| Failure::of(Kind::Failed, error))?;
     let existing = incoming::existing(args.on_existing_tag);
     let (observer, stop, bundle) = (context.observer(), context.stop.clone(), args.bundle.clone());
+    let folders = args.media.from_dir.clone();
     let done = input::blocking(move || {
+        let reader = at_rest(&reader, &store, (&bundle, &folders)).unwrap_or(reader);
         unpack(reader, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
     })
     .await?;
@@ -49,6 +52,21 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
         report::time(context.begun.elapsed()),
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The bundle for who need not read all of it again, since an interrupted run has read a part; not if it comes through a
+/// pipe, or on media that are put in one by one.
+fn at_rest<R: Read>(
+    reader: &BundleReader<R>,
+    store: &Store,
+    (bundle, folders): (&Path, &[PathBuf]),
+) -> Option<BundleReader<R>> {
+    let id = reader.header().id();
+    if store.passed(&id).unwrap_or_default() == 0 {
+        return None;
+    }
+    let open = media::open_at_rest(bundle, folders)?;
+    (open.header().id() == id).then(|| BundleReader::at_rest(&open).ok()).flatten()
 }
 
 fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serde_json::Value {
