@@ -48,7 +48,11 @@ pub(super) struct Frames<W> {
 }
 
 impl<W: Write> Frames<W> {
-    pub(super) fn new(out: W, threads: usize) -> io::Result<Self> {
+    /// For a tar stream of that many bytes.
+    pub(super) fn new(out: W, threads: usize, length: u64) -> io::Result<Self> {
+        if length / FRAME as u64 > seek_table::FRAMES_LIMIT as u64 {
+            return Err(too_long());
+        }
         let threads = threads.clamp(1, THREADS_LIMIT);
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
@@ -94,10 +98,12 @@ impl<W: Write> Frames<W> {
     pub(super) fn finish(mut self) -> io::Result<(W, u64)> {
         self.cut()?;
         while self.take_one()? {}
-        let table = seek_table::encode(&self.lengths).ok_or_else(|| io::Error::other("too many frames"))?;
-        self.out.write_all(&table)?;
+        for piece in seek_table::encode(&self.lengths).ok_or_else(too_long)? {
+            self.out.write_all(&piece)?;
+            self.written += piece.len() as u64;
+        }
         self.out.flush()?;
-        Ok((self.out, self.written + table.len() as u64))
+        Ok((self.out, self.written))
     }
 
     /// Ends the frame, if there is anything in it.
@@ -129,6 +135,10 @@ impl<W: Write> Frames<W> {
         self.spare.push(buffers);
         Ok(true)
     }
+}
+
+fn too_long() -> io::Error {
+    io::Error::other("a compressed bundle has at most 4 TiB: write it as .tar")
 }
 
 fn no_thread() -> io::Error {

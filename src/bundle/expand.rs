@@ -65,23 +65,28 @@ impl<R: Read> Expanded<R> {
     fn expand(&mut self) -> Result<(), FrameError> {
         let length = frame::read(&mut self.input, &mut self.frame)?;
         frame::expand(&mut self.decompressor, &self.frame, length, &mut self.content)?;
+        if self.frames.len() == seek_table::FRAMES_LIMIT {
+            return Err(FrameError::Damaged("there are more frames than a bundle has".to_owned()));
+        }
         self.frames.extend(FrameLengths::of(&self.frame, &self.content));
         Ok(())
     }
 
     /// Reads the table and the end of the input.
     fn finish(&mut self, start: u64) -> Result<()> {
-        let expected = seek_table::encode(&self.frames).unwrap_or_default();
+        // The magic has been read.
         let mut found = seek_table::MAGIC.to_vec();
-        let length = expected.len() as u64;
-        let rest = length.saturating_sub(found.len() as u64);
-        let read = self.input.by_ref().take(rest).read_to_end(&mut found);
-        read.map_err(|error| self.failure(FrameError::Read(error), start))?;
-        if !expected.starts_with(&found) {
-            return Err(BundleError::SeekTable("its entries are not the frames before it"));
-        }
-        if found.len() < expected.len() {
-            return Err(self.failure(FrameError::Truncated, start));
+        for expected in seek_table::encode(&self.frames).into_iter().flatten() {
+            let rest = expected.len().saturating_sub(found.len()) as u64;
+            let read = self.input.by_ref().take(rest).read_to_end(&mut found);
+            read.map_err(|error| self.failure(FrameError::Read(error), start))?;
+            if !expected.starts_with(&found) {
+                return Err(BundleError::SeekTable("its entries are not the frames before it"));
+            }
+            if found.len() < expected.len() {
+                return Err(self.failure(FrameError::Truncated, start));
+            }
+            found.clear();
         }
         let mut one = Vec::new();
         let read = self.input.by_ref().take(1).read_to_end(&mut one);

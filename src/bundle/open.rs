@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fs_err::os::unix::fs::FileExt;
 use zstd::bulk::Decompressor;
 
-use super::frames::{self, FramePlace};
+use super::frames::{self, FramePlace, Frames};
 use super::reader::FILL_LIMIT;
 use super::tape::Tape;
 use super::{Blob, BundleError, BundleFiles, Header, Result, frame};
@@ -61,7 +61,7 @@ pub struct OpenBundle {
 struct BundleFile {
     bytes: Box<dyn RandomAccess>,
     /// The frames of a compressed bundle.
-    frames: Option<Vec<FramePlace>>,
+    frames: Option<Frames>,
     bytes_read: AtomicU64,
 }
 
@@ -153,7 +153,7 @@ impl BundleFile {
     /// Reads the table at the end of a compressed bundle. Returns the length of the tar stream.
     fn load_frames(&mut self, size: u64) -> Result<u64> {
         let frames = frames::load(size, &|bytes, offset| self.read_exact_at(bytes, offset))?;
-        let tar = frames.last().map_or(0, |frame| frame.tar + frame.content);
+        let tar = frames.tar_size();
         self.frames = Some(frames);
         Ok(tar)
     }
@@ -168,7 +168,7 @@ impl BundleFile {
 
 impl fmt::Debug for BundleFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BundleFile").field("frames", &self.frames.as_ref().map(Vec::len)).finish_non_exhaustive()
+        f.debug_struct("BundleFile").field("frames", &self.frames.as_ref().map(Frames::len)).finish_non_exhaustive()
     }
 }
 
@@ -208,8 +208,8 @@ impl OpenBlob {
 
     /// The expanded bytes from a position of the tar stream to the end of its frame.
     fn frame_from(&mut self, position: u64) -> Result<&[u8]> {
-        let frames = self.file.frames.as_deref().unwrap_or_default();
-        let index = frames.partition_point(|place| place.tar <= position).saturating_sub(1);
+        let Some(frames) = &self.file.frames else { return Ok(&[]) };
+        let index = frames.begun(position).saturating_sub(1);
         let Some(place) = frames.get(index) else { return Ok(&[]) };
         if self.frame.as_ref().is_none_or(|(cached, _)| *cached != index) {
             let mut content = self.frame.take().map(|(_, content)| content).unwrap_or_default();
@@ -217,7 +217,7 @@ impl OpenBlob {
                 Some(decompressor) => decompressor,
                 none => none.insert(Decompressor::new()?),
             };
-            self.file.expand(place, decompressor, &mut content)?;
+            self.file.expand(&place, decompressor, &mut content)?;
             self.frame = Some((index, content));
         }
         let skip = usize::try_from(position - place.tar).unwrap_or(usize::MAX);

@@ -17,12 +17,17 @@ use super::frame::{COMPRESSED_LIMIT, FRAME};
 pub(super) const MAGIC: [u8; 4] = 0x184D_2A5E_u32.to_le_bytes();
 /// The last bytes of the table.
 const END: [u8; 4] = 0x8F92_EAB1_u32.to_le_bytes();
+/// The most frames that a bundle has, so that what is held of each, 8 bytes, needs no more than 32 MiB. With whole frames
+/// that are 4 TiB.
+pub(super) const FRAMES_LIMIT: usize = 4 * 1024 * 1024;
+/// How many entries are read or written at a time.
+pub(super) const PIECE: usize = 1024;
 /// Bytes before the first entry.
-const PREFACE: usize = 8;
+pub(super) const PREFACE: usize = 8;
 /// Bytes after the last entry.
 pub(super) const FOOTER: usize = 9;
 /// Bytes of an entry.
-const ENTRY: usize = 8;
+pub(super) const ENTRY: usize = 8;
 
 /// The lengths of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +51,37 @@ pub(super) const fn length(frames: u64) -> u64 {
     frames.saturating_mul(ENTRY as u64).saturating_add((PREFACE + FOOTER) as u64)
 }
 
-/// The table of frames in the order of the file. `None` where there are more than the format can count.
-pub(super) fn encode(frames: &[FrameLengths]) -> Option<Vec<u8>> {
-    let count = u32::try_from(frames.len()).ok()?;
-    let rest = u32::try_from(length(u64::from(count)) - PREFACE as u64).ok()?;
-    let mut table = Vec::with_capacity(PREFACE + rest as usize);
-    table.extend_from_slice(&MAGIC);
-    table.extend_from_slice(&rest.to_le_bytes());
-    for frame in frames {
-        table.extend_from_slice(&frame.compressed.to_le_bytes());
-        table.extend_from_slice(&frame.content.to_le_bytes());
+/// The bytes before the entries. `None` for more frames than a bundle has.
+pub(super) fn preface(frames: usize) -> Option<[u8; PREFACE]> {
+    if frames > FRAMES_LIMIT {
+        return None;
     }
-    table.extend_from_slice(&count.to_le_bytes());
-    table.push(0);
-    table.extend_from_slice(&END);
-    Some(table)
+    let rest = u32::try_from(length(frames as u64) - PREFACE as u64).ok()?;
+    let mut bytes = [0; PREFACE];
+    let (magic, stated) = bytes.split_at_mut(MAGIC.len());
+    magic.copy_from_slice(&MAGIC);
+    stated.copy_from_slice(&rest.to_le_bytes());
+    Some(bytes)
+}
+
+/// The entries of some frames.
+pub(super) fn entries(frames: &[FrameLengths]) -> Vec<u8> {
+    frames.iter().flat_map(|frame| [frame.compressed, frame.content]).flat_map(u32::to_le_bytes).collect()
+}
+
+/// The bytes after the entries.
+pub(super) fn footer(frames: usize) -> Option<[u8; FOOTER]> {
+    let count = u32::try_from(frames).ok()?.to_le_bytes();
+    let mut bytes = [0; FOOTER];
+    bytes.iter_mut().zip(count.iter().chain(&[0]).chain(&END)).for_each(|(byte, value)| *byte = *value);
+    Some(bytes)
+}
+
+/// The table of frames in the order of the file, in pieces of a few KiB. `None` where there are more than a bundle has.
+pub(super) fn encode(frames: &[FrameLengths]) -> Option<impl Iterator<Item = Vec<u8>>> {
+    let (preface, footer) = (preface(frames.len())?.to_vec(), footer(frames.len())?.to_vec());
+    let entries = frames.chunks(PIECE).map(entries);
+    Some(std::iter::once(preface).chain(entries).chain(std::iter::once(footer)))
 }
 
 /// The number of frames, from the last nine bytes of a table.
@@ -73,62 +94,18 @@ pub(super) fn count(footer: &[u8]) -> Result<u32, &'static str> {
     }
 }
 
-/// The frames of a whole table.
-pub(super) fn parse(table: &[u8]) -> Result<Vec<FrameLengths>, &'static str> {
-    let shape = "its length is wrong";
-    let (entries, footer) = table.split_at_checked(table.len().saturating_sub(FOOTER)).ok_or(shape)?;
-    let count = count(footer)?;
-    let entries = entries.strip_prefix(&MAGIC).ok_or("it does not begin where it should")?;
-    let (stated, entries) = entries.split_first_chunk::<4>().ok_or(shape)?;
-    let (entries, rest) = entries.as_chunks::<4>();
-    let expected = length(u64::from(count));
-    if expected != table.len() as u64
-        || u64::from(u32::from_le_bytes(*stated)) != expected - PREFACE as u64
-        || !rest.is_empty()
-    {
-        return Err(shape);
-    }
-    let numbers: Vec<u32> = entries.iter().map(|number| u32::from_le_bytes(*number)).collect();
+/// The frames of some entries.
+pub(super) fn parse(entries: &[u8]) -> Result<Vec<FrameLengths>, &'static str> {
+    let (numbers, _) = entries.as_chunks::<4>();
     let (pairs, _) = numbers.as_chunks::<2>();
-    let frames: Vec<_> = pairs.iter().map(|&[compressed, content]| FrameLengths { compressed, content }).collect();
+    let frame = |&[compressed, content]: &[[u8; 4]; 2]| FrameLengths {
+        compressed: u32::from_le_bytes(compressed),
+        content: u32::from_le_bytes(content),
+    };
+    let frames: Vec<_> = pairs.iter().map(frame).collect();
     // Whoever reads a frame makes room for all of it first.
     let sound = |frame: &FrameLengths| {
         (1..=COMPRESSED_LIMIT).contains(&(frame.compressed as usize)) && (1..=FRAME).contains(&(frame.content as usize))
     };
     if frames.iter().all(sound) { Ok(frames) } else { Err("it has a frame of an impossible length") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_what_it_writes() {
-        let frames: Vec<_> = (1..100).map(|number| FrameLengths { compressed: number, content: number * 7 }).collect();
-        for count in [0, 1, 99] {
-            let table = encode(&frames[..count]).unwrap();
-            assert_eq!(table.len() as u64, length(count as u64));
-            assert_eq!(parse(&table).unwrap(), &frames[..count]);
-            assert_eq!(super::count(&table[table.len() - FOOTER..]).unwrap() as usize, count);
-        }
-    }
-
-    #[test]
-    fn refuses_every_shorter_or_longer_table() {
-        let table = encode(&[FrameLengths { compressed: 3, content: 4 }; 5]).unwrap();
-        for end in 0..table.len() {
-            assert!(parse(&table[..end]).is_err());
-        }
-        for position in 0..table.len() {
-            let mut longer = table.clone();
-            longer.insert(position, 0);
-            assert!(parse(&longer).is_err(), "{position}");
-        }
-        let limit = u32::try_from(COMPRESSED_LIMIT).unwrap();
-        for lengths in [(0, 1), (1, 0), (1, 1 + 1024 * 1024), (limit + 1, 1), (u32::MAX, 1024 * 1024)] {
-            let frame = FrameLengths { compressed: lengths.0, content: lengths.1 };
-            assert!(parse(&encode(&[frame]).unwrap()).is_err());
-        }
-        assert!(parse(&encode(&[FrameLengths { compressed: limit, content: 1024 * 1024 }]).unwrap()).is_ok());
-    }
 }

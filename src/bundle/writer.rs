@@ -95,7 +95,8 @@ impl<'a, W: Write> Writer<'a, W> {
         let mut out = match compression {
             Compression::None => Out::Plain { out: BufWriter::with_capacity(BUFFER, out), written: 0 },
             Compression::Zstd { threads } => {
-                Out::Zstd(Box::new(Frames::new(out, threads).map_err(BundleError::Write)?))
+                let length = header.tar_size(signature.map(|signature| signature.len() as u64));
+                Out::Zstd(Box::new(Frames::new(out, threads, length).map_err(BundleError::Write)?))
             }
         };
         let json = header.to_json();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use zstd::bulk::Decompressor;
 
 use super::finding::{Code, Finding, Findings};
-use crate::bundle::frames::{self, FramePlace};
+use crate::bundle::frames::{self, FramePlace, Frames};
 use crate::bundle::volumes::{Ask, VolumeReader};
 use crate::bundle::{BundleError, BundleReader, Header, SIGNATURE_NAME, Trust, VolumeSet};
 use crate::observe::{Event, Observer, Stop};
@@ -144,7 +144,7 @@ fn compressed(
     let size = parts.size();
     let media = RefCell::new(&mut parts);
     let table = frames::load(size, &|bytes, offset| media.borrow_mut().read_exact_at(bytes, offset)).ok();
-    let table = table.filter(|frames| frames.last().is_some_and(|last| last.tar + last.content == begun.tar_size()));
+    let table = table.filter(|frames| !frames.is_empty() && frames.tar_size() == begun.tar_size());
     let Some(table) = table else { return without_table(&mut parts, begun, stop) };
     let mut comparison = begun.comparison();
     let mut walk = Walk { frames: &table, next: 0, pending: Vec::new(), hole: false, length: 0, position: 0 };
@@ -164,10 +164,12 @@ fn compressed(
     }
     outcomes.extend(comparison.finish());
     let place = |range: &Range<u64>| {
-        let first = table.partition_point(|frame| frame.tar + frame.content <= range.start);
-        let last = table.partition_point(|frame| frame.tar < range.end);
-        let start = table.get(first).map_or(0, |frame| frame.file);
-        start..last.checked_sub(1).and_then(|last| table.get(last)).map_or(start, |frame| frame.file + frame.compressed)
+        // The frame that has the first byte, and the one that has the last.
+        let frame = |position| table.get(table.begun(position).checked_sub(1)?);
+        let is_there = range.start < table.tar_size();
+        let start = frame(range.start).filter(|_| is_there).map_or(0, |frame| frame.file);
+        let last = range.end.checked_sub(1).and_then(frame);
+        start..last.map_or(start, |frame| frame.file + frame.compressed)
     };
     Ok(Judge::new(parts, &begun.header).findings(&outcomes, bytes, &place))
 }
@@ -200,7 +202,7 @@ fn without_table(parts: &mut Parts, begun: &Beginning, stop: &Stop) -> Result<Fi
 
 /// Cuts the bytes of the file into its frames and expands them.
 struct Walk<'a> {
-    frames: &'a [FramePlace],
+    frames: &'a Frames,
     next: usize,
     /// The bytes of the current frame.
     pending: Vec<u8>,

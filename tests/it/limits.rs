@@ -409,3 +409,33 @@ fn a_store_that_cannot_be_written() {
     let output = pack(&store, &store.join("y.tar"), []).code(1);
     assert!(output.stderr.contains("ead-only"), "{}", output.stderr);
 }
+
+/// A file of 100 GB with no bytes in it but for a table at its end that claims that many frames.
+fn sparse_bundle(path: &Path, frames: u32) {
+    use fs_err::os::unix::fs::FileExt as _;
+
+    let size = 100_000_000_000;
+    let file = fs::File::create(path).unwrap();
+    file.set_len(size).unwrap();
+    let rest = frames * 8 + 9;
+    file.write_all_at(&[0x28, 0xb5, 0x2f, 0xfd], 0).unwrap();
+    file.write_all_at(&[[0x5e, 0x2a, 0x4d, 0x18], rest.to_le_bytes()].concat(), size - 8 - u64::from(rest)).unwrap();
+    let end = [&frames.to_le_bytes()[..], &[0, 0xb1, 0xea, 0x92, 0x8f]].concat();
+    file.write_all_at(&end, size - 9).unwrap();
+}
+
+#[test]
+fn a_table_that_is_not_there_takes_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("sparse.tar.zst");
+    // As many as are read at all, and as many as the format can count.
+    for (frames, expected) in [(4 * 1024 * 1024, "an impossible length"), (u32::MAX / 8 - 1, "more frames than any")] {
+        sparse_bundle(&bundle, frames);
+        for words in [["ls", text(&bundle)], ["inspect", &format!("bundle:{}:app:1", text(&bundle))]] {
+            let (output, memory) = hod(words).measured();
+            assert!(output.stderr.contains(expected), "{words:?}: {}", output.stderr);
+            assert!(memory < MEMORY, "{words:?} holds {memory} bytes");
+        }
+        hod(["verify", text(&bundle)]).code(4);
+    }
+}
