@@ -13,6 +13,7 @@ mod log;
 mod output;
 mod progress;
 mod report;
+mod stdout;
 mod template;
 mod terminal;
 
@@ -31,10 +32,10 @@ pub fn run() -> ExitCode {
     };
     let log = cli.command.log();
     let opened = log.map_or(Ok(()), terminal::log_to);
-    let context = Context::new(&cli.global, log.is_some());
+    let context = Context::new(&cli.global, stdout::Form::of(&cli), log.is_some());
     if let Err(error) = opened {
         let failure = Failure::new(Kind::Usage, "cannot write the log").because(error);
-        context.print_failure(&failure);
+        context.fail(&failure);
         return failure.kind().exit_code();
     }
     let result = block_on(&context, cli);
@@ -43,7 +44,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            context.print_failure(&failure);
+            context.fail(&failure);
             failure.kind().exit_code()
         }
     }

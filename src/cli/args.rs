@@ -100,7 +100,7 @@ pub(super) struct Cli {
 #[command(next_help_heading = "Common options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(super) struct GlobalArgs {
-    /// Print one JSON document on standard output instead of text
+    /// Print one JSON document on standard output instead of text, also when the command fails
     #[arg(long, global = true, env = "HOD_JSON", hide_env = true, value_parser = flag())]
     pub(super) json: bool,
     /// Print errors and results only

@@ -11,6 +11,7 @@ use super::args::{GlobalArgs, RegistryArgs, RetryArgs, SkopeoArgs};
 use super::failure::{self, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
+use super::stdout::{Form, Stdout};
 use super::terminal;
 use crate::copy::{Engine, Limits};
 use crate::observe::{Observer, Silent, Stop};
@@ -21,7 +22,7 @@ use crate::transport::{DaemonHost, DaemonTls};
 
 /// The surroundings of a command.
 pub(super) struct Context {
-    json: bool,
+    stdout: Stdout,
     quiet: bool,
     verbose: u8,
     colour: bool,
@@ -41,8 +42,9 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The surroundings that the common flags ask for; `is_logged` says that what is said goes to a file too.
-    pub(super) fn new(args: &GlobalArgs, is_logged: bool) -> Self {
+    /// The surroundings that the common flags ask for; `form` is what goes to standard output, and `is_logged` says that
+    /// what is said goes to a file too.
+    pub(super) fn new(args: &GlobalArgs, form: Form, is_logged: bool) -> Self {
         log::start(args, is_logged);
         let lines = is_logged || args.debug || args.verbose > 1;
         let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !lines;
@@ -53,7 +55,7 @@ impl Context {
             None => Arc::new(Lines::new(args.verbose > 0)),
         };
         Self {
-            json: args.json,
+            stdout: Stdout::new(form),
             quiet: args.quiet,
             verbose: args.verbose,
             colour: !is_logged && terminal::has_colour(),
@@ -149,9 +151,9 @@ impl Context {
         self.verbose > 0
     }
 
-    /// Whether text goes to standard output, and not JSON.
-    pub(super) const fn is_text(&self) -> bool {
-        !self.json
+    /// Whether the run is told of in text, and not in a JSON document.
+    pub(super) fn is_text(&self) -> bool {
+        self.stdout.form != Form::Document
     }
 
     /// Ends the drawing, so that what follows stands below it.
@@ -163,14 +165,29 @@ impl Context {
 
     /// Prints the result of a command: JSON where that was asked for, else the text.
     pub(super) fn result(&self, document: &impl Serialize, text: &str) -> Result<(), Failure> {
+        self.answer(|| serde_json::to_vec_pretty(document), text)
+    }
+
+    /// The same while the command goes on: JSON is one line, so that who reads it knows its end.
+    pub(super) fn announce(&self, document: &impl Serialize, text: &str) -> Result<(), Failure> {
+        self.answer(|| serde_json::to_vec(document), text)
+    }
+
+    fn answer(&self, document: impl Fn() -> serde_json::Result<Vec<u8>>, text: &str) -> Result<(), Failure> {
         self.close();
-        let written = if self.json {
-            let mut json = serde_json::to_vec_pretty(document)
-                .map_err(|error| Failure::new(Kind::Failed, "cannot write JSON").because(error))?;
-            json.push(b'\n');
-            terminal::data(&json)
-        } else {
-            terminal::data(text.as_bytes())
+        let written = match self.stdout.form {
+            Form::Document => {
+                let failed = |error| Failure::new(Kind::Failed, "cannot write JSON").because(error);
+                let mut json = document().map_err(failed)?;
+                json.push(b'\n');
+                self.stdout.write(&json)
+            }
+            Form::Text => self.stdout.write(text.as_bytes()),
+            // Where the data is.
+            Form::Data => {
+                text.lines().for_each(|line| self.say(line));
+                Ok(())
+            }
         };
         written.map_err(Failure::output)
     }
@@ -178,7 +195,7 @@ impl Context {
     /// Writes bytes to standard output as they are, which is all that the command does.
     pub(super) fn data(&self, bytes: &[u8]) -> Result<std::process::ExitCode, Failure> {
         self.close();
-        terminal::data(bytes).map_err(Failure::output)?;
+        self.stdout.write(bytes).map_err(Failure::output)?;
         Ok(std::process::ExitCode::SUCCESS)
     }
 
@@ -208,7 +225,7 @@ impl Context {
 
     /// Says a summary where no JSON document says the same.
     pub(super) fn summary(&self, text: &str) {
-        if !self.json {
+        if self.is_text() {
             text.lines().for_each(|line| self.say(line));
         }
     }
@@ -218,8 +235,22 @@ impl Context {
         if self.colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") }
     }
 
-    /// Prints why a command failed.
+    /// Tells why the command failed, which is its end.
+    pub(super) fn fail(&self, failure: &Failure) {
+        self.tell(failure);
+        self.stdout.fail(failure);
+    }
+
+    /// Prints why a part of the command failed, while the others go on.
     pub(super) fn print_failure(&self, failure: &Failure) {
+        self.tell(failure);
+        if let Some((message, causes)) = failure.lines().split_first() {
+            self.stdout.keep(message, causes, failure.hints());
+        }
+    }
+
+    /// Prints a failure on standard error.
+    fn tell(&self, failure: &Failure) {
         let (red, bold, off) = self.colours();
         let mut lines = failure.lines().into_iter();
         let first = lines.next().unwrap_or_default();
@@ -239,6 +270,8 @@ impl Context {
         self.insist(&format!("{red}error{off}: {}", terminal::printable(&message)));
         // A registry that is gone fails a hundred images: why, and what to do about it, is the same for all.
         let causes = failure::causes(&message, error.source());
+        let hint = failure::hint(error);
+        self.stdout.keep(&message, &causes, hint.as_slice());
         let before =
             std::mem::replace(&mut *self.causes.lock().unwrap_or_else(PoisonError::into_inner), causes.clone());
         if causes.len() > 1 && causes == before {
@@ -249,7 +282,7 @@ impl Context {
             }
         }
         let is_new = |hint: &String| self.hinted.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone());
-        if let Some(hint) = failure::hint(error).filter(is_new) {
+        if let Some(hint) = hint.filter(is_new) {
             self.insist(&format!("  {bold}hint{off}: {hint}"));
         }
     }

@@ -49,14 +49,19 @@ pub(super) enum Kind {
 impl Kind {
     /// The exit code, as README and `--help` list them.
     pub(super) fn exit_code(self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.code())
+    }
+
+    /// The same as a number.
+    pub(super) const fn code(self) -> u8 {
+        match self {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Partial => 3,
             Self::Corrupt => 4,
             Self::Required => 5,
             Self::Interrupted => 130,
-        })
+        }
     }
 
     /// How a command ends some of whose images failed. Damage of what is at hand, which running it again does not mend,

@@ -4,7 +4,7 @@
 //! stays what it is; `-` is standard output.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -15,6 +15,15 @@ use super::terminal;
 /// Whether a name stands for standard output.
 pub(super) fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// Whether what goes to a file of that name comes out at standard output, by whatever name: `-`, `/dev/stdout`.
+pub(super) fn leads_to_standard(path: &Path) -> bool {
+    let is_same = || {
+        let (found, out) = (fs::metadata(path).ok()?, rustix::fs::fstat(io::stdout()).ok()?);
+        Some((found.dev(), found.ino()) == (out.st_dev, out.st_ino))
+    };
+    is_standard(path) || is_same().unwrap_or_default()
 }
 
 /// Writes what goes to a file of that name. A pipe is waited for until somebody reads it.

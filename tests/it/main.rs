@@ -39,6 +39,7 @@ mod hints;
 mod index;
 mod inspect;
 mod installer;
+mod json;
 mod kill;
 mod layer;
 mod limits;

@@ -16,14 +16,14 @@ use crate::support::{job, skopeo};
 const REFERENCE: &str = "registry.example/web:1.0";
 
 /// A keyring of gpg's with one key, and files around it.
-struct Keyring {
+pub struct Keyring {
     folder: tempfile::TempDir,
-    fingerprint: String,
+    pub fingerprint: String,
 }
 
 impl Keyring {
     /// Makes a key of this kind, without a passphrase unless one is given.
-    fn new(kind: &str, usage: &str, passphrase: &str) -> Self {
+    pub fn new(kind: &str, usage: &str, passphrase: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("k").tempdir().unwrap();
         let home = folder.path().join("gnupg");
         fs::create_dir(&home).unwrap();
@@ -41,15 +41,15 @@ impl Keyring {
         keyring
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn public(&self) -> PathBuf {
+    pub fn public(&self) -> PathBuf {
         self.path("public.asc")
     }
 
-    fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         self.path("gnupg")
     }
 

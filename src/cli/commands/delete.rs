@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::input;
 use crate::cli::args::DeleteArgs;
 use crate::cli::context::Context;
@@ -28,7 +30,7 @@ pub(in crate::cli) async fn run(context: &Context, args: DeleteArgs) -> Result<E
         );
     }
     let registries = context.registries(&args.registry)?;
-    let mut failed = 0;
+    let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for image in &images {
         let result = match image {
             Location::Docker(reference) if args.tag_only => delete_tag(&registries, reference).await,
@@ -45,19 +47,41 @@ pub(in crate::cli) async fn run(context: &Context, args: DeleteArgs) -> Result<E
             _ => continue,
         };
         match result {
-            Ok(()) => context.say(&format!("deleted {image}")),
-            Err(failure) if images.len() == 1 => return Err(failure),
+            Ok(()) => {
+                context.say(&format!("deleted {image}"));
+                deleted.push(image);
+            }
             Err(failure) => {
-                context.print_failure(&failure);
-                failed += 1;
+                // What a single image failed with is what the command fails with.
+                if images.len() > 1 {
+                    context.print_failure(&failure);
+                }
+                failed.push((image, failure));
             }
         }
     }
-    if failed == 0 {
+    report_deleted(context, &deleted, &failed)?;
+    end(failed, images.len())
+}
+
+fn report_deleted(context: &Context, deleted: &[&Location], failed: &[(&Location, Failure)]) -> Result<(), Failure> {
+    let deleted = deleted.iter().map(|image| json!({ "name": image.to_string() }));
+    let failed = failed.iter().map(|(image, failure)| json!({ "name": image.to_string(), "causes": failure.lines() }));
+    let document = json!({ "deleted": deleted.collect::<Vec<_>>(), "failed": failed.collect::<Vec<_>>() });
+    context.result(&document, "")
+}
+
+fn end(mut failed: Vec<(&Location, Failure)>, all: usize) -> Result<ExitCode, Failure> {
+    if all == 1
+        && let Some((_, failure)) = failed.pop()
+    {
+        return Err(failure);
+    }
+    if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let kind = if failed == images.len() { Kind::Failed } else { Kind::Partial };
-    Err(Failure::new(kind, format!("{failed} of {} not deleted", report::count(images.len(), "image"))))
+    let kind = if failed.len() == all { Kind::Failed } else { Kind::Partial };
+    Err(Failure::new(kind, format!("{} of {} not deleted", failed.len(), report::count(all, "image"))))
 }
 
 async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<(), Failure> {

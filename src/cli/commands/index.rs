@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::input;
 use super::opening::{self, Purpose};
 use crate::cli::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
@@ -142,8 +144,10 @@ async fn write(
     let copied = copied.map_err(|error| Failure::of(Kind::Failed, error))?;
     let places = sides.to.clone();
     input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
-    context.summary(&format!("{} written", report::bytes(copied.bytes(Placed::Written))));
-    context.data(format!("{digest}\n").as_bytes())
+    let written = copied.bytes(Placed::Written);
+    context.summary(&format!("{} written", report::bytes(written)));
+    context.result(&json!({ "digest": digest, "bytesWritten": written }), &format!("{digest}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show(context: &Context, target: &IndexTarget) -> Result<ExitCode, Failure> {

@@ -13,27 +13,29 @@ use crate::store::Store;
 use crate::transport::{Layout, LayoutImage, Location};
 
 /// Makes an empty layout or store.
-pub(in crate::cli) async fn init(_: &Context, args: InitArgs) -> Result<ExitCode, Failure> {
+pub(in crate::cli) async fn init(context: &Context, args: InitArgs) -> Result<ExitCode, Failure> {
     let location: Location = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let failed = format!("cannot make {location}");
+    let (place, failed) = (location.to_string(), format!("cannot make {location}"));
     let there = Failure::new(Kind::Failed, format!("{location} is there already"));
     input::blocking(move || match location {
         Location::Oci(path, None) if Layout::open(&path).is_ok() => Err(there),
         Location::Oci(path, None) => {
             Layout::create(&path).map_err(|error| Failure::new(Kind::Failed, failed).because(error))?;
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
         Location::Store(root, None) if Store::open(&root).is_ok() => Err(there),
         Location::Store(root, None) => {
             Store::create(&root).map_err(|error| Failure::new(Kind::Failed, failed).because(error))?;
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
         other => {
             let failure = Failure::new(Kind::Usage, format!("{other} is neither a layout nor a store"));
             Err(failure.hint("write oci:DIR or store:DIR"))
         }
     })
-    .await
+    .await?;
+    context.result(&json!({ "place": place }), "")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes an image without layers in a layout.

@@ -44,7 +44,7 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
 }
 
 /// Whether a format asks for the whole document and is no template, as the containers tools have it.
-fn is_json(format: &str) -> bool {
+pub(in crate::cli) fn is_json(format: &str) -> bool {
     let action = format.trim();
     let action = action.strip_prefix("{{").and_then(|action| action.strip_suffix("}}")).map(str::trim);
     let rest = action.and_then(|action| action.strip_prefix("json"));

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::input::{self, Target};
 use super::{holding, media};
+use crate::bundle::Content;
 use crate::cli::args::InventoryArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::{output, report, terminal};
+use crate::cli::{output, report};
 use crate::pipeline::catalog::catalog;
 use crate::pipeline::inventory::Inventory;
 use crate::pipeline::push::Destination;
@@ -26,10 +29,11 @@ pub(in crate::cli) async fn run(context: &Context, args: InventoryArgs) -> Resul
             let length = json.len() as u64;
             output::write(path, json).await?;
             context.summary(&format!("{} in {}: {}", summary(&inventory), path.display(), report::bytes(length)));
+            context.result(&document(&inventory, path, length), "")?;
+            Ok(ExitCode::SUCCESS)
         }
-        None => terminal::data(&json).map_err(Failure::output)?,
+        None => context.data(&json),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn of_registry(context: &Context, args: &InventoryArgs) -> Result<Inventory, Failure> {
@@ -55,10 +59,28 @@ fn of_place(place: &Path, minimal: bool) -> Result<Inventory, Failure> {
     }
 }
 
+/// What is told of an inventory that went to a file.
+fn document(inventory: &Inventory, file: &Path, length: u64) -> Value {
+    let file = report::path(file);
+    match inventory {
+        Inventory::Full { images, contents } => json!({
+            "inventory": file, "bytes": length, "minimal": false,
+            "images": images.len(), "contents": contents.len(), "bytesOfContents": bytes_of(contents),
+        }),
+        Inventory::Minimal { complete, alone } => json!({
+            "inventory": file, "bytes": length, "minimal": true, "manifests": complete.len() + alone.len(),
+        }),
+    }
+}
+
+fn bytes_of(contents: &[Content]) -> u64 {
+    contents.iter().map(|content| content.size).sum()
+}
+
 fn summary(inventory: &Inventory) -> String {
     match inventory {
         Inventory::Full { images, contents } => {
-            let bytes = contents.iter().map(|content| content.size).sum();
+            let bytes = bytes_of(contents);
             let (images, contents) = (report::count(images.len(), "image"), report::count(contents.len(), "content"));
             format!("{images} with {contents} of {}", report::bytes(bytes))
         }

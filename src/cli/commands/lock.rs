@@ -66,15 +66,10 @@ fn finish(
     changes: Option<Changes>,
 ) -> Result<ExitCode, Failure> {
     let changes = changes.unwrap_or_default();
-    if args.output.as_deref().is_some_and(output::is_standard) {
-        // Where the lock is.
-        lines(&changes).lines().for_each(|line| context.say(line));
-    } else {
-        context.result(
-            &json!({ "lock": args.output.as_deref().map(report::path), "images": images.len(), "changes": changes }),
-            &lines(&changes),
-        )?;
-    }
+    context.result(
+        &json!({ "lock": args.output.as_deref().map(report::path), "images": images.len(), "changes": changes }),
+        &lines(&changes),
+    )?;
     if let Some(path) = &args.output {
         context.summary(&format!("{} in {}", report::count(images.len(), "image"), path.display()));
     }

@@ -1,14 +1,16 @@
 //! `hod login` and `hod logout`: credential files as podman, skopeo and Docker read them.
 
 use std::io::{IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use serde_json::{Value, json};
 
 use super::input;
 use crate::cli::args::{LoginArgs, LogoutArgs, RegistryArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::terminal;
+use crate::cli::{report, terminal};
 use crate::endpoint::Fault;
 use crate::oci::RepositoryName;
 use crate::registry::{CredentialFile, Credentials, RegistryError};
@@ -45,13 +47,30 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
         }
         not_asked(host, error)
     })?;
+    let document = described(registry, &username, Some(file.path()));
     let (registry, written) = (registry.to_owned(), file.clone());
     input::blocking(move || {
         written.add(&registry, &username, &password).map_err(|error| Failure::of(Kind::Failed, error))
     })
     .await?;
     let first = if context.is_verbose() { format!("Used:  {}\n", file.path().display()) } else { String::new() };
-    context.data(format!("{first}Login Succeeded!\n").as_bytes())
+    context.result(&document, &format!("{first}Login Succeeded!\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who is logged in where; `written` is the file that has the credentials now and had not before.
+fn described(registry: &str, username: &str, written: Option<&Path>) -> Value {
+    json!({ "registry": registry, "username": username, "file": written.map(report::path) })
+}
+
+/// Tells, as skopeo does, where the command is. In JSON it has no place.
+fn remark(context: &Context, line: &str) -> Result<(), Failure> {
+    if context.is_text() {
+        context.data(format!("{line}\n").as_bytes())?;
+    } else {
+        context.say(line);
+    }
+    Ok(())
 }
 
 /// The registry as it is for this user.
@@ -75,15 +94,15 @@ async fn is_logged_in(
     // Of a file that is not there yet, or that cannot be read, is told when it is to be written.
     let stored = stored(context, args, host, repository).await.ok().flatten();
     let Some(Credentials::Password { username, password }) = stored else { return Ok(false) };
-    context.data(format!("Authenticating with existing credentials for {registry}\n").as_bytes())?;
+    remark(context, &format!("Authenticating with existing credentials for {registry}"))?;
     match context.registries(&as_user(args, &username, &password))?.ping(host).await {
         Ok(()) => {
             let line = format!("Existing credentials are valid. Already logged in to {registry}\n");
-            context.data(line.as_bytes())?;
+            context.result(&described(registry, &username, None), &line)?;
             Ok(true)
         }
         Err(error) if error.fault() == Fault::Denied => {
-            context.data(b"Existing credentials are invalid, please enter valid username and password\n")?;
+            remark(context, "Existing credentials are invalid, please enter valid username and password")?;
             Ok(false)
         }
         Err(error) => Err(not_asked(host, error)),
@@ -114,7 +133,9 @@ async fn get_login(
 ) -> Result<ExitCode, Failure> {
     match stored(context, args, host, repository).await? {
         Some(Credentials::Password { username, .. }) => {
-            context.data(format!("{}\n", terminal::printable(&username)).as_bytes())
+            let line = format!("{}\n", terminal::printable(&username));
+            context.result(&json!({ "registry": host, "username": username }), &line)?;
+            Ok(ExitCode::SUCCESS)
         }
         _ => Err(Failure::new(Kind::Failed, format!("not logged into {host}"))),
     }
@@ -128,12 +149,15 @@ pub(in crate::cli) async fn logout(context: &Context, args: LogoutArgs) -> Resul
     let failed = |error| Failure::of(Kind::Failed, error);
     let Some(registry) = args.registry else {
         input::blocking(move || file.remove_all().map_err(failed)).await?;
-        return context.data(b"Removed login credentials for all registries\n");
+        context.result(&json!({ "registry": null }), "Removed login credentials for all registries\n")?;
+        return Ok(ExitCode::SUCCESS);
     };
     let registry = bare(&registry).to_owned();
     let key = registry.clone();
     if input::blocking(move || file.remove(&key).map_err(failed)).await? {
-        return context.data(format!("Removed login credentials for {registry}\n").as_bytes());
+        let line = format!("Removed login credentials for {registry}\n");
+        context.result(&json!({ "registry": registry }), &line)?;
+        return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::new(Kind::Failed, format!("not logged into {registry}")))
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::input;
 use crate::cli::args::ManifestDigestArgs;
 use crate::cli::context::Context;
@@ -13,5 +15,7 @@ pub(in crate::cli) async fn run(context: &Context, args: ManifestDigestArgs) -> 
         crate::fs::read_within(&args.file, MANIFEST_LIMIT).map_err(|error| Failure::of(Kind::Failed, error))
     })
     .await?;
-    context.data(format!("{}\n", signed_digest(&bytes)).as_bytes())
+    let digest = signed_digest(&bytes);
+    context.result(&json!({ "digest": digest }), &format!("{digest}\n"))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -82,7 +82,7 @@ pub(in crate::cli) async fn run(context: &Context, mut args: PackArgs) -> Result
         "blobs": header.blobs().len(),
         "seconds": context.begun.elapsed().as_secs_f64(),
     });
-    if args.output == Path::new("-") || context.is_text() {
+    if context.is_text() {
         context.summary(&format!(
             "{} with {} in {}: {} in {}",
             report::count(count, "image"),

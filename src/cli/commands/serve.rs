@@ -8,13 +8,15 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::input::{self, Target};
 use super::{media, trust};
 use crate::bundle::{BundleFiles, OpenBundle, Trust};
 use crate::cli::args::{AccessLogArg, ServeArgs, TlsArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::{report, terminal};
+use crate::cli::report;
 use crate::pipeline::{verify, verify_bundle, verify_volumes};
 use crate::serve::{AccessLog, Admission, Bundles, Options, Repositories, Server, Tls, Traced};
 use crate::store::Store;
@@ -45,13 +47,16 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     if futures_util::poll!(interrupted.as_mut()).is_ready() {
         return Ok(ExitCode::SUCCESS);
     }
-    for address in server.addresses() {
-        terminal::data(format!("listening on {scheme}://{address}\n").as_bytes()).map_err(Failure::output)?;
-    }
+    let addresses: Vec<String> = server.addresses().iter().map(|address| format!("{scheme}://{address}")).collect();
+    let mut lines: String = addresses.iter().flat_map(|address| ["listening on ", address, "\n"]).collect();
     if let Some(authority) = server.authority() {
         let address = server.addresses().first().map(ToString::to_string).unwrap_or_default();
-        terminal::data(trust_text(authority, &address).as_bytes()).map_err(Failure::output)?;
+        lines += &trust_text(authority, &address);
     }
+    context.announce(
+        &json!({ "addresses": addresses, "writable": args.writing.writable, "authority": server.authority() }),
+        &lines,
+    )?;
     let mode = if args.writing.writable { "for pulls and pushes" } else { "read-only" };
     context.say(&format!("serving, {mode}; Ctrl-C ends it"));
     system::notify("READY=1");

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
+use serde_json::json;
 
 use crate::cli::args::{Cli, CompletionsArgs, ManArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::terminal;
+use crate::cli::{report, terminal};
 
 pub(in crate::cli) fn completions(_: &Context, args: &CompletionsArgs) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
@@ -30,18 +31,21 @@ pub(in crate::cli) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     };
     fs_err::create_dir_all(folder).map_err(failed)?;
-    write_pages(&whole, folder).map_err(failed)?;
-    context.say(&format!("wrote the pages to {}", folder.display()));
+    let pages = write_pages(&whole, folder).map_err(failed)?;
+    context.summary(&format!("wrote the pages to {}", folder.display()));
+    context.result(&json!({ "folder": report::path(folder), "pages": pages }), "")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the page of a command, and those of the commands below it.
-fn write_pages(command: &clap::Command, folder: &Path) -> io::Result<()> {
+/// Writes the page of a command, and those of the commands below it; tells how many.
+fn write_pages(command: &clap::Command, folder: &Path) -> io::Result<usize> {
+    let mut pages = 1;
     for below in command.get_subcommands() {
-        write_pages(below, folder)?;
+        pages += write_pages(below, folder)?;
     }
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    fs_err::write(folder.join(format!("{name}.1")), page(command.clone())?)
+    fs_err::write(folder.join(format!("{name}.1")), page(command.clone())?)?;
+    Ok(pages)
 }
 
 /// The page of a command. What stands after its options has its own headings there and is set as it is; `clap_mangen`

@@ -35,7 +35,7 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     let target = match (args.bundle, args.rootfs, args.config_only) {
         (_, rootfs, Some(file)) => {
             let config = runtime_config(&image, &owners, rootfs.as_deref()).map_err(failed)?;
-            return write_config(context, &file, config).await;
+            return write_config(context, &file, config, image.instance.root.descriptor.digest).await;
         }
         (Some(bundle), _, None) => Target::Bundle(bundle),
         (None, Some(rootfs), None) => Target::Rootfs(rootfs),
@@ -59,13 +59,14 @@ pub(super) fn owners(rootless: bool, users: Vec<IdMapping>, groups: Vec<IdMappin
     }
 }
 
-/// Writes the configuration of a runtime to a file, or with `-` to standard output.
-async fn write_config(context: &Context, file: &Path, config: Vec<u8>) -> Result<ExitCode, Failure> {
+/// Writes the configuration of a runtime, made of the image with that digest, to a file, or with `-` to standard output.
+async fn write_config(context: &Context, file: &Path, config: Vec<u8>, image: Digest) -> Result<ExitCode, Failure> {
     if output::is_standard(file) {
         return context.data(&config);
     }
     let written = output::try_write(file, config).await;
     written.map_err(|error| Failure::new(Kind::Failed, format!("cannot write {}", file.display())).because(error))?;
+    context.result(&json!({ "digest": image, "config": report::path(file) }), "")?;
     Ok(ExitCode::SUCCESS)
 }
 
