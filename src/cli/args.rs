@@ -403,19 +403,27 @@ fn flag() -> clap::builder::FalseyValueParser {
 
 /// A time span, or none: `0`, with or without a unit, is no limit.
 fn limit(text: &str) -> Result<std::time::Duration, String> {
-    match text.trim_end_matches(char::is_alphabetic) {
-        "0" => Ok(std::time::Duration::ZERO),
-        _ => duration(text),
-    }
+    if text == "0" { Ok(std::time::Duration::ZERO) } else { span(text).ok_or_else(|| no_span(text)) }
 }
 
 /// A time span: a number with `ms`, `s`, `m` or `h`, or several, as in Go (`1h30m`).
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let error = || format!("{text:?} is not a time span: write a number with ms, s, m or h, such as 90s or 1h30m");
+    span(text).filter(|span| !span.is_zero()).ok_or_else(|| no_span(text))
+}
+
+fn no_span(text: &str) -> String {
+    format!("{text:?} is not a time span: write a number with ms, s, m or h, such as 90s or 1h30m")
+}
+
+/// A time span, which may be none.
+fn span(text: &str) -> Option<std::time::Duration> {
+    if text.is_empty() {
+        return None;
+    }
     let mut total = std::time::Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.').ok_or_else(error)?;
+        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
         let (number, after) = rest.split_at(digits);
         let units = after.find(|character: char| character.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(units);
@@ -424,13 +432,13 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
             "s" => 1.0,
             "m" => 60.0,
             "h" => 3600.0,
-            _ => return Err(error()),
+            _ => return None,
         };
-        let number: f64 = number.parse().map_err(|_| error())?;
-        total += std::time::Duration::try_from_secs_f64(number * seconds).map_err(|_| error())?;
+        let number: f64 = number.parse().ok()?;
+        total = total.checked_add(std::time::Duration::try_from_secs_f64(number * seconds).ok()?)?;
         rest = after;
     }
-    if total.is_zero() { Err(error()) } else { Ok(total) }
+    Some(total)
 }
 
 #[cfg(test)]
@@ -524,6 +532,17 @@ mod tests {
         meanings("", &definitions(), &mut found);
         found.retain(|_, meanings| meanings.len() > 1);
         assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn no_limit_is_zero_of_some_unit() {
+        for none in ["0", "0s", "0ms", "0h", "0m", "0h0m"] {
+            assert_eq!(limit(none), Ok(Duration::ZERO), "{none}");
+        }
+        assert_eq!(limit("90s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "0foo", "0sm", "00x", "0d", "foo", "5", "-0s"] {
+            assert!(limit(bad).is_err(), "{bad:?} was accepted");
+        }
     }
 
     #[test]
