@@ -32,7 +32,7 @@ pub fn run() -> ExitCode {
     };
     let log = cli.command.log();
     let opened = log.map_or(Ok(()), terminal::log_to);
-    let context = Context::new(&cli.global, stdout::Form::of(&cli), log.is_some());
+    let context = Context::new(&cli, log.is_some());
     if let Err(error) = opened {
         let failure = Failure::new(Kind::Usage, "cannot write the log").because(error);
         context.fail(&failure);

@@ -5,6 +5,7 @@
 //! one out. Who may sign what is the policy's business.
 
 mod key_file;
+mod key_name;
 mod keys;
 mod message;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use key_name::NamedKey;
 pub use keys::{Fingerprint, PublicKeys, SecretKeys};
 pub use message::{sign, verify};
 

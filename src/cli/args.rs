@@ -6,6 +6,7 @@
 mod bundle;
 mod copy;
 mod delta;
+mod encryption;
 #[cfg(test)]
 mod help;
 mod images;
@@ -36,6 +37,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CompressArg, ContentArgs, CopyArgs, FormatArg, LayerArgs};
 pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
+pub(super) use encryption::EncryptionArgs;
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
@@ -50,7 +52,7 @@ pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use signature::{SigningArgs, StandaloneSignArgs, StandaloneVerifyArgs};
-pub(super) use skopeo::SkopeoArgs;
+pub(super) use skopeo::{SkopeoArgs, TlsVerifyArgs};
 pub(super) use switch::parse;
 use switch::truth;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
@@ -127,6 +129,8 @@ pub(super) struct GlobalArgs {
     pub(super) command_timeout: Option<std::time::Duration>,
     #[command(flatten)]
     pub(super) skopeo: SkopeoArgs,
+    #[command(flatten)]
+    pub(super) registries: TlsVerifyArgs,
 }
 
 // The commands, in the order of the job.
@@ -215,6 +219,24 @@ impl Command {
             Self::Sync(args) => args.image_syncer.log.as_deref().filter(|_| args.image_syncer.image_syncer),
             _ => None,
         }
+    }
+
+    /// What is said of TLS at both sides of a copy.
+    const fn tls_verify(&self) -> Option<bool> {
+        match self {
+            Self::Copy(args) => args.both.tls_verify,
+            Self::Sync(args) => args.both.tls_verify,
+            Self::Index(args) => args.action.target().both.tls_verify,
+            _ => None,
+        }
+    }
+}
+
+impl Cli {
+    /// What is said of TLS at every registry whose own flag does not say it: skopeo's old flag, behind or before the
+    /// command.
+    pub(super) fn tls_verify(&self) -> Option<bool> {
+        self.command.tls_verify().or(self.global.registries.tls_verify)
     }
 }
 

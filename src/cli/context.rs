@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::args::{GlobalArgs, RegistryArgs, RetryArgs, SkopeoArgs};
+use super::args::{Cli, RegistryArgs, RetryArgs, SkopeoArgs};
 use super::failure::{self, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
@@ -29,6 +29,8 @@ pub(super) struct Context {
     jobs: Option<usize>,
     authfile: Option<PathBuf>,
     skopeo: SkopeoArgs,
+    /// Whether to insist on TLS where nothing is said of a registry.
+    tls_verify: Option<bool>,
     observer: Arc<dyn Observer>,
     bars: Option<Arc<Bars>>,
     /// Hints that were given with single images.
@@ -42,9 +44,9 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The surroundings that the common flags ask for; `form` is what goes to standard output, and `is_logged` says that
-    /// what is said goes to a file too.
-    pub(super) fn new(args: &GlobalArgs, form: Form, is_logged: bool) -> Self {
+    /// The surroundings that the command line asks for; `is_logged` says that what is said goes to a file too.
+    pub(super) fn new(cli: &Cli, is_logged: bool) -> Self {
+        let args = &cli.global;
         log::start(args, is_logged);
         let lines = is_logged || args.debug || args.verbose > 1;
         let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !lines;
@@ -55,13 +57,14 @@ impl Context {
             None => Arc::new(Lines::new(args.verbose > 0)),
         };
         Self {
-            stdout: Stdout::new(form),
+            stdout: Stdout::new(Form::of(cli)),
             quiet: args.quiet,
             verbose: args.verbose,
             colour: !is_logged && terminal::has_colour(),
             jobs: args.jobs.map(usize::from),
             authfile: args.authfile.clone(),
             skopeo: args.skopeo.clone(),
+            tls_verify: cli.tls_verify(),
             observer,
             bars,
             hinted: Mutex::default(),
@@ -102,7 +105,7 @@ impl Context {
 
     /// The registries, as the flags say to talk to them.
     pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
-        super::commands::registries(args, &self.skopeo, self.authfile.clone(), self.jobs())
+        self.registries_with(args, None)
     }
 
     /// The registries at one end of a copy, which may have credentials of its own.
@@ -111,14 +114,15 @@ impl Context {
         args: &RegistryArgs,
         authfile: Option<PathBuf>,
     ) -> Result<Registries, Failure> {
-        super::commands::registries(args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs())
+        let args = RegistryArgs { tls_verify: args.tls_verify.or(self.tls_verify), ..args.clone() };
+        super::commands::registries(&args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs())
     }
 
     /// How to deal with places on this machine; `daemon` is the daemon that was named, and `args` may say whom to trust.
     pub(super) fn local(&self, daemon: Option<&String>, args: &RegistryArgs) -> Result<LocalSettings, Failure> {
         Ok(LocalSettings {
             daemon: daemon.cloned().or_else(|| variable("DOCKER_HOST")),
-            daemon_tls: daemon_tls(args),
+            daemon_tls: daemon_tls(args, args.tls_verify.or(self.tls_verify)),
             storages: podman_sockets(),
             scratch: self.scratch(),
             shared_blobs: None,
@@ -294,13 +298,13 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Whom to trust as a daemon, from the flags or the variables of Docker's tools.
-fn daemon_tls(args: &RegistryArgs) -> DaemonTls {
+fn daemon_tls(args: &RegistryArgs, verify: Option<bool>) -> DaemonTls {
     let own = || variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".docker")));
     let named = args.cert_dir.clone().filter(|folder| DaemonTls::is_in(folder));
     let folder = named
         .or_else(|| variable("DOCKER_CERT_PATH").map(PathBuf::from))
         .or_else(|| variable("DOCKER_TLS_VERIFY").and_then(|_| own()));
-    DaemonTls { folder, verify: args.tls_verify != Some(false) }
+    DaemonTls { folder, verify: verify != Some(false) }
 }
 
 /// Where podman listens that serves this user's own storage.

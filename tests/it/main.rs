@@ -63,6 +63,7 @@ mod select;
 mod serve;
 mod shell_scripts;
 mod signatures;
+mod skopeo_flags;
 mod storage;
 mod store;
 mod support;

@@ -53,7 +53,7 @@ impl Keyring {
         self.path("gnupg")
     }
 
-    fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
+    pub fn gpg(&self, arguments: &[&str]) -> Vec<u8> {
         let mut command = Command::new("gpg");
         command.args(["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--homedir"]).arg(self.home());
         let output = command.args(arguments).output().expect("gpg does not start: scripts/test installs it");
@@ -61,16 +61,16 @@ impl Keyring {
         output.stdout
     }
 
-    fn skopeo(&self, arguments: &[&str]) -> std::process::Output {
+    pub fn skopeo(&self, arguments: &[&str]) -> std::process::Output {
         Command::new("skopeo").args(arguments).env("GNUPGHOME", self.home()).output().unwrap()
     }
 
-    fn hod(&self, arguments: &[&str]) -> Hod {
+    pub fn hod(&self, arguments: &[&str]) -> Hod {
         hod(arguments).env("GNUPGHOME", self.home())
     }
 
     /// A manifest in a file.
-    fn manifest(&self) -> String {
+    pub fn manifest(&self) -> String {
         let path = self.path("manifest.json");
         let image = format!("oci:{}:web:1.0", fixtures::folder().join("images").display());
         fs::write(&path, skopeo::skopeo(["inspect", "--raw", &image])).unwrap();

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs, TrustArgs};
+use super::{
+    DestinationRegistryArgs, EncryptionArgs, RetryArgs, SigningArgs, SourceRegistryArgs, TlsVerifyArgs, TrustArgs,
+};
 use crate::oci::{Platform, Platforms};
 use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::MultiArch;
@@ -90,6 +92,10 @@ pub(in crate::cli) struct CopyArgs {
     pub(in crate::cli) from: SourceRegistryArgs,
     #[command(flatten)]
     pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) both: TlsVerifyArgs,
+    #[command(flatten)]
+    pub(in crate::cli) encryption: EncryptionArgs,
     #[command(flatten)]
     pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]

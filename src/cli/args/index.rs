@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::copy::FormatArg;
-use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs, TrustArgs};
+use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs, TlsVerifyArgs, TrustArgs};
 use crate::oci::Platforms;
 
 // `hod index`.
@@ -39,6 +39,15 @@ pub(in crate::cli) enum IndexAction {
     Inspect(IndexTarget),
 }
 
+impl IndexAction {
+    /// The index, with what is to be done.
+    pub(in crate::cli) const fn target(&self) -> &IndexTarget {
+        match self {
+            Self::Create(target) | Self::Add(target) | Self::Remove(target) | Self::Inspect(target) => target,
+        }
+    }
+}
+
 // An index, and what goes in or out.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct IndexTarget {
@@ -64,6 +73,8 @@ pub(in crate::cli) struct IndexTarget {
     pub(in crate::cli) from: SourceRegistryArgs,
     #[command(flatten)]
     pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) both: TlsVerifyArgs,
     #[command(flatten)]
     pub(in crate::cli) trust: TrustArgs,
     #[command(flatten)]

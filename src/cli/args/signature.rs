@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::PassphraseArgs;
-use crate::signature::Fingerprint;
 
 // `hod standalone-sign`.
 #[derive(Debug, Args)]
@@ -23,9 +22,9 @@ pub(in crate::cli) struct StandaloneSignArgs {
     /// The name that the image is to have
     #[arg(value_name = "REFERENCE")]
     pub(in crate::cli) reference: String,
-    /// The fingerprint of the key
+    /// The key: its fingerprint, or what gpg takes as well, such as its id or a mail address that fits one key alone
     #[arg(value_name = "FINGERPRINT")]
-    pub(in crate::cli) fingerprint: Fingerprint,
+    pub(in crate::cli) fingerprint: String,
     /// Where the signature goes
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(in crate::cli) output: PathBuf,
@@ -66,9 +65,10 @@ pub(in crate::cli) struct StandaloneVerifyArgs {
 #[command(next_help_heading = "Signatures")]
 #[expect(clippy::struct_field_names, reason = "skopeo's flags, with its names")]
 pub(in crate::cli) struct SigningArgs {
-    /// Sign each manifest that is copied with the key of this fingerprint; for dir: and registries with a lookaside
+    /// Sign each manifest that is copied with the key of this fingerprint, id or mail address; for dir: and registries
+    /// with a lookaside
     #[arg(long, value_name = "FINGERPRINT", env = "HOD_SIGN_BY", hide_env = true)]
-    pub(in crate::cli) sign_by: Option<Fingerprint>,
+    pub(in crate::cli) sign_by: Option<String>,
     /// A file with that key, as gpg --export-secret-keys writes it [default: gpg signs with its own keyring]
     #[arg(long, value_name = "FILE", env = "HOD_SIGN_KEY", hide_env = true)]
     pub(in crate::cli) sign_key: Option<PathBuf>,

@@ -6,6 +6,16 @@ use clap::Args;
 
 use crate::oci::Platform;
 
+// skopeo's old flag for every registry that a command has to do with, before the command.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "All registries")]
+pub(in crate::cli) struct TlsVerifyArgs {
+    /// Whether to insist on HTTPS with a valid certificate at each registry whose own flag does not say
+    #[arg(id = "tls_verify_of_all", long = "tls-verify", hide = true, value_name = "BOOL", env = "HOD_TLS_VERIFY", hide_env = true,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::truth())]
+    pub(in crate::cli) tls_verify: Option<bool>,
+}
+
 // skopeo's global flags.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options as in skopeo")]

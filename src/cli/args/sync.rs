@@ -7,7 +7,7 @@ use clap::Args;
 use crate::pipeline::sync::document::Language;
 use crate::pipeline::sync::image_syncer::platforms::Architecture;
 
-use super::{ContentArgs, DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs};
+use super::{ContentArgs, DestinationRegistryArgs, RetryArgs, SigningArgs, SourceRegistryArgs, TlsVerifyArgs};
 
 // `hod sync`.
 #[derive(Debug, Args)]
@@ -82,6 +82,8 @@ pub(in crate::cli) struct SyncArgs {
     pub(in crate::cli) from: SourceRegistryArgs,
     #[command(flatten)]
     pub(in crate::cli) to: DestinationRegistryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) both: TlsVerifyArgs,
     #[command(flatten)]
     pub(in crate::cli) retry: RetryArgs,
 }

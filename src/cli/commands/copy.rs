@@ -77,6 +77,13 @@ struct Outcome {
 }
 
 pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, Failure> {
+    if let Some((flag, does)) = args.encryption.given() {
+        let failure = Failure::new(Kind::Usage, format!("{flag} {does} in skopeo, and hod does not"));
+        return Err(failure.hint(
+            "keep skopeo for that step, with oci: as its other side, and take that with hod; layers that are encrypted \
+             already hod copies as they are",
+        ));
+    }
     let tasks = tasks(context, &args)?;
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;

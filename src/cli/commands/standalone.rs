@@ -17,7 +17,7 @@ pub(in crate::cli) async fn sign(context: &Context, args: StandaloneSignArgs) ->
     let _: Reference = args.reference.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let digest = signed_digest(&read(&args.manifest)?);
     let claim = Claim { digest, reference: args.reference };
-    let sign = signing::signer(&args.fingerprint, args.sign_key.as_deref(), &args.passphrase).await?;
+    let (sign, fingerprint) = signing::signer(&args.fingerprint, args.sign_key.as_deref(), &args.passphrase).await?;
     let signed = claim.clone();
     let signature = input::blocking(move || sign(&signed).map_err(|error| signing::not_signed(&*error))).await?;
     output::write(&args.output, signature).await?;
@@ -26,7 +26,7 @@ pub(in crate::cli) async fn sign(context: &Context, args: StandaloneSignArgs) ->
     }
     let document = json!({
         "digest": claim.digest, "reference": claim.reference,
-        "fingerprint": args.fingerprint.to_string(), "signature": report::path(&args.output),
+        "fingerprint": fingerprint.to_string(), "signature": report::path(&args.output),
     });
     context.result(&document, "")?;
     Ok(ExitCode::SUCCESS)
