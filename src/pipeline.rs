@@ -33,6 +33,7 @@ pub mod list;
 pub mod listing;
 pub mod lock;
 pub mod merge;
+mod multi_arch;
 pub mod new_image;
 pub mod open;
 pub mod pack;

@@ -8,27 +8,18 @@ use std::sync::Arc;
 use super::admission::AdmissionError;
 pub use super::convert::Format;
 use super::convert::{ConvertError, convert};
+use super::multi_arch::load_part;
+pub use super::multi_arch::{Choice, MultiArch};
 use super::open::{OpenSink, OpenSource};
+use super::push::refuses_index;
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::schema1;
+use super::select::NotPulled;
 use super::signing::SigningError;
-use crate::copy::{Copied, CopyError, Engine, Wanted};
+use crate::copy::{Copied, CopyError, Engine};
 use crate::endpoint::{EndpointError, Fault, Placed, Source};
-use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Node, Platform, Platforms, Version};
+use crate::oci::{AbsentPlatforms, Descriptor, Digest, Graph, Version};
 use crate::transport::SCRATCH;
-
-/// Which part of an image that has several platforms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MultiArch {
-    /// The image of this platform alone, which then is what the name stands for.
-    System(Platform),
-    /// All of it.
-    All,
-    /// These platforms, below the index as it is.
-    Sparse(Platforms),
-    /// The index without any of its images.
-    IndexOnly,
-}
 
 impl From<Option<Format>> for Changes {
     fn from(format: Option<Format>) -> Self {
@@ -74,9 +65,17 @@ pub enum CopyImageError {
     /// The engine failed.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A registry that wants every image of an index.
+    #[error(
+        "{0} seems to take an index only with all of its images: copy all platforms, or pull these into a store and push that with --index rewrite or --index child"
+    )]
+    Part(String, #[source] CopyError),
     /// The platform is not there.
     #[error("cannot choose an image of the index")]
     Platform(#[from] AbsentPlatforms),
+    /// The store or bundle has less of it.
+    #[error(transparent)]
+    NotPulled(#[from] NotPulled),
     /// A manifest of Docker's first format.
     #[error("cannot take the image out of Docker's schema 1 format")]
     First(#[source] EndpointError),
@@ -189,7 +188,14 @@ pub async fn transfer(
     let digest = graph.root.descriptor.digest;
     let graph = Arc::new(graph);
     let (brought, foreign) = bring_foreign(engine, &source, to, &graph).await?;
-    let mut copied = engine.copy(source, to.sink.clone(), graph.clone(), &to.tags).await?;
+    let is_part = graph.manifests().iter().any(|node| !node.absent.is_empty());
+    let copied = engine.copy(source, to.sink.clone(), graph.clone(), &to.tags).await;
+    let mut copied = copied.map_err(|error| match to.sink.place() {
+        place if is_part && place.is_remote() && refuses_index(&error) => {
+            CopyImageError::Part(place.domain().to_owned(), error)
+        }
+        _ => CopyImageError::Copy(error),
+    })?;
     copied.add_all(&brought);
     if let Some(recompressor) = recompressor {
         recompressor.forget();
@@ -262,54 +268,9 @@ async fn copy_signatures(
 
 /// Loads the part of an image that is wanted, and has it show what the trust policy asks for.
 pub async fn load(engine: &Engine, from: &OpenSource, multi_arch: &MultiArch) -> Result<Graph, CopyImageError> {
-    let graph = load_unguarded(engine, from, multi_arch).await?;
+    let graph = load_part(engine, from, multi_arch).await?;
     if let Some(guard) = &from.guard {
         guard.check(&*from.source, &graph).await?;
     }
     Ok(graph)
-}
-
-async fn load_unguarded(engine: &Engine, from: &OpenSource, multi_arch: &MultiArch) -> Result<Graph, CopyImageError> {
-    let platforms = match multi_arch {
-        MultiArch::System(platform) => Platforms::Only(vec![platform.clone()]),
-        MultiArch::All | MultiArch::IndexOnly => Platforms::All,
-        MultiArch::Sparse(platforms) => platforms.clone(),
-    };
-    if let (Some(held), Platforms::All) = (&from.held, &platforms) {
-        let graph = Graph::clone(held);
-        return Ok(if *multi_arch == MultiArch::IndexOnly { index_only(graph) } else { graph });
-    }
-    let wanted = Wanted { version: from.version.clone(), platforms, asked: false };
-    let graph = engine.load(&*from.source, None, &wanted).await?;
-    Ok(match multi_arch {
-        MultiArch::System(platform) => Graph { root: instance(graph.root, platform)? },
-        MultiArch::IndexOnly => index_only(graph),
-        MultiArch::All | MultiArch::Sparse(_) => graph,
-    })
-}
-
-fn index_only(mut graph: Graph) -> Graph {
-    if graph.root.manifest.media_type.is_index() {
-        graph.root.children.clear();
-        graph.root.absent = graph.root.manifest.children().to_vec();
-    }
-    graph
-}
-
-/// The image of a platform, from indexes however deep; an image that is no index is itself.
-fn instance(node: Node, platform: &Platform) -> Result<Node, AbsentPlatforms> {
-    if !node.manifest.media_type.is_index() {
-        return Ok(node);
-    }
-    let descriptors: Vec<Descriptor> = node.children.iter().map(|child| child.descriptor.clone()).collect();
-    let wanted = Platforms::Only(vec![platform.clone()]);
-    let choice = wanted.choose(&descriptors);
-    if !choice.open {
-        wanted.check(&choice.offer)?;
-    }
-    let image = |position: &usize| descriptors.get(*position).is_some_and(|child| child.attests().is_none());
-    let absent = || AbsentPlatforms { absent: vec![platform.clone()], present: Vec::new() };
-    let position = choice.positions.into_iter().find(image).ok_or_else(absent)?;
-    let child = node.children.into_iter().nth(position).ok_or_else(absent)?;
-    instance(child, platform)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::convert::Format;
-use super::copy_image::{CopyImageError, MultiArch, load};
+use super::copy_image::{Choice, CopyImageError, MultiArch, load};
 use super::inspect::read_config;
 use super::open::OpenSource;
 use crate::copy::Engine;
@@ -87,7 +87,11 @@ impl Assembly {
         platform: Option<Platform>,
         replace: bool,
     ) -> std::result::Result<(), IndexError> {
-        let graph = load(engine, from, &MultiArch::Sparse(platforms.clone())).await?;
+        let part = match platforms {
+            Platforms::All => MultiArch::All,
+            only @ Platforms::Only(_) => MultiArch::Sparse(Choice::of_indexes(only.clone())),
+        };
+        let graph = load(engine, from, &part).await?;
         let mut root = graph.root;
         if root.manifest.media_type.is_index() {
             if platform.is_some() {

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::copy_image::{CopyImageError, MultiArch, load};
+use super::copy_image::{Choice, CopyImageError, MultiArch, load};
 use super::open::OpenSource;
 use super::schema1;
 use crate::copy::Engine;
 use crate::endpoint::{EndpointError, Prefix, Verified};
-use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform};
+use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform, Platforms};
 
 pub use config::{History, ImageConfig, RootFs, RunConfig};
 
@@ -99,9 +99,14 @@ pub struct LayerData {
     pub annotations: Option<BTreeMap<Box<str>, Box<str>>>,
 }
 
+/// Of an index nothing but itself, and what has no platform.
+const fn root_alone() -> MultiArch {
+    MultiArch::Sparse(Choice::of_indexes(Platforms::Only(Vec::new())))
+}
+
 /// The bytes of what a name stands for, and their digest.
 pub async fn raw(engine: &Engine, from: &OpenSource) -> Result<(Digest, Bytes), InspectError> {
-    match load(engine, from, &MultiArch::Sparse(crate::oci::Platforms::Only(Vec::new()))).await {
+    match load(engine, from, &root_alone()).await {
         Err(error) if schema1::is_reason(&error) => {
             let first = schema1::first_format(engine, from).await?;
             Ok((first.manifest.digest, first.bytes))
@@ -128,7 +133,7 @@ pub async fn inspect(engine: &Engine, from: &OpenSource, platform: &Platform) ->
 }
 
 async fn inspect_as_it_is(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<Inspected, InspectError> {
-    let graph = load(engine, from, &MultiArch::Sparse(crate::oci::Platforms::Only(Vec::new()))).await?;
+    let graph = load(engine, from, &root_alone()).await?;
     let (digest, manifest) = (graph.root.descriptor.digest, graph.root.bytes);
     let instance = load(engine, from, &MultiArch::System(platform.clone())).await?;
     let config = instance.root.manifest.config().ok_or(InspectError::NoImage(digest))?;

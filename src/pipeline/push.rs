@@ -323,7 +323,7 @@ async fn other_form(
 }
 
 /// Whether a registry says that it wants the children that an index names.
-fn refuses_index(error: &CopyError) -> bool {
+pub(super) fn refuses_index(error: &CopyError) -> bool {
     let about_manifest = match error {
         CopyError::Publish { .. } => true,
         // An index within the index.

@@ -31,14 +31,19 @@ pub enum SelectError<E: std::error::Error + 'static> {
     /// The index does not have a platform.
     #[error("cannot take the platforms that were asked for")]
     Platform(#[from] AbsentPlatforms),
-    /// The index has the platform, and what it is was not pulled.
-    #[error("{child} ({platform}) of the image is not there")]
-    NotPulled {
-        /// The child manifest.
-        child: Digest,
-        /// Its platform.
-        platform: String,
-    },
+    /// It has less than that.
+    #[error(transparent)]
+    NotPulled(#[from] NotPulled),
+}
+
+/// The index has the platform, and what it is was not pulled.
+#[derive(Debug, thiserror::Error)]
+#[error("{child} ({platform}) of the image is not there")]
+pub struct NotPulled {
+    /// The child manifest.
+    pub child: Digest,
+    /// Its platform.
+    pub platform: String,
 }
 
 /// Finds the image of every line; lines that mean one image come to one. All lines that have none are reported
@@ -96,10 +101,7 @@ fn find<H: Holdings>(
 
 /// The same manifest with only those children that were asked for, all of which must be there; and
 /// what they offer. As where images are loaded, an index within that has nothing of it is left out.
-fn narrowed<E: std::error::Error + 'static>(
-    mut node: Node,
-    platforms: &Platforms,
-) -> Result<(Node, Offer), SelectError<E>> {
+pub(super) fn narrowed(mut node: Node, platforms: &Platforms) -> Result<(Node, Offer), NotPulled> {
     let choice = platforms.choose(node.manifest.children());
     let chosen: Vec<Descriptor> =
         choice.positions.into_iter().filter_map(|position| node.manifest.children().get(position).cloned()).collect();
@@ -113,7 +115,7 @@ fn narrowed<E: std::error::Error + 'static>(
                 continue;
             }
             let platform = wanted.platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string());
-            return Err(SelectError::NotPulled { child: wanted.digest, platform });
+            return Err(NotPulled { child: wanted.digest, platform });
         };
         let (child, inner) = narrowed(held.remove(position), platforms)?;
         let useless = may_be_useless && inner.is_empty();

@@ -136,6 +136,11 @@ impl Location {
         }
     }
 
+    /// Whether it holds images of one platform only, and no indexes.
+    pub const fn is_for_one_platform(&self) -> bool {
+        matches!(self, Self::DockerArchive(..) | Self::DockerDaemon(_) | Self::ContainersStorage(_))
+    }
+
     /// The reference of an image that has one, as `inspect` shows its name: without tag and digest.
     pub fn docker_name(&self) -> Option<String> {
         match self {

@@ -26,6 +26,7 @@ mod coming_from_skopeo;
 mod conformance;
 mod convert;
 mod copy;
+mod copy_list;
 mod costs;
 mod credentials;
 mod daemon;

@@ -50,7 +50,11 @@ pub(in crate::cli) struct CopyArgs {
     /// Only the images of this group (a ##NAME line) of the list; repeatable
     #[arg(long, env = "HOD_GROUP", hide_env = true, value_name = "NAME", requires = "file")]
     pub(in crate::cli) group: Vec<String>,
-    /// Copy these platforms below the index as it is; OS/ARCH[/VARIANT], repeatable, or with commas
+    /// Copy images alone where the list says what belongs to them: hod copy leaves that behind
+    #[arg(long, env = "HOD_NO_REFERRERS", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) no_referrers: bool,
+    /// Copy these platforms below the index as it is; OS/ARCH[/VARIANT], repeatable, or with commas.
+    /// In a list, a line's own platform= counts for more than this, --all and --multi-arch
     #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM", conflicts_with_all = ["all", "multi_arch"])]
     pub(in crate::cli) platform: Vec<Platforms>,
     #[command(flatten)]

@@ -1,6 +1,5 @@
 //! `hod copy`: one image, or a list, from any place to any other.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,12 +17,13 @@ use crate::cli::{output, report};
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Sink};
 use crate::observe::Event;
-use crate::oci::{Digest, Platforms};
+use crate::oci::{Digest, Platforms, Version};
 use crate::pipeline::convert::Format;
-use crate::pipeline::copy_image::{Changes, CopiedImage, CopyImageError, MultiArch, copy_image};
-use crate::pipeline::copy_list::Base;
+use crate::pipeline::copy_image::{Changes, Choice, CopiedImage, CopyImageError, MultiArch, copy_image};
+use crate::pipeline::copy_list::{Base, Listed, listed};
 use crate::pipeline::elsewhere;
 use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, Places};
+use crate::pipeline::places::PlaceError;
 use crate::transport::Location;
 
 /// What a copy is to be like.
@@ -32,7 +32,6 @@ struct Manner {
     engine: Engine,
     from: Arc<Places>,
     to: Arc<Places>,
-    multi_arch: MultiArch,
     format: Option<Format>,
     layers: Layers,
     scratch: PathBuf,
@@ -45,6 +44,10 @@ struct Task {
     label: String,
     from: Location,
     to: Location,
+    /// What of it is copied.
+    multi_arch: MultiArch,
+    /// The digest that it has to have at its source.
+    digest: Option<Digest>,
     /// The digest that it has to have there.
     pinned: Option<Digest>,
 }
@@ -56,6 +59,8 @@ enum TaskError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Copy(#[from] CopyImageError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     #[error(transparent)]
     Layers(#[from] LayersError),
     #[error("--additional-tag is for a docker-archive or a docker-daemon: other places take one name")]
@@ -102,7 +107,6 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
         to: Arc::new(
             Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
         ),
-        multi_arch: multi_arch(context, &args)?,
         format: args.content.format.map(FormatArg::format),
         layers,
         scratch,
@@ -141,33 +145,26 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     if args.file.is_empty() {
         let from: Location = args.source.parse().map_err(usage)?;
         let to: Location = args.destination.parse().map_err(usage)?;
-        return Ok(vec![Task { label: from.to_string(), pinned: pinned(&to), from, to }]);
+        let (label, pinned, multi_arch) = (from.to_string(), pinned(&to), multi_arch(context, args)?);
+        return Ok(vec![Task { label, pinned, from, to, multi_arch, digest: None }]);
     }
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
     let list = input::without_places(input::image_list(context, &args.file, &[], &args.group)?, "hod copy --file")?;
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    let mut tasks = Vec::new();
-    for line in &list.lines {
-        let place = |error| Failure::new(Kind::Usage, format!("{}: {}", line.origin, line.text)).because(error);
-        let task = Task {
-            label: line.text.to_string(),
-            from: from.source(line).map_err(place)?,
-            to: to.destination(line).map_err(place)?,
-            // The digest of a line is that of its source, of which a part may be copied.
-            pinned: None,
-        };
-        let (source, destination) = (task.from.to_string(), task.to.to_string());
-        match taken.insert(destination.clone(), source.clone()) {
-            Some(other) if other == source => {}
-            Some(other) => {
-                let problem = format!("{source} and {other} would both become {destination}");
-                return Err(Failure::new(Kind::Usage, problem).hint("give one of them another name with as=NAME:TAG"));
-            }
-            None => tasks.push(task),
+    let part = multi_arch(context, args)?;
+    let images = listed(&list.lines, (&from, &to), &part, !args.no_referrers).map_err(|bad| {
+        for (line, error) in &bad {
+            context.print_error(&format!("{}: {}", line.origin, line.text), error);
         }
-    }
-    Ok(tasks)
+        Failure::new(Kind::Usage, format!("{} of the list cannot be copied", report::count(bad.len(), "line")))
+            .hint("nothing was looked up; mend these lines and run the same command again")
+    })?;
+    // The digest of a line is that of its source, of which a part may be copied.
+    let task = |Listed { line, from, to, multi_arch, digest }| {
+        let label = line.text.to_string();
+        Task { label, from, to, multi_arch, digest, pinned: None }
+    };
+    Ok(images.into_iter().map(task).collect())
 }
 
 fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> {
@@ -177,7 +174,8 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
             Platforms::All => None,
         });
         let all = args.platform.contains(&Platforms::All);
-        return Ok(if all { MultiArch::All } else { MultiArch::Sparse(Platforms::Only(only.flatten().collect())) });
+        let choice = || Choice::asked(Platforms::Only(only.flatten().collect()));
+        return Ok(if all { MultiArch::All } else { MultiArch::Sparse(choice()) });
     }
     Ok(args.content.part(context.platform()?))
 }
@@ -218,10 +216,16 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool
 
 async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError> {
     manner.layers.check(&task.to)?;
-    let (this, from, to) = (manner.clone(), task.from.clone(), task.to.clone());
+    let (this, from, to, digest) = (manner.clone(), task.from.clone(), task.to.clone(), task.digest);
     // The source first: nothing is made for an image that is not there.
     let opened = tokio::task::spawn_blocking(move || {
         let source = this.from.source(&from)?;
+        if let (Some(locked), Version::Digest(found)) = (digest, &source.version)
+            && locked != *found
+        {
+            let (place, locked, found) = (Box::new(from), Box::new(locked), Box::new(*found));
+            return Err(PlaceError::Moved { place, locked, found }.into());
+        }
         let sink = if this.more_names.is_empty() { this.to.sink(&to)? } else { more_names(&this, &to)? };
         Ok::<_, TaskError>((source, sink))
     });
@@ -233,7 +237,9 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
         pinned: task.pinned,
         scratch: manner.scratch.clone(),
     };
-    Ok(copy_image(&manner.engine, &source, &sink, &manner.multi_arch, changes).await?)
+    let is_for_one = task.to.is_for_one_platform();
+    let multi_arch = if is_for_one { task.multi_arch.clone().for_one() } else { task.multi_arch.clone() };
+    Ok(copy_image(&manner.engine, &source, &sink, &multi_arch, changes).await?)
 }
 
 fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
