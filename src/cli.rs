@@ -52,7 +52,7 @@ pub fn run() -> ExitCode {
 
 /// Runs the command on a runtime of its own, until it is done, interrupted or out of time.
 fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
-    let serves = matches!(cli.command, Command::Serve(_));
+    let (serves, goes_on) = (matches!(cli.command, Command::Serve(_)), cli.command.goes_on());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // An upload holds one as long as its client takes, and others must not wait for that.
         .max_blocking_threads(if serves { 512 } else { 64 })
@@ -64,8 +64,8 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
         tokio::select! {
             result = dispatch(context, cli.command) => result,
             // A server ends by itself, when transfers have ended.
-            () = interrupted(), if !serves => Err(Failure::interrupted()),
-            () = elapsed(timeout) => Err(Failure::timed_out()),
+            () = interrupted(), if !serves => Err(Failure::interrupted(goes_on)),
+            () = elapsed(timeout) => Err(Failure::timed_out(goes_on)),
         }
     });
     // Work on threads that cannot be dropped is told to stop, and has a moment to clean up.

@@ -4,6 +4,7 @@
 //! `commands`. Every flag has an environment variable, and the flag wins.
 
 mod bundle;
+mod command;
 mod copy;
 mod delta;
 mod encryption;
@@ -210,34 +211,6 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write one a command into a folder
     Man(ManArgs),
-}
-
-impl Command {
-    /// The file that gets what is said, where the command has one.
-    pub(super) fn log(&self) -> Option<&Path> {
-        match self {
-            Self::Sync(args) => args.image_syncer.log.as_deref().filter(|_| args.image_syncer.image_syncer),
-            _ => None,
-        }
-    }
-
-    /// What is said of TLS at both sides of a copy.
-    const fn tls_verify(&self) -> Option<bool> {
-        match self {
-            Self::Copy(args) => args.both.tls_verify,
-            Self::Sync(args) => args.both.tls_verify,
-            Self::Index(args) => args.action.target().both.tls_verify,
-            _ => None,
-        }
-    }
-}
-
-impl Cli {
-    /// What is said of TLS at every registry whose own flag does not say it: skopeo's old flag, behind or before the
-    /// command.
-    pub(super) fn tls_verify(&self) -> Option<bool> {
-        self.command.tls_verify().or(self.global.registries.tls_verify)
-    }
 }
 
 // `hod pull`.

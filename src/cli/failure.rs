@@ -127,15 +127,14 @@ impl Failure {
         self
     }
 
-    /// The user asked to stop.
-    pub(super) fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, "interrupted").hint("run the same command again: it goes on where it stopped")
+    /// The user or the system wants the process to end; `goes_on` says that another run of the command takes up its work.
+    pub(super) fn interrupted(goes_on: bool) -> Self {
+        Self::new(Kind::Interrupted, "interrupted").hint(again(goes_on))
     }
 
     /// `--command-timeout` has passed.
-    pub(super) fn timed_out() -> Self {
-        Self::new(Kind::Failed, "the time given with --command-timeout is over")
-            .hint("run the same command again: it goes on where it stopped")
+    pub(super) fn timed_out(goes_on: bool) -> Self {
+        Self::new(Kind::Failed, "the time given with --command-timeout is over").hint(again(goes_on))
     }
 
     pub(super) const fn kind(&self) -> Kind {
@@ -390,6 +389,11 @@ fn copy_hint(error: &CopyError) -> Option<String> {
         Fault::Missing if kept == KEPT && place.is_remote() => Some(HOLLOW.to_owned()),
         fault => copy_fault_hint(fault),
     }
+}
+
+/// What to do after a run that was told to end.
+const fn again(goes_on: bool) -> &'static str {
+    if goes_on { "run the same command again: it goes on where it stopped" } else { "run the same command again" }
 }
 
 /// What to do where something else has the tag of a list of referrers, in the store that is written.

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use walkdir::WalkDir;
 
 use crate::support::faulty::{Effect, Faulty, On, Running as Registry};
-use crate::support::hod::Running;
+use crate::support::hod::{Running, hod};
 use crate::support::images::{Blob, Content, Image, image, index, layer, random, write_big_root};
 use crate::support::job::{assert_clean, assert_serves, blob_path, names, pack, pull, text, unpack, visible};
 
@@ -322,4 +322,26 @@ fn unpack_is_killed_while_links_come_to_be() {
     unpack(&bundle, root.path(), []).ok();
     assert_serves(root.path(), &content);
     assert_eq!(unfinished(root.path()), Vec::<PathBuf>::new());
+}
+
+/// An archive is written anew, and `verify` begins again.
+#[test]
+fn who_begins_again_does_not_say_that_it_goes_on() {
+    let scene = scene();
+    let stall = || Effect::Stall { after: 1_500_000 };
+    let registry = Faulty::new(scene.content.clone()).fault(On::blob(&scene.first.digest()), stall()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!("docker://{}/first:1", registry.host());
+    for (destination, goes_on) in [("docker-archive:x.tar:a:1", false), ("dir:x", true)] {
+        let before = registry.requests().len();
+        let mut running = hod(["copy", &source, destination]).in_folder(folder.path()).spawn();
+        running.until("the layer is asked for", || {
+            registry.requests()[before..].iter().any(|seen| seen.is_blob(&scene.first.digest()))
+        });
+        running.interrupt();
+        let output = running.wait();
+        assert_eq!(output.code, Some(130), "{}", output.stderr);
+        assert!(output.stderr.contains("hint: run the same command again"), "{}", output.stderr);
+        assert_eq!(output.stderr.contains("it goes on where it stopped"), goes_on, "{destination}: {}", output.stderr);
+    }
 }

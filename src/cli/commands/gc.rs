@@ -108,7 +108,7 @@ fn say_disturbed(context: &Context, alone: bool) {
 
 fn failure(error: GcError) -> Failure {
     match error {
-        GcError::Stopped => Failure::interrupted(),
+        GcError::Stopped => Failure::interrupted(true),
         // What cannot be read may be whole.
         GcError::Reach(ReachError::Store(StoreError::Io(_))) => {
             Failure::of(Kind::Failed, error).hint("nothing was deleted")

@@ -151,7 +151,7 @@ pub(super) fn compression(output: &Path) -> Result<Compression, Failure> {
 fn failure(error: PackError) -> Failure {
     let kind = match &error {
         PackError::Blob { .. } | PackError::Store(StoreError::Absent { .. }) => Kind::Corrupt,
-        PackError::Stopped => return Failure::interrupted(),
+        PackError::Stopped => return Failure::interrupted(true),
         _ => Kind::Failed,
     };
     let failure = Failure::of(kind, error);

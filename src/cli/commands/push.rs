@@ -169,7 +169,7 @@ async fn stream(
         StreamError::Trust(error) => trust::refused(&args.source, error),
         StreamError::Bundle(error) => input::bundle_failure(&args.source, error),
         StreamError::Base(error) => base_failure(error),
-        StreamError::Stopped => Failure::interrupted(),
+        StreamError::Stopped => Failure::interrupted(true),
         StreamError::Unmatched(unmatched) => input::unmatched(context, &unmatched),
         error => Failure::of(Kind::Failed, error),
     })

@@ -78,7 +78,7 @@ fn document(context: &Context, images: usize, done: &SelectedInto) -> Value {
 
 fn failure(error: SelectIntoError) -> Failure {
     match error {
-        SelectIntoError::Stopped => Failure::interrupted(),
+        SelectIntoError::Stopped => Failure::interrupted(true),
         SelectIntoError::Incoming(error) => incoming::failure(error),
         SelectIntoError::Source { source: StoreError::Absent { .. } | StoreError::Corrupt { .. }, .. } => {
             Failure::of(Kind::Corrupt, error).hint(DAMAGED_STORE)

@@ -189,7 +189,7 @@ pub(super) fn ask(prompt: &str) -> Result<Secret, Failure> {
     }
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Secret::from(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(Failure::interrupted()),
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(Failure::interrupted(false)),
         Err(error) => Err(Failure::new(Kind::Failed, "cannot ask for the passphrase").because(error)),
     }
 }

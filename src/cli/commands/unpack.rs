@@ -84,7 +84,7 @@ fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serd
 fn failure(bundle: &Path, error: UnpackError) -> Failure {
     match error {
         UnpackError::Bundle(error) => input::bundle_failure(bundle, error),
-        UnpackError::Stopped => Failure::interrupted(),
+        UnpackError::Stopped => Failure::interrupted(true),
         UnpackError::Required { ref lacking, .. } => {
             let lacking = lacking.clone();
             input::base_failure(Failure::of(Kind::Required, error), &lacking)

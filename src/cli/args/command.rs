@@ -1,0 +1,46 @@
+//! What the command line says of the run as a whole, whichever command it is.
+
+use std::path::Path;
+
+use super::{Cli, Command};
+use crate::transport::Location;
+
+impl Command {
+    /// The file that gets what is said, where the command has one.
+    pub(in crate::cli) fn log(&self) -> Option<&Path> {
+        match self {
+            Self::Sync(args) => args.image_syncer.log.as_deref().filter(|_| args.image_syncer.image_syncer),
+            _ => None,
+        }
+    }
+
+    /// Whether another run takes up what one that was interrupted has left.
+    pub(in crate::cli) fn goes_on(&self) -> bool {
+        match self {
+            Self::Pull(_) | Self::Pack(_) | Self::Bundle(_) | Self::Unpack(_) | Self::Push(_) | Self::Select(_) => true,
+            // An archive is written anew.
+            Self::Copy(args) => {
+                !matches!(args.destination.parse(), Ok(Location::DockerArchive(..) | Location::OciArchive(..)))
+            }
+            command => matches!(command, Self::Sync(_) | Self::Rm(_) | Self::Gc(_)),
+        }
+    }
+
+    /// What is said of TLS at both sides of a copy.
+    const fn tls_verify(&self) -> Option<bool> {
+        match self {
+            Self::Copy(args) => args.both.tls_verify,
+            Self::Sync(args) => args.both.tls_verify,
+            Self::Index(args) => args.action.target().both.tls_verify,
+            _ => None,
+        }
+    }
+}
+
+impl Cli {
+    /// What is said of TLS at every registry whose own flag does not say it: skopeo's old flag, behind or before the
+    /// command.
+    pub(in crate::cli) fn tls_verify(&self) -> Option<bool> {
+        self.command.tls_verify().or(self.global.registries.tls_verify)
+    }
+}
