@@ -13,6 +13,7 @@ use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{image, layer};
 use crate::support::job::text;
+use crate::support::pipe::Pipe;
 use crate::support::skopeo::skopeo;
 
 const TRANSPORTS: [&str; 2] = ["docker-archive", "oci-archive"];
@@ -45,19 +46,13 @@ fn an_archive_goes_through_a_pipe() {
         is_whole(&piped.stdout);
 
         let pipe = folder.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let reader = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || fs::read(pipe).unwrap()
-        });
+        let there = Pipe::at(&pipe);
+        let reading = there.read();
         hod(["copy", &web(), &format!("{transport}:{}:web:1.0", pipe.display())]).ok();
-        is_whole(&reader.join().unwrap());
+        is_whole(&reading.wait());
 
         // What reads along is not left waiting by a copy that fails.
-        let reader = std::thread::spawn({
-            let pipe = pipe.clone();
-            move || fs::read(pipe).unwrap()
-        });
+        let reading = there.read();
         let broken = folder.path().join("broken");
         hod(["copy", &web(), &format!("dir:{}", broken.display())]).ok();
         let files = fs::read_dir(&broken).unwrap().map(|file| file.unwrap().path());
@@ -66,7 +61,7 @@ fn an_archive_goes_through_a_pipe() {
         fs::remove_file(&layer).unwrap();
         fs::write(&layer, "short").unwrap();
         hod(["copy", &format!("dir:{}", broken.display()), &format!("{transport}:{}:web:1.0", pipe.display())]).code(4);
-        assert_eq!(reader.join().unwrap(), b"", "{transport}");
+        assert_eq!(reading.wait(), b"", "{transport}");
         fs::remove_file(pipe).unwrap();
         fs::remove_dir_all(broken).unwrap();
     }

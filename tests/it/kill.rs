@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
-use nix::sys::stat::Mode;
 use walkdir::WalkDir;
 
 use crate::support::faulty::{Effect, Faulty, On, Running as Registry};
 use crate::support::hod::{Running, hod};
 use crate::support::images::{Blob, Content, Image, image, index, layer, random, write_big_root};
 use crate::support::job::{assert_clean, assert_serves, blob_path, names, pack, pull, text, unpack, visible};
+use crate::support::pipe::Pipe;
 
 fn large(seed: u64) -> Blob {
     Blob::new("application/vnd.oci.image.layer.v1.tar", random(seed, 2_000_000))
@@ -226,9 +226,9 @@ fn unpack_is_killed_while_the_bundle_comes() {
         let ends = [100, bytes.len() / 8, bytes.len() / 2, bytes.len() * 9 / 10, bytes.len() - 1];
         for (end_at, ending) in ends.into_iter().zip(["kill", "kill", "interrupt", "kill", "kill"]) {
             let pipe = root.path().join("pipe");
-            nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+            let there = Pipe::at(&pipe);
             let mut running = unpack(&pipe, root.path(), []).spawn();
-            let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+            let mut writer = there.writer();
             // Returns when all but what a pipe holds has been read.
             writer.write_all(&bytes[..end_at]).unwrap();
             if end_at > bytes.len() * 3 / 4 {

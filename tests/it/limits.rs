@@ -14,6 +14,7 @@ use crate::support::images::{Blob, Content, Image, image, index, layer, random, 
 use crate::support::job::{
     assert_clean, assert_serves, blob_path, manifest, names, pack, pull, push, text, unpack, visible,
 };
+use crate::support::pipe::Pipe;
 
 const MEMORY: u64 = 64 * 1024 * 1024;
 const LARGE: u64 = 1_000_000_000;
@@ -342,10 +343,10 @@ fn pack_and_unpack_onto_a_full_disk() {
     let Some(disk) = Disk::new("20m") else { return };
     let bytes = fs::read(&bundle).unwrap();
     let pipe = source.path().join("pipe");
-    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let there = Pipe::at(&pipe);
     let root = disk.path();
     let mut running = unpack(&pipe, &root, []).spawn();
-    let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let mut writer = there.writer();
     std::io::Write::write_all(&mut writer, &bytes[..bytes.len() / 4]).unwrap();
     running.until("unpack has begun to write", || {
         root.join(".hod/partial").read_dir().is_ok_and(|mut it| it.next().is_some())

@@ -13,6 +13,7 @@ use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Content, image, layer};
 use crate::support::job::text;
+use crate::support::pipe::Pipe;
 
 fn content() -> Content {
     Content::default().with("app:1", &image("linux/amd64", &[layer(1, 500)]))
@@ -25,17 +26,16 @@ fn pipes_and_links_are_written_through() {
     let registry = Faulty::new(content()).start();
     let wanted = hod(["inventory", text(fixtures::root())]).ok().stdout;
 
-    nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+    let pipe = Pipe::at(&at("pipe"));
     let commands: [&[&str]; 3] = [
         &["inventory", text(fixtures::root()), "-o", "pipe"],
         &["lock", "app:1", "--from", registry.host(), "-o", "pipe"],
         &["pull", "app:1", "--from", registry.host(), "--store", "store", "--lock", "pipe"],
     ];
     for words in commands {
-        let path = at("pipe");
-        let reader = std::thread::spawn(move || fs::read(path).unwrap());
+        let reading = pipe.read();
         hod(words).in_folder(folder.path()).ok();
-        let read = reader.join().unwrap();
+        let read = reading.wait();
         assert!(read == wanted || String::from_utf8_lossy(&read).contains("app:1@sha256:"), "{words:?}");
         assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo(), "{words:?}");
     }
@@ -64,12 +64,10 @@ fn the_configuration_of_a_runtime_too() {
     let made = |file: &str| hod(["unpack-image", &image, "--config-only", file]).in_folder(folder.path()).ok();
     let wanted = made("-").stdout;
 
-    nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
-    let path = at("pipe");
-    let reader = std::thread::spawn(move || fs::read(path).unwrap());
+    let reading = Pipe::at(&at("pipe")).read();
     made("pipe");
     assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
-    assert!(reader.join().unwrap() == wanted);
+    assert!(reading.wait() == wanted);
 
     fs::write(at("file"), "old").unwrap();
     fs_err::os::unix::fs::symlink("file", at("link")).unwrap();
@@ -82,7 +80,7 @@ fn the_configuration_of_a_runtime_too() {
 fn nobody_who_reads_does_not_keep_hod_from_ending() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
-    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    Pipe::at(&pipe);
     let registry = Faulty::new(content()).start();
     let mut running = hod(["lock", "app:1", "--from", registry.host(), "-o", text(&pipe)]).spawn();
     running.until("the registry is asked", || registry.count(|_| true) > 0);

@@ -18,6 +18,7 @@ pub mod fixtures;
 pub mod hod;
 pub mod images;
 pub mod job;
+pub mod pipe;
 pub mod raw;
 pub mod read_only;
 pub mod root;
