@@ -63,9 +63,7 @@ impl Engine {
         graph: Arc<Graph>,
         tags: &[Tag],
     ) -> Result<Copied, CopyError> {
-        let refused = |source| CopyError::Publish { place: Box::new(sink.place().clone()), source };
-        let published = self.is_published(&*sink, &graph, tags).await.map_err(refused)?;
-        if published {
+        if self.has(&*sink, &graph, tags).await? {
             for blob in graph.blobs() {
                 self.observer.on(&Event::Settled { content: blob, placed: Placed::AlreadyThere });
             }
@@ -132,6 +130,12 @@ impl Engine {
             }
         }
         failure.map_or(Ok(copied), Err)
+    }
+
+    /// Whether a sink has all of an image. A sink hears of an image by this, and of what is in it afterwards.
+    pub async fn has(&self, sink: &dyn Sink, graph: &Graph, tags: &[Tag]) -> Result<bool, CopyError> {
+        let refused = |source| CopyError::Publish { place: Box::new(sink.place().clone()), source };
+        self.is_published(sink, graph, tags).await.map_err(refused)
     }
 
     /// Brings one blob to a sink, ahead of the images that will need it.

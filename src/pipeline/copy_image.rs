@@ -215,6 +215,10 @@ async fn bring_foreign(
     graph: &Graph,
 ) -> Result<(Copied, Vec<Descriptor>), CopyError> {
     let (mut brought, mut left) = (Copied { unchanged: true, ..Copied::default() }, Vec::new());
+    if to.sink.holds_foreign_layers() && !graph.foreign().is_empty() {
+        // Whatever the answer: a folder may have all but these, and a daemon that has the image has them too.
+        engine.has(&*to.sink, graph, &to.tags).await?;
+    }
     for layer in graph.foreign() {
         if !to.sink.holds_foreign_layers() {
             left.push(layer.clone());

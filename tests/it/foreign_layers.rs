@@ -1,11 +1,16 @@
 //! Layers that lie elsewhere, as those of Windows do: who brings them, who leaves them and says so. skopeo is the judge.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use hod::oci::Digest;
 
 use crate::support::docker_registry::DockerRegistry;
+use crate::support::engine::{Engine, podman, run};
 use crate::support::faulty::{Faulty, Running};
 use crate::support::hod::{Hod, hod};
-use crate::support::images::{Blob, Content, docker_image, foreign_layer, image, layer};
+use crate::support::images::{Blob, Content, docker_image, foreign_layer, image, layer, random};
 use crate::support::skopeo::skopeo;
 use crate::support::tree;
 
@@ -40,6 +45,37 @@ impl Site {
     fn copy(&self, from: &str, to: &str) -> Hod {
         let tries = ["--retry-times", "0"];
         hod(["copy", from, to]).args(tries).env("HOD_SRC_CREDS", "me:secret").in_folder(self.folder.path())
+    }
+
+    /// That a daemon has both layers.
+    #[track_caller]
+    fn assert_whole(&self, image: &str, host: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        skopeo(["copy", "-q", "--src-daemon-host", host, image, &format!("dir:{}", folder.path().display())]);
+        self.assert_layers(folder.path());
+    }
+
+    /// That an image directory has both layers, compressed or not.
+    #[track_caller]
+    fn assert_layers(&self, folder: &Path) {
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+        let layers = manifest["layers"].as_array().unwrap().iter().map(|layer| {
+            let digest: Digest = layer["digest"].as_str().unwrap().parse().unwrap();
+            let bytes = fs::read(folder.join(digest.hex())).unwrap();
+            let mut plain = Vec::new();
+            if bytes.starts_with(&[0x1f, 0x8b]) {
+                flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).unwrap();
+                return Digest::sha256(&plain);
+            }
+            Digest::sha256(&bytes)
+        });
+        let expected = [&self.layer, &layer(8, 50)].map(|layer| {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&*layer.bytes).read_to_end(&mut plain).unwrap();
+            Digest::sha256(&plain)
+        });
+        assert_eq!(layers.collect::<Vec<_>>(), expected);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -90,6 +126,56 @@ fn who_keeps_addresses_keeps_them_and_the_user_hears_of_it() {
     assert!(refused.contains("a docker archive cannot hold an image whose layer"), "{refused}");
     assert!(refused.contains("oci:, stores and registries leave such layers there"), "{refused}");
     assert_eq!(site.server.count(|_| true), 0);
+}
+
+#[test]
+fn daemons_get_them_whole() {
+    let site = Site::new();
+    let digest = site.layer.digest().to_string();
+    for engine in [Engine::podman(), Engine::docker()] {
+        let host = engine.host();
+        let before = site.server.count(|seen| seen.path.contains(&digest));
+        let to = "docker-daemon:localhost/web:1";
+        let said = site.copy(&site.image(), to).args(["--dest-daemon-host", &host]).ok().stderr;
+        assert!(!said.contains("not carried"), "{said}");
+        assert_eq!(site.server.count(|seen| seen.path.contains(&digest)), before + 1);
+        site.assert_whole(to, &host);
+        let again = site.copy(&site.image(), to).args(["--dest-daemon-host", &host]).ok().stderr;
+        assert!(again.contains("1 unchanged"), "{again}");
+    }
+    // A place on this machine has the layer or has not, for them too.
+    site.copy(&site.image(), "oci:layout:web:1").ok();
+    let engine = Engine::podman();
+    let to = ["--dest-daemon-host", &engine.host()];
+    let refused = site.copy("oci:layout:web:1", "docker-daemon:localhost/web:1").args(to).code(1).stderr;
+    assert!(refused.contains("cannot hold an image whose layer"), "{refused}");
+}
+
+#[test]
+fn a_storage_gets_them_whole() {
+    let site = Site::new();
+    let digest = site.layer.digest().to_string();
+    let (root, run_root) = (site.path("root-of-podman/root"), site.path("root-of-podman/run"));
+    fs::create_dir(site.path("root-of-podman")).unwrap();
+    let to = format!("containers-storage:[vfs@{}+{}]localhost/web:1", root.display(), run_root.display());
+    let copy = || site.copy(&site.image(), &to).env("HOD_TMPDIR", site.folder.path());
+    let said = copy().ok().stderr;
+    assert!(!said.contains("not carried"), "{said}");
+    // The tools of the storage go to the addresses too.
+    assert!(site.server.count(|seen| seen.path.contains(&digest)) > 0);
+    let back = site.path("back");
+    site.copy(&to, &format!("dir:{}", back.display())).env("HOD_TMPDIR", site.folder.path()).ok();
+    site.assert_layers(&back);
+    let mounted = run(podman(&site.path("root-of-podman")).args(["image", "mount", "localhost/web:1"]));
+    assert_eq!(fs::read(PathBuf::from(mounted.trim()).join("data-7")).unwrap(), random(7, 100));
+    run(podman(&site.path("root-of-podman")).args(["image", "unmount", "localhost/web:1"]));
+
+    // The same by way of a podman that listens.
+    let engine = Engine::podman();
+    let to = "containers-storage:localhost/web:1";
+    let said = site.copy(&site.image(), to).env("CONTAINER_HOST", engine.host()).ok().stderr;
+    assert!(!said.contains("not carried"), "{said}");
+    site.assert_whole("docker-daemon:localhost/web:1", &engine.host());
 }
 
 #[test]

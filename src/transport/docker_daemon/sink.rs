@@ -1,6 +1,7 @@
 //! Writing one image to a daemon.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub struct DockerDaemonSink {
     daemon: DockerDaemon,
     archive: DockerArchiveSink,
     load: Mutex<Load>,
+    /// Whether it was found to have the image: then it has the layers of it, too.
+    has_image: AtomicBool,
 }
 
 /// The request that takes the archive.
@@ -34,7 +37,7 @@ enum Load {
 
 impl DockerDaemonSink {
     pub(super) fn new(daemon: DockerDaemon, archive: DockerArchiveSink, chunks: mpsc::Receiver<Option<Bytes>>) -> Self {
-        Self { daemon, archive, load: Mutex::new(Load::Waiting(chunks)) }
+        Self { daemon, archive, load: Mutex::new(Load::Waiting(chunks)), has_image: AtomicBool::new(false) }
     }
 
     /// The same image with more names.
@@ -107,6 +110,7 @@ impl Sink for DockerDaemonSink {
                 return Ok(false);
             }
         }
+        self.has_image.store(true, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -115,7 +119,7 @@ impl Sink for DockerDaemonSink {
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
-        self.archive.contains(content).await
+        Ok(self.has_image.load(Ordering::Relaxed) || self.archive.contains(content).await?)
     }
 
     async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
