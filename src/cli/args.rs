@@ -31,7 +31,7 @@ mod trust;
 mod unpack_image;
 mod volumes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 

@@ -42,6 +42,7 @@ mod media;
 mod named;
 mod opening;
 mod registries;
+mod resolving;
 mod signing;
 mod trust;
 

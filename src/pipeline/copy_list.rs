@@ -66,6 +66,12 @@ pub enum LineError {
     /// Its name, as a location.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// The place on this machine that it is in.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// A place on this machine for a registry that it should name.
+    #[error("it is on this machine, and docker:// alone means the registries that the list names: name one")]
+    NoRegistry,
     /// Only registries know images by digest alone.
     #[error("{0} has no tag, and the destination knows images by their names: give it one with as=NAME:TAG")]
     NoTag(StoredName),
@@ -115,7 +121,12 @@ impl FromStr for Base {
 
 impl Base {
     /// Where the image of a line is in this place: at a registry what was asked for, elsewhere what it is called there.
+    ///
+    /// `docker://` alone is what the list says, and so an image on this machine is where the list says.
     pub fn source(&self, line: &Line) -> Result<Location, LineError> {
+        if let (Self::Registries, Some(place)) = (self, &line.place) {
+            return Ok(place.parse()?);
+        }
         let qualified = DefaultRegistry::default().qualify(&line.reference)?;
         let name = kept_as(line, &qualified)?;
         Ok(match self {
@@ -221,6 +232,9 @@ fn one(line: &Line, (from, to): (&Base, &Base), part: &MultiArch, referrers: boo
         Some(platforms) => MultiArch::Sparse(Choice::asked(platforms.clone())),
         None => part.clone(),
     };
+    if line.place.is_some() && *to == Base::Registries {
+        return Err(LineError::NoRegistry);
+    }
     let (source, destination) = (from.source(line)?, to.destination(line)?);
     let is_remote = matches!(from, Base::Registries | Base::Registry(_));
     if is_remote && *to == Base::Registries && is_renamed(line)? {

@@ -30,7 +30,8 @@ pub fn in_store(images: &[Resolved], from: &DefaultRegistry) -> Result<Vec<Held>
 }
 
 fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
-    let source = from.qualify(&image.line.reference).ok().map(|reference| reference.to_string().into());
+    let listed = image.line.place.is_none().then(|| from.qualify(&image.line.reference).ok()).flatten();
+    let source = listed.map(|reference| reference.to_string().into());
     Held {
         name: image.name.clone(),
         graph: Graph::clone(&image.graph),

@@ -75,6 +75,16 @@ pub struct Line {
     pub place: Option<Box<str>>,
 }
 
+impl Line {
+    /// Where it stands and what it asks for, for messages.
+    pub fn label(&self) -> String {
+        match &self.place {
+            Some(_) => format!("{}: {}", self.origin, self.text),
+            None => format!("{}: {}", self.origin, self.reference),
+        }
+    }
+}
+
 /// Something that belongs to an image, as a lock pins it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PinnedReferrer {

@@ -11,6 +11,7 @@
 
 mod error;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +42,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Where exactly it is, and the image there.
+    pub fn into_source(self) -> (Location, OpenSource) {
+        (self.location, self.open)
+    }
+
     /// Refuses an image that is not the one which a lock has seen there.
     fn check(&self, found: Digest) -> Result<(), PlaceError> {
         match self.line.reference.digest {
@@ -85,8 +91,14 @@ pub async fn find_places(places: &Arc<Places>, asked: &[Asked]) -> Result<Vec<Fo
     if bad.is_empty() { Ok(all) } else { Err(bad) }
 }
 
-/// Adds the images of places to those of a list.
-pub async fn resolve_places(engine: &Engine, found: Vec<Found>, options: &ResolveOptions, resolution: &mut Resolution) {
+/// Adds the images of places to those that registries have, each where `order` has its line.
+pub async fn resolve_places(
+    engine: &Engine,
+    found: Vec<Found>,
+    order: &[Origin],
+    options: &ResolveOptions,
+    resolution: &mut Resolution,
+) {
     let mut taken = Taken::of(&resolution.images);
     for image in found {
         let line = image.line.clone();
@@ -98,6 +110,9 @@ pub async fn resolve_places(engine: &Engine, found: Vec<Found>, options: &Resolv
             }
         }
     }
+    let order: BTreeMap<&Origin, usize> = order.iter().zip(0..).collect();
+    resolution.images.sort_by_key(|image| order.get(&image.line.origin));
+    resolution.failed.sort_by_key(|failed| order.get(&failed.line.origin));
     resolution.images = merged(std::mem::take(&mut resolution.images));
 }
 

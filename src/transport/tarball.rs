@@ -101,7 +101,11 @@ impl TarballSource {
 fn layer(path: &Path, folder: &Path) -> super::Result<Layer> {
     let mut file = if path == Path::new("-") {
         let mut file = scratch(folder)?;
-        io::copy(&mut io::stdin().lock(), &mut file)?;
+        if io::copy(&mut io::stdin().lock(), &mut file)? == 0 {
+            // A list on standard input, or another image, has taken what there was.
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "nothing came: it can be read only once");
+            return Err(TransportError::NoTar { path: path.to_owned(), source });
+        }
         file
     } else {
         fs::File::open(path)?

@@ -266,16 +266,16 @@ fn unpack_goes_on_where_it_stopped() {
         let mut bytes = fs::read(&bundle).unwrap();
         let begin = bytes.windows(64).position(|window| first.bytes.starts_with(window)).unwrap();
         let root = tempfile::tempdir().unwrap();
-        let pipe = source.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
-        let mut running = unpack(&pipe, root.path(), []).spawn();
-        let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        let path = source.path().join("pipe");
+        let pipe = Pipe::at(&path);
+        let mut running = unpack(&path, root.path(), []).spawn();
+        let mut writer = pipe.writer();
         writer.write_all(&bytes[..bytes.len() - 1_000_000]).unwrap();
         running.until("a blob is in its place", || blob_path(root.path(), &first.digest()).exists());
         running.until("that is noted", || unfinished(root.path()).iter().any(|path| text(path).contains("/bundle-")));
         running.kill();
         drop(writer);
-        fs::remove_file(pipe).unwrap();
+        fs::remove_file(path).unwrap();
 
         // Read again it would fail.
         bytes[begin + 10_000_000] ^= 1;

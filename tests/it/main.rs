@@ -44,6 +44,7 @@ mod json;
 mod kill;
 mod layer;
 mod limits;
+mod listed_places;
 mod lock;
 mod manage;
 mod one_pass;

@@ -162,12 +162,10 @@ fn bundles_go_through_links_and_pipes_and_not_in_the_place_of_folders() {
     pack("wanted.tar").ok();
     let wanted = fs::read(at("wanted.tar")).unwrap();
 
-    nix::unistd::mkfifo(&at("pipe.tar"), Mode::S_IRWXU).unwrap();
-    let path = at("pipe.tar");
-    let reader = std::thread::spawn(move || fs::read(path).unwrap());
+    let reading = Pipe::at(&at("pipe.tar")).read();
     pack("pipe.tar").ok();
     assert!(fs::symlink_metadata(at("pipe.tar")).unwrap().file_type().is_fifo());
-    assert!(reader.join().unwrap() == wanted);
+    assert!(reading.wait() == wanted);
 
     // One to a file that is there, and is no `.tar` by name, and one to a file that is not.
     fs::create_dir(at("stick")).unwrap();

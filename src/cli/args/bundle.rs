@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::images::IMAGES_OR_PLACES;
 use super::{ImageArgs, RegistryArgs, RetryArgs};
 
 // `hod bundle`.
@@ -14,6 +15,7 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
     --all-platforms\n  \
     # the same bytes as hod pull and hod pack\n  \
     hod bundle -f release.lock -o release.tar")]
+#[command(mut_arg("images", |images| images.help(IMAGES_OR_PLACES)))]
 pub(in crate::cli) struct BundleArgs {
     /// The bundle, a .tar
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
@@ -21,6 +23,10 @@ pub(in crate::cli) struct BundleArgs {
     /// Write the list with the digests that its names had
     #[arg(long, value_name = "FILE", env = "HOD_LOCK", hide_env = true)]
     pub(in crate::cli) lock: Option<PathBuf>,
+    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
+    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
+    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
+    pub(in crate::cli) daemon_host: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) images: ImageArgs,
     #[command(flatten)]

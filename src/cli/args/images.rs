@@ -7,7 +7,7 @@ use clap::Args;
 use crate::oci::Platforms;
 use crate::pipeline::resolve::{DefaultRegistry, NameStyle};
 
-/// What pull says of IMAGE.
+/// What is said of IMAGE where images may come from this machine.
 pub(super) const IMAGES_OR_PLACES: &str =
     "Images, such as alpine:3.20 or quay.io/coreos/etcd:v3.5, or places, such as `oci:DIR` or `dir:DIR`";
 /// What is said of IMAGE and of --platform where images are there already.

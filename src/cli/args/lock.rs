@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::images::IMAGES_OR_PLACES;
 use super::{ImageArgs, RegistryArgs, RetryArgs};
 
 // `hod lock`.
@@ -15,6 +16,7 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
     hod lock --check release.lock\n  \
     # what was locked, wherever the tags are now\n  \
     hod pull -f release.lock --store store")]
+#[command(mut_arg("images", |images| images.help(IMAGES_OR_PLACES)))]
 pub(in crate::cli) struct LockArgs {
     /// The lock: a list in which every image has its digest
     #[arg(
@@ -30,6 +32,10 @@ pub(in crate::cli) struct LockArgs {
     /// Look the tags of this lock up again, and write nothing
     #[arg(long, env = "HOD_CHECK", hide_env = true, value_name = "LOCK", conflicts_with_all = ["images", "file"])]
     pub(in crate::cli) check: Option<PathBuf>,
+    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
+    /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
+    #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
+    pub(in crate::cli) daemon_host: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) images: ImageArgs,
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::resolving::Named;
 use super::{input, pack};
 use crate::cli::args::BundleArgs;
 use crate::cli::context::Context;
@@ -11,7 +12,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::{output, report};
 use crate::pipeline::bundle::{Bundled, BundlingError, bundle};
 use crate::pipeline::lock::lock_text;
-use crate::pipeline::resolve::{Failed, ResolveOptions, resolve};
+use crate::pipeline::resolve::{Failed, ResolveOptions};
 
 pub(in crate::cli) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitCode, Failure> {
     if !args.output.to_string_lossy().ends_with(".tar") {
@@ -21,15 +22,13 @@ pub(in crate::cli) async fn run(context: &Context, mut args: BundleArgs) -> Resu
         );
     }
     args.output = output::bundle(&args.output, false)?;
-    let list = input::image_list(context, &args.images.file, &args.images.images, &args.images.group)?;
-    let list = input::without_places(list, "hod bundle")?;
     let admission = Some(super::admission::admission(context)?);
-    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let registries = context.registries(&args.registry)?;
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+    let named = Named::open(context, &args.images, &registries, local, admission.clone()).await?;
+    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let engine = context.engine(&args.retry);
-    let mut listed = list.lines.len();
-    let resolution = resolve(&engine, &registries, None, list, &options).await;
-    listed -= resolution.repeats();
+    let (resolution, listed) = named.resolve(&engine, &registries, None, &options).await;
     if !resolution.failed.is_empty() {
         return Err(failed(context, &resolution.failed, listed)
             .hint("nothing was fetched, since a bundle is whole or not there; mend these images, or take them out of the list"));
@@ -51,7 +50,7 @@ pub(in crate::cli) async fn run(context: &Context, mut args: BundleArgs) -> Resu
 fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
     context.close();
     for Failed { line, error, .. } in images {
-        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
+        context.print_error(&line.label(), error);
     }
     let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));
     Failure::new(Kind::Failed, message)

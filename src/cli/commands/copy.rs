@@ -22,7 +22,8 @@ use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::{Changes, Choice, CopiedImage, CopyImageError, MultiArch, copy_image};
 use crate::pipeline::copy_list::{Base, Listed, listed};
 use crate::pipeline::elsewhere;
-use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, Places};
+use crate::pipeline::list::Line;
+use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
 use crate::pipeline::places::PlaceError;
 use crate::transport::Location;
 
@@ -43,6 +44,10 @@ struct Task {
     /// What it is called in messages.
     label: String,
     from: Location,
+    /// The line of a list that has it on this machine.
+    local: Option<Line>,
+    /// The image, where it is open already.
+    open: Option<OpenSource>,
     to: Location,
     /// What of it is copied.
     multi_arch: MultiArch,
@@ -89,7 +94,7 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
              already hod copies as they are",
         ));
     }
-    let tasks = tasks(context, &args)?;
+    let mut tasks = tasks(context, &args)?;
     let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
     let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
     let shared = |local, folder: &Option<PathBuf>| LocalSettings { shared_blobs: folder.clone(), ..local };
@@ -99,11 +104,12 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
     let scratch = here.scratch.clone();
     let from = Places::new(from).with_local(here).admitting(super::admission::admission(context)?);
     let sources = tasks.iter().map(|task| &task.from);
-    let from = opening::with_bundles(context, from, sources, Purpose::Take(&args.trust)).await?;
+    let from = Arc::new(opening::with_bundles(context, from, sources, Purpose::Take(&args.trust)).await?);
+    open_local(context, &from, &mut tasks).await?;
     let signing = super::signing::signing(&args.signing, args.sign_identity.as_ref()).await?;
     let manner = Manner {
         engine: context.engine_with(args.image_parallel_copies.filter(|copies| *copies > 0), &args.retry),
-        from: Arc::new(from),
+        from,
         to: Arc::new(
             Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
         ),
@@ -146,11 +152,11 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
         let from: Location = args.source.parse().map_err(usage)?;
         let to: Location = args.destination.parse().map_err(usage)?;
         let (label, pinned, multi_arch) = (from.to_string(), pinned(&to), multi_arch(context, args)?);
-        return Ok(vec![Task { label, pinned, from, to, multi_arch, digest: None }]);
+        return Ok(vec![Task { label, pinned, from, local: None, open: None, to, multi_arch, digest: None }]);
     }
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
-    let list = input::without_places(input::image_list(context, &args.file, &[], &args.group)?, "hod copy --file")?;
+    let list = input::image_list(context, &args.file, &[], &args.group)?;
     let part = multi_arch(context, args)?;
     let images = listed(&list.lines, (&from, &to), &part, !args.no_referrers).map_err(|bad| {
         for (line, error) in &bad {
@@ -159,12 +165,27 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
         Failure::new(Kind::Usage, format!("{} of the list cannot be copied", report::count(bad.len(), "line")))
             .hint("nothing was looked up; mend these lines and run the same command again")
     })?;
+    let is_as_listed = from == Base::Registries;
     // The digest of a line is that of its source, of which a part may be copied.
     let task = |Listed { line, from, to, multi_arch, digest }| {
         let label = line.text.to_string();
-        Task { label, from, to, multi_arch, digest, pinned: None }
+        let local = Some(line).filter(|line| line.place.is_some() && is_as_listed);
+        Task { label, from, local, open: None, to, multi_arch, digest, pinned: None }
     };
     Ok(images.into_iter().map(task).collect())
+}
+
+/// Opens the images that a list has on this machine; one that cannot be used ends the command before it has begun.
+async fn open_local(context: &Context, places: &Arc<Places>, tasks: &mut [Task]) -> Result<(), Failure> {
+    let mut local: Vec<&mut Task> = tasks.iter_mut().filter(|task| task.local.is_some()).collect();
+    let asked: Vec<_> = local.iter_mut().filter_map(|task| task.local.take()).map(input::asked_of).collect();
+    // A place has one image in a list, since it has one name.
+    let found = input::open_places(context, places, &asked).await?;
+    for (task, found) in local.into_iter().zip(found) {
+        let (location, open) = found.into_source();
+        (task.from, task.open) = (location, Some(open));
+    }
+    Ok(())
 }
 
 fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> {
@@ -217,9 +238,10 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool
 async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError> {
     manner.layers.check(&task.to)?;
     let (this, from, to, digest) = (manner.clone(), task.from.clone(), task.to.clone(), task.digest);
+    let open = task.open.clone();
     // The source first: nothing is made for an image that is not there.
     let opened = tokio::task::spawn_blocking(move || {
-        let source = this.from.source(&from)?;
+        let source = open.map_or_else(|| this.from.source(&from), Ok)?;
         if let (Some(locked), Version::Digest(found)) = (digest, &source.version)
             && locked != *found
         {

@@ -14,11 +14,10 @@ use crate::pipeline::attached::{belongs_to_another, with_attached};
 use crate::pipeline::base::Lacking;
 use crate::pipeline::contents::{ContentsReader, Held, Holdings};
 use crate::pipeline::list::{ImageList, Line, ListError, ListReader, Origin, is_place};
-use crate::pipeline::open::{LocalSettings, Places};
+use crate::pipeline::open::Places;
 use crate::pipeline::places::{Asked, Found, find_places};
 use crate::pipeline::resolve::ResolveOptions;
 use crate::pipeline::select::{SelectError, Unmatched, select};
-use crate::registry::Registries;
 use crate::store::Store;
 use crate::transport::Location;
 
@@ -32,6 +31,16 @@ pub(super) fn image_list(
     images: &[String],
     groups: &[String],
 ) -> Result<ImageList, Failure> {
+    numbered_list(context, files, images.iter().enumerate(), groups)
+}
+
+/// The same, where only some of the arguments are images.
+fn numbered_list<'a>(
+    context: &Context,
+    files: &[PathBuf],
+    images: impl Iterator<Item = (usize, &'a String)>,
+    groups: &[String],
+) -> Result<ImageList, Failure> {
     let mut reader = ListReader::new();
     for file in files {
         let name = file.to_string_lossy();
@@ -39,7 +48,7 @@ pub(super) fn image_list(
             .map_err(|error| Failure::new(Kind::Usage, format!("cannot read the list {name}")).because(error))?;
         reader.file(&name, &bytes);
     }
-    for (position, image) in images.iter().enumerate() {
+    for (position, image) in images {
         reader.argument(position + 1, image);
     }
     let list = reader.finish(groups).map_err(|error| list_failure(context, files, error))?;
@@ -49,52 +58,60 @@ pub(super) fn image_list(
     Ok(list)
 }
 
-/// The images of lists and arguments that registries have, and those that are in places on this machine.
-pub(super) fn images_and_places(context: &Context, args: &ImageArgs) -> Result<(ImageList, Vec<Asked>), Failure> {
-    let numbered = args.images.iter().enumerate();
-    let (places, images): (Vec<_>, Vec<_>) = numbered.partition(|(_, image)| is_place(image));
+/// What lists and arguments name, in the order in which they do.
+#[derive(Default)]
+pub(super) struct ImagesAndPlaces {
+    /// The images that registries have.
+    pub(super) images: ImageList,
+    /// Those that are in places on this machine.
+    pub(super) places: Vec<Asked>,
+    /// Lines of both kinds.
+    pub(super) order: Vec<Origin>,
+}
+
+/// Reads lists and arguments in which there may be places.
+pub(super) fn images_and_places(context: &Context, args: &ImageArgs) -> Result<ImagesAndPlaces, Failure> {
+    let (places, images): (Vec<_>, Vec<_>) = args.images.iter().enumerate().partition(|(_, image)| is_place(image));
     let argument = |(position, text): (usize, &String)| Asked {
         origin: Origin { file: None, line: position + 1 },
         text: text.trim().into(),
         group: None,
     };
-    let mut asked: Vec<Asked> = places.into_iter().map(argument).collect();
-    if images.is_empty() && args.file.is_empty() && !asked.is_empty() {
-        return Ok((ImageList::default(), asked));
+    let mut all = ImagesAndPlaces::default();
+    if !images.is_empty() || !args.file.is_empty() || places.is_empty() {
+        all.images = numbered_list(context, &args.file, images.into_iter(), &args.group)?;
     }
-    let images: Vec<String> = images.into_iter().map(|(_, image)| image.clone()).collect();
-    let mut list = image_list(context, &args.file, &images, &args.group)?;
-    let (listed, lines) =
-        std::mem::take(&mut list.lines).into_iter().partition::<Vec<_>, _>(|line| line.place.is_some());
-    list.lines = lines;
-    asked.extend(listed.into_iter().map(|Line { origin, text, group, .. }| Asked { origin, text, group }));
-    Ok((list, asked))
+    all.order = all.images.lines.iter().map(|line| line.origin.clone()).collect();
+    // Arguments stand behind the lists, and places among them where they were written.
+    let places: Vec<Asked> = places.into_iter().map(argument).collect();
+    let begin = all.order.iter().position(|origin| origin.file.is_none()).unwrap_or(all.order.len());
+    all.order.extend(places.iter().map(|asked| asked.origin.clone()));
+    all.order.get_mut(begin..).unwrap_or_default().sort();
+    let is_local = |line: &Line| line.place.is_some();
+    let (listed, lines): (Vec<_>, Vec<_>) = std::mem::take(&mut all.images.lines).into_iter().partition(is_local);
+    all.images.lines = lines;
+    all.places = places.into_iter().chain(listed.into_iter().map(asked_of)).collect();
+    Ok(all)
+}
+
+/// A place as a list has it.
+pub(super) fn asked_of(Line { origin, text, group, .. }: Line) -> Asked {
+    Asked { origin, text, group }
 }
 
 /// Opens the places that were named; one that cannot be used ends the command before it has begun.
 pub(super) async fn open_places(
     context: &Context,
-    registries: &Registries,
-    local: LocalSettings,
+    places: &Arc<Places>,
     asked: &[Asked],
 ) -> Result<Vec<Found>, Failure> {
-    let places = Places::new(registries.clone()).with_local(local);
-    let places = Arc::new(places.admitting(super::admission::admission(context)?));
-    find_places(&places, asked).await.map_err(|bad| {
+    find_places(places, asked).await.map_err(|bad| {
         for (what, error) in &bad {
             context.print_error(what, error);
         }
         let message = format!("{} cannot be used", report::count(bad.len(), "place"));
         Failure::new(Kind::Usage, message).hint("nothing was looked up; mend these and run the same command again")
     })
-}
-
-/// Refuses a list with places on this machine, for a command that asks registries only.
-pub(super) fn without_places(list: ImageList, command: &str) -> Result<ImageList, Failure> {
-    let Some(line) = list.lines.iter().find(|line| line.place.is_some()) else { return Ok(list) };
-    let message =
-        format!("{}: {} is on this machine, and {command} takes images of registries", line.origin, line.text);
-    Err(Failure::new(Kind::Usage, message).hint("pull the list into a store with hod pull, and go on from there"))
 }
 
 fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {

@@ -6,36 +6,33 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::input;
+use super::resolving::Named;
 use crate::cli::args::LockArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::{output, report};
 use crate::pipeline::list::{ImageList, ListReader};
 use crate::pipeline::lock::{Changes, lock_text, unpinned};
-use crate::pipeline::resolve::{Failed, Resolution, Resolved, resolve};
+use crate::pipeline::resolve::{Failed, Resolution, Resolved};
 
 pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, Failure> {
-    let checked = args.check.as_ref().map(std::slice::from_ref);
-    let files = checked.unwrap_or(&args.images.file);
-    let list = input::image_list(context, files, &args.images.images, &args.images.group)?;
-    let list =
-        if args.check.is_some() { of_registries(context, list) } else { input::without_places(list, "hod lock")? };
+    let registries = context.registries(&args.registry)?;
+    let (named, before) = if let Some(lock) = &args.check {
+        let list = input::image_list(context, std::slice::from_ref(lock), &[], &args.images.group)?;
+        let list = of_registries(context, list);
+        (Named::of_registries(unpinned(list.clone())), Some(list))
+    } else {
+        let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+        let named = Named::open(context, &args.images, &registries, local, None).await?;
+        (named, args.output.as_deref().and_then(old_lock))
+    };
     let mut options = input::resolve_options(&args.images, false);
     // To see what has moved, the images are enough.
     options.referrers &= args.check.is_none();
-    let registries = context.registries(&args.registry)?;
     let engine = context.engine(&args.retry);
-    let mut listed = list.lines.len();
-    let before = match &args.output {
-        Some(path) => old_lock(path),
-        None => Some(list.clone()),
-    };
-    let list = if args.check.is_some() { unpinned(list) } else { list };
-    let resolution = resolve(&engine, &registries, None, list, &options).await;
-    listed -= resolution.repeats();
-    let Resolution { images, failed } = resolution;
+    let (Resolution { images, failed }, listed) = named.resolve(&engine, &registries, None, &options).await;
     for Failed { line, error, .. } in &failed {
-        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
+        context.print_error(&line.label(), error);
     }
     if !failed.is_empty() {
         let message = format!("{} of {} could not be looked up", failed.len(), report::count(listed, "image"));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
+use super::resolving::Named;
 use super::{holding, input, pack};
 use crate::bundle::{BundleError, Compression, VolumeSize};
 use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
@@ -20,9 +21,8 @@ use crate::pipeline::contents::Held;
 use crate::pipeline::gathered::in_store;
 use crate::pipeline::open::LocalSettings;
 use crate::pipeline::pack::delta;
-use crate::pipeline::places::resolve_places;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
-use crate::pipeline::resolve::{Failed, Resolution, Resolved, resolve};
+use crate::pipeline::resolve::{Failed, Resolved};
 use crate::registry::Registries;
 use crate::store::{Store, StoreError};
 
@@ -69,19 +69,15 @@ async fn plan_pull(
     (engine, registries): (&Engine, &Registries),
     local: LocalSettings,
 ) -> Result<ExitCode, Failure> {
-    let (list, in_places) = input::images_and_places(context, images)?;
-    let in_places = input::open_places(context, registries, local, &in_places).await?;
+    let admission = super::admission::admission(context)?;
+    let named = Named::open(context, images, registries, local, Some(admission)).await?;
     let options = input::resolve_options(images, false);
     // A store that is not there yet is made by the pull, and not by its plan.
     let store = match wanted.store.as_deref().map(Store::open) {
         None | Some(Err(StoreError::NoRoot(_))) => None,
         Some(store) => Some(store.map_err(|error| Failure::of(Kind::Failed, error))?),
     };
-    let mut resolution = Resolution::default();
-    if !list.lines.is_empty() {
-        resolution = resolve(engine, registries, store.as_ref(), list, &options).await;
-    }
-    resolve_places(engine, in_places, &options, &mut resolution).await;
+    let (resolution, _) = named.resolve(engine, registries, store.as_ref(), &options).await;
     let described = futures_util::stream::iter(resolution.images).map(|image| describe(engine, image));
     let described: Vec<Result<Resolved, _>> = described.buffered(engine.limits().lookups).collect().await;
     let described: Vec<Resolved> =

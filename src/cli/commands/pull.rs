@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::resolving::Named;
 use super::{input, lock};
 use crate::cli::args::PullArgs;
 use crate::cli::context::Context;
@@ -13,31 +14,23 @@ use crate::cli::{output, report};
 use crate::endpoint::Placed;
 use crate::pipeline::fetch::{Receipt, fetch};
 use crate::pipeline::lock::{failed_text, lock_text};
-use crate::pipeline::places::resolve_places;
-use crate::pipeline::resolve::{Failed, Resolution, ResolveOptions, resolve};
+use crate::pipeline::resolve::{Failed, Resolution, ResolveOptions};
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
     if args.dry_run {
         return super::plan::pull(context, &args).await;
     }
-    let (list, in_places) = input::images_and_places(context, &args.images)?;
     let admission = Some(super::admission::admission(context)?);
     let registries = context.registries(&args.registry)?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
     let scratch = Some(local.scratch.clone());
+    let named = Named::open(context, &args.images, &registries, local, admission.clone()).await?;
     let options = ResolveOptions { admission, scratch, ..input::resolve_options(&args.images, args.fail_fast) };
-    let in_places = input::open_places(context, &registries, local, &in_places).await?;
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);
 
-    let mut listed = list.lines.len() + in_places.len();
-    let mut resolution = Resolution::default();
-    if !list.lines.is_empty() {
-        resolution = resolve(&engine, &registries, Some(&store), list, &options).await;
-    }
-    resolve_places(&engine, in_places, &options, &mut resolution).await;
-    listed -= resolution.repeats();
+    let (resolution, listed) = named.resolve(&engine, &registries, Some(&store), &options).await;
     note_converted(context, &args, &resolution);
     if let Some(file) = args.lock.as_deref() {
         let before = lock::old_lock(file);
@@ -85,8 +78,7 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
         return Ok(ExitCode::SUCCESS);
     }
     for Failed { line, error, .. } in &receipt.failed {
-        let what = if line.place.is_some() { line.text.to_string() } else { line.reference.to_string() };
-        context.print_error(&format!("{}: {what}", line.origin), error);
+        context.print_error(&line.label(), error);
     }
     let failed = receipt.failed.len();
     let message = format!("{failed} of {} failed", report::count(listed, "image"));

@@ -1,0 +1,66 @@
+//! From arguments and lists to images whose digests are known, for the commands that fetch or only look.
+
+use std::sync::Arc;
+
+use super::input::{self, ImagesAndPlaces};
+use crate::cli::args::ImageArgs;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::copy::Engine;
+use crate::pipeline::admission::Admission;
+use crate::pipeline::list::{ImageList, Origin};
+use crate::pipeline::open::{LocalSettings, Places};
+use crate::pipeline::places::{Found, resolve_places};
+use crate::pipeline::resolve::{Resolution, ResolveOptions, resolve};
+use crate::registry::Registries;
+use crate::store::Store;
+
+/// The images that were named: those that registries are asked for, and those in places on this machine.
+pub(super) struct Named {
+    list: ImageList,
+    in_places: Vec<Found>,
+    order: Vec<Origin>,
+}
+
+impl Named {
+    /// Images of registries alone.
+    pub(super) const fn of_registries(list: ImageList) -> Self {
+        Self { list, in_places: Vec::new(), order: Vec::new() }
+    }
+
+    /// Reads lists and opens places; what cannot be used ends the command before anything is looked up or made.
+    pub(super) async fn open(
+        context: &Context,
+        args: &ImageArgs,
+        registries: &Registries,
+        local: LocalSettings,
+        admission: Option<Arc<Admission>>,
+    ) -> Result<Self, Failure> {
+        let ImagesAndPlaces { images: list, places: asked, order } = input::images_and_places(context, args)?;
+        let places = Places::new(registries.clone()).with_local(local);
+        let places = match admission {
+            Some(admission) => places.admitting(admission),
+            None => places,
+        };
+        let in_places = input::open_places(context, &Arc::new(places), &asked).await?;
+        Ok(Self { list, in_places, order })
+    }
+
+    /// Finds out what they are; with the number of images that were named, each counted once.
+    pub(super) async fn resolve(
+        self,
+        engine: &Engine,
+        registries: &Registries,
+        store: Option<&Store>,
+        options: &ResolveOptions,
+    ) -> (Resolution, usize) {
+        let lines = self.list.lines.len() + self.in_places.len();
+        let mut resolution = Resolution::default();
+        if !self.list.lines.is_empty() {
+            resolution = resolve(engine, registries, store, self.list, options).await;
+        }
+        resolve_places(engine, self.in_places, &self.order, options, &mut resolution).await;
+        let listed = lines - resolution.repeats();
+        (resolution, listed)
+    }
+}
