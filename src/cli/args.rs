@@ -17,6 +17,7 @@ mod installer;
 mod layer;
 mod lock;
 mod manage;
+mod own_first;
 mod plan;
 mod push;
 mod registry;
@@ -46,6 +47,7 @@ pub(super) use installer::InstallerArgs;
 pub(super) use layer::{LayerAction, LayerCommand, LayerExtractArgs};
 pub(super) use lock::LockArgs;
 pub(super) use manage::{GcArgs, InitArgs, NewArgs, RmArgs, StatArgs, TagArgs};
+pub(super) use own_first::OwnFirst;
 pub(super) use plan::PlanArgs;
 pub(super) use push::{IndexArg, PushArgs};
 pub(super) use registry::{RegistryArgs, RetryArgs};
@@ -140,77 +142,77 @@ pub(super) struct GlobalArgs {
 #[command(defer = true)]
 pub(super) enum Command {
     /// Fetch images from registries into a store
-    Pull(PullArgs),
+    Pull(OwnFirst<PullArgs>),
     /// Write a list with the digests of its images, and say what has moved
-    Lock(LockArgs),
+    Lock(OwnFirst<LockArgs>),
     /// Tell what a pull or pack would take: bytes by image, bundle size, volumes, free space
-    Plan(PlanArgs),
+    Plan(OwnFirst<PlanArgs>),
     /// Write a bundle of the images of a store
-    Pack(PackArgs),
+    Pack(OwnFirst<PackArgs>),
     /// Fetch images straight into a bundle, without a store
-    Bundle(BundleArgs),
+    Bundle(OwnFirst<BundleArgs>),
     /// Merge a bundle into a registry root
-    Unpack(UnpackArgs),
+    Unpack(OwnFirst<UnpackArgs>),
     /// Push the images of a bundle or store into a registry
-    Push(PushArgs),
+    Push(OwnFirst<PushArgs>),
     /// Serve a store or bundles as a registry
-    Serve(ServeArgs),
+    Serve(OwnFirst<ServeArgs>),
     /// Make a store of some images of another, without copying their bytes
-    Select(SelectArgs),
+    Select(OwnFirst<SelectArgs>),
     /// Give an image of a store or layout more names
-    Tag(TagArgs),
+    Tag(OwnFirst<TagArgs>),
     /// Make a layout or store without images
-    Init(InitArgs),
+    Init(OwnFirst<InitArgs>),
     /// Make an image without layers in a layout
-    New(NewArgs),
+    New(OwnFirst<NewArgs>),
     /// Take images of a store or layout away
-    Rm(RmArgs),
+    Rm(OwnFirst<RmArgs>),
     /// Delete what nothing in a store or layout refers to
-    Gc(GcArgs),
+    Gc(OwnFirst<GcArgs>),
     /// Check every byte and link of a store, bundle, image directory or layout
-    Verify(VerifyArgs),
+    Verify(OwnFirst<VerifyArgs>),
     /// List the images of a store or bundle
-    Ls(LsArgs),
+    Ls(OwnFirst<LsArgs>),
     /// List what a store, bundle or registry has, for pack --have at the other side of the gap
-    Inventory(InventoryArgs),
+    Inventory(OwnFirst<InventoryArgs>),
     /// Tell what differs between two stores, bundles, inventories or locks
-    Diff(DiffArgs),
+    Diff(OwnFirst<DiffArgs>),
     /// Make a pair of keys for signing bundles
-    Keygen(KeygenArgs),
+    Keygen(OwnFirst<KeygenArgs>),
     /// Sign a bundle that is there already
-    Sign(SignArgs),
+    Sign(OwnFirst<SignArgs>),
     /// Copy an image, or a list of images, from any place to any other
-    Copy(Box<CopyArgs>),
+    Copy(OwnFirst<Box<CopyArgs>>),
     /// Copy all images of a repository, a folder or a file that names them
-    Sync(Box<SyncArgs>),
+    Sync(OwnFirst<Box<SyncArgs>>),
     /// Unpack an image to files: a bundle for runc and crun, or the tree alone
-    UnpackImage(UnpackImageArgs),
+    UnpackImage(OwnFirst<UnpackImageArgs>),
     /// Write one layer of an image as an archive, or as files
-    Layer(LayerCommand),
+    Layer(OwnFirst<LayerCommand>),
     /// Tell what an image is
-    Inspect(InspectArgs),
+    Inspect(OwnFirst<InspectArgs>),
     /// Tell of which layers an image is made, and how they came to be
-    Stat(StatArgs),
+    Stat(OwnFirst<StatArgs>),
     /// List the tags of a repository, layout or archive
-    ListTags(ListTagsArgs),
+    ListTags(OwnFirst<ListTagsArgs>),
     /// Delete images from registries and layouts
-    Delete(DeleteArgs),
+    Delete(OwnFirst<DeleteArgs>),
     /// Make and change indexes of several platforms
-    Index(IndexArgs),
+    Index(OwnFirst<IndexArgs>),
     /// Print the digest of a manifest in a file
-    ManifestDigest(ManifestDigestArgs),
+    ManifestDigest(OwnFirst<ManifestDigestArgs>),
     /// Sign a manifest for the trust policies of the containers tools
-    StandaloneSign(StandaloneSignArgs),
+    StandaloneSign(OwnFirst<StandaloneSignArgs>),
     /// Verify such a signature
-    StandaloneVerify(StandaloneVerifyArgs),
+    StandaloneVerify(OwnFirst<StandaloneVerifyArgs>),
     /// Log in to a registry
-    Login(LoginArgs),
+    Login(OwnFirst<LoginArgs>),
     /// Forget the credentials of a registry
-    Logout(LogoutArgs),
+    Logout(OwnFirst<LogoutArgs>),
     /// Print a completion script for a shell
-    Completions(CompletionsArgs),
+    Completions(OwnFirst<CompletionsArgs>),
     /// Print the manual page, or write one a command into a folder
-    Man(ManArgs),
+    Man(OwnFirst<ManArgs>),
 }
 
 // `hod pull`.

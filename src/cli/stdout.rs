@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::args::{Cli, Command, InspectArgs};
+use super::args::{Cli, Command, InspectArgs, LayerAction, OwnFirst};
 use super::commands::inspect::is_json;
 use super::failure::Failure;
 use super::output;
@@ -100,22 +100,24 @@ fn is_data(command: &Command) -> bool {
     let any = |paths: &[Option<&Path>]| paths.iter().flatten().any(|path| output::leads_to_standard(path));
     match command {
         Command::Completions(_) => true,
-        Command::Man(args) => args.output.is_none(),
-        Command::Pull(args) => !args.dry_run && any(&[args.lock.as_deref(), args.failed.as_deref()]),
-        Command::Lock(args) => any(&[args.output.as_deref()]),
-        Command::Pack(args) => !args.dry_run && any(&[Some(&args.output)]),
-        Command::Bundle(args) => any(&[args.lock.as_deref()]),
-        Command::Inventory(args) => any(&[args.output.as_deref()]),
-        Command::Sign(args) => any(&[args.output.as_deref()]),
-        Command::StandaloneSign(args) => any(&[Some(&args.output)]),
-        Command::Copy(args) => any(&[args.digestfile.as_deref(), archive(&args.destination).as_deref()]),
-        Command::Sync(args) => any(&[args.digestfile.as_deref(), args.image_syncer.output_success_images.as_deref()]),
-        Command::UnpackImage(args) => any(&[args.config_only.as_deref()]),
-        Command::Layer(args) => {
-            let super::args::LayerAction::Extract(args) = &args.action;
+        Command::Man(OwnFirst(args)) => args.output.is_none(),
+        Command::Pull(OwnFirst(args)) => !args.dry_run && any(&[args.lock.as_deref(), args.failed.as_deref()]),
+        Command::Lock(OwnFirst(args)) => any(&[args.output.as_deref()]),
+        Command::Pack(OwnFirst(args)) => !args.dry_run && any(&[Some(&args.output)]),
+        Command::Bundle(OwnFirst(args)) => any(&[args.lock.as_deref()]),
+        Command::Inventory(OwnFirst(args)) => any(&[args.output.as_deref()]),
+        Command::Sign(OwnFirst(args)) => any(&[args.output.as_deref()]),
+        Command::StandaloneSign(OwnFirst(args)) => any(&[Some(&args.output)]),
+        Command::Copy(OwnFirst(args)) => any(&[args.digestfile.as_deref(), archive(&args.destination).as_deref()]),
+        Command::Sync(OwnFirst(args)) => {
+            any(&[args.digestfile.as_deref(), args.image_syncer.output_success_images.as_deref()])
+        }
+        Command::UnpackImage(OwnFirst(args)) => any(&[args.config_only.as_deref()]),
+        Command::Layer(OwnFirst(args)) => {
+            let LayerAction::Extract(args) = &args.action;
             args.folder.is_none()
         }
-        Command::Inspect(args) => is_shown_as_it_is(args),
+        Command::Inspect(OwnFirst(args)) => is_shown_as_it_is(args),
         _ => false,
     }
 }

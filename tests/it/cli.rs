@@ -52,6 +52,13 @@ fn help_is_a_command_too() {
     let create = hod(["index", "create", "--help"]).ok().text();
     assert_eq!(hod(["help", "index", "create"]).ok().text(), create);
     assert_eq!(hod(["index", "help", "create"]).ok().text(), create);
+    let of_help = hod(["help", "help"]).ok().text();
+    assert!(of_help.contains("Usage: hod help [COMMAND]..."), "{of_help}");
+    for words in [&["help", "--help"][..], &["help", "-h"], &["-q", "help", "--help"]] {
+        assert_eq!(hod(words).ok().text(), of_help, "{words:?}");
+    }
+    assert!(hod(["index", "help", "--help"]).ok().text().contains("Usage: hod index help [COMMAND]..."));
+    assert_eq!(hod(["help", "index", "create", "--help"]).ok().text(), create);
     assert!(hod(["help", "pul"]).code(2).stderr.contains("'pul'"));
 }
 
@@ -268,4 +275,82 @@ fn what_is_typed_counts_more_than_the_environment() {
     assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
     let environment = with(&[]).env("HOD_ALL_PLATFORMS", "1").env("HOD_PLATFORM", "linux/amd64").code(2);
     assert!(environment.stderr.contains("cannot be used with"), "{}", environment.stderr);
+}
+
+/// What every command has comes behind what is its own, in help and on manual pages.
+#[test]
+fn common_options_come_last() {
+    let folder = tempfile::tempdir().unwrap();
+    hod(["man", "--output", text(folder.path())]).ok();
+    for command in ["pull", "pack", "copy", "sync", "serve", "inspect", "index create", "layer extract"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        for flag in ["--help", "-h"] {
+            let help = hod(words.iter().copied().chain([flag])).ok().text();
+            let headings: Vec<&str> =
+                help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+            let end = headings.iter().position(|it| *it == "Common options:").unwrap();
+            let rest = &headings[end..];
+            assert!(
+                matches!(rest, [_, "Options as in skopeo:", "PLACES:" | "EXAMPLES:", ..]),
+                "{command}: {headings:?}"
+            );
+        }
+        let page = fs_err::read_to_string(folder.path().join(format!("hod-{}.1", words.join("-")))).unwrap();
+        let (common, own) = (page.rfind("\\-\\-json").unwrap(), page.rfind("retry\\-times"));
+        assert!(own.is_none_or(|own| own < common), "{command}");
+    }
+}
+
+/// Behind `hod help index` a shell offers what is below.
+#[test]
+fn completions_know_what_is_below_a_command() {
+    let script = hod(["completions", "bash"]).ok().text();
+    let offered = |case: &str| {
+        let start = script.find(&format!("        {case})\n")).unwrap_or_else(|| panic!("no {case}"));
+        let rest = &script[start..];
+        rest[rest.find("opts=\"").unwrap() + 6..].split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(offered("hod__subcmd__help__subcmd__index").trim(), "create add remove inspect");
+    assert!(offered("hod__subcmd__index").contains("create add remove inspect help"));
+    assert!(offered("hod__subcmd__index__subcmd__create").contains("--annotation"));
+    assert!(offered("hod__subcmd__pull").contains("--store"));
+}
+
+/// Each action of `hod index` shows what it heeds, and takes what it took.
+#[test]
+fn actions_of_index_have_flags_of_their_own() {
+    let help = |action: &str| hod(["index", action, "--help"]).ok().text();
+    for (action, has, has_not) in [
+        ("create", vec!["[IMAGE]...", "--annotation", "--replace", "--src-creds", "--dest-creds", "--key "], vec![]),
+        ("add", vec!["[IMAGE]...", "--annotation", "--replace", "--src-creds", "--dest-creds", "--key "], vec![]),
+        (
+            "remove",
+            vec!["[IMAGE]...", "--annotation", "--format", "--dest-creds"],
+            vec!["--replace", "--platform", "--src-", "--key ", "--signature", "transport:place[="],
+        ),
+        (
+            "inspect",
+            vec!["--src-creds", "--retry-times"],
+            vec!["[IMAGE]", "--annotation", "--format", "--replace", "--platform", "--dest-", "--key "],
+        ),
+    ] {
+        let help = help(action);
+        for flag in has {
+            assert!(help.contains(flag), "{action} lacks {flag}");
+        }
+        for flag in has_not {
+            assert!(!help.contains(flag), "{action} has {flag}");
+        }
+    }
+    let everything =
+        ["--replace", "--annotation", "a=b", "--platform", "linux/amd64", "--src-no-creds", "--dest-no-creds"];
+    let folder = tempfile::tempdir().unwrap();
+    let image = format!("store:{}:web:1.0", fixtures::root().display());
+    for words in [
+        &["index", "create", "oci:layout:x", &image][..],
+        &["index", "inspect", "oci:layout:x", "--no-key"],
+        &["index", "remove", "oci:layout:x", "linux/amd64", "--no-key"],
+    ] {
+        hod(words).args(everything).in_folder(folder.path()).ok();
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{Cli, Command};
+use super::{Cli, Command, OwnFirst};
 use crate::transport::Location;
 
 impl Command {
     /// The file that gets what is said, where the command has one.
     pub(in crate::cli) fn log(&self) -> Option<&Path> {
         match self {
-            Self::Sync(args) => args.image_syncer.log.as_deref().filter(|_| args.image_syncer.image_syncer),
+            Self::Sync(OwnFirst(args)) => args.image_syncer.log.as_deref().filter(|_| args.image_syncer.image_syncer),
             _ => None,
         }
     }
@@ -19,7 +19,7 @@ impl Command {
         match self {
             Self::Pull(_) | Self::Pack(_) | Self::Bundle(_) | Self::Unpack(_) | Self::Push(_) | Self::Select(_) => true,
             // An archive is written anew.
-            Self::Copy(args) => {
+            Self::Copy(OwnFirst(args)) => {
                 !matches!(args.destination.parse(), Ok(Location::DockerArchive(..) | Location::OciArchive(..)))
             }
             command => matches!(command, Self::Sync(_) | Self::Rm(_) | Self::Gc(_)),
@@ -29,9 +29,9 @@ impl Command {
     /// What is said of TLS at both sides of a copy.
     const fn tls_verify(&self) -> Option<bool> {
         match self {
-            Self::Copy(args) => args.both.tls_verify,
-            Self::Sync(args) => args.both.tls_verify,
-            Self::Index(args) => args.action.target().both.tls_verify,
+            Self::Copy(OwnFirst(args)) => args.both.tls_verify,
+            Self::Sync(OwnFirst(args)) => args.both.tls_verify,
+            Self::Index(OwnFirst(args)) => args.action.target().both.tls_verify,
             _ => None,
         }
     }

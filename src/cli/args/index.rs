@@ -1,6 +1,6 @@
 //! Arguments of `hod index`.
 
-use clap::{Args, Subcommand};
+use clap::{Arg, Args, Subcommand};
 
 use super::copy::FormatArg;
 use super::{DestinationRegistryArgs, RetryArgs, SourceRegistryArgs, TlsVerifyArgs, TrustArgs};
@@ -33,10 +33,26 @@ pub(in crate::cli) enum IndexAction {
     Add(IndexTarget),
     /// Remove images from an index by digest or platform; prints the new digest
     #[command(after_help = "EXAMPLES:\n  hod index remove oci:images:web:1.0 linux/arm64")]
+    #[command(mut_args(of_remove))]
     Remove(IndexTarget),
     /// Print an index
     #[command(after_help = "EXAMPLES:\n  hod index inspect oci:images:web:1.0")]
+    #[command(mut_args(of_inspect))]
     Inspect(IndexTarget),
+}
+
+/// What removes images takes what adds them, and shows what it heeds.
+fn of_remove(argument: Arg) -> Arg {
+    let id = argument.get_id().as_str();
+    let is_unheeded = id.starts_with("src-") || matches!(id, "platform" | "replace" | "key" | "no_key" | "signature");
+    if id == "images" { argument.help("Digests or platforms") } else { argument.hide(is_unheeded) }
+}
+
+/// What only looks at an index, too.
+fn of_inspect(argument: Arg) -> Arg {
+    let id = argument.get_id().as_str();
+    let is_heeded = id == "index" || id.starts_with("src-") || id.starts_with("retry");
+    argument.hide(!is_heeded)
 }
 
 impl IndexAction {
@@ -54,7 +70,7 @@ pub(in crate::cli) struct IndexTarget {
     /// The index, as transport:place
     #[arg(value_name = "INDEX")]
     pub(in crate::cli) index: String,
-    /// Images as transport:place[=OS/ARCH[/VARIANT]]; to remove, digests or platforms
+    /// Images as transport:place[=OS/ARCH[/VARIANT]]
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
     /// Of indexes among the images, take these platforms only; repeatable, or with commas

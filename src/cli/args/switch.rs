@@ -38,8 +38,24 @@ pub(in crate::cli) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Re
             Err(error) if error.kind() == ErrorKind::TooManyValues => again(&arguments, with_values),
             read => read,
         },
+        Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
+            help_of_help(&arguments).map_or(Err(error), Cli::try_parse_from)
+        }
         read => read,
     }
+}
+
+/// The same command line as clap knows it, if it asks for help behind `help`, which stands for itself there.
+fn help_of_help(arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let help = arguments.iter().skip(1).position(|word| word == "help")? + 1;
+    let is_asking = |word: &OsString| word == "--help" || word == "-h";
+    let (before, behind) = arguments.split_at(help + 1);
+    let named: Vec<OsString> = behind.iter().filter(|word| !is_asking(word)).cloned().collect();
+    if named.len() == behind.len() {
+        return None;
+    }
+    let named = if named.is_empty() { vec!["help".into()] } else { named };
+    Some([before, &named].concat())
 }
 
 /// Reads a command line by another definition.
@@ -131,7 +147,7 @@ impl TypedValueParser for Truth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Command as Chosen;
+    use crate::cli::args::{Command as Chosen, OwnFirst};
 
     fn read(words: &[&str]) -> Result<Cli, clap::Error> {
         parse(std::iter::once("hod").chain(words.iter().copied()).map(OsString::from))
@@ -189,18 +205,18 @@ mod tests {
         let words =
             ["-q", "copy", "-q", "-q", "-a", "--all", "--retry-times", "1", "--retry-times", "2", "dir:a", "dir:b"];
         let copied = read(&words).unwrap();
-        let Chosen::Copy(args) = copied.command else { panic!("not a copy") };
+        let Chosen::Copy(OwnFirst(args)) = copied.command else { panic!("not a copy") };
         assert!(copied.global.quiet && args.content.all);
         let words =
             ["copy", "--src-tls-verify=true", "--src-tls-verify=false", "--all", "--all=false", "dir:a", "dir:b"];
-        let Chosen::Copy(args) = read(&words).unwrap().command else { panic!("not a copy") };
+        let Chosen::Copy(OwnFirst(args)) = read(&words).unwrap().command else { panic!("not a copy") };
         assert_eq!((args.from.registry().tls_verify, args.content.all), (Some(false), false));
         // What is a list stays one.
         let words = ["pull", "--store", "a", "--store", "b", "-f", "x", "-f", "y"];
-        let Chosen::Pull(args) = read(&words).unwrap().command else { panic!("not a pull") };
+        let Chosen::Pull(OwnFirst(args)) = read(&words).unwrap().command else { panic!("not a pull") };
         assert_eq!((args.store.to_str(), args.images.file.len()), (Some("b"), 2));
         let words = ["copy", "--additional-tag", "a:1,b:1", "--additional-tag", "c:1", "dir:a", "docker-archive:b"];
-        let Chosen::Copy(args) = read(&words).unwrap().command else { panic!("not a copy") };
+        let Chosen::Copy(OwnFirst(args)) = read(&words).unwrap().command else { panic!("not a copy") };
         assert_eq!(args.additional_tag, ["a:1", "b:1", "c:1"]);
         // What contradicts itself still does.
         let kind = |words: &[&str]| read(words).unwrap_err().kind();
@@ -215,7 +231,7 @@ mod tests {
     #[test]
     fn a_value_says_what_it_says() {
         let copy = |words: &[&str]| match read(words).unwrap().command {
-            Chosen::Copy(args) => (args.content.all, args.content.remove_signatures),
+            Chosen::Copy(OwnFirst(args)) => (args.content.all, args.content.remove_signatures),
             other => panic!("{other:?}"),
         };
         assert_eq!(copy(&["copy", "--all=true", "--remove-signatures=false", "dir:a", "dir:b"]), (true, false));

@@ -16,9 +16,30 @@ use crate::cli::{report, terminal};
 
 pub(in crate::cli) fn completions(_: &Context, args: &CompletionsArgs) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "hod", &mut script);
+    clap_complete::generate(args.shell, &mut with_actions(Cli::command()), "hod", &mut script);
     terminal::data(&script).map_err(Failure::output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The definitions with all that is below `help`. What clap puts there by itself is what is known before commands define
+/// their own, so actions are missing.
+fn with_actions(mut whole: clap::Command) -> clap::Command {
+    whole.build();
+    let with_actions = |command: &&clap::Command| command.get_name() != "help" && command.has_subcommands();
+    let parents: Vec<clap::Command> = whole.get_subcommands().filter(with_actions).cloned().collect();
+    parents.iter().fold(whole, |whole, parent| {
+        let actions = parent.get_subcommands().filter(|action| action.get_name() != "help").map(|action| {
+            // clap wants names that live as long as the process, which ends when the script is printed.
+            let name: &'static str = action.get_name().to_owned().leak();
+            let about = action.get_about().cloned().unwrap_or_default();
+            let whole_name = format!("hod help {} {name}", parent.get_name());
+            let action = clap::Command::new(name).about(about).bin_name(whole_name).disable_help_subcommand(true);
+            let mut action = action.disable_help_flag(true).disable_version_flag(true);
+            action.build();
+            action
+        });
+        whole.mut_subcommand("help", |help| help.mut_subcommand(parent.get_name(), |known| known.subcommands(actions)))
+    })
 }
 
 pub(in crate::cli) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode, Failure> {
