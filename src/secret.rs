@@ -1,5 +1,6 @@
 //! Secrets that cannot be printed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A password, token or key. Its `Debug` and `Display` show that there is one and no more.
@@ -47,6 +48,35 @@ pub fn redacted(url: &url::Url) -> String {
     url.as_str().replace("%E2%80%A6", "…")
 }
 
+/// Text without the passwords of addresses in it, such as `me:secret@host`, which somebody may have typed where none
+/// belongs. A digest behind a name and a tag stays.
+pub fn without_passwords(text: &str) -> Cow<'_, str> {
+    if !text.contains('@') {
+        return text.into();
+    }
+    let ends_word = |letter: char| letter.is_whitespace() || "\"'`<>".contains(letter);
+    text.split_inclusive(ends_word).map(without_password).collect::<String>().into()
+}
+
+/// The same of one word.
+fn without_password(word: &str) -> Cow<'_, str> {
+    let start = word.find("://").map_or(0, |scheme| scheme + 3);
+    let address = word.get(start..).unwrap_or_default();
+    let is_digest = |text: &str| {
+        let hex = |digits: &str| digits.chars().take_while(char::is_ascii_hexdigit).count();
+        text.split_once(':').is_some_and(|(_, digits)| hex(digits) >= 32)
+    };
+    let signs = address.rmatch_indices('@').map(|(at, _)| address.split_at(at));
+    let user_info = signs.into_iter().find(|(_, behind)| !is_digest(behind.get(1..).unwrap_or_default()));
+    // A path is no address.
+    match user_info.and_then(|(before, behind)| Some((before.split_once(':')?.0, behind))) {
+        Some((user, behind)) if !user.starts_with(['/', '.']) => {
+            format!("{}{user}:…{behind}", word.get(..start).unwrap_or_default()).into()
+        }
+        _ => word.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +87,26 @@ mod tests {
         assert_eq!(format!("{secret} {secret:?}"), "<secret> <secret>");
         let url = url::Url::parse("https://me:hunter2@s3.example/blob?X-Amz-Signature=hunter2").unwrap();
         assert_eq!(redacted(&url), "https://s3.example/blob?…");
+    }
+
+    #[test]
+    fn passwords_of_addresses_do_not_print() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (typed, shown) in [
+            ("argument 1: me:hunter2@h.example/x: no", "argument 1: me:…@h.example/x: no"),
+            ("\"docker://me:hun/t@er2@h:5000/x:1\" is", "\"docker://me:…@h:5000/x:1\" is"),
+            (&format!("me:hunter2@h/app:1@{digest}"), &format!("me:…@h/app:1@{digest}")),
+        ] {
+            assert_eq!(without_passwords(typed), shown);
+        }
+        for kept in [
+            &format!("list:3: h:5000/app:1@{digest}, and oci:dir:name@{digest}"),
+            "a mail to me@example: no",
+            "/media/a:b@c/list.txt: not there",
+            "docker://me@h/x",
+            "nobody",
+        ] {
+            assert_eq!(without_passwords(kept), kept);
+        }
     }
 }

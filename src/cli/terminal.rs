@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::observe::Stop;
+use crate::secret::without_passwords;
 
 /// How often a reader that waits looks whether it is to stop, in milliseconds.
 const LOOK: u8 = 200;
@@ -134,7 +135,13 @@ impl<F: AsFd> Read for Interruptible<F> {
 
 /// Prints help, version or a usage error as clap has written it.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
+    if error.use_stderr() {
+        let text = error.render();
+        let text = if has_colour() { text.ansi().to_string() } else { text.to_string() };
+        let _ = write!(Said, "{}", without_passwords(&text));
+    } else {
+        let _ = error.print();
+    }
     for variable in variables_behind(error) {
         say(&format!("hint: the value comes from the variable {variable}"));
     }
@@ -166,9 +173,13 @@ fn variables_behind(error: &clap::Error) -> Vec<String> {
     variables.filter(|variable| std::env::var_os(variable).is_some()).collect()
 }
 
-/// Text that cannot move the cursor, whatever a registry or a file name put into it.
+/// Text that cannot move the cursor, whatever a registry or a file name put into it, and that tells no password which
+/// somebody has typed into an address.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    without_passwords(text)
+        .chars()
+        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+        .collect()
 }
 
 #[cfg(test)]

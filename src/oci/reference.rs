@@ -52,8 +52,11 @@ pub enum ReferenceError {
     #[error("{0:?} starts with a transport or a URL scheme: write the plain name, such as quay.io/coreos/etcd:v3.5")]
     Scheme(String),
     /// The part before the first slash is a host, but not a valid one.
-    #[error("{0:?} is not a registry host: expected host, host:port or [ipv6]:port")]
-    Host(String),
+    #[error("{host:?} is not a registry host: expected host, host:port or [ipv6]:port{}", credentials(.host))]
+    Host {
+        /// What stands there.
+        host: String,
+    },
     /// 64 hex digits alone could be a repository or an image id, and neither is meant.
     #[error("{0:?} looks like an image id: write name@sha256:{0}")]
     ImageId(String),
@@ -108,6 +111,11 @@ impl Reference {
     }
 }
 
+/// Where credentials go that somebody has put before a host.
+fn credentials(host: &str) -> &'static str {
+    if host.contains('@') { "; --creds and hod login take a user and a password" } else { "" }
+}
+
 /// Whether the text before the first slash names a registry and not a namespace.
 fn is_host(text: &str) -> bool {
     text.contains(['.', ':']) || text == "localhost" || text.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -115,7 +123,7 @@ fn is_host(text: &str) -> bool {
 
 /// `component(.component)*` or `[ipv6]`, with an optional port.
 fn check_host(text: &str) -> Result<(), ReferenceError> {
-    let error = || ReferenceError::Host(text.to_owned());
+    let error = || ReferenceError::Host { host: text.to_owned() };
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or_else(error)?;

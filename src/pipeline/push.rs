@@ -57,7 +57,7 @@ impl FromStr for Destination {
         let bad = |source| DestinationError::Reference { text: text.to_owned(), source };
         let looks_like_host = host.contains(['.', ':']) || host == "localhost";
         if !looks_like_host {
-            return Err(bad(ReferenceError::Host(host.to_owned())));
+            return Err(bad(ReferenceError::Host { host: host.to_owned() }));
         }
         let probe: Reference = format!("{host}/{}", prefix.unwrap_or("x")).parse().map_err(bad)?;
         if probe.tag.is_some() || probe.digest.is_some() {

@@ -158,7 +158,7 @@ impl FromStr for DefaultRegistry {
         let text = text.strip_prefix("docker://").unwrap_or(text).trim_end_matches('/');
         // A host is recognised by what follows it; a name that nobody uses serves as that.
         let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
-        let bad = || crate::oci::ReferenceError::Host(host.to_owned());
+        let bad = || crate::oci::ReferenceError::Host { host: host.to_owned() };
         if host.is_empty() || !host.contains(['.', ':']) && host != "localhost" {
             return Err(bad());
         }

@@ -190,3 +190,39 @@ fn helpers_of_registries_conf_are_asked_as_skopeo_asks_them() {
     let refused = login.env("CONTAINERS_REGISTRIES_CONF", path("registries.conf")).code(1);
     assert!(refused.stderr.contains("leaves all credentials to helpers"), "{}", refused.stderr);
 }
+
+/// A name has no place for a password; where somebody has typed one all the same, it is not repeated.
+#[test]
+fn a_password_in_a_name_is_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "me:hunter2@h.example/app:1";
+    let image = format!("docker://{name}");
+    fs_err::write(folder.path().join("list"), format!("{name}\n")).unwrap();
+    fs_err::write(folder.path().join("sync.yaml"), "me:hunter2@h.example:\n  images:\n    app: []\n").unwrap();
+    for words in [
+        &["pull", name, "--store", "s"][..],
+        &["pull", "-f", "list", "--store", "s"],
+        &["pull", "app:1", "--from", "me:hunter2@h.example", "--store", "s"],
+        &["push", "dir:x", &image],
+        &["copy", &image, "dir:x"],
+        &["copy", "dir:x", &image],
+        &["copy", "--file", "list", "docker://", "dir:x"],
+        &["sync", "--src", "docker", "--dest", "dir", name, "x"],
+        &["sync", "--src", "yaml", "--dest", "dir", "sync.yaml", "x"],
+        &["inspect", &image],
+        &["list-tags", &image],
+        &["delete", &image],
+        &["inventory", "docker://me:hunter2@h.example", "-o", "x"],
+        &["index", "create", "oci:a:b", &image],
+        &["unpack-image", &image, "x"],
+        &["login", "-u", "me", "-p", "x", "me:hunter2@h.example"],
+        &["logout", "me:hunter2@h.example"],
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let output = hod([words, json].concat()).in_folder(folder.path()).run();
+            assert!(output.code.is_some_and(|code| code > 0), "{words:?}");
+            let said = format!("{}{}", output.text(), output.stderr);
+            assert!(!said.contains("hunter2"), "{words:?}: {said}");
+        }
+    }
+}
