@@ -90,7 +90,9 @@ pub fn unpack(
         let counted = if ingest.is_some() { &mut written } else { &mut there };
         *counted = (counted.0 + 1, counted.1 + size);
         if ingest.is_none() && position < passed && reader.skip_blob()? {
-            observer.on(&Event::Moved { digest, bytes: *size });
+            let content = Descriptor::new(MediaType::Other("".into()), *digest, *size);
+            observer.on(&Event::Begun { content: &content, offset: *size });
+            observer.on(&Event::Settled { content: &content, placed: Placed::AlreadyThere });
             continue;
         }
         let Some(body) = reader.next_blob()? else { break };

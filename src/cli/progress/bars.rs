@@ -1,9 +1,12 @@
 //! Bars on a terminal: one for the whole, one for each blob in motion.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::style::ProgressTracker;
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::image_line;
 use super::outages::Outages;
@@ -105,6 +108,29 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
+/// Bytes a second since a bar began, at a position that somebody else had reached: to the estimator of the bars those
+/// bytes would have come in no time.
+#[derive(Clone)]
+struct Rate {
+    from: u64,
+}
+
+impl ProgressTracker for Rate {
+    fn clone_box(&self) -> Box<dyn ProgressTracker> {
+        Box::new(self.clone())
+    }
+
+    fn tick(&mut self, _: &ProgressState, _: Instant) {}
+
+    fn reset(&mut self, _: &ProgressState, _: Instant) {}
+
+    fn write(&self, state: &ProgressState, out: &mut dyn fmt::Write) {
+        let moved = u128::from(state.pos().saturating_sub(self.from));
+        let rate = moved * 1000 / state.elapsed().as_millis().max(1);
+        let _ = write!(out, "{}/s", DecimalBytes(u64::try_from(rate).unwrap_or(u64::MAX)));
+    }
+}
+
 impl Observer for Bars {
     fn on(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,12 +148,13 @@ impl Observer for Bars {
                     return;
                 }
                 let bar = self.all.insert_before_total(&state, content.size);
-                bar.set_style(style(
-                    "         {prefix} [{bar:24}] {decimal_bytes:>9} of {decimal_total_bytes:<9} {decimal_bytes_per_sec:>11}",
-                ));
+                let rate = if *offset > 0 { "rate" } else { "decimal_bytes_per_sec" };
+                let template = format!(
+                    "         {{prefix}} [{{bar:24}}] {{decimal_bytes:>9}} of {{decimal_total_bytes:<9}} {{{rate}:>11}}"
+                );
+                bar.set_style(style(&template).with_key("rate", Rate { from: *offset }));
                 bar.set_prefix(content.digest.short());
                 bar.set_position(*offset);
-                bar.reset_eta();
                 state.blobs.insert(content.digest, bar);
             }
             Event::Moved { digest, bytes } => {
@@ -183,8 +210,8 @@ impl InsertBeforeTotal for MultiProgress {
     }
 }
 
-impl std::fmt::Debug for Bars {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Bars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Bars")
     }
 }
