@@ -68,13 +68,20 @@ fn without_password(word: &str) -> Cow<'_, str> {
     };
     let signs = address.rmatch_indices('@').map(|(at, _)| address.split_at(at));
     let user_info = signs.into_iter().find(|(_, behind)| !is_digest(behind.get(1..).unwrap_or_default()));
-    // A path is no address.
-    match user_info.and_then(|(before, behind)| Some((before.split_once(':')?.0, behind))) {
-        Some((user, behind)) if !user.starts_with(['/', '.']) => {
-            format!("{}{user}:…{behind}", word.get(..start).unwrap_or_default()).into()
-        }
-        _ => word.into(),
+    let Some((user, password, behind)) = user_info.and_then(|(before, behind)| {
+        let (user, password) = before.split_once(':')?;
+        Some((user, password, behind))
+    }) else {
+        return word.into();
+    };
+    // Neither a path nor an image by its number, as in `docker-archive:FILE:@0`. Other text may follow the word.
+    let host = behind.get(1..).and_then(|behind| behind.split('/').next()).unwrap_or_default();
+    let host = host.trim_end_matches(|letter: char| !letter.is_alphanumeric() && letter != ']');
+    let is_host = start > 0 || host.contains(['.', ':']) || host == "localhost";
+    if is_host && !user.starts_with(['/', '.']) && !password.starts_with(['/', '.']) {
+        return format!("{}{user}:…{behind}", word.get(..start).unwrap_or_default()).into();
     }
+    word.into()
 }
 
 #[cfg(test)]
@@ -94,8 +101,9 @@ mod tests {
         let digest = format!("sha256:{}", "0".repeat(64));
         for (typed, shown) in [
             ("argument 1: me:hunter2@h.example/x: no", "argument 1: me:…@h.example/x: no"),
+            ("to docker://me:hunter2@registry/x, no", "to docker://me:…@registry/x, no"),
             ("\"docker://me:hun/t@er2@h:5000/x:1\" is", "\"docker://me:…@h:5000/x:1\" is"),
-            (&format!("me:hunter2@h/app:1@{digest}"), &format!("me:…@h/app:1@{digest}")),
+            (&format!("me:hunter2@h.example/app:1@{digest}"), &format!("me:…@h.example/app:1@{digest}")),
         ] {
             assert_eq!(without_passwords(typed), shown);
         }
@@ -103,6 +111,7 @@ mod tests {
             &format!("list:3: h:5000/app:1@{digest}, and oci:dir:name@{digest}"),
             "a mail to me@example: no",
             "/media/a:b@c/list.txt: not there",
+            "docker-archive:saved.tar:@0: no, nor oci:dir:@12, nor dir:/media/me@h.example/x",
             "docker://me@h/x",
             "nobody",
         ] {
