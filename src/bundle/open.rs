@@ -116,10 +116,10 @@ impl OpenBundle {
         Some(OpenBlob::new(&self.file, self.area + offset, *size))
     }
 
-    /// The tar stream from its beginning to its end, whatever follows.
-    pub(super) fn stream(&self) -> OpenBlob {
+    /// The tar stream behind header and signature to its end, whatever follows, with where it begins.
+    pub(super) fn members(&self) -> (u64, OpenBlob) {
         let signature = self.signature().map(|signature| signature.len() as u64);
-        OpenBlob::new(&self.file, 0, self.header.tar_size(signature))
+        (self.area, OpenBlob::new(&self.file, self.area, self.header.tar_size(signature) - self.area))
     }
 
     /// How many bytes of the file have been read so far.

@@ -39,15 +39,14 @@ impl<R: Read> Read for Input<R> {
 }
 
 impl<R> Input<R> {
-    const fn can_skip(&self) -> bool {
-        matches!(self, Self::AtRest(_))
-    }
-
-    /// Passes over that many bytes without reading them.
-    fn skip(&mut self, count: u64) -> io::Result<()> {
+    /// Passes over that many bytes without reading them, where the bundle is at rest; says whether it did.
+    fn skip(&mut self, count: u64) -> io::Result<bool> {
         match self {
-            Self::AtRest(input) => input.seek_relative(i64::try_from(count).map_err(io::Error::other)?),
-            Self::Plain(_) | Self::Zstd(_) => Err(io::ErrorKind::NotSeekable.into()),
+            Self::AtRest(input) => {
+                input.seek_relative(i64::try_from(count).map_err(io::Error::other)?)?;
+                Ok(true)
+            }
+            Self::Plain(_) | Self::Zstd(_) => Ok(false),
         }
     }
 }
@@ -80,11 +79,17 @@ impl<R: Read> BundleReader<R> {
         Ok(Self { tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
     }
 
-    /// Reads a bundle at rest from its beginning, of which blobs can be left out with [`BundleReader::skip_blob`].
-    pub fn at_rest(bundle: &OpenBundle) -> Result<Self> {
-        let mut tape = Tape::new(Input::AtRest(Box::new(BufReader::with_capacity(BUFFER, bundle.stream()))));
-        let (header, signature) = tape.preamble()?;
-        Ok(Self { tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
+    /// Reads a bundle at rest, of which the blobs that nobody reads are not read.
+    pub fn at_rest(bundle: &OpenBundle) -> Self {
+        let (position, members) = bundle.members();
+        let input = Input::AtRest(Box::new(BufReader::with_capacity(BUFFER, members)));
+        let (header, signature) = (bundle.header().clone(), bundle.signature().map(<[u8]>::to_vec));
+        Self { tape: Tape::at(input, position), header, signature, current: None, left: 0, next: 0 }
+    }
+
+    /// Whether blobs that nobody reads are not read.
+    pub const fn is_at_rest(&self) -> bool {
+        matches!(self.tape.stream(), Input::AtRest(_))
     }
 
     /// The header.
@@ -110,20 +115,11 @@ impl<R: Read> BundleReader<R> {
         Ok(Some(BlobBody { reader: self, digest: blob.digest, size: blob.size, state }))
     }
 
-    /// Leaves the next blob out, unread, where the bundle is at rest; says whether it did.
-    pub fn skip_blob(&mut self) -> Result<bool> {
-        let size = self.header.blobs().get(self.next).map(|blob| blob.size);
-        if !self.tape.stream().can_skip() || self.next_blob()?.is_none() {
-            return Ok(false);
-        }
-        let size = size.unwrap_or_default();
-        self.tape.skip(size, Input::skip)?;
-        self.left -= size;
-        Ok(true)
-    }
-
-    /// Reads the rest of the current blob and what fills its last block.
+    /// Leaves the rest of the current blob behind, and reads what fills its last block.
     fn pass_over(&mut self) -> Result<()> {
+        if self.tape.skip(self.left, Input::skip)? {
+            self.left = 0;
+        }
         let mut bytes = Vec::new();
         while self.left > 0 {
             bytes.resize(BUFFER, 0);

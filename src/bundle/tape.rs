@@ -22,7 +22,12 @@ pub(super) struct Tape<S> {
 
 impl<S: Read> Tape<S> {
     pub(super) const fn new(stream: S) -> Self {
-        Self { stream, position: 0, unread: None }
+        Self::at(stream, 0)
+    }
+
+    /// The same of a stream that begins at that position.
+    pub(super) const fn at(stream: S, position: u64) -> Self {
+        Self { stream, position, unread: None }
     }
 
     /// What is read.
@@ -30,11 +35,13 @@ impl<S: Read> Tape<S> {
         &self.stream
     }
 
-    /// Lets the stream pass over so many bytes.
-    pub(super) fn skip(&mut self, count: u64, skip: impl FnOnce(&mut S, u64) -> io::Result<()>) -> Result<()> {
-        skip(&mut self.stream, count)?;
-        self.position += count;
-        Ok(())
+    /// Lets the stream pass over so many bytes, where it can; says whether it did.
+    pub(super) fn skip(&mut self, count: u64, skip: impl FnOnce(&mut S, u64) -> io::Result<bool>) -> Result<bool> {
+        let skipped = skip(&mut self.stream, count)?;
+        if skipped {
+            self.position += count;
+        }
+        Ok(skipped)
     }
 
     /// Reads some bytes, none only at the end. `member` is what they belong to.

@@ -4,7 +4,7 @@
 //! standard output, as with `-o -`, nothing else does, and `--json` changes nothing.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -123,11 +123,8 @@ fn is_data(command: &Command) -> bool {
 }
 
 /// The file of an archive.
-fn archive(place: &str) -> Option<std::path::PathBuf> {
-    match place.parse() {
-        Ok(Location::DockerArchive(path, _) | Location::OciArchive(path, _)) => Some(path),
-        _ => None,
-    }
+fn archive(place: &str) -> Option<PathBuf> {
+    place.parse::<Location>().ok()?.archive().map(Path::to_owned)
 }
 
 /// Whether `hod inspect` prints bytes of the image, or what a template makes of it.

@@ -49,13 +49,18 @@ impl Found {
 
     /// Refuses an image that is not the one which a lock has seen there.
     fn check(&self, found: Digest) -> Result<(), PlaceError> {
-        match self.line.reference.digest {
-            Some(locked) if locked != found => {
-                let (place, locked, found) = (Box::new(self.location.clone()), Box::new(locked), Box::new(found));
-                Err(PlaceError::Moved { place, locked, found })
-            }
-            _ => Ok(()),
+        check_locked(&self.location, self.line.reference.digest, found)
+    }
+}
+
+/// Refuses what was found at a place, where a line says another digest.
+pub fn check_locked(place: &Location, locked: Option<Digest>, found: Digest) -> Result<(), PlaceError> {
+    match locked {
+        Some(locked) if locked != found => {
+            let (place, locked, found) = (Box::new(place.clone()), Box::new(locked), Box::new(found));
+            Err(PlaceError::Moved { place, locked, found })
         }
+        _ => Ok(()),
     }
 }
 
@@ -99,6 +104,9 @@ pub async fn resolve_places(
     options: &ResolveOptions,
     resolution: &mut Resolution,
 ) {
+    if found.is_empty() {
+        return;
+    }
     let mut taken = Taken::of(&resolution.images);
     for image in found {
         let line = image.line.clone();

@@ -89,7 +89,8 @@ pub fn unpack(
         let ingest = store.ingest(digest, *size)?;
         let counted = if ingest.is_some() { &mut written } else { &mut there };
         *counted = (counted.0 + 1, counted.1 + size);
-        if ingest.is_none() && position < passed && reader.skip_blob()? {
+        if ingest.is_none() && position < passed && reader.is_at_rest() {
+            reader.next_blob()?;
             let content = Descriptor::new(MediaType::Other("".into()), *digest, *size);
             observer.on(&Event::Begun { content: &content, offset: *size });
             observer.on(&Event::Settled { content: &content, placed: Placed::AlreadyThere });

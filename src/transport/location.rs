@@ -6,7 +6,7 @@
 mod image;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use image::{ArchiveImage, DaemonImage, LayoutImage, StorageImage, StorageRoot, StoreImage};
@@ -133,6 +133,14 @@ impl Location {
             Self::Tarball(_) => "tarball",
             Self::Store(..) => "store",
             Self::Bundle(..) => "bundle",
+        }
+    }
+
+    /// The file of an archive.
+    pub fn archive(&self) -> Option<&Path> {
+        match self {
+            Self::DockerArchive(path, _) | Self::OciArchive(path, _) => Some(path),
+            _ => None,
         }
     }
 

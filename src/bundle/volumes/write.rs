@@ -3,8 +3,8 @@
 //! Each volume is written under a temporary name, hashed on the way, and made durable when it is full. The volumes
 //! get their names when the last of them is whole; the first gets its name last, and the sums come after it.
 //!
-//! The temporary names are the same on every run, so that the next one goes on with what an interrupted one has left. Whoever has
-//! claimed the first volume has all of them, until it gets its name.
+//! The temporary names are the same on every run, so that the next one goes on with what an interrupted one has left.
+//! Whoever has claimed the first volume has all of them, until it gets its name.
 
 use std::fmt;
 use std::io::{self, Write};

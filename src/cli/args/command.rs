@@ -20,7 +20,7 @@ impl Command {
             Self::Pull(_) | Self::Pack(_) | Self::Bundle(_) | Self::Unpack(_) | Self::Push(_) | Self::Select(_) => true,
             // An archive is written anew.
             Self::Copy(OwnFirst(args)) => {
-                !matches!(args.destination.parse(), Ok(Location::DockerArchive(..) | Location::OciArchive(..)))
+                !args.destination.parse().is_ok_and(|place: Location| place.archive().is_some())
             }
             command => matches!(command, Self::Sync(_) | Self::Rm(_) | Self::Gc(_)),
         }

@@ -24,7 +24,7 @@ use crate::pipeline::copy_list::{Base, Listed, listed};
 use crate::pipeline::elsewhere;
 use crate::pipeline::list::Line;
 use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
-use crate::pipeline::places::PlaceError;
+use crate::pipeline::places::{PlaceError, check_locked};
 use crate::transport::Location;
 
 /// What a copy is to be like.
@@ -242,11 +242,8 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
     // The source first: nothing is made for an image that is not there.
     let opened = tokio::task::spawn_blocking(move || {
         let source = open.map_or_else(|| this.from.source(&from), Ok)?;
-        if let (Some(locked), Version::Digest(found)) = (digest, &source.version)
-            && locked != *found
-        {
-            let (place, locked, found) = (Box::new(from), Box::new(locked), Box::new(*found));
-            return Err(PlaceError::Moved { place, locked, found }.into());
+        if let Version::Digest(found) = source.version {
+            check_locked(&from, digest, found)?;
         }
         let sink = if this.more_names.is_empty() { this.to.sink(&to)? } else { more_names(&this, &to)? };
         Ok::<_, TaskError>((source, sink))

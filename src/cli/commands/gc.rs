@@ -31,17 +31,9 @@ pub(in crate::cli) async fn run(context: &Context, args: GcArgs) -> Result<ExitC
     let place = place(&args)?;
     let dry_run = args.dry_run;
     let untagged = if args.untagged { Untagged::Delete } else { Untagged::Keep };
-    let collected = match place {
-        Place::Layout(path) => {
-            let (collected, alone) = input::blocking(move || in_layout(&path, dry_run)).await?;
-            say_disturbed(context, alone);
-            collected
-        }
-        Place::Store(root) if dry_run => {
-            let (collected, alone) = input::blocking(move || look(&root, untagged)).await?;
-            say_disturbed(context, alone);
-            collected
-        }
+    let (collected, alone) = match place {
+        Place::Layout(path) => input::blocking(move || in_layout(&path, dry_run)).await?,
+        Place::Store(root) if dry_run => input::blocking(move || look(&root, untagged)).await?,
         Place::Store(root) => {
             context.say(&format!(
                 "note: a registry that serves {} must take no pushes meanwhile, and be restarted afterwards",
@@ -52,11 +44,14 @@ pub(in crate::cli) async fn run(context: &Context, args: GcArgs) -> Result<ExitC
                 let store = named::alone(&root)?;
                 let garbage = Garbage::find(&store, untagged).map_err(failure)?;
                 garbage.delete(&store, &*observer, &stop).map_err(failure)?;
-                Ok(Collected::of(&garbage))
+                Ok((Collected::of(&garbage), true))
             })
             .await?
         }
     };
+    if !alone {
+        context.say("note: others write there, or could: what they were writing may be counted");
+    }
     context.result(&collected.document(dry_run), &collected.lines())?;
     context.summary(&collected.summary(dry_run));
     Ok(ExitCode::SUCCESS)
@@ -98,12 +93,6 @@ fn in_layout(path: &Path, dry_run: bool) -> Result<(Collected, bool), Failure> {
     let swept = layout.sweep(dry_run).map_err(named::layout_failure)?;
     let alone = swept.alone;
     Ok((Collected { blobs: swept.blobs, unfinished: swept.unfinished, ..Collected::default() }, alone))
-}
-
-fn say_disturbed(context: &Context, alone: bool) {
-    if !alone {
-        context.say("note: others write there, or could: what they were writing may be counted");
-    }
 }
 
 fn failure(error: GcError) -> Failure {

@@ -66,7 +66,7 @@ fn at_rest<R: Read>(
         return None;
     }
     let open = media::open_at_rest(bundle, folders)?;
-    (open.header().id() == id).then(|| BundleReader::at_rest(&open).ok()).flatten()
+    (open.header().id() == id).then(|| BundleReader::at_rest(&open))
 }
 
 fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serde_json::Value {
