@@ -10,9 +10,12 @@ use std::ffi::{OsStr, OsString};
 use clap::builder::{BoolValueParser, FalseyValueParser, Resettable, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Id, Parser as _};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _, Id, Parser as _,
+    Subcommand as _,
+};
 
-use super::Cli;
+use super::{Cli, GlobalArgs};
 
 /// What stands behind a flag: a truth value in the words of Go's `strconv.ParseBool`.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,9 @@ pub(in crate::cli) const fn truth() -> Truth {
 /// What clap says, with the help where that was asked for.
 pub(in crate::cli) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(read) = by_its_command_alone(&arguments) {
+        return Ok(read);
+    }
     match Cli::try_parse_from(&arguments) {
         Err(error) if error.kind() == ErrorKind::TooManyValues => again(&arguments, with_values),
         Err(error) if error.kind() == ErrorKind::ArgumentConflict => match again(&arguments, |command| command) {
@@ -43,6 +49,22 @@ pub(in crate::cli) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Re
         }
         read => read,
     }
+}
+
+/// Reads a command line that begins with the name of a command and is right.
+///
+/// clap gives each of the commands that it knows a copy of all flags that they have in common, which takes longer than
+/// to read the command line. So it is told of none but the one that runs; what there is to say about a line that is
+/// wrong is left to the whole definition.
+fn by_its_command_alone(arguments: &[OsString]) -> Option<Cli> {
+    let command = alone(arguments.get(1)?.to_str()?)?;
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments).ok()?).ok()
+}
+
+/// The definition with one command.
+fn alone(name: &str) -> Option<Command> {
+    let all = super::Command::augment_subcommands(Command::new("hod"));
+    Some(GlobalArgs::augment_args(Command::new("hod")).subcommand(all.find_subcommand(name)?.clone()))
 }
 
 /// The same command line as clap knows it, if it asks for help behind `help`, which stands for itself there.
@@ -198,6 +220,31 @@ mod tests {
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert!(seen > 60, "only {seen} flags were tried");
+    }
+
+    #[test]
+    fn a_command_alone_is_what_it_is_among_all() {
+        let mut whole = Cli::command();
+        whole.build();
+        for command in whole.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let name = command.get_name().to_owned();
+            let mut alone = alone(&name).unwrap();
+            alone.build();
+            let alone = alone.find_subcommand_mut(&name).unwrap().render_long_help().to_string();
+            // Only the whole definition has a width.
+            let words = |help: &str| help.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&alone), words(&command.render_long_help().to_string()), "{name}");
+        }
+        let by_alone = |words: &[&str]| {
+            let words: Vec<OsString> = ["hod"].iter().chain(words).map(OsString::from).collect();
+            by_its_command_alone(&words)
+        };
+        let pulled = by_alone(&["pull", "--store", "a", "x", "-j", "3", "-vv"]).unwrap();
+        assert_eq!((pulled.global.jobs, pulled.global.verbose), (Some(3), 2));
+        assert!(matches!(pulled.command, Chosen::Pull(_)));
+        for other in [&["-q", "pull", "--store", "a", "x"] as &[_], &["pull"], &["help"], &["pull", "--help"], &[]] {
+            assert!(by_alone(other).is_none(), "{other:?}");
+        }
     }
 
     #[test]
