@@ -29,6 +29,14 @@ impl Holds {
             Self::Blob(_) | Self::Folder => String::new(),
         }
     }
+
+    /// The length of that text.
+    fn text_length(&self) -> u64 {
+        match self {
+            Self::Link(digest) => digest.text_length() as u64,
+            Self::Blob(_) | Self::Folder => 0,
+        }
+    }
 }
 
 /// A member of a bundle after its header.
@@ -119,7 +127,7 @@ impl Header {
     pub(super) fn link_members(&self) -> impl Iterator<Item = Member> {
         let mut start = self.blobs().last().map_or(0, |blob| blob.offset + padded(blob.size));
         links(self.repositories()).map(move |(entry, holds)| {
-            let size = holds.text().len() as u64;
+            let size = holds.text_length();
             let offset = start + ustar::head_length(&tar_path(&entry));
             let member = Member { entry, holds, start, offset, size };
             start = member.end();

@@ -51,6 +51,11 @@ impl Algorithm {
     }
 }
 
+/// The length of an algorithm's name with the colon, the same for all of them.
+const PREFIX: usize = "sha256:".len();
+/// The longest text of a digest.
+const TEXT_LIMIT: usize = PREFIX + 128;
+
 /// The digest of some content: `sha256:` and 64 hex digits, or one of its longer siblings.
 ///
 /// The grammar is go-digest's, which the registries use: lower-case hex of the exact length.
@@ -103,18 +108,26 @@ impl Digest {
 
     /// The hash as lower-case hex, without the algorithm.
     pub fn hex(&self) -> String {
-        self.hex_in(&mut [0; 128]).to_owned()
+        self.text_in(&mut [0; TEXT_LIMIT]).split_at(PREFIX).1.to_owned()
     }
 
-    /// The hash as lower-case hex, in memory that is there: paths and requests are made of thousands of these.
-    fn hex_in<'a>(&self, memory: &'a mut [u8; 128]) -> &'a str {
+    /// The length of its text, which is all ASCII.
+    pub const fn text_length(&self) -> usize {
+        PREFIX + self.algorithm.size() * 2
+    }
+
+    /// Its text, in memory that is there: headers, paths and requests are made of thousands of these.
+    fn text_in<'a>(&self, memory: &'a mut [u8; TEXT_LIMIT]) -> &'a str {
         let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-        let size = self.algorithm.size();
-        for (pair, byte) in memory.as_chunks_mut().0.iter_mut().zip(self.bytes).take(size) {
+        let (prefix, hex) = memory.split_at_mut(PREFIX);
+        for (place, letter) in prefix.iter_mut().zip(self.algorithm.name().bytes().chain([b':'])) {
+            *place = letter;
+        }
+        for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.bytes).take(self.algorithm.size()) {
             *pair = [digit(byte >> 4), digit(byte & 15)];
         }
-        let hex = memory.get(..size * 2).map(std::str::from_utf8);
-        hex.and_then(Result::ok).unwrap_or_default()
+        let text = memory.get(..self.text_length()).map(std::str::from_utf8);
+        text.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The digest from an algorithm and its hex, as they stand in a path of a registry root.
@@ -150,9 +163,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.algorithm.name())?;
-        f.write_str(":")?;
-        f.write_str(self.hex_in(&mut [0; 128]))
+        f.write_str(self.text_in(&mut [0; TEXT_LIMIT]))
     }
 }
 
@@ -174,7 +185,7 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text_in(&mut [0; TEXT_LIMIT]))
     }
 }
 
@@ -202,6 +213,9 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let digest = Digest::of(algorithm, b"brick");
             assert_eq!(digest.hex().len(), algorithm.size() * 2);
+            assert_eq!(digest.to_string(), format!("{}:{}", algorithm.name(), digest.hex()));
+            assert_eq!(digest.to_string().len(), digest.text_length());
+            assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{digest}\""));
             assert_eq!(digest.to_string().parse(), Ok(digest));
         }
     }
