@@ -36,18 +36,32 @@ def own_io():
 def finished(words, name):
     done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise Failed(f"{name} ended with {done.returncode}: {done.stderr.decode()[-1500:]}")
+        raise failed(name, done.returncode, done.stderr)
+
+
+def failed(name, code, errors):
+    return Failed(f"{name} ended with {code}: {errors.decode()[-1500:]}")
+
+
+# Says that it stands ready and waits for a line before it becomes the command, so that only the command is timed.
+WAITING = 'echo && read -r && exec "$@" < /dev/null > /dev/null'
 
 
 def timed(command, server=None):
     """Runs a command beside a server, which may be None."""
-    with tempfile.NamedTemporaryFile() as report:
+    with tempfile.NamedTemporaryFile() as report, tempfile.TemporaryFile() as errors:
         # GNU time is small: what this process has ever used would count as the peak of its child.
-        words = ["/usr/bin/time", "-q", "-o", report.name, "-f", "%U %S %M", *words_of(command)]
-        server_before, (read_before, written_before) = server.cpu() if server else 0, own_io()
-        start = time.monotonic()
-        finished(words, command)
-        wall = time.monotonic() - start
+        words = ["/usr/bin/time", "-q", "-o", report.name, "-f", "%U %S %M", "bash", "-c", WAITING, "bash", *words_of(command)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0) as process:
+            process.stdout.read(1)
+            server_before, (read_before, written_before) = server.cpu() if server else 0, own_io()
+            start = time.monotonic()
+            process.stdin.write(b"\n")
+            process.wait()
+            wall = time.monotonic() - start
+        if process.returncode != 0:
+            errors.seek(0)
+            raise failed(command, process.returncode, errors.read())
         read, written = own_io()
         user, system, peak = open(report.name).read().split()[-3:]
     return Run(wall, float(user) + float(system), int(peak) / 1024, server.cpu() - server_before if server else 0,
