@@ -21,6 +21,7 @@ pub mod diff;
 pub mod elsewhere;
 pub mod fetch;
 pub mod finding;
+pub mod forced;
 pub mod gathered;
 pub mod gc;
 mod hashing;

@@ -175,6 +175,35 @@ impl Holdings for Store {
     }
 }
 
+/// Holdings for whom it is enough to know the manifests: no config is read, and so no platform told that only a config
+/// names. Who just carries images on need not look into them.
+#[derive(Debug, Clone)]
+pub struct ManifestsOnly<H>(pub H);
+
+impl<H: Holdings> Holdings for ManifestsOnly<H> {
+    type Error = H::Error;
+
+    fn repositories(&self) -> Result<Vec<RepositoryName>, H::Error> {
+        self.0.repositories()
+    }
+
+    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, H::Error> {
+        self.0.tags(repository)
+    }
+
+    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, H::Error> {
+        self.0.revisions(repository)
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, H::Error> {
+        self.0.manifest(digest)
+    }
+
+    fn config(&self, _: &Descriptor) -> Result<Option<Bytes>, H::Error> {
+        Ok(None)
+    }
+}
+
 /// Reads graphs out of holdings, each manifest once.
 #[derive(Debug)]
 pub struct ContentsReader<'a, H> {

@@ -1,4 +1,7 @@
-//! `--force`: a place that is written to even where all of the image is there.
+//! `--force`: a registry that is written to even where it says that it has the image.
+//!
+//! What a registry says of a tag is taken for true otherwise, and one that has lost a layer or manifest behind its tags
+//! would never get it again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +12,13 @@ use bytes::Bytes;
 use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
 use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
-/// A sink that does not say which manifests it has, so that they are sent again.
-pub(super) struct Forced(pub(super) Arc<dyn Sink>);
+/// A sink that does not say which manifests it has, so that they are sent again, and each of their blobs is asked for.
+struct Forced(Arc<dyn Sink>);
+
+/// The same sink, forced where it is a registry. Places on this machine look at what they have themselves.
+pub fn forced(sink: Arc<dyn Sink>) -> Arc<dyn Sink> {
+    if sink.place().is_remote() { Arc::new(Forced(sink)) } else { sink }
+}
 
 #[async_trait]
 impl Sink for Forced {
@@ -24,6 +32,10 @@ impl Sink for Forced {
 
     fn holds_foreign_layers(&self) -> bool {
         self.0.holds_foreign_layers()
+    }
+
+    fn finds_digests(&self) -> bool {
+        self.0.finds_digests()
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {

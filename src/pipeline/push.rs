@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 
 use super::contents::Held;
 use super::elsewhere;
+use super::forced::forced;
 use super::index_policy::{FormError, IndexPolicy, only_child, rewritten};
 use super::push_referrers::{announce, is_index, push_index, spare_index};
 use crate::copy::{Copied, CopyError, Engine, Side};
@@ -177,6 +178,8 @@ pub struct PushOptions {
     pub index: IndexPolicy,
     /// Whether the first failure ends it all.
     pub fail_fast: bool,
+    /// Whether what the registry says that it has is sent once more.
+    pub force: bool,
 }
 
 /// Pushes images, many at a time. One that fails does not keep the others from being pushed.
@@ -274,52 +277,43 @@ async fn push_one(
     let repository = options.destination.repository(&held.name.repository)?;
     let there = Arc::new(registries.repository(&options.destination.host, &repository));
     spare_index(engine, &there, &held).await?;
-    let sink: Arc<dyn Sink> = there.clone();
+    let sink: Arc<dyn Sink> = if options.force { forced(there.clone()) } else { there.clone() };
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
-    let copy = async |graph: Graph| engine.copy(source.clone(), sink.clone(), Arc::new(graph), &tags).await;
-    let digest = held.graph.root.descriptor.digest;
-    let missing: usize = held.graph.manifests().iter().map(|node| node.absent.len()).sum();
-    let (graph, copied) = match options.index {
-        _ if missing == 0 => {
-            let copied = copy(held.graph.clone()).await?;
-            (held.graph.clone(), copied)
-        }
+    let copy = |graph: Arc<Graph>| engine.copy(source.clone(), sink.clone(), graph, &tags);
+    let (label, Held { name, graph, pinned, .. }) = (held.label(), held);
+    let digest = graph.root.descriptor.digest;
+    let missing: usize = graph.manifests().iter().map(|node| node.absent.len()).sum();
+    let mut graph = Arc::new(match options.index {
+        _ if missing == 0 => graph,
         IndexPolicy::Full => return Err(PushError::NotFull(missing)),
-        IndexPolicy::Sparse => (held.graph.clone(), copy(held.graph.clone()).await?),
-        IndexPolicy::Rewrite => other_form(rewritten(&held.graph)?, &copy).await?,
-        IndexPolicy::Child => other_form(only_child(&held.graph)?, &copy).await?,
-        IndexPolicy::Auto => match copy(held.graph.clone()).await {
-            Ok(copied) => (held.graph.clone(), copied),
-            Err(error) if !refuses_index(&error) => return Err(error.into()),
-            Err(_) if held.pinned || tags.is_empty() => return Err(PushError::Pinned(digest)),
-            Err(_) => {
-                let graph = match only_child(&held.graph) {
-                    Err(FormError::Several(_)) => rewritten(&held.graph)?,
-                    other => other?,
-                };
-                other_form(graph, &copy).await?
+        IndexPolicy::Rewrite => rewritten(&graph)?,
+        IndexPolicy::Child => only_child(&graph)?,
+        IndexPolicy::Auto | IndexPolicy::Sparse => graph,
+    });
+    let copied = match copy(graph.clone()).await {
+        Err(error) if missing > 0 && options.index == IndexPolicy::Auto && refuses_index(&error) => {
+            if pinned || tags.is_empty() {
+                return Err(PushError::Pinned(digest));
             }
-        },
+            graph = Arc::new(match only_child(&graph) {
+                Err(FormError::Several(_)) => rewritten(&graph)?,
+                other => other?,
+            });
+            copy(graph.clone()).await?
+        }
+        copied => copied?,
     };
     let new = graph.root.descriptor.digest;
-    if !listed.contains(&(held.name.repository.clone(), new)) {
-        announce(engine, registries, &there, &graph.root, options).await?;
+    if graph.root.manifest.subject.is_some() && !listed.contains(&(name.repository, new)) {
+        Box::pin(announce(engine, registries, &there, &graph.root, options)).await?;
     }
     Ok(Pushed {
-        label: held.label(),
-        destination: destination_name(options, &repository, held.name.tag.as_ref(), &new),
+        label,
+        destination: destination_name(options, &repository, name.tag.as_ref(), &new),
         digest,
         changed_to: (new != digest).then_some(new),
         copied,
     })
-}
-
-async fn other_form(
-    graph: Graph,
-    copy: &impl AsyncFn(Graph) -> Result<Copied, CopyError>,
-) -> Result<(Graph, Copied), PushError> {
-    let copied = copy(graph.clone()).await?;
-    Ok((graph, copied))
 }
 
 /// Whether a registry says that it wants the children that an index names.

@@ -94,7 +94,8 @@ pub(super) async fn announce(
 /// would be lost.
 pub(super) async fn spare_index(engine: &Engine, there: &Repository, image: &Held) -> Result<(), PushError> {
     let Some(tag) = image.name.tag.as_ref().filter(|tag| is_referrers_tag(tag)) else { return Ok(()) };
-    let old = kept_index(engine, there, tag, image.graph.root.descriptor.digest).await?;
+    // Large, and for few: so that not every image on its way holds room for it.
+    let old = Box::pin(kept_index(engine, there, tag, image.graph.root.descriptor.digest)).await?;
     let is_list = old.is_some_and(|old| Foreign::of(&old).is_none());
     if is_list { Err(PushError::Listed(format!("{}:{tag}", Source::place(there)))) } else { Ok(()) }
 }

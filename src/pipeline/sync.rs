@@ -13,7 +13,6 @@ pub mod constraint;
 pub mod destination;
 pub mod directory;
 pub mod document;
-mod forced;
 pub mod image_syncer;
 mod ordered;
 pub mod run;

@@ -91,10 +91,18 @@ impl Repository {
         version: &Version,
         access: Access,
     ) -> std::result::Result<Response, RegistryError> {
+        self.host.send(self.manifest_request(method, version).await?.access(access)).await
+    }
+
+    /// A request for a manifest, in whatever form.
+    pub(super) async fn manifest_request(
+        &self,
+        method: Method,
+        version: &Version,
+    ) -> std::result::Result<Request, RegistryError> {
         let url = self.url(&format!("manifests/{version}")).await?;
         let subject = Subject::Manifest(self.place.clone(), version.clone());
-        let request = Request::new(method, url, subject).access(access).header(ACCEPT, &accepted());
-        self.host.send(request).await
+        Ok(Request::new(method, url, subject).header(ACCEPT, &accepted()))
     }
 
     /// What a `HEAD` says of a manifest; `None` where it leaves something out that a `GET` shows.

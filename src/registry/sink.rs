@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Access;
@@ -21,13 +21,21 @@ use crate::endpoint::{Place, Placed, Result, Sink, Verified};
 use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag, Version};
 
 impl Repository {
-    /// Whether a tag or digest is there, and is exactly this manifest.
+    /// Whether a tag or digest is there, and is exactly this manifest. Of a tag the registry's word is taken for it
+    /// (RFC 9110, section 13.1.2): whether the manifest can still be read, it need not look.
     ///
     /// Who may write need not be allowed to read; then the answer is no, and the upload's own
     /// answer says what is wrong, if anything is.
     async fn has_manifest(&self, version: Version, digest: Digest) -> std::result::Result<bool, RegistryError> {
-        let response = self.ask_manifest(Method::HEAD, &version, Access::push(&self.name)).await?;
+        let mut request = self.manifest_request(Method::HEAD, &version).await?.access(Access::push(&self.name));
+        if let Version::Tag(_) = version {
+            // A registry that compares the tag with it need not read the manifest. What is asked for by its digest would
+            // always be the same, there or not.
+            request = request.header(IF_NONE_MATCH, &format!("\"{digest}\""));
+        }
+        let response = self.host.send(request).await?;
         match response.status {
+            StatusCode::NOT_MODIFIED => Ok(response.digest().is_none_or(|found| found == digest)),
             StatusCode::OK => Ok(match (response.digest(), version) {
                 (Some(found), _) => found == digest,
                 (None, Version::Digest(_)) => true,

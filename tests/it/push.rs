@@ -1,6 +1,7 @@
 //! `hod push`, judged by the registry that it pushes to and by the requests that it makes.
 
 mod digests;
+mod forced;
 mod index;
 
 use std::path::Path;
@@ -247,6 +248,20 @@ fn damage_is_not_pushed() {
     assert!(output.stderr.contains("1 of 4 images not pushed"), "{}", output.stderr);
     assert_eq!(manifest(registry.host(), "team/other", "1").status, 404);
     assert_eq!(reach(registry.host(), "app", "1"), whole(&app("linux/amd64", 2)));
+}
+
+#[test]
+fn of_an_image_that_is_there_only_manifests_are_read() {
+    let store = store();
+    let registry = DockerRegistry::empty();
+    push(store.path(), registry.host(), []).ok();
+    let config = app("linux/amd64", 4).blobs[0].digest();
+    crate::support::job::flip(&crate::support::job::blob_path(store.path(), &config), 30);
+    let output = push(store.path(), registry.host(), []).ok();
+    assert!(output.stderr.contains("0 images pushed, 4 unchanged"), "{}", output.stderr);
+    // Where it is not, it is read, and found out.
+    let output = push(store.path(), DockerRegistry::empty().host(), []).code(4);
+    assert!(output.stderr.contains(&config.to_string()), "{}", output.stderr);
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub(in crate::cli) struct CopyArgs {
 
 // What is copied of images, and what is changed of it.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(in crate::cli) struct ContentArgs {
     /// Copy all platforms of an image, and its index
     #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with = "multi_arch")]
@@ -131,6 +132,9 @@ pub(in crate::cli) struct ContentArgs {
     /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
     #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) remove_signatures: bool,
+    /// Ask a registry for each layer and send each manifest again, though its tag is right: mends one that has lost some
+    #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) force: bool,
 }
 
 impl ContentArgs {

@@ -30,6 +30,9 @@ pub(in crate::cli) struct PushArgs {
     /// Stop at the first image that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(in crate::cli) fail_fast: bool,
+    /// Ask a registry for each layer and send each manifest again, though its tag is right: mends one that has lost some
+    #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
+    pub(in crate::cli) force: bool,
     /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]

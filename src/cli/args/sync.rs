@@ -141,9 +141,6 @@ pub(in crate::cli) struct ImageSyncerArgs {
     /// Leave out other processors, such as arm64, or arm:v7 for one variant; repeatable
     #[arg(long, value_name = "ARCH", env = "HOD_ARCH", hide_env = true, value_delimiter = ',')]
     pub(in crate::cli) arch: Vec<Architecture>,
-    /// Write manifests that are at the destination already once more
-    #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
-    pub(in crate::cli) force: bool,
     /// Write what is at its destination now to this file, which --images takes
     #[arg(long, value_name = "FILE", env = "HOD_OUTPUT_SUCCESS_IMAGES", hide_env = true)]
     pub(in crate::cli) output_success_images: Option<PathBuf>,
@@ -172,7 +169,6 @@ impl ImageSyncerArgs {
             (self.proc.is_some(), "--proc"),
             (!self.os.is_empty(), "--os"),
             (!self.arch.is_empty(), "--arch"),
-            (self.force, "--force"),
             (self.output_success_images.is_some(), "--output-success-images"),
         ];
         let stray = given.into_iter().find(|(given, _)| *given && !self.image_syncer);

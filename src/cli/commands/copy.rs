@@ -22,6 +22,7 @@ use crate::pipeline::convert::Format;
 use crate::pipeline::copy_image::{Changes, Choice, CopiedImage, CopyImageError, MultiArch, copy_image};
 use crate::pipeline::copy_list::{Base, Listed, listed};
 use crate::pipeline::elsewhere;
+use crate::pipeline::forced::forced;
 use crate::pipeline::list::Line;
 use crate::pipeline::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
 use crate::pipeline::places::{PlaceError, check_locked};
@@ -34,6 +35,8 @@ struct Manner {
     from: Arc<Places>,
     to: Arc<Places>,
     format: Option<Format>,
+    /// Whether a registry gets even what it says that it has.
+    force: bool,
     layers: Layers,
     scratch: PathBuf,
     more_names: Vec<String>,
@@ -114,6 +117,7 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
             Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
         ),
         format: args.content.format.map(FormatArg::format),
+        force: args.content.force,
         layers,
         scratch,
         more_names: args.additional_tag.clone(),
@@ -248,7 +252,10 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
         let sink = if this.more_names.is_empty() { this.to.sink(&to)? } else { more_names(&this, &to)? };
         Ok::<_, TaskError>((source, sink))
     });
-    let (source, sink) = opened.await.map_err(TaskError::Thread)??;
+    let (source, mut sink) = opened.await.map_err(TaskError::Thread)??;
+    if manner.force {
+        sink.sink = forced(sink.sink);
+    }
     let changes = Changes {
         format: manner.format,
         layers: manner.layers.change(&source, &task.to),

@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinError;
+
 use crate::bundle::{BundleError, BundleFiles};
 use crate::cli::args::ImageArgs;
 use crate::cli::context::Context;
@@ -232,8 +234,12 @@ pub(super) fn base_failure(failure: Failure, lacking: &[Lacking]) -> Failure {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let result = tokio::task::spawn_blocking(work).await;
-    result.unwrap_or_else(|error| Err(Failure::new(Kind::Failed, "a thread of hod ended unexpectedly").because(error)))
+    tokio::task::spawn_blocking(work).await.map_err(unexpected)?
+}
+
+/// A failure of hod itself: work that ended before it was done.
+pub(super) fn unexpected(error: JoinError) -> Failure {
+    Failure::new(Kind::Failed, "a thread of hod ended unexpectedly").because(error)
 }
 
 /// How the images of a command are to be resolved.

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::input::{self, Target};
 use super::{media, trust};
 use crate::bundle::volumes::VolumeReader;
-use crate::bundle::{BundleError, BundleFiles, VolumeError};
+use crate::bundle::{BundleError, BundleFiles, Header, VolumeError};
 use crate::cli::args::{IndexArg, PushArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -19,13 +20,13 @@ use crate::cli::terminal::Interruptible;
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Source};
 use crate::oci::Digest;
-use crate::pipeline::contents::Held;
+use crate::pipeline::contents::{Held, ManifestsOnly};
 use crate::pipeline::index_policy::IndexPolicy;
 use crate::pipeline::list::is_place;
 use crate::pipeline::open::Places;
 use crate::pipeline::places::outbound as outbound_of;
 use crate::pipeline::push::{Destination, Outbound, PushOptions, PushReceipt, push};
-use crate::pipeline::push_base::{BaseError, Completed, find_base};
+use crate::pipeline::push_base::{BaseError, Completed, Homes, find_base};
 use crate::pipeline::push_stream::{StreamError, push_stream};
 use crate::pipeline::recompress::Recompressor;
 use crate::registry::Registries;
@@ -33,7 +34,7 @@ use crate::transport::Compression;
 
 pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
     let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast };
+    let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast, force: args.force };
     let registries = context.registries(&args.registry)?;
     let engine = context.engine_to(&options.destination.host, &args.retry);
     if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
@@ -49,10 +50,21 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
         stream(context, &args, input, &engine, &registries, &options).await?
     } else {
         let images = outbound(context, &args, target, (&engine, &registries, &options)).await?;
-        push(&engine, &registries, images, &options).await
+        push_at_connections(engine, registries, images, options).await?
     };
     report_push(context, &receipt)?;
     end(context, &receipt)
+}
+
+/// Pushes on a thread that serves connections, too: an answer does not have to wake another one for the next question.
+async fn push_at_connections(
+    engine: Engine,
+    registries: Registries,
+    images: Vec<Outbound>,
+    options: PushOptions,
+) -> Result<PushReceipt, Failure> {
+    let work = async move { push(&engine, &registries, images, &options).await };
+    AbortOnDropHandle::new(tokio::spawn(work)).await.map_err(input::unexpected)
 }
 
 /// The images of a place that is neither store nor bundle.
@@ -102,7 +114,7 @@ async fn outbound(
 ) -> Result<Vec<Outbound>, Failure> {
     match target {
         Target::Store(store) => {
-            let images = input::chosen(context, &store, &args.images).await?;
+            let images = input::chosen(context, &ManifestsOnly(store.clone()), &args.images).await?;
             let source = |held: &Held| -> Arc<dyn Source> { Arc::new(store.repository(&held.name.repository)) };
             Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
         }
@@ -112,11 +124,8 @@ async fn outbound(
             let trusted = trust::trust(&args.trust, &media::whole(&path, &args.media.from_dir))?;
             let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
             trust::say(context, signed.as_ref());
-            let images = input::chosen(context, &bundle, &args.images).await?;
-            let needed: BTreeSet<Digest> =
-                images.iter().flat_map(|held| held.graph.blobs()).map(|blob| blob.digest).collect();
-            let homes = find_base(engine, registries, bundle.header(), Some(&needed), options).await;
-            let homes = Arc::new(homes.map_err(base_failure)?);
+            let images = input::chosen(context, &ManifestsOnly(bundle.clone()), &args.images).await?;
+            let homes = Arc::new(homes(engine, registries, bundle.header(), &images, options).await?);
             let source = |held: &Held| -> Arc<dyn Source> {
                 let source = Arc::new(bundle.source(&label, &held.name.repository));
                 if homes.is_empty() { source } else { Arc::new(Completed::new(source, homes.clone())) }
@@ -125,6 +134,22 @@ async fn outbound(
         }
         Target::Stream => Ok(Vec::new()),
     }
+}
+
+/// Where the registry has what images need and a delta does not hold.
+async fn homes(
+    engine: &Engine,
+    registries: &Registries,
+    header: &Header,
+    images: &[Held],
+    options: &PushOptions,
+) -> Result<Homes, Failure> {
+    if header.requires().is_empty() {
+        return Ok(Homes::new());
+    }
+    let blobs = images.iter().flat_map(|held| held.graph.blobs());
+    let needed: BTreeSet<Digest> = blobs.map(|blob| blob.digest).collect();
+    find_base(engine, registries, header, Some(&needed), options).await.map_err(base_failure)
 }
 
 fn base_failure(error: BaseError) -> Failure {

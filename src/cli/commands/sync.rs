@@ -77,7 +77,7 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
             keep_going: args.keep_going,
             tree,
             filter: PlatformFilter::default(),
-            force: false,
+            force: args.content.force,
             passes: 0,
         };
         outcome.receipt = sync(&engine, tasks, &options).await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
-use super::forced::Forced;
 use super::image_syncer::platforms::PlatformFilter;
 use super::{Task, familiar};
 use crate::copy::{CopyError, Engine};
@@ -14,6 +13,7 @@ use crate::observe::Event;
 use crate::oci::{Digest, Graph, MANIFEST_LIMIT};
 use crate::pipeline::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, prepare, transfer};
 use crate::pipeline::elsewhere;
+use crate::pipeline::forced::forced;
 use crate::pipeline::index_policy::FormError;
 use crate::pipeline::open::{OpenError, OpenSink, OpenSource};
 use crate::transport::{DirTree, Location, TransportError};
@@ -179,7 +179,7 @@ async fn one(engine: &Engine, task: &Task, options: &SyncOptions) -> Result<Opti
     // Nothing is made for an image that cannot go there.
     let mut to = blocking(move || open(&task, tree, digest)).await?;
     if options.force {
-        to.sink = Arc::new(Forced(to.sink));
+        to.sink = forced(to.sink);
     }
     Ok(Some(transfer(engine, &source, &to, prepared).await?))
 }

@@ -188,6 +188,7 @@ async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
         destination: format!("docker://{}", registry.host()).parse().unwrap(),
         index: IndexPolicy::Auto,
         fail_fast: false,
+        force: false,
     };
     let retry = RetryPolicy { times: 0, delay: std::time::Duration::ZERO };
     let engine = Engine::new(Limits::for_jobs(4), retry, Arc::new(hod::observe::Silent));

@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, 
             keep_going: true,
             tree: None,
             filter: PlatformFilter { systems: own.os.clone(), architectures: own.arch.clone() },
-            force: own.force,
+            force: args.content.force,
             passes: usize::from(own.retries),
         };
         outcome.receipt = sync(&engine, tasks, &options).await;
