@@ -16,7 +16,7 @@ use crate::copy::{Copied, CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source};
 use crate::observe::Event;
 use crate::oci::{Digest, Foreign, Graph, ManifestError, NameError, Reference, ReferenceError, RepositoryName, Tag};
-use crate::registry::Registries;
+use crate::registry::{Registries, Repository};
 
 /// Where images are pushed: a registry, and perhaps a path there below which their names go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +182,13 @@ pub struct PushOptions {
     pub force: bool,
 }
 
+impl PushOptions {
+    /// A repository of the destination, to be written.
+    pub(super) fn sink(&self, repository: &Arc<Repository>) -> Arc<dyn Sink> {
+        if self.force { forced(repository.clone()) } else { repository.clone() }
+    }
+}
+
 /// Pushes images, many at a time. One that fails does not keep the others from being pushed.
 pub async fn push(
     engine: &Engine,
@@ -277,7 +284,7 @@ async fn push_one(
     let repository = options.destination.repository(&held.name.repository)?;
     let there = Arc::new(registries.repository(&options.destination.host, &repository));
     spare_index(engine, &there, &held).await?;
-    let sink: Arc<dyn Sink> = if options.force { forced(there.clone()) } else { there.clone() };
+    let sink = options.sink(&there);
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
     let copy = |graph: Arc<Graph>| engine.copy(source.clone(), sink.clone(), graph, &tags);
     let (label, Held { name, graph, pinned, .. }) = (held.label(), held);

@@ -11,7 +11,7 @@ use super::attached::index_of;
 use super::contents::Held;
 use super::push::{Outbound, PushError, PushOptions, Pushed};
 use crate::copy::{Copied, Engine};
-use crate::endpoint::{EndpointError, Sink, Source};
+use crate::endpoint::{EndpointError, Source};
 use crate::oci::{
     Digest, Foreign, Graph, MergeError, Node, ReferrerIndex, RepositoryName, Tag, Version, is_referrers_tag, merged,
     referrer, referrers_tag,
@@ -41,7 +41,7 @@ pub(super) async fn push_index(
     for child in &root.children {
         let repository = Arc::new(registries.repository(&options.destination.host, &name));
         let graph = Arc::new(Graph { root: child.clone() });
-        let copied = engine.copy(source.clone(), repository.clone() as Arc<dyn Sink>, graph, &[]).await?;
+        let copied = engine.copy(source.clone(), options.sink(&repository), graph, &[]).await?;
         total.add_all(&copied);
         if !is_listed(engine, &repository, child).await? {
             unlisted.push(child.descriptor.digest.to_string());
@@ -54,7 +54,7 @@ pub(super) async fn push_index(
     let destination = match &held.name.tag {
         Some(tag) => {
             if !index.is_empty() {
-                let copied = put_index(engine, registries, (&options.destination.host, &name, tag), bytes).await?;
+                let copied = put_index(engine, registries, (options, &name, tag), bytes).await?;
                 total.add_all(&copied);
             }
             format!("{}/{name}:{tag}", options.destination.host)
@@ -86,7 +86,7 @@ pub(super) async fn announce(
     if old.and_then(|bytes| ReferrerIndex::parse(&bytes).ok()).is_some_and(|old| old.names_all_of(&index)) {
         return Ok(());
     }
-    put_index(engine, registries, (&options.destination.host, name, &tag), index.to_bytes()).await?;
+    put_index(engine, registries, (options, name, &tag), index.to_bytes()).await?;
     Ok(())
 }
 
@@ -118,9 +118,10 @@ async fn is_listed(engine: &Engine, repository: &Repository, node: &Node) -> Res
 async fn put_index(
     engine: &Engine,
     registries: &Registries,
-    (host, name, tag): (&str, &RepositoryName, &Tag),
+    (options, name, tag): (&PushOptions, &RepositoryName, &Tag),
     bytes: Bytes,
 ) -> Result<Copied, PushError> {
+    let host = &options.destination.host;
     let repository = Arc::new(registries.repository(host, name));
     let old = kept_index(engine, &repository, tag, Digest::sha256(&bytes)).await?;
     let union = merged(old.as_ref(), &bytes).map_err(|error| match error {
@@ -129,7 +130,7 @@ async fn put_index(
     })?;
     // Its children are there: they were pushed just now, or the registry has named them itself.
     let graph = Arc::new(index_of(union, Vec::new()));
-    let sink: Arc<dyn Sink> = repository.clone();
+    let sink = options.sink(&repository);
     Ok(engine.copy(repository, sink, graph, std::slice::from_ref(tag)).await?)
 }
 

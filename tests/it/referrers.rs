@@ -274,6 +274,23 @@ fn push_leaves_the_list_to_registries_that_keep_one() {
 }
 
 #[test]
+fn referrers_and_lists_that_a_registry_has_lost_come_again_by_force() {
+    let sample = Sample::new();
+    let source = Faulty::new(sample.tagged()).start();
+    let folder = tempfile::tempdir().unwrap();
+    pull(source.host(), &folder.path().join("store")).ok();
+    let registry = DockerRegistry::empty();
+    let to = format!("docker://{}", registry.host());
+    hod(["push", "store", &to]).in_folder(folder.path()).ok();
+    let list = skopeo::digest(&format!("{}/app:{}", registry.host(), referrers_tag(&sample.image.digest()).unwrap()));
+    for lost in [list, sample.bill.digest()] {
+        fs::remove_file(crate::support::job::blob_path(registry.root(), &lost)).unwrap();
+    }
+    hod(["push", "store", &to, "--force"]).in_folder(folder.path()).ok();
+    assert_registry_complete(registry.host(), &sample);
+}
+
+#[test]
 fn push_merges_the_list_where_it_has_to_keep_one() {
     let sample = Sample::new();
     let source = Faulty::new(sample.tagged()).start();
