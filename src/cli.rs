@@ -18,7 +18,10 @@ mod template;
 mod terminal;
 
 use std::process::ExitCode;
+use std::task::Poll;
 use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use args::{Cli, Command, OwnFirst};
 use context::Context;
@@ -61,10 +64,12 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
     let timeout = cli.global.command_timeout.filter(|limit| !limit.is_zero());
     let result = runtime.block_on(async {
+        // Before anything is begun that a signal could not end well. A server ends by itself, when transfers have ended.
+        let signals = if serves { Vec::new() } else { listen() };
         tokio::select! {
+            biased;
             result = dispatch(context, cli.command) => result,
-            // A server ends by itself, when transfers have ended.
-            () = interrupted(), if !serves => Err(Failure::interrupted(goes_on)),
+            () = received(signals) => Err(Failure::interrupted(goes_on)),
             () = elapsed(timeout) => Err(Failure::timed_out(goes_on)),
         }
     });
@@ -115,20 +120,19 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
     }
 }
 
-/// Returns when the user or the system asks the process to end.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async |kind: SignalKind| match signal(kind) {
-        Ok(mut signals) => {
-            signals.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::hangup()) => {}
-    }
+/// Listens for what the user or the system asks a process to end by, from now on.
+fn listen() -> Vec<Signal> {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
+}
+
+/// Returns when one of them has come.
+async fn received(mut signals: Vec<Signal>) {
+    std::future::poll_fn(|context| {
+        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 async fn elapsed(timeout: Option<Duration>) {

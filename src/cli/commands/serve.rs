@@ -43,7 +43,7 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let server = Server::bind(repositories, options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // From the first look at it signals are heeded, so whoever reads the address may end it.
-    let mut interrupted = pin!(crate::cli::interrupted());
+    let mut interrupted = pin!(crate::cli::received(crate::cli::listen()));
     if futures_util::poll!(interrupted.as_mut()).is_ready() {
         return Ok(ExitCode::SUCCESS);
     }
