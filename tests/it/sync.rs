@@ -262,6 +262,8 @@ fn what_is_there_is_skipped_and_what_is_different_stays() {
     assert_eq!(again["bytesWritten"], 0);
     assert!(again["images"].as_array().unwrap().iter().all(|image| image["unchanged"] == true), "{again}");
     assert!(target.log().lines().filter(|line| line.contains("PUT") && line.contains("/manifests/1.0")).count() <= 1);
+    let forced = hod_sync(&source, &to, &["--all", "--force", "--json"]).ok().json();
+    assert!(forced["images"].as_array().unwrap().iter().all(|image| image["unchanged"] == false), "{forced}");
 }
 
 #[test]
