@@ -50,20 +50,16 @@ pub enum BaseError {
     Copy(#[from] CopyError),
 }
 
-/// Finds each of the contents that a bundle requires, and only those of `needed` where that is given.
+/// Finds each of the contents that a bundle requires and that is needed; asks for that only where it requires any.
 pub async fn find_base(
     engine: &Engine,
     registries: &Registries,
     header: &Header,
-    needed: Option<&BTreeSet<Digest>>,
+    is_needed: impl Fn(&Digest) -> bool,
     options: &PushOptions,
 ) -> Result<Homes, BaseError> {
-    let required: Vec<Content> = header
-        .requires()
-        .iter()
-        .filter(|content| needed.is_none_or(|needed| needed.contains(&content.digest)))
-        .copied()
-        .collect();
+    let required = header.requires().iter().filter(|content| is_needed(&content.digest));
+    let required: Vec<Content> = required.copied().collect();
     if required.is_empty() {
         return Ok(Homes::new());
     }

@@ -228,7 +228,7 @@ impl State<'_> {
         let bytes = header.blobs().iter().filter(|blob| is_needed(&blob.digest)).map(|blob| blob.size).sum();
         let count = images.as_ref().map_or_else(|| header.images().len(), Vec::len);
         self.engine.observer().on(&Event::Step { name: "push", images: count, bytes });
-        let found = find_base(self.engine, self.registries, &header, needed.as_ref(), self.options).await?;
+        let found = find_base(self.engine, self.registries, &header, is_needed, self.options).await?;
         self.homes.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
         for links in header.repositories() {
             let uses = |image: &&Image, digest: &Digest| {

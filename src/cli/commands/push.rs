@@ -1,5 +1,6 @@
 //! `hod push`: the images of a store or bundle into a registry.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::input::{self, Target};
 use super::{media, trust};
 use crate::bundle::volumes::VolumeReader;
-use crate::bundle::{BundleError, BundleFiles, Header, VolumeError};
+use crate::bundle::{BundleError, BundleFiles, VolumeError};
 use crate::cli::args::{IndexArg, PushArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -26,7 +27,7 @@ use crate::pipeline::list::is_place;
 use crate::pipeline::open::Places;
 use crate::pipeline::places::outbound as outbound_of;
 use crate::pipeline::push::{Destination, Outbound, PushOptions, PushReceipt, push};
-use crate::pipeline::push_base::{BaseError, Completed, Homes, find_base};
+use crate::pipeline::push_base::{BaseError, Completed, find_base};
 use crate::pipeline::push_stream::{StreamError, push_stream};
 use crate::pipeline::recompress::Recompressor;
 use crate::registry::Registries;
@@ -37,23 +38,18 @@ pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<Exi
     let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast, force: args.force };
     let registries = context.registries(&args.registry)?;
     let engine = context.engine_to(&options.destination.host, &args.retry);
-    if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
-        let images = from_place(context, &args, place, (&engine, &registries)).await?;
-        let receipt = push(&engine, &registries, images, &options).await;
-        report_push(context, &receipt)?;
-        return end(context, &receipt);
-    }
-    let target = input::target_in(&args.source, &args.media.from_dir)?;
-    let (prepared, host) = (registries.clone(), options.destination.host.clone());
-    tokio::spawn(async move { prepared.prepare(&host).await });
-    let receipt = if let Some(input) = sequential(context, &args, &target)? {
-        stream(context, &args, input, &engine, &registries, &options).await?
+    let images = if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
+        from_place(context, &args, place, (&engine, &registries)).await?
     } else {
-        let images = outbound(context, &args, target, (&engine, &registries, &options)).await?;
-        push_at_connections(engine, registries, images, options).await?
+        let target = input::target_in(&args.source, &args.media.from_dir)?;
+        let (prepared, host) = (registries.clone(), options.destination.host.clone());
+        tokio::spawn(async move { prepared.prepare(&host).await });
+        if let Some(input) = sequential(context, &args, &target)? {
+            return end(context, &stream(context, &args, input, &engine, &registries, &options).await?);
+        }
+        outbound(context, &args, target, (&engine, &registries, &options)).await?
     };
-    report_push(context, &receipt)?;
-    end(context, &receipt)
+    end(context, &push_at_connections(engine, registries, images, options).await?)
 }
 
 /// Pushes on a thread that serves connections, too: an answer does not have to wake another one for the next question.
@@ -125,7 +121,12 @@ async fn outbound(
             let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
             trust::say(context, signed.as_ref());
             let images = input::chosen(context, &ManifestsOnly(bundle.clone()), &args.images).await?;
-            let homes = Arc::new(homes(engine, registries, bundle.header(), &images, options).await?);
+            let needed = LazyCell::new(|| -> BTreeSet<Digest> {
+                images.iter().flat_map(|held| held.graph.blobs()).map(|blob| blob.digest).collect()
+            });
+            let is_needed = |digest: &Digest| needed.contains(digest);
+            let homes = find_base(engine, registries, bundle.header(), is_needed, options).await;
+            let homes = Arc::new(homes.map_err(base_failure)?);
             let source = |held: &Held| -> Arc<dyn Source> {
                 let source = Arc::new(bundle.source(&label, &held.name.repository));
                 if homes.is_empty() { source } else { Arc::new(Completed::new(source, homes.clone())) }
@@ -134,22 +135,6 @@ async fn outbound(
         }
         Target::Stream => Ok(Vec::new()),
     }
-}
-
-/// Where the registry has what images need and a delta does not hold.
-async fn homes(
-    engine: &Engine,
-    registries: &Registries,
-    header: &Header,
-    images: &[Held],
-    options: &PushOptions,
-) -> Result<Homes, Failure> {
-    if header.requires().is_empty() {
-        return Ok(Homes::new());
-    }
-    let blobs = images.iter().flat_map(|held| held.graph.blobs());
-    let needed: BTreeSet<Digest> = blobs.map(|blob| blob.digest).collect();
-    find_base(engine, registries, header, Some(&needed), options).await.map_err(base_failure)
 }
 
 fn base_failure(error: BaseError) -> Failure {
@@ -251,6 +236,7 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
 }
 
 fn end(context: &Context, receipt: &PushReceipt) -> Result<ExitCode, Failure> {
+    report_push(context, receipt)?;
     if receipt.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

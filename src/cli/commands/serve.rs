@@ -4,7 +4,6 @@ mod log;
 mod system;
 
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -42,11 +41,8 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     options.listen = if options.sockets.is_empty() { args.listen.clone() } else { Vec::new() };
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let server = Server::bind(repositories, options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
-    // From the first look at it signals are heeded, so whoever reads the address may end it.
-    let mut interrupted = pin!(crate::cli::received(crate::cli::listen()));
-    if futures_util::poll!(interrupted.as_mut()).is_ready() {
-        return Ok(ExitCode::SUCCESS);
-    }
+    // From now on, so whoever reads the address may end it.
+    let signals = crate::cli::listen();
     let addresses: Vec<String> = server.addresses().iter().map(|address| format!("{scheme}://{address}")).collect();
     let mut lines: String = addresses.iter().flat_map(|address| ["listening on ", address, "\n"]).collect();
     if let Some(authority) = server.authority() {
@@ -62,7 +58,7 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     system::notify("READY=1");
     let stopped = server
         .run(async {
-            interrupted.await;
+            crate::cli::received(signals).await;
             system::notify("STOPPING=1");
         })
         .await;
