@@ -73,20 +73,73 @@ pub fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 pub fn claim(path: &Path) -> io::Result<fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
+    lock_at(path, || open_own(path, options.clone()), try_lock)?.ok_or_else(|| {
+        let problem = format!("{}: another process is writing it", path.display());
+        io::Error::new(io::ErrorKind::ResourceBusy, problem)
+    })
+}
+
+/// Opens a file or directory and locks it; `None` where `lock` says that somebody else has it.
+///
+/// Whoever had it may have renamed or removed it after it was opened and before it was locked. Such a lock keeps nobody
+/// away, and what is written goes into content that is in its place: the file is opened again.
+pub fn lock_at<E: From<io::Error>>(
+    path: &Path,
+    mut open: impl FnMut() -> Result<fs::File, E>,
+    lock: impl Fn(&fs::File) -> io::Result<bool>,
+) -> Result<Option<fs::File>, E> {
     loop {
-        let file = open_own(path, options.clone())?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let problem = format!("{}: another process is writing it", path.display());
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, problem));
-            }
-            Err(TryLockError::Error(error)) => return Err(with_path(path, &error)),
+        let file = open()?;
+        #[cfg(test)]
+        pause::here();
+        if !lock(&file)? {
+            return Ok(None);
         }
-        // Whoever had the file may have finished and renamed it before it was locked here.
-        let (own, found) = (file.metadata()?, fs::symlink_metadata(path));
-        if found.is_ok_and(|found| is_same_file(&own, &found)) {
-            return Ok(file);
+        if is_at(&file, path)? {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Locks a file for this process alone; says whether it was free.
+pub fn try_lock(file: &fs::File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(with_path(file.path(), &error)),
+    }
+}
+
+/// Whether a path leads to a file that was opened by it.
+pub fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok(is_same_file(&own, &found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A moment between two system calls, at which a test has somebody else do something.
+#[cfg(test)]
+pub mod pause {
+    use std::cell::RefCell;
+
+    type Work = Box<dyn FnOnce()>;
+
+    thread_local! {
+        static WORK: RefCell<Option<Work>> = const { RefCell::new(None) };
+    }
+
+    /// Has this done once, when this thread comes to the next such moment.
+    pub fn with(work: impl FnOnce() + 'static) {
+        WORK.set(Some(Box::new(work)));
+    }
+
+    /// Does what waits for this moment.
+    pub fn here() {
+        if let Some(work) = WORK.take() {
+            work();
         }
     }
 }
@@ -271,6 +324,16 @@ mod tests {
         assert_eq!(first.metadata().unwrap().len(), 4);
         drop(first);
         claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_claim_is_for_the_file_that_is_at_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, place) = (folder.path().join("a"), folder.path().join("place"));
+        let (from, to) = (path.clone(), place.clone());
+        pause::with(move || fs::rename(from, to).unwrap());
+        claim(&path).unwrap().write_all(b"new").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&place).unwrap()), (b"new".to_vec(), Vec::new()));
     }
 
     #[test]

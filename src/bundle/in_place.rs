@@ -56,11 +56,12 @@ impl InPlace {
         let write = BundleError::Write;
         let mut options = std::fs::OpenOptions::new();
         options.read(true).append(true).create(true);
-        let log = crate::fs::open_own(&journal, options).map_err(write)?;
-        if log.try_lock().is_err() {
+        let open = || crate::fs::open_own(&journal, options.clone());
+        let log = crate::fs::lock_at(&journal, open, |log| Ok(log.try_lock().is_ok())).map_err(write)?;
+        let log = log.ok_or_else(|| {
             let problem = format!("{} is being written by another hod", partial.display());
-            return Err(write(io::Error::new(io::ErrorKind::ResourceBusy, problem)));
-        }
+            write(io::Error::new(io::ErrorKind::ResourceBusy, problem))
+        })?;
         let text = fs::read_to_string(&journal).unwrap_or_default();
         let known = text.lines().next() == Some(&header.id().to_string()) && partial.exists();
         let kept = if known { entries(&text) } else { HashMap::new() };

@@ -4,19 +4,21 @@
 //!
 //! 1. link files are written in `.hod`, where the blobs are already;
 //! 2. blobs, then layer links, then revision links are renamed into place;
-//! 3. tag indexes, then current tags are renamed into place;
+//! 3. tags are renamed into place: a new one as a whole, of one that is there the index, then the current link;
 //! 4. the caller is told.
 //!
 //! One call of `syncfs` carries every commit that is under way one step further, whichever
 //! threads they belong to. Whoever waits leads a round when nobody else does.
 
+use std::io;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use super::{Entry, Links, Result, Store, StoreError, Writing};
+use super::root::Root;
+use super::{Entry, Links, Result, Store, StoreError, TagLink, Writing};
 use crate::oci::{Digest, RepositoryName};
 
 /// What a commit did.
@@ -53,23 +55,34 @@ struct Ticket {
 enum Step {
     Queued(Vec<Links>),
     Staged(Pending),
-    Linked(Vec<Link>),
+    Linked(Vec<Waiting>),
     Tagged,
 }
 
-/// Link files that wait for their place.
+/// Links that wait for their place.
 #[derive(Default)]
 struct Pending {
     /// Of layers and revisions.
-    content: Vec<Link>,
+    content: Vec<Waiting>,
     /// Of tags.
-    tags: Vec<Link>,
+    tags: Vec<Waiting>,
+    /// How many there are.
+    links: usize,
 }
 
-/// A link file that waits for its place, or is removed.
-struct Link {
-    from: Option<PathBuf>,
-    to: Entry,
+/// What waits for its place, or is removed.
+struct Waiting {
+    from: PathBuf,
+    to: Target,
+    /// Whether it has left where it waits.
+    gone: bool,
+}
+
+enum Target {
+    /// Of a link file.
+    Link(Entry),
+    /// Of a tag's directory, which has these links: what it has pointed to, and what it points to.
+    Tag([Entry; 2]),
 }
 
 impl Rounds {
@@ -162,23 +175,39 @@ impl Store {
                 writing.staging.touch();
             }
         }
-        for (to, digest) in links.files() {
+        for (to, digest) in links.content() {
             self.refers_to(writing, &links.name, &digest)?;
-            let found = match self.link(&to) {
-                Err(StoreError::Link { .. }) => None,
-                found => found?,
-            };
-            if found == Some(digest) {
+            if self.holds(&to, &digest)? {
                 continue;
             }
-            let from = Some(writing.staging.link(self.tree(), &digest)?);
-            let list = match to {
-                Entry::TagIndex(..) | Entry::TagCurrent(..) => &mut pending.tags,
-                _ => &mut pending.content,
-            };
-            list.push(Link { from, to });
+            let from = writing.staging.link(&digest)?;
+            pending.content.push(Waiting::new(from, Target::Link(to)));
+            pending.links += 1;
+        }
+        for TagLink { name, digest } in &links.tags {
+            self.refers_to(writing, &links.name, digest)?;
+            let current = Entry::TagCurrent(links.name.clone(), name.clone());
+            let links = [Entry::TagIndex(links.name.clone(), name.clone(), *digest), current];
+            let mut missing = 0;
+            for link in &links {
+                missing += usize::from(!self.holds(link, digest)?);
+            }
+            if missing == 0 {
+                continue;
+            }
+            let from = writing.staging.tag(digest, &inside(&links))?;
+            pending.tags.push(Waiting::new(from, Target::Tag(links)));
+            pending.links += missing;
         }
         Ok(())
+    }
+
+    /// Whether a link is in its place and holds a digest. One that registries cannot read is one to be written again.
+    fn holds(&self, link: &Entry, digest: &Digest) -> Result<bool> {
+        match self.link(link) {
+            Err(StoreError::Link { .. }) => Ok(false),
+            found => Ok(found? == Some(*digest)),
+        }
     }
 
     fn refers_to(&self, writing: &Writing, name: &RepositoryName, digest: &Digest) -> Result<()> {
@@ -205,7 +234,7 @@ impl Ticket {
         if let Step::Queued(wanted) = &self.step {
             let mut pending = Pending::default();
             wanted.iter().try_for_each(|links| store.stage(writing, links, &mut pending))?;
-            self.links = pending.content.len() + pending.tags.len();
+            self.links = pending.links;
             self.step = Step::Staged(pending);
         }
         Ok(())
@@ -244,22 +273,63 @@ impl Ticket {
     }
 }
 
-/// Renames links into their places, in the order given; says whether there were any.
-fn place_links(store: &Store, writing: &Writing, links: Vec<Link>) -> Result<bool> {
+/// Brings links to their places, in the order given; says whether there were any.
+fn place_links(store: &Store, writing: &Writing, links: Vec<Waiting>) -> Result<bool> {
     let any = !links.is_empty();
     for mut link in links {
-        if let Some(from) = link.from.take() {
-            writing.staging.touch();
-            store.tree().place(&from, &link.to.to_string()).inspect_err(|_| link.from = Some(from))?;
-        }
+        writing.staging.touch();
+        link.place(store.tree())?;
     }
     Ok(any)
 }
 
-impl Drop for Link {
+impl Waiting {
+    const fn new(from: PathBuf, to: Target) -> Self {
+        Self { from, to, gone: false }
+    }
+
+    fn place(&mut self, root: &Root) -> Result<()> {
+        match &self.to {
+            Target::Link(link) => root.place(&self.from, &link.to_string())?,
+            Target::Tag(links) => {
+                let [_, current] = links;
+                match root.place(&self.from, &current.directory()) {
+                    Err(StoreError::Io(error)) if is_taken(&error) => {
+                        for (from, to) in inside(links).iter().zip(links) {
+                            root.place(&self.from.join(from), &to.to_string())?;
+                        }
+                        return Ok(());
+                    }
+                    placed => placed?,
+                }
+            }
+        }
+        self.gone = true;
+        Ok(())
+    }
+}
+
+/// Where the links of a tag are in its directory.
+fn inside(links: &[Entry; 2]) -> [String; 2] {
+    let [_, current] = links;
+    let above = current.directory().len() + 1;
+    links.each_ref().map(|link| link.to_string().split_off(above))
+}
+
+/// Whether a directory could not be renamed because there is one with something in it, or a symbolic link.
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(from) = &self.from {
-            let _ = fs::remove_file(from);
+        if !self.gone {
+            // A process that is killed leaves it, too: the next one removes it.
+            let _ = match self.to {
+                Target::Link(_) => fs::remove_file(&self.from),
+                Target::Tag(_) => fs::remove_dir_all(&self.from),
+            };
         }
     }
 }

@@ -14,7 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use fs_err as fs;
 
-use super::root::absent;
 use super::staging::STAGED;
 use super::{Entry, Result, Staging, Store, StoreError};
 use crate::endpoint::{Placed, Prefix};
@@ -96,13 +95,7 @@ impl Store {
             if self.has(digest, size)? {
                 return Ok(Attempt::There);
             }
-            let mut ingest = Ingest::open(self, digest, size, path.clone(), false)?;
-            if !ingest.lock()? {
-                return Ok(Attempt::Busy);
-            }
-            if !ingest.is_at_its_path()? {
-                continue;
-            }
+            let Some(mut ingest) = Ingest::open(self, digest, size, path.clone())? else { return Ok(Attempt::Busy) };
             if self.has(digest, size)? || ingest.measure()? > size {
                 ingest.remove()?;
                 continue;
@@ -175,38 +168,25 @@ impl Store {
 }
 
 impl Ingest {
-    fn open(store: &Store, digest: &Digest, size: u64, path: PathBuf, new: bool) -> Result<Self> {
+    /// Opens the partial file with its lock, if that is free.
+    fn open(store: &Store, digest: &Digest, size: u64, path: PathBuf) -> Result<Option<Self>> {
         let mut options = std::fs::OpenOptions::new();
-        options.read(true).append(true).create(true).create_new(new);
+        options.read(true).append(true).create(true);
         options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
-        let file = fs::OpenOptions::from_options(options)
-            .open(&path)
-            .map_err(|error| StoreError::write(&path, size, error))?;
+        let open = || {
+            let file = fs::OpenOptions::from_options(options.clone()).open(&path);
+            file.map_err(|error| StoreError::write(&path, size, error))
+        };
+        let Some(file) = crate::fs::lock_at(&path, open, crate::fs::try_lock)? else { return Ok(None) };
         store.tree().give(&path)?;
-        // Until it is locked the file is nobody's.
         let file = Appender::new(file);
-        Ok(Self { store: store.clone(), digest: *digest, size, path, file, length: 0, done: true })
-    }
-
-    /// Takes the lock if it is free.
-    fn lock(&self) -> Result<bool> {
-        match self.file.file().try_lock() {
-            Ok(()) => Ok(true),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-            Err(std::fs::TryLockError::Error(error)) => Err(crate::fs::with_path(&self.path, &error).into()),
-        }
+        // Whoever asked may not want it yet.
+        Ok(Some(Self { store: store.clone(), digest: *digest, size, path, file, length: 0, done: true }))
     }
 
     fn measure(&mut self) -> Result<u64> {
         self.length = self.file.file().metadata()?.len();
         Ok(self.length)
-    }
-
-    /// Whether the path still leads to this file, which whoever finished it may have renamed.
-    fn is_at_its_path(&self) -> Result<bool> {
-        let own = self.file.file().metadata()?;
-        let found = absent(fs::symlink_metadata(&self.path))?;
-        Ok(found.is_some_and(|found| crate::fs::is_same_file(&own, &found)))
     }
 
     fn remove(&mut self) -> Result<()> {
@@ -252,20 +232,10 @@ impl Ingest {
         if self.length == 0 {
             return Ok(());
         }
-        self.remove()?;
-        // A new file: a partial file never shrinks, or others could not trust what they hashed of it.
-        let mut fresh = match Self::open(&self.store, &self.digest, self.size, self.path.clone(), true) {
-            Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::Overtaken(self.digest));
-            }
-            result => result?,
-        };
-        if !fresh.lock()? {
-            return Err(StoreError::Overtaken(self.digest));
-        }
-        fresh.done = false;
-        *self = fresh;
-        Ok(())
+        // A new file: a partial file never shrinks, or others could not trust what they hashed of it. It takes the place
+        // of the old one with its lock, so there is no moment at which somebody else could have it.
+        let (path, file) = self.store.own_file(self.size)?;
+        self.replace(file, &path, 0)
     }
 
     /// Takes a file of this filesystem instead of what is there; `length` is that of the file.
@@ -350,11 +320,12 @@ impl Parked {
     /// # Errors
     /// [`StoreError::Overtaken`] where the file is no longer what it was.
     pub(super) fn resume(&mut self) -> Result<bool> {
-        if !self.ingest.lock()? {
+        let file = self.ingest.file.file();
+        if !crate::fs::try_lock(file)? {
             return Ok(false);
         }
         let length = self.ingest.length;
-        if self.ingest.is_at_its_path()? && self.ingest.measure()? == length {
+        if crate::fs::is_at(file, &self.ingest.path)? && self.ingest.measure()? == length {
             self.ingest.done = false;
             return Ok(true);
         }
@@ -378,5 +349,34 @@ impl Drop for Ingest {
         } else {
             let _ = self.file.flush();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_begins_anew_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (Store::create(folder.path()).unwrap(), Store::create(folder.path()).unwrap());
+        let digest = Digest::sha256(b"bricks");
+        let begin = |store: &Store| store.try_ingest(&digest, 6).unwrap();
+        let Attempt::Begun(mut interrupted) = begin(&store) else { panic!() };
+        interrupted.write(b"bri").unwrap();
+        drop(interrupted);
+        let Attempt::Begun(mut ingest) = begin(&store) else { panic!() };
+        crate::fs::pause::with(move || {
+            if let Attempt::Begun(mut ingest) = other.try_ingest(&digest, 6).unwrap() {
+                ingest.write(b"bricks").unwrap();
+                ingest.commit().unwrap();
+                other.finish().unwrap();
+            }
+        });
+        ingest.restart().unwrap();
+        ingest.write(b"bricks").unwrap();
+        ingest.commit().unwrap();
+        store.finish().unwrap();
+        assert_eq!(fs::read(Entry::Data(digest).under(folder.path())).unwrap(), b"bricks");
     }
 }

@@ -87,12 +87,17 @@ impl Links {
     /// layers, revisions (in the order given: children first), tag indexes, current tags.
     pub fn files(&self) -> impl Iterator<Item = (Entry, Digest)> {
         let name = &self.name;
-        let layers = self.layers.iter().map(|digest| (Entry::Layer(name.clone(), *digest), *digest));
-        let revisions = self.revisions.iter().map(|digest| (Entry::Revision(name.clone(), *digest), *digest));
         let indexes =
             self.tags.iter().map(|tag| (Entry::TagIndex(name.clone(), tag.name.clone(), tag.digest), tag.digest));
         let tags = self.tags.iter().map(|tag| (Entry::TagCurrent(name.clone(), tag.name.clone()), tag.digest));
-        layers.chain(revisions).chain(indexes).chain(tags)
+        self.content().chain(indexes).chain(tags)
+    }
+
+    /// Those of them that are no tag's.
+    pub(super) fn content(&self) -> impl Iterator<Item = (Entry, Digest)> {
+        let name = &self.name;
+        let layers = self.layers.iter().map(|digest| (Entry::Layer(name.clone(), *digest), *digest));
+        layers.chain(self.revisions.iter().map(|digest| (Entry::Revision(name.clone(), *digest), *digest)))
     }
 
     /// The folders that must be there even when nothing is in them.
@@ -138,6 +143,20 @@ impl Entry {
     /// The path of this entry in the root at `root`.
     pub fn under(&self, root: &Path) -> PathBuf {
         root.join(self.to_string())
+    }
+
+    /// The directory that a link has for itself, below the root. A tag, which its `current` link names, has one for all
+    /// that it has pointed to.
+    pub fn directory(&self) -> String {
+        let mut path = self.to_string();
+        let file = match self {
+            Self::Data(_) => "/data",
+            Self::TagCurrent(..) => "/current/link",
+            Self::Layer(..) | Self::Revision(..) | Self::TagIndex(..) => "/link",
+            Self::Layers(_) | Self::Revisions(_) | Self::Tags(_) => "",
+        };
+        path.truncate(path.len() - file.len());
+        path
     }
 
     /// Whether this is a folder.
@@ -205,6 +224,8 @@ mod tests {
             (Entry::TagCurrent(name, tag), format!("{repository}/_manifests/tags/3.14/current/link")),
         ] {
             assert_eq!(entry.to_string(), path);
+            let own = path.strip_suffix("/current/link").or(path.strip_suffix("/link")).or(path.strip_suffix("/data"));
+            assert_eq!(entry.directory(), own.unwrap_or(&path));
             assert_eq!(Entry::parse(&path), Some(entry));
         }
     }

@@ -15,9 +15,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 impl Store {
     /// Removes a tag; says whether there was one. The manifest stays.
     pub fn remove_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<bool> {
-        let current = Entry::TagCurrent(name.clone(), tag.clone()).to_string();
-        let folder = current.strip_suffix("/current/link").unwrap_or(&current);
-        let removed = self.take_away(folder)?;
+        let removed = self.take_away(&Entry::TagCurrent(name.clone(), tag.clone()).directory())?;
         self.finish()?;
         Ok(removed)
     }
@@ -42,9 +40,8 @@ impl Store {
     }
 
     fn remove_link(&self, link: &Entry) -> Result<bool> {
-        let path = link.to_string();
-        let existed = self.tree().look(&path)?.is_some();
-        self.take_away(path.strip_suffix("/link").unwrap_or(&path))?;
+        let existed = self.tree().look(&link.to_string())?.is_some();
+        self.take_away(&link.directory())?;
         self.finish()?;
         Ok(existed)
     }
@@ -53,9 +50,7 @@ impl Store {
     /// durably gone when this returns.
     pub fn remove_links(&self, links: &[Entry]) -> Result<()> {
         for link in links {
-            let path = link.to_string();
-            let folder = path.strip_suffix("/current/link").or_else(|| path.strip_suffix("/link")).unwrap_or(&path);
-            self.take_away(folder)?;
+            self.take_away(&link.directory())?;
         }
         self.finish()
     }

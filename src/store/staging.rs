@@ -8,6 +8,7 @@
 //! └── staged/<number>/            of one process, locked while it lives
 //!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
 //!     ├── link-<number>           links likewise
+//!     ├── tag-<number>/           a tag likewise, with both of its links
 //!     ├── upload-<number>         content whose digest is not known yet, or links that are going away
 //!     └── withdrawn/              tags that are going away with their manifests
 //! ```
@@ -183,14 +184,35 @@ impl Staging {
     }
 
     /// Writes a link file that waits for its place.
-    pub(super) fn link(&self, root: &Root, digest: &Digest) -> Result<PathBuf, StoreError> {
+    pub(super) fn link(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
         let path = self.folder.join(format!("link-{}", self.links.fetch_add(1, Ordering::Relaxed)));
-        let text = digest.to_string();
-        let write = |error| StoreError::write(&path, text.len() as u64, error);
-        let mut file = fs::File::create_new(&path).map_err(write)?;
-        file.write_all(text.as_bytes()).map_err(write)?;
-        root.give(&path)?;
+        self.write_link(&path, digest)?;
         Ok(path)
+    }
+
+    /// Writes a tag that waits for its place: a directory with its links, so that it appears as a whole.
+    pub(super) fn tag(&self, digest: &Digest, links: &[String; 2]) -> Result<PathBuf, StoreError> {
+        let path = self.folder.join(format!("tag-{}", self.links.fetch_add(1, Ordering::Relaxed)));
+        self.directory(&path)?;
+        for link in links {
+            let mut above = link.match_indices('/').filter_map(|(end, _)| link.get(..end));
+            above.try_for_each(|above| self.directory(&path.join(above)))?;
+            self.write_link(&path.join(link), digest)?;
+        }
+        Ok(path)
+    }
+
+    fn directory(&self, path: &Path) -> Result<(), StoreError> {
+        fs::create_dir(path).map_err(|error| StoreError::write(path, 0, error))?;
+        self.root.give(path)
+    }
+
+    fn write_link(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
+        let text = digest.to_string();
+        let write = |error| StoreError::write(path, text.len() as u64, error);
+        let mut file = fs::File::create_new(path).map_err(write)?;
+        file.write_all(text.as_bytes()).map_err(write)?;
+        self.root.give(path)
     }
 
     /// A new path of this process's own, which goes when it goes.

@@ -44,8 +44,7 @@ impl Store {
 
     /// What a tag has pointed to.
     pub fn tag_history(&self, name: &RepositoryName, tag: &Tag) -> Result<Vec<Digest>> {
-        let current = Entry::TagCurrent(name.clone(), tag.clone()).to_string();
-        let folder = current.strip_suffix("/current/link").unwrap_or(&current);
+        let folder = Entry::TagCurrent(name.clone(), tag.clone()).directory();
         let mut found = Vec::new();
         for algorithm in Algorithm::ALL {
             let hexes = self.folders(&format!("{folder}/index/{}", algorithm.name()))?;

@@ -27,12 +27,20 @@ pub struct Upload {
 impl Store {
     /// Begins to receive content whose digest will be told at its end.
     pub fn upload(&self) -> Result<Upload> {
+        let (path, file) = self.own_file(0)?;
+        Ok(Upload { store: self.clone(), path, file, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
+    }
+
+    /// A new file for content, which nobody else knows of; `needed` bytes will be written to it.
+    pub(super) fn own_file(&self, needed: u64) -> Result<(PathBuf, fs::File)> {
         let path = self.staging()?.upload();
         let mut options = fs::OpenOptions::new();
         options.read(true).append(true).create_new(true);
-        let file = options.open(&path).map_err(|error| StoreError::write(&path, 0, error))?;
+        let file = options.open(&path).map_err(|error| StoreError::write(&path, needed, error))?;
         self.tree().give(&path)?;
-        Ok(Upload { store: self.clone(), path, file, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
+        #[cfg(test)]
+        crate::fs::pause::here();
+        Ok((path, file))
     }
 
     /// Takes small content at hand, to be committed later. The caller MUST have checked its digest.

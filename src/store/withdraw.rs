@@ -31,10 +31,9 @@ impl Store {
     pub fn withdraw(&self, tags: &[Entry]) -> Result<()> {
         let staging = self.staging()?;
         for tag in tags {
-            let current = tag.to_string();
-            let folder = tag_folder(&current);
-            let Some((path, _)) = self.tree().look(folder)? else { continue };
-            let aside = staging.withdrawn().join(folder);
+            let folder = tag.directory();
+            let Some((path, _)) = self.tree().look(&folder)? else { continue };
+            let aside = staging.withdrawn().join(&folder);
             if let Some(above) = aside.parent() {
                 fs::create_dir_all(above)?;
             }
@@ -66,23 +65,18 @@ pub(super) fn restore(root: &Root, withdrawn: &Path) -> Result<()> {
         }
     }
     for (name, tag) in tags {
-        let current = Entry::TagCurrent(name.clone(), tag).to_string();
-        let folder = tag_folder(&current);
-        let Some(link) = absent(crate::fs::read_head(&withdrawn.join(&current), LINK_LIMIT))? else { continue };
+        let current = Entry::TagCurrent(name.clone(), tag);
+        let folder = current.directory();
+        let Some(link) = absent(crate::fs::read_head(&current.under(withdrawn), LINK_LIMIT))? else { continue };
         // A file that is no link was no tag.
         let Ok(digest) = String::from_utf8_lossy(&link).parse::<Digest>() else { continue };
         let is_there = |entry: Entry| Ok::<_, super::StoreError>(root.look(&entry.to_string())?.is_some());
         let is_whole = is_there(Entry::Revision(name.clone(), digest))? && is_there(Entry::Data(digest))?;
-        if is_whole && root.look(folder)?.is_none() {
-            root.place(&withdrawn.join(folder), folder)?;
+        if is_whole && root.look(&folder)?.is_none() {
+            root.place(&withdrawn.join(&folder), &folder)?;
         }
     }
     Ok(())
-}
-
-/// The folder of a tag, of which this is the `current` link.
-fn tag_folder(current: &str) -> &str {
-    current.strip_suffix("/current/link").unwrap_or(current)
 }
 
 #[cfg(test)]

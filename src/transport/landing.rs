@@ -60,14 +60,14 @@ impl Landings {
             drop(this.take(&digest));
             let none = || Prefix::none(digest.algorithm());
             let path = this.partial(&digest);
-            let file = match fs::OpenOptions::new().read(true).append(true).open(&path) {
-                Ok(file) => file,
+            let open = || fs::OpenOptions::new().read(true).append(true).open(&path);
+            // Where the system gives no lock, somebody else may have it.
+            let file = match crate::fs::lock_at(&path, open, |file| Ok(file.try_lock().is_ok())) {
+                Ok(Some(file)) => file,
+                Ok(None) => return Ok(none()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(none()),
                 Err(error) => return Err(error.into()),
             };
-            if file.try_lock().is_err() || !is_at(&file, &path)? {
-                return Ok(none());
-            }
             let length = file.metadata()?.len();
             if length > content.size {
                 fs::remove_file(&path)?;
@@ -138,8 +138,8 @@ impl Landings {
 
     fn create(&self, digest: &Digest) -> super::Result<(PathBuf, Landing)> {
         let path = self.partial(digest);
-        let file = fs::OpenOptions::new().read(true).append(true).create(true).open(&path)?;
-        if file.try_lock().is_ok() && is_at(&file, &path)? {
+        let open = || fs::OpenOptions::new().read(true).append(true).create(true).open(&path);
+        if let Some(file) = crate::fs::lock_at(&path, open, |file| Ok(file.try_lock().is_ok()))? {
             file.set_len(0)?;
             return Ok((path, Landing { file, length: 0 }));
         }
@@ -184,16 +184,6 @@ impl Landings {
             Ok(Placed::Written)
         })
         .await
-    }
-}
-
-/// Whether a path still leads to this file, which whoever completed it has renamed.
-fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
-    let own = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(found) => Ok(crate::fs::is_same_file(&own, &found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -150,30 +150,27 @@ impl Made {
     pub(super) fn hold(&mut self, lock: impl Fn(&fs::File) -> io::Result<()>) -> io::Result<fs::File> {
         let place = self.place.clone();
         self.locked_by(&place);
-        loop {
+        let open = || loop {
             self.folder(&place)?;
-            let folder = match fs::File::open(&place) {
+            match fs::File::open(&place) {
                 // Somebody has taken it away meanwhile, who found nothing in it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                folder => folder?,
-            };
-            lock(&folder)?;
-            let (own, found) = (folder.metadata()?, fs::metadata(&place));
-            if found.is_ok_and(|found| crate::fs::is_same_file(&own, &found)) {
-                return Ok(folder);
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                folder => return folder,
             }
-        }
+        };
+        let folder = crate::fs::lock_at(&place, open, |folder| lock(folder).map(|()| true))?;
+        folder.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
     }
 
     /// The place's locks, if nobody uses it.
     fn alone(&self) -> io::Result<Option<Vec<fs::File>>> {
         let mut locks = Vec::new();
         for folder in self.locks.iter().collect::<BTreeSet<_>>() {
-            let folder = fs::File::open(folder)?;
-            if folder.try_lock().is_err() {
+            let lock = |folder: &fs::File| Ok(folder.try_lock().is_ok());
+            let Some(lock) = crate::fs::lock_at::<io::Error>(folder, || fs::File::open(folder), lock)? else {
                 return Ok(None);
-            }
-            locks.push(folder);
+            };
+            locks.push(lock);
         }
         Ok(Some(locks))
     }

@@ -42,6 +42,8 @@ mod inspect;
 mod installer;
 mod json;
 mod kill;
+#[cfg(target_arch = "x86_64")]
+mod kill_points;
 mod layer;
 mod limits;
 mod listed_places;

@@ -18,6 +18,8 @@ pub mod fixtures;
 pub mod hod;
 pub mod images;
 pub mod job;
+#[cfg(target_arch = "x86_64")]
+pub mod killed;
 pub mod pipe;
 pub mod raw;
 pub mod read_only;

@@ -31,15 +31,22 @@ impl Unfinished {
         let name = path.file_name().ok_or_else(|| UnpackImageError::Exists(path.to_owned()))?.to_string_lossy();
         let beside = above(path).join(format!(".{name}.unpacking"));
         fs::create_dir_all(above(path))?;
-        loop {
-            match fs::create_dir(&beside) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => clear(&beside, path)?,
+        let lock = loop {
+            let made = match fs::create_dir(&beside) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                made => made.map(|()| true)?,
+            };
+            let lock = |folder: &fs::File| Ok(folder.try_lock().is_ok());
+            match crate::fs::lock_at(&beside, || fs::File::open(&beside), lock) {
+                Ok(Some(lock)) if made => break lock,
+                // What a run has left that is dead.
+                Ok(Some(_)) => remove_tree(&beside)?,
+                Ok(None) => return Err(UnpackImageError::Busy(path.to_owned())),
+                // Somebody else has just removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
-        }
-        let lock = fs::File::open(&beside)?;
-        lock.try_lock().map_err(|_| UnpackImageError::Busy(path.to_owned()))?;
+        };
         let unfinished = Self { target: target.clone(), path: beside, published: AtomicBool::new(false), _lock: lock };
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(&unfinished.path, private)?;
@@ -91,13 +98,6 @@ impl Drop for Unfinished {
 
 fn above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Removes what a run has left that is dead.
-fn clear(beside: &Path, target: &Path) -> Result<(), UnpackImageError> {
-    let folder = fs::File::open(beside)?;
-    folder.try_lock().map_err(|_| UnpackImageError::Busy(target.to_owned()))?;
-    Ok(remove_tree(beside)?)
 }
 
 /// Removes a tree that may have folders which are closed to their owner.

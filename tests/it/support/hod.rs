@@ -78,7 +78,8 @@ impl Hod {
         self.home.path()
     }
 
-    fn command(&self, wrapper: &[&OsStr]) -> Command {
+    /// The command, as the last words of another one.
+    pub(super) fn command(&self, wrapper: &[&OsStr]) -> Command {
         let mut words = wrapper.iter().copied().chain([OsStr::new(env!("CARGO_BIN_EXE_hod"))]);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).args(&self.arguments).env_clear().env("HOME", self.home());
