@@ -11,7 +11,7 @@
 //! What is served are the stored bytes, whatever a client says it accepts: a manifest in another
 //! form would have another digest. Only what a repository links is to be had from it. A whole blob is
 //! hashed on its way out, and one with wrong bytes never ends well: the connection breaks
-//! before its last chunk.
+//! before its last chunk, and who asks again is told why.
 //!
 //! Sources: OCI distribution-spec 1.1, and the CNCF registry where real clients depend on it.
 
@@ -20,6 +20,7 @@ mod answer;
 mod auth;
 mod body;
 mod bundle;
+mod damaged;
 mod delete;
 mod error;
 mod htpasswd;

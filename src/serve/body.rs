@@ -5,6 +5,7 @@
 //! them together have the blob's digest.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::damaged::DamagedBlobs;
 use super::metrics::Metrics;
 use super::verified::{Stamp, VerifiedFiles};
 use crate::endpoint::{EndpointError, Fault, Mismatch, Result, read_chunk};
@@ -134,6 +136,7 @@ impl Transfer {
 #[derive(Clone, Default)]
 pub(super) struct Checks {
     pub(super) verified: Arc<VerifiedFiles>,
+    pub(super) damaged: Arc<DamagedBlobs>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -148,6 +151,8 @@ pub(super) struct Reading {
     checks: Checks,
     /// The file's state before it was read.
     stamp: Option<Stamp>,
+    /// Where the bytes lie, for the log.
+    place: PathBuf,
 }
 
 impl Reading {
@@ -161,17 +166,18 @@ impl Reading {
             hasher: Some(Hasher::new(digest.algorithm())),
             checks: Checks::default(),
             stamp: None,
+            place: PathBuf::new(),
         }
     }
 
     /// Reads `length` bytes of a blob, and checks nothing but that they are there; `reader` stands where they begin.
     pub(super) fn part(reader: Box<dyn Read + Send>, digest: Digest, length: u64) -> Self {
-        Self { reader, digest, size: length, left: length, hasher: None, checks: Checks::default(), stamp: None }
+        Self { size: length, left: length, hasher: None, ..Self::whole(reader, digest, length) }
     }
 
-    /// Takes note, where `stamp` is known, when all of it was right.
-    pub(super) fn noting(mut self, checks: Checks, stamp: Option<Stamp>) -> Self {
-        (self.checks, self.stamp) = (checks, stamp);
+    /// Takes note of what was found in a file whose state is `stamp`, where it has one, at `place`.
+    pub(super) fn noting(mut self, checks: Checks, stamp: Option<Stamp>, place: PathBuf) -> Self {
+        (self.checks, self.stamp, self.place) = (checks, stamp, place);
         self
     }
 
@@ -182,7 +188,7 @@ impl Reading {
         let read = piece.len() as u64;
         if read < length {
             let got = self.size - self.left + read;
-            return Err(corrupt(Mismatch::Short { digest: self.digest, size: self.size, got }));
+            return Err(self.corrupt(Mismatch::Short { digest: self.digest, size: self.size, got }));
         }
         self.left -= length;
         if let Some(hasher) = &mut self.hasher {
@@ -193,18 +199,20 @@ impl Reading {
             && let Some(found) = self.hasher.take().map(Hasher::finish)
         {
             if found != self.digest {
-                return Err(corrupt(Mismatch::Digest { expected: self.digest, found }));
+                return Err(self.corrupt(Mismatch::Digest { expected: self.digest, found }));
             }
+            self.checks.damaged.forget(&found);
             if let Some(stamp) = self.stamp {
                 self.checks.verified.note(found, stamp);
             }
         }
         Ok((piece, self))
     }
-}
 
-fn corrupt(mismatch: Mismatch) -> EndpointError {
-    EndpointError::new(Fault::Corrupt, mismatch)
+    fn corrupt(&self, mismatch: Mismatch) -> EndpointError {
+        self.checks.damaged.note(self.digest, self.stamp, &self.place, &mismatch);
+        EndpointError::new(Fault::Corrupt, mismatch)
+    }
 }
 
 impl std::fmt::Debug for Reading {

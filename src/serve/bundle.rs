@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek as _, SeekFrom};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -16,7 +17,7 @@ use crate::oci::{Digest, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
 /// Bundles that are served together.
 #[derive(Debug)]
 pub struct Bundles {
-    bundles: Vec<OpenBundle>,
+    bundles: Vec<(PathBuf, OpenBundle)>,
     repositories: BTreeMap<RepositoryName, Links>,
 }
 
@@ -29,10 +30,10 @@ struct Links {
 }
 
 impl Bundles {
-    /// Serves bundles together, older ones first.
-    pub fn new(bundles: Vec<OpenBundle>) -> Self {
+    /// Serves bundles together, older ones first, each with where it lies.
+    pub fn new(bundles: Vec<(PathBuf, OpenBundle)>) -> Self {
         let mut repositories: BTreeMap<RepositoryName, Links> = BTreeMap::new();
-        for links in bundles.iter().flat_map(|bundle| bundle.header().repositories()) {
+        for links in bundles.iter().flat_map(|(_, bundle)| bundle.header().repositories()) {
             let all = repositories.entry(links.name.clone()).or_default();
             all.layers.extend(&links.layers);
             all.manifests.extend(&links.revisions);
@@ -43,17 +44,17 @@ impl Bundles {
 
     /// What the bundles refer to and none of them holds: images with this cannot be pulled in full.
     pub fn missing(&self) -> Vec<Content> {
-        let required = self.bundles.iter().flat_map(|bundle| bundle.header().requires());
+        let required = self.bundles.iter().flat_map(|(_, bundle)| bundle.header().requires());
         required.filter(|content| self.holder(&content.digest).is_none()).copied().collect()
     }
 
     /// The bundle that holds some content, and the content's length.
-    fn holder(&self, digest: &Digest) -> Option<(&OpenBundle, u64)> {
-        self.bundles.iter().find_map(|bundle| Some((bundle, bundle.header().blob(digest)?.size)))
+    fn holder(&self, digest: &Digest) -> Option<(&(PathBuf, OpenBundle), u64)> {
+        self.bundles.iter().find_map(|bundle| Some((bundle, bundle.1.header().blob(digest)?.size)))
     }
 
     fn reader(&self, digest: &Digest, offset: u64) -> Result<Box<dyn Read + Send>> {
-        let blob = self.holder(digest).and_then(|(bundle, _)| bundle.blob(digest));
+        let blob = self.holder(digest).and_then(|((_, bundle), _)| bundle.blob(digest));
         let mut blob = blob.ok_or_else(|| EndpointError::new(Fault::Missing, format!("no bundle holds {digest}")))?;
         blob.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(blob))
@@ -96,5 +97,9 @@ impl Repositories for Bundles {
     fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
         // Media wear out and are pulled from their drives: their bytes are hashed every time.
         Ok(Opened { reader: self.reader(digest, offset)?, stamp: None })
+    }
+
+    fn place(&self, digest: &Digest) -> PathBuf {
+        self.holder(digest).map(|((path, _), _)| path.clone()).unwrap_or_default()
     }
 }

@@ -4,6 +4,7 @@
 //! without the addition. A store may hold that as `alpine`, as `library/alpine`, or with the registry's
 //! host in front, depending on how its list was pulled.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,6 +86,10 @@ impl Repositories for Mirror {
     fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
         let holder = self.first(name, |name| Ok(self.repositories.blob(name, digest)?.map(|_| name.clone())))?;
         self.repositories.open(holder.as_ref().unwrap_or(name), digest, offset)
+    }
+
+    fn place(&self, digest: &Digest) -> PathBuf {
+        self.repositories.place(digest)
     }
 }
 

@@ -205,6 +205,10 @@ mod tests {
         fn open(&self, _: &RepositoryName, _: &Digest, _: u64) -> Result<Opened> {
             Err(EndpointError::new(Fault::Missing, "there are no blobs"))
         }
+
+        fn place(&self, _: &Digest) -> std::path::PathBuf {
+            std::path::PathBuf::new()
+        }
     }
 
     #[test]

@@ -29,10 +29,10 @@ pub(super) async fn manifest(
     repositories: Arc<dyn Repositories>,
     name: RepositoryName,
     version: Version,
-    wanted: Wanted,
+    (wanted, checks): (Wanted, Checks),
 ) -> Answer {
     let asked = (name.clone(), version.clone());
-    let found = blocking(move || stored_manifest(&*repositories, &asked.0, &asked.1)).await;
+    let found = blocking(move || stored_manifest(&*repositories, &asked.0, &asked.1, &checks)).await;
     let found = found.map_err(|cause| Refusal::failed(format!("cannot read manifest {version} of {name}"), cause))?;
     let (digest, bytes, media_type) = found.ok_or_else(|| Refusal::manifest_unknown(&name, &version))?;
     let head = content_head(&digest, matches!(version, Version::Digest(_)));
@@ -48,6 +48,7 @@ fn stored_manifest(
     repositories: &dyn Repositories,
     name: &RepositoryName,
     version: &Version,
+    checks: &Checks,
 ) -> Result<Option<(Digest, Bytes, MediaType)>, EndpointError> {
     let digest = match version {
         Version::Digest(digest) => *digest,
@@ -59,7 +60,9 @@ fn stored_manifest(
     let Some(bytes) = repositories.manifest(name, &digest)? else { return Ok(None) };
     let found = Digest::of(digest.algorithm(), &bytes);
     if found != digest {
-        return Err(EndpointError::new(Fault::Corrupt, Mismatch::Digest { expected: digest, found }));
+        let mismatch = Mismatch::Digest { expected: digest, found };
+        checks.damaged.note(digest, None, &repositories.place(&digest), &mismatch);
+        return Err(EndpointError::new(Fault::Corrupt, mismatch));
     }
     let any = MediaType::Other("".into());
     let manifest = Manifest::parse(&any, &bytes).map_err(|error| EndpointError::new(Fault::Rejected, error))?;
@@ -124,6 +127,10 @@ fn stored_blob(
     if is_known(&wanted.headers, &entity_tag) {
         return Ok(Some(Found::Known));
     }
+    if checks.damaged.lists(digest) && checks.damaged.knows(digest, repositories.open(name, digest, 0)?.stamp.as_ref())
+    {
+        return Err(EndpointError::new(Fault::Corrupt, format!("{digest} was found damaged before")));
+    }
     // A range means something in a GET only (RFC 9110 §14.2).
     if wanted.head {
         return Ok(Some(Found::Head(size)));
@@ -132,7 +139,10 @@ fn stored_blob(
         let opened = repositories.open(name, digest, 0)?;
         let reading = match opened.stamp {
             Some(stamp) if checks.verified.knows(digest, &stamp) => Reading::part(opened.reader, *digest, size),
-            stamp => Reading::whole(opened.reader, *digest, size).noting(checks.clone(), stamp),
+            stamp => {
+                let place = repositories.place(digest);
+                Reading::whole(opened.reader, *digest, size).noting(checks.clone(), stamp, place)
+            }
         };
         Transfer::begin(reading)
     };

@@ -1,6 +1,7 @@
 //! What a server serves from: the one contract between HTTP and storage.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -53,6 +54,9 @@ pub trait Repositories: Send + Sync {
     /// what [`Repositories::blob`] has found; [`Fault::Missing`](crate::endpoint::Fault::Missing)
     /// where it has gone since.
     fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened>;
+
+    /// The file in which the bytes of some content lie, for the log.
+    fn place(&self, digest: &Digest) -> PathBuf;
 
     /// The store behind it, where there is one that can be written to.
     fn store(&self) -> Option<&Store> {

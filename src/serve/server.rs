@@ -168,7 +168,7 @@ impl Server {
             writing,
             deletes: options.deletes,
             door,
-            checks: Checks { verified: Arc::default(), metrics: Arc::clone(&metrics) },
+            checks: Checks { verified: Arc::default(), damaged: Arc::default(), metrics: Arc::clone(&metrics) },
             metrics,
             local: None,
             secure: secured.is_some(),

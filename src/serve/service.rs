@@ -100,7 +100,9 @@ impl Service {
             Route::Base => Ok(json_response(StatusCode::OK, &json!({}))),
             Route::Catalog => list::catalog(self.repositories, query).await,
             Route::Tags(name) => list::tags(self.repositories, name, query).await,
-            Route::Manifest(name, version) => pull::manifest(self.repositories, name, version, wanted).await,
+            Route::Manifest(name, version) => {
+                pull::manifest(self.repositories, name, version, (wanted, self.checks)).await
+            }
             Route::Blob(name, digest) => pull::blob(self.repositories, name, digest, (wanted, self.checks)).await,
             Route::Referrers(name, digest) => {
                 referrers::list(self.repositories, self.subjects, (name, digest), query).await

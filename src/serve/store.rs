@@ -1,6 +1,7 @@
 //! A store as something to serve from: what its root holds at the moment of each request.
 
 use std::io::{Seek as _, SeekFrom};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use super::repositories::{Opened, Repositories};
 use super::verified::Stamp;
 use crate::endpoint::Result;
 use crate::oci::{Digest, RepositoryName, Tag};
-use crate::store::{Store, StoreError};
+use crate::store::{Entry, Store, StoreError};
 
 impl Repositories for Store {
     fn names(&self) -> Result<Vec<RepositoryName>> {
@@ -51,6 +52,10 @@ impl Repositories for Store {
         file.seek(SeekFrom::Start(offset))?;
         let stamp = Some(Stamp::of(&file.metadata()?));
         Ok(Opened { reader: Box::new(file), stamp })
+    }
+
+    fn place(&self, digest: &Digest) -> PathBuf {
+        Entry::Data(*digest).under(self.root())
     }
 
     fn store(&self) -> Option<&Store> {

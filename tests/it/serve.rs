@@ -4,6 +4,7 @@ mod clients;
 mod command;
 mod conformance;
 mod daemons;
+mod damaged;
 mod guarded;
 mod kill;
 mod manage;
@@ -345,47 +346,6 @@ fn symbolic_links_do_not_lead_out_of_the_root() {
     let serving = Serving::root(&root);
     let response = serving.get(&format!("/v2/a/blobs/{digest}"));
     assert_eq!((response.status, &*code(&response)), (500, "UNKNOWN"));
-}
-
-#[test]
-fn damaged_content_never_ends_well() {
-    let root = tempfile::tempdir().unwrap();
-    let good = vec![7; 3 << 20];
-    let mut bad = good.clone();
-    bad[5] = 8;
-    let (large, small, short) = (Digest::sha256(&good), Digest::sha256(b"brick"), Digest::sha256(&good[1..]));
-    plant_blob(root.path(), "a", &large, &bad);
-    plant_blob(root.path(), "a", &small, b"brack");
-    plant_blob(root.path(), "a", &short, &good[2..]);
-    let index = fixtures::digest("base/busybox:1.35");
-    let altered = String::from_utf8(stored(&index)).unwrap().replace("amd64", "arm64");
-    plant_manifest(root.path(), "a", "1", &index, altered.as_bytes());
-    plant_manifest(root.path(), "a", "2", &Digest::sha256(b"{}"), b"{}");
-    let serving = Serving::root(root.path());
-
-    for (digest, size) in [(large, 3 << 20), (short, (3 << 20) - 2)] {
-        let target = format!("/v2/a/blobs/{digest}");
-        let curl = Command::new("curl").args(["-sS", "-o", "/dev/null", &serving.url(&target)]).output().unwrap();
-        assert_eq!(curl.status.code(), Some(18), "curl must see that the transfer is not whole");
-        let line = serving.journal.line(&format!("GET {target}"));
-        assert!(!line.complete && line.sent < size, "{line:?}");
-        assert!(line.failure.unwrap().contains("have the digest"));
-    }
-    for (target, message) in [
-        (format!("/v2/a/blobs/{small}"), "damaged"),
-        ("/v2/a/manifests/1".to_owned(), "damaged"),
-        (format!("/v2/a/manifests/{index}"), "damaged"),
-        ("/v2/a/manifests/2".to_owned(), "cannot read manifest"),
-    ] {
-        let response = serving.get(&target);
-        assert_eq!((response.status, &*code(&response)), (500, "UNKNOWN"), "{target}");
-        let text = response.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-        assert!(text.contains(message) && !text.contains(&*root.path().to_string_lossy()), "{text}");
-        assert!(serving.journal.line(&format!("GET {target}")).failure.is_some());
-    }
-    // A part proves nothing about the whole and is sent as it is.
-    let part = serving.request("GET", &format!("/v2/a/blobs/{large}"), &[("Range", "bytes=4-6")]);
-    assert_eq!(part.body, [7, 8, 7]);
 }
 
 #[test]

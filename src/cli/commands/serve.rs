@@ -92,7 +92,7 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
     }
     let mut bundles = Vec::new();
     for path in &args.source {
-        bundles.push(bundle(context, args, path).await?);
+        bundles.push((path.clone(), bundle(context, args, path).await?));
     }
     let bundles = Bundles::new(bundles);
     let missing = bundles.missing();

@@ -213,7 +213,12 @@ fn damage_in_a_bundle_breaks_the_transfer_or_the_start() {
     let served = Served::start([&bundle]);
     let response = raw::get(&served.host, &format!("/v2/base/busybox/blobs/{layer}"));
     assert!(response.status == 500 || response.body.len() < content.len());
-    drop(served);
+    let again = raw::get(&served.host, &format!("/v2/base/busybox/blobs/{layer}"));
+    assert!(again.status == 500 && String::from_utf8(again.body).unwrap().contains("damaged"));
+    let (_, said) = served.stop();
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("a blob is damaged")).collect();
+    assert_eq!(warnings.len(), 1, "{said}");
+    assert!(warnings[0].contains(&layer.to_string()) && warnings[0].contains(bundle.to_str().unwrap()), "{said}");
     hod([Path::new("serve"), &bundle, Path::new("--verify")]).code(4);
 }
 
