@@ -13,6 +13,9 @@
 //! hashed on its way out, and one with wrong bytes never ends well: the connection breaks
 //! before its last chunk, and who asks again is told why.
 //!
+//! Whatever a client can take of the server is counted by its address or user, and none has a share of all:
+//! `connections`, `passwords`, `uploads`.
+//!
 //! Sources: OCI distribution-spec 1.1, and the CNCF registry where real clients depend on it.
 
 mod access;
@@ -20,6 +23,7 @@ mod answer;
 mod auth;
 mod body;
 mod bundle;
+mod connections;
 mod damaged;
 mod delete;
 mod error;
@@ -27,8 +31,10 @@ mod htpasswd;
 mod list;
 mod metrics;
 mod mirror;
+mod origin;
 mod overview;
 mod page;
+mod passwords;
 mod pull;
 mod push;
 mod range;

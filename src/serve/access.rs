@@ -17,6 +17,7 @@ use hyper::header::USER_AGENT;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::Body;
+use super::connections::Asking;
 use super::metrics::Metrics;
 use crate::endpoint::EndpointError;
 
@@ -99,13 +100,14 @@ pub(super) struct Record {
     status: StatusCode,
     sent: u64,
     failure: Option<EndpointError>,
+    _asking: Asking,
 }
 
 impl Record {
     /// Begins a record with a request.
     pub(super) fn begin<B>(
         (log, metrics): (Arc<dyn AccessLog>, Arc<Metrics>),
-        peer: SocketAddr,
+        (peer, asking): (SocketAddr, Asking),
         request: &Request<B>,
     ) -> Self {
         let target = request.uri().path_and_query().map_or_else(|| request.uri().path(), |target| target.as_str());
@@ -122,6 +124,7 @@ impl Record {
             status: StatusCode::OK,
             sent: 0,
             failure: None,
+            _asking: asking,
         }
     }
 

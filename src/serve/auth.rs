@@ -5,12 +5,10 @@
 //! answer how to tell theirs when they push, and still be let in without one when they pull: only a
 //! token service does both (the registries' token protocol), so the server is one in that case.
 //!
-//! A password that was right is not hashed again: what is kept is a keyed digest of it, under a key that
-//! nobody else has and that ends with the process.
+//! A token is good for as long as its user has the password that it was given for.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -21,22 +19,17 @@ use hyper::{HeaderMap, StatusCode};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use super::answer::{Answer, Refusal, json_response};
-use super::body::blocking;
 use super::error::ServeError;
 use super::htpasswd::Users;
+use super::origin::Origin;
+use super::passwords::Passwords;
 use super::watched::Watched;
-use crate::endpoint::EndpointError;
 use crate::secret::Secret;
 
 /// How long a token is good for. A transfer that has begun goes on after it.
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
-/// Passwords that are checked at a time. It takes long on purpose, and must not take all processors.
-const CHECKS: usize = 2;
-/// Right passwords that are remembered.
-const REMEMBERED: usize = 10_000;
 
 /// Who may use a server.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +45,19 @@ pub struct Admission {
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rights {
+    /// To pull, as those without a name may.
+    Pull,
+    /// To see what else there is to read: what only users may.
     Read,
     Write,
+}
+
+/// Where a request comes from, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) origin: Origin,
+    /// Whether by TLS.
+    pub(super) secure: bool,
 }
 
 /// Somebody who may do something.
@@ -62,7 +66,12 @@ pub(super) struct Visitor {
     /// The name; none for those who need none.
     pub(super) user: Option<String>,
     pub(super) rights: Rights,
+    /// What a token of the user says of the password.
+    proof: String,
 }
+
+/// Whoever shows nothing, where that is enough.
+const ANYBODY: Visitor = Visitor { user: None, rights: Rights::Pull, proof: String::new() };
 
 /// The doorkeeper of a server.
 pub(super) struct Door {
@@ -70,8 +79,7 @@ pub(super) struct Door {
     readers: Watched<Users>,
     anonymous_read: bool,
     key: hmac::Key,
-    checks: Semaphore,
-    known: Mutex<HashSet<[u8; 32]>>,
+    passwords: Arc<Passwords>,
 }
 
 impl Door {
@@ -86,24 +94,23 @@ impl Door {
             writers: watch(&admission.writers)?,
             readers: watch(&admission.readers)?,
             anonymous_read: admission.anonymous_read,
+            passwords: Passwords::new(key.clone()),
             key,
-            checks: Semaphore::new(CHECKS),
-            known: Mutex::default(),
         }))
     }
 
     /// Lets in whoever may do what the request wants to. `ask` is whether it is the request by which
     /// clients find out how to tell who they are.
     pub(super) async fn admit(
-        self: &Arc<Self>,
+        &self,
         parts: &Parts,
         wanted: Rights,
-        (ask, secure): (bool, bool),
+        (ask, caller): (bool, Caller),
     ) -> Result<Visitor, Refusal> {
         let visitor = match credentials(&parts.headers) {
-            Shown::Nothing if self.anonymous_read && !ask => Some(Visitor { user: None, rights: Rights::Read }),
+            Shown::Nothing if self.anonymous_read && !ask => Some(ANYBODY),
             Shown::Nothing | Shown::Nonsense => None,
-            Shown::Password(user, password) => self.visitor(user, password).await?,
+            Shown::Password(user, password) => self.visitor(user, &password, caller.origin).await?,
             Shown::Token(token) => self.redeem(&token),
         };
         match visitor {
@@ -112,77 +119,49 @@ impl Door {
                 let message = format!("{user} may pull from this registry, and not push or delete");
                 Err(Refusal::new(StatusCode::FORBIDDEN, "DENIED", message))
             }
-            _ => Err(self.challenge(parts, secure)),
+            // No client of registries asks for this, and others know no tokens.
+            _ if wanted == Rights::Read => Err(unauthorized().with_header(WWW_AUTHENTICATE, BASIC)),
+            _ => Err(self.challenge(parts, caller.secure)),
         }
     }
 
     /// Answers `/token`: a token for the user whose password is shown, or for anybody to read.
-    pub(super) async fn token(self: &Arc<Self>, parts: &Parts, secure: bool) -> Answer {
+    pub(super) async fn token(&self, parts: &Parts, origin: Origin) -> Answer {
         let visitor = match credentials(&parts.headers) {
-            Shown::Nothing if self.anonymous_read => Some(Visitor { user: None, rights: Rights::Read }),
-            Shown::Password(user, password) => self.visitor(user, password).await?,
+            Shown::Nothing if self.anonymous_read => Some(ANYBODY),
+            Shown::Password(user, password) => self.visitor(user, &password, origin).await?,
             _ => None,
         };
-        let Some(visitor) = visitor else {
-            return Err(self.challenge(parts, secure).with_header(WWW_AUTHENTICATE, BASIC));
-        };
+        let visitor = visitor.ok_or_else(|| unauthorized().with_header(WWW_AUTHENTICATE, BASIC))?;
         let token = self.issue(&visitor);
         let document = json!({ "token": token, "access_token": token, "expires_in": TOKEN_LIFE.as_secs() });
         Ok(json_response(StatusCode::OK, &document))
     }
 
-    async fn visitor(self: &Arc<Self>, user: String, password: Secret) -> Result<Option<Visitor>, Refusal> {
+    /// Who shows a password, if it is the right one.
+    async fn visitor(&self, user: String, password: &Secret, origin: Origin) -> Result<Option<Visitor>, Refusal> {
         if user.is_empty() && password.expose().is_empty() {
-            return Ok(self.anonymous_read.then_some(Visitor { user: None, rights: Rights::Read }));
+            return Ok(self.anonymous_read.then_some(ANYBODY));
         }
-        // Those that wait are waiting clients; the processors stay free for the others.
-        let _turn = self.checks.acquire().await;
-        let door = Arc::clone(self);
-        let checked = blocking(move || Ok::<_, EndpointError>(door.check(user, &password))).await;
-        checked.map_err(|cause| Refusal::failed("cannot check the password", cause))
-    }
-
-    fn check(&self, user: String, password: &Secret) -> Option<Visitor> {
-        for (users, rights) in [(&self.writers, Rights::Write), (&self.readers, Rights::Read)] {
-            let users = users.get(Users::read_first);
-            if let Some(hash) = users.hash(&user) {
-                let right = self.is_right(password, hash);
-                return right.then_some(Visitor { user: Some(user), rights });
-            }
-        }
-        let writers = self.writers.get(Users::read_first);
-        let readers = self.readers.get(Users::read_first);
-        if let Some(hash) = writers.any_hash().or_else(|| readers.any_hash()) {
-            let _ = bcrypt::verify(password.expose(), hash);
-        }
-        None
-    }
-
-    fn is_right(&self, password: &Secret, hash: &str) -> bool {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(hash.as_bytes());
-        context.update(password.expose().as_bytes());
-        let tag = context.sign();
-        let Ok(tag) = <[u8; 32]>::try_from(tag.as_ref()) else { return false };
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().contains(&tag) {
-            return true;
-        }
-        let right = bcrypt::verify(password.expose(), hash).unwrap_or(false);
-        if right {
-            let mut known = known();
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert(tag);
-        }
-        right
+        let (writers, readers) = (self.writers.get(Users::read_first), self.readers.get(Users::read_first));
+        let own = [(&writers, Rights::Write), (&readers, Rights::Read)]
+            .into_iter()
+            .find_map(|(users, rights)| Some((users.hash(&user)?, rights)));
+        // Somebody who does not exist takes as long.
+        let Some(hash) = own.map(|(hash, _)| hash).or_else(|| writers.any_hash()).or_else(|| readers.any_hash()) else {
+            return Ok(None);
+        };
+        let right = self.passwords.is_right(origin, (&user, password), hash).await?;
+        Ok(own.filter(|_| right).map(|(hash, rights)| {
+            let proof = self.proof(hash);
+            Visitor { user: Some(user), rights, proof }
+        }))
     }
 
     /// A text that proves to this process who somebody is: claims, and their keyed digest.
     fn issue(&self, visitor: &Visitor) -> String {
-        let writes = visitor.rights == Rights::Write;
-        let claims = json!({ "user": visitor.user, "writes": writes, "until": now() + TOKEN_LIFE.as_secs() });
+        let until = now() + TOKEN_LIFE.as_secs();
+        let claims = json!({ "user": visitor.user, "proof": visitor.proof, "until": until });
         let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
         let tag = hmac::sign(&self.key, claims.as_bytes());
         format!("{claims}.{}", URL_SAFE_NO_PAD.encode(tag))
@@ -197,18 +176,23 @@ impl Door {
         if claims.get("until")?.as_u64()? < now() {
             return None;
         }
-        let rights = if claims.get("writes")?.as_bool()? { Rights::Write } else { Rights::Read };
-        let user = claims.get("user").and_then(|user| user.as_str()).map(str::to_owned);
-        // Whoever is no longer a user has no rights either.
-        let still = user.as_ref().is_none_or(|user| {
-            let file = if rights == Rights::Write { &self.writers } else { &self.readers };
-            file.get(Users::read_first).hash(user).is_some()
-        });
-        still.then_some(Visitor { user, rights })
+        let Some(user) = claims.get("user")?.as_str() else { return self.anonymous_read.then_some(ANYBODY) };
+        // Its rights are those that the user has now, with the password that the user has now.
+        let found = [(&self.writers, Rights::Write), (&self.readers, Rights::Read)];
+        let (proof, rights) = found.into_iter().find_map(|(users, rights)| {
+            let users = users.get(Users::read_first);
+            Some((self.proof(users.hash(user)?), rights))
+        })?;
+        let same = claims.get("proof")?.as_str()? == proof;
+        same.then(|| Visitor { user: Some(user.to_owned()), rights, proof })
+    }
+
+    /// A keyed digest of a password's hash: it changes with the password, and tells nothing of it.
+    fn proof(&self, hash: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, format!("proof:{hash}").as_bytes()))
     }
 
     fn challenge(&self, parts: &Parts, secure: bool) -> Refusal {
-        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "this needs a user name and a password");
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
         let challenge = match host {
             Some(host) if self.anonymous_read => {
@@ -217,8 +201,12 @@ impl Door {
             }
             _ => BASIC.to_owned(),
         };
-        refusal.with_header(WWW_AUTHENTICATE, challenge)
+        unauthorized().with_header(WWW_AUTHENTICATE, challenge)
     }
+}
+
+fn unauthorized() -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "this needs a user name and a password")
 }
 
 const BASIC: &str = "Basic realm=\"hod\"";

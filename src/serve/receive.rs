@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::StatusCode;
 use hyper::body::Incoming;
+use hyper::header::EXPECT;
+use hyper::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -25,6 +26,10 @@ const PIECES: usize = 8;
 /// How much of a body is read on although its request is refused, so that the client, which
 /// writes first, gets to see the answer.
 const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
+/// The same, where nobody knows who it is.
+const DRAIN_LIMIT_OF_STRANGERS: u64 = 1024 * 1024;
+/// How long that may take, whatever comes.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// An upload, held for one request alone.
 pub(super) type Slot = OwnedMutexGuard<Option<Upload>>;
@@ -34,16 +39,19 @@ pub(super) struct Receiving {
     body: Incoming,
     patience: Duration,
     metrics: Arc<Metrics>,
+    /// Whether the client sends nothing before it is told to go on, and nothing after a refusal.
+    waits: bool,
 }
 
 impl Receiving {
-    /// Reads `body`, of which something has to come at least once in `patience`.
-    pub(super) const fn new(body: Incoming, patience: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { body, patience, metrics }
+    /// Reads the body of a request with these headers, of which something has to come at least once in `patience`.
+    pub(super) fn new(body: Incoming, headers: &HeaderMap, patience: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { body, patience, metrics, waits: headers.contains_key(EXPECT) }
     }
 
     /// The next piece.
     async fn piece(&mut self) -> Result<Option<Bytes>, Refusal> {
+        self.waits = false;
         loop {
             let frame = timeout(self.patience, self.body.frame()).await.map_err(|_| {
                 let message = format!("nothing has come for {} s", self.patience.as_secs());
@@ -105,15 +113,30 @@ impl Receiving {
         received.map(|()| slot)
     }
 
-    /// Reads what is left of the body, up to a limit, and throws it away.
-    pub(super) async fn drain(mut self) {
-        let mut left = DRAIN_LIMIT;
-        while let Ok(Some(piece)) = self.piece().await {
-            left = left.saturating_sub(piece.len() as u64);
-            if left == 0 {
-                return;
-            }
+    /// Reads what is left of the body of a client that is known, up to a limit, and throws it away.
+    pub(super) async fn drain(self) {
+        self.drain_up_to(DRAIN_LIMIT).await;
+    }
+
+    /// The same for a client that nobody knows.
+    pub(super) async fn drain_of_stranger(self) {
+        self.drain_up_to(DRAIN_LIMIT_OF_STRANGERS).await;
+    }
+
+    async fn drain_up_to(mut self, mut left: u64) {
+        if self.waits {
+            return;
         }
+        let read = async {
+            while let Ok(Some(piece)) = self.piece().await {
+                left = left.saturating_sub(piece.len() as u64);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // Whoever sends for longer finds the connection closed.
+        let _ = timeout(DRAIN_TIME, read).await;
     }
 }
 

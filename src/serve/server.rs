@@ -17,7 +17,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +25,10 @@ use tokio_util::task::TaskTracker;
 use super::access::{AccessLog, Traced};
 use super::auth::{Admission, Door};
 use super::body::Checks;
+use super::connections::{Connections, Knock, Place, Seat};
 use super::error::ServeError;
 use super::metrics::Metrics;
+use super::origin::Origin;
 use super::referrers::Subjects;
 use super::repositories::Repositories;
 use super::service::Service;
@@ -42,6 +43,9 @@ const HEAD_LIMIT: usize = 32 * 1024;
 const BUFFER_LIMIT: usize = 64 * 1024;
 /// How long to wait when the system has no file left for a connection.
 const BREATH: Duration = Duration::from_millis(100);
+/// What a connection hears that has no place and may not wait for one.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 /// How often abandoned uploads are looked for.
 const EXPIRY: Duration = Duration::from_secs(60);
 
@@ -53,8 +57,12 @@ pub struct Options {
     /// Connections at the same time; more have to wait. Each takes a socket, and a file while it
     /// sends a blob.
     pub connections: usize,
+    /// Connections from one address at the same time; half of all where none is given. A proxy is one address.
+    pub connections_per_address: Option<usize>,
     /// How long a connection may be quiet before and between requests, and how long a request's head may take.
     pub idle: Duration,
+    /// How long a connection may take to ask for something that it may have, from its first byte on.
+    pub greeting: Duration,
     /// How long a client may take nothing of an answer, or send nothing of a body.
     pub stall: Duration,
     /// How long answers may go on after a stop.
@@ -85,7 +93,9 @@ impl Default for Options {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 5000))],
             // Both files of each stay below 1024, which is what most systems let a process have.
             connections: 400,
+            connections_per_address: None,
             idle: Duration::from_secs(60),
+            greeting: Duration::from_secs(10),
             stall: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             writable: false,
@@ -122,9 +132,10 @@ pub struct Stopped {
 struct Shared {
     service: Service,
     acceptor: Option<TlsAcceptor>,
-    places: Arc<Semaphore>,
+    connections: Arc<Connections>,
     tasks: TaskTracker,
     idle: Duration,
+    greeting: Duration,
     stall: Duration,
     /// No more requests.
     stop: CancellationToken,
@@ -179,9 +190,13 @@ impl Server {
         let shared = Shared {
             service,
             acceptor,
-            places: Arc::new(Semaphore::new(options.connections.clamp(1, Semaphore::MAX_PERMITS))),
+            connections: Connections::new(
+                options.connections,
+                options.connections_per_address.unwrap_or(options.connections.div_ceil(2)),
+            ),
             tasks: TaskTracker::new(),
             idle: options.idle,
+            greeting: options.greeting,
             stall: options.stall,
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -244,18 +259,34 @@ async fn accept(listener: TcpListener, shared: Shared) {
     let connections = async {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
-                    let connection = welcome(stream, peer, shared.clone());
-                    let metrics = Arc::clone(&shared.service.metrics);
-                    metrics.connections.fetch_add(1, Ordering::Relaxed);
-                    metrics.connected.fetch_add(1, Ordering::Relaxed);
-                    shared.tasks.spawn(async move {
-                        connection.await;
-                        metrics.connected.fetch_sub(1, Ordering::Relaxed);
-                        drop(place);
-                    });
-                }
+                Ok((stream, peer)) => match shared.connections.knock(Origin::of(peer)) {
+                    Knock::Welcome(share) => {
+                        // Where all places are taken, the rest waits in the system's queue.
+                        let Some(place) = share.place().await else { return };
+                        let connection = welcome(stream, peer, (place, shared.clone()));
+                        shared.tasks.spawn(connection);
+                    }
+                    Knock::Wait(share, waiting) => {
+                        let shared = shared.clone();
+                        shared.tasks.clone().spawn(async move {
+                            let stop = shared.stop.clone();
+                            let place = tokio::select! {
+                                place = share.place() => place,
+                                () = stop.cancelled() => None,
+                            };
+                            drop(waiting);
+                            if let Some(place) = place {
+                                welcome(stream, peer, (place, shared)).await;
+                            }
+                        });
+                    }
+                    Knock::Refused => {
+                        tracing::debug!(%peer, "too many connections from this address");
+                        if shared.acceptor.is_none() {
+                            let _ = stream.try_write(REFUSAL);
+                        }
+                    }
+                },
                 // Most often a client that went away before it was let in; where files have run
                 // out, some of the connections have to end first.
                 Err(error) => {
@@ -278,31 +309,45 @@ fn adopt(socket: &std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// Prepares a connection, with TLS where the server speaks it.
-async fn welcome(stream: TcpStream, peer: SocketAddr, mut shared: Shared) {
+/// Serves a connection that has a place.
+async fn welcome(stream: TcpStream, peer: SocketAddr, (place, shared): (Place, Shared)) {
+    let metrics = Arc::clone(&shared.service.metrics);
+    metrics.connections.fetch_add(1, Ordering::Relaxed);
+    metrics.connected.fetch_add(1, Ordering::Relaxed);
+    prepare(stream, (peer, Arc::clone(place.seat())), shared).await;
+    metrics.connected.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Prepares a connection, with TLS where the server speaks it, and answers its requests.
+async fn prepare(stream: TcpStream, (peer, seat): (SocketAddr, Arc<Seat>), mut shared: Shared) {
     shared.service.local = stream.local_addr().ok();
     // Answers are written in one go, so waiting for more to send only costs time.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "cannot set TCP_NODELAY");
     }
-    let Some(acceptor) = shared.acceptor.clone() else { return converse(stream, peer, shared).await };
+    let Some(acceptor) = shared.acceptor.clone() else { return converse(stream, (peer, seat), shared).await };
     let secured = tokio::select! {
-        secured = timeout(shared.idle, acceptor.accept(stream)) => secured,
+        secured = acceptor.accept(stream) => secured,
+        () = seat.left(shared.greeting) => return tracing::debug!(%peer, "no TLS in time"),
         () = shared.stop.cancelled() => return,
     };
     match secured {
-        Ok(Ok(stream)) => Box::pin(converse(stream, peer, shared)).await,
-        Ok(Err(error)) => tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS"),
-        Err(_) => tracing::debug!(%peer, "no TLS in time"),
+        Ok(stream) => Box::pin(converse(stream, (peer, seat), shared)).await,
+        Err(error) => tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS"),
     }
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: SocketAddr, shared: Shared) {
-    let Shared { service, idle, stall, stop, cut, .. } = shared;
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    (peer, seat): (SocketAddr, Arc<Seat>),
+    shared: Shared,
+) {
+    let Shared { service, idle, greeting, stall, stop, cut, .. } = shared;
+    let asking = Arc::clone(&seat);
     let answer = service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
+        let (service, seat) = (service.clone(), Arc::clone(&asking));
+        async move { Ok::<_, Infallible>(service.answer((peer, seat), request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -311,9 +356,19 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send, peer: Sock
         .max_buf_size(BUFFER_LIMIT)
         .serve_connection(TokioIo::new(Stalling::new(stream, stall)), answer);
     let mut connection = pin!(connection);
+    let last = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = seat.left(greeting) => {}
+        }
+    };
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = stop.cancelled() => {
+        () = last => {
+            // A head that has begun and never ends would be waited for.
+            if !seat.has_asked() {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 result = connection.as_mut() => result,

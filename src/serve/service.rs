@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::access::{AccessLog, Record, Recorded};
 use super::answer::{Answer, Refusal, finish, json_response, response};
-use super::auth::{Door, Rights, is_host};
+use super::auth::{Caller, Door, Rights, is_host};
 use super::body::{Body, Checks};
+use super::connections::Seat;
 use super::metrics::Metrics;
 use super::mirror::Mirror;
+use super::origin::Origin;
 use super::pull::Wanted;
 use super::receive::Receiving;
 use super::referrers::Subjects;
 use super::repositories::Repositories;
 use super::route::Route;
+use super::uploads::Owner;
 use super::writing::Writing;
 use super::{delete, list, page, pull, push, referrers, upload};
 
@@ -48,41 +51,62 @@ pub(super) struct Service {
 
 impl Service {
     /// Answers a request. Every request has an answer; a body that cannot be finished breaks it later.
-    pub(super) async fn answer(self, peer: SocketAddr, request: Request<Incoming>) -> Response<Recorded> {
-        let mut record = Record::begin((Arc::clone(&self.log), Arc::clone(&self.metrics)), peer, &request);
+    pub(super) async fn answer(
+        self,
+        (peer, seat): (SocketAddr, Arc<Seat>),
+        request: Request<Incoming>,
+    ) -> Response<Recorded> {
+        let log = (Arc::clone(&self.log), Arc::clone(&self.metrics));
+        let mut record = Record::begin(log, (peer, seat.ask()), &request);
         let (parts, body) = request.into_parts();
-        let (response, failure) = match self.dispatch(parts, body, &mut record).await {
+        let (response, failure) = match self.dispatch(parts, body, (peer, &seat), &mut record).await {
             Ok(response) => (response, None),
             Err(refusal) => refusal.into_parts(),
         };
         record.follow(response, failure)
     }
 
-    async fn dispatch(mut self, parts: Parts, body: Incoming, record: &mut Record) -> Answer {
+    async fn dispatch(
+        mut self,
+        parts: Parts,
+        body: Incoming,
+        (peer, seat): (SocketAddr, &Seat),
+        record: &mut Record,
+    ) -> Answer {
         let route = Route::parse(parts.uri.path())?;
         let reads = matches!(parts.method, Method::GET | Method::HEAD) && !matches!(route, Route::Upload(..));
-        let body = Receiving::new(body, self.patience, Arc::clone(&self.metrics));
+        let body = Receiving::new(body, &parts.headers, self.patience, Arc::clone(&self.metrics));
+        let origin = Origin::of(peer);
+        let mut owner = Owner::Origin(origin);
         if let Some(door) = self.door.take() {
-            let wanted = if reads { Rights::Read } else { Rights::Write };
+            let wanted = match route {
+                Route::Metrics => Rights::Read,
+                _ if reads => Rights::Pull,
+                _ => Rights::Write,
+            };
+            let caller = Caller { origin, secure: self.secure };
             let admitted = match route {
-                Route::Token if reads => return door.token(&parts, self.secure).await,
+                Route::Token if reads => return door.token(&parts, origin).await,
                 // Some clients post a form with the password first. Told that there is no such thing they ask again
                 // with the password in the head; a token without their name would be all they have for their push.
                 Route::Token => Err(Refusal::method(allowed(&route))),
-                _ => door.admit(&parts, wanted, (matches!(route, Route::Base), self.secure)).await,
+                _ => door.admit(&parts, wanted, (matches!(route, Route::Base), caller)).await,
             };
             match admitted {
-                Ok(visitor) => record.by(visitor.user),
-                Err(refusal) => {
-                    // A client that asks first sends nothing after this answer.
-                    if !parts.headers.contains_key(EXPECT) {
-                        body.drain().await;
+                Ok(visitor) => {
+                    if let Some(user) = &visitor.user {
+                        owner = Owner::User(user.clone());
                     }
+                    record.by(visitor.user);
+                }
+                Err(refusal) => {
+                    body.drain_of_stranger().await;
                     return Err(refusal);
                 }
             }
         }
-        if reads { self.read(parts, route).await } else { self.write(parts, route, body).await }
+        seat.admit();
+        if reads { self.read(parts, route).await } else { self.write(parts, route, (owner, body)).await }
     }
 
     async fn read(mut self, parts: Parts, route: Route) -> Answer {
@@ -123,7 +147,7 @@ impl Service {
         finish(head.header(CONTENT_LENGTH, text.len()), Body::bytes(text.into()))
     }
 
-    async fn write(self, parts: Parts, route: Route, body: Receiving) -> Answer {
+    async fn write(self, parts: Parts, route: Route, (owner, body): (Owner, Receiving)) -> Answer {
         let (method, query) = (&parts.method, parts.uri.query());
         let allowed = allowed(&route);
         if !allowed.split(", ").any(|known| known == method.as_str()) {
@@ -132,7 +156,7 @@ impl Service {
         let Some(writing) = self.writing else { return Err(Refusal::read_only()) };
         let deletes = *method == Method::DELETE;
         match (route, method.as_str()) {
-            (Route::Upload(name, None), _) => upload::begin(writing, name, query, body).await,
+            (Route::Upload(name, None), _) => upload::begin(writing, name, query, (owner, body)).await,
             (Route::Upload(name, Some(session)), "PATCH") => {
                 upload::append(writing, name, session, &parts.headers, body).await
             }

@@ -13,6 +13,7 @@ use url::form_urlencoded;
 use super::answer::{Answer, Refusal, finish, response};
 use super::body::{Body, blocking};
 use super::receive::{Receiving, Slot};
+use super::uploads::Owner;
 use super::writing::Writing;
 use crate::endpoint::{EndpointError, Fault};
 use crate::oci::{Digest, RepositoryName};
@@ -44,7 +45,12 @@ impl Wishes {
 }
 
 /// Answers POST: mounts a blob, takes one whole, or opens an upload.
-pub(super) async fn begin(writing: Arc<Writing>, name: RepositoryName, query: Option<&str>, body: Receiving) -> Answer {
+pub(super) async fn begin(
+    writing: Arc<Writing>,
+    name: RepositoryName,
+    query: Option<&str>,
+    (owner, body): (Owner, Receiving),
+) -> Answer {
     let wishes = Wishes::parse(query)?;
     if let Some(digest) = wishes.mount
         && mount(&writing.store, &name, digest, wishes.from).await?
@@ -59,7 +65,7 @@ pub(super) async fn begin(writing: Arc<Writing>, name: RepositoryName, query: Op
         let slot = body.append(slot).await?;
         return complete(&writing.store, name, slot, digest).await;
     }
-    let session = writing.uploads.keep(name.clone(), upload)?;
+    let session = writing.uploads.keep(name.clone(), owner, upload)?;
     Ok(progress(StatusCode::ACCEPTED, &name, &session, 0))
 }
 

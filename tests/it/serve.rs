@@ -6,6 +6,7 @@ mod conformance;
 mod daemons;
 mod damaged;
 mod guarded;
+mod hostile;
 mod kill;
 mod manage;
 mod mirror;

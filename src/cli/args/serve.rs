@@ -45,7 +45,10 @@ pub(in crate::cli) struct ServeArgs {
     /// Connections at a time; more have to wait
     #[arg(long, value_name = "N", default_value_t = 400, env = "HOD_MAX_CONNECTIONS", hide_env = true)]
     pub(in crate::cli) max_connections: usize,
-    /// Uploads at a time; more are refused
+    /// Connections at a time from one address, as of a proxy or router [default: half of --max-connections]
+    #[arg(long, value_name = "N", env = "HOD_MAX_CONNECTIONS_PER_ADDRESS", hide_env = true)]
+    pub(in crate::cli) max_connections_per_address: Option<usize>,
+    /// Uploads at a time, half of them by one user; more are refused
     #[arg(long, value_name = "N", default_value_t = 100, env = "HOD_MAX_UPLOADS", hide_env = true)]
     pub(in crate::cli) max_uploads: usize,
     #[command(flatten)]

@@ -25,6 +25,7 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     let mut options = Options {
         sockets: system::sockets()?,
         connections: args.max_connections,
+        connections_per_address: args.max_connections_per_address,
         writable: args.writing.writable,
         deletes: args.writing.allow_delete,
         sparse: args.writing.allow_sparse,

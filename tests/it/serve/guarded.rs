@@ -122,6 +122,54 @@ fn a_client_without_a_name_gets_a_token_to_read() {
 }
 
 #[test]
+fn a_token_dies_with_its_password() {
+    let (serving, folder) = guarded(true);
+    let token = |user: &str, password: &str| {
+        let response = serving.request("GET", "/token", &[("Authorization", &basic(user, password))]);
+        assert_eq!(response.status, 200, "{response:?}");
+        format!("Bearer {}", response.json()["token"].as_str().unwrap())
+    };
+    let (ann, bob) = (token("ann", "nna"), token("bob", "bob"));
+    assert_eq!(as_user(&serving, "POST", WRITE, &ann).status, 202);
+    let mut htpasswd = Command::new("htpasswd");
+    let status = htpasswd.args(["-Bb", "-C", "4"]).arg(folder.path().join("writers")).args(["ann", "new"]);
+    assert!(status.output().unwrap().status.success());
+    assert_eq!(as_user(&serving, "POST", WRITE, &ann).status, 401);
+    assert_eq!(as_user(&serving, "GET", READ, &ann).status, 401);
+    assert_eq!(as_user(&serving, "GET", READ, &bob).status, 200);
+    assert_eq!(as_user(&serving, "POST", WRITE, &token("ann", "new")).status, 202);
+}
+
+#[test]
+fn metrics_are_for_users_even_where_everybody_may_pull() {
+    let (serving, _folder) = guarded(true);
+    assert_eq!(serving.get("/").status, 200, "the page shows what everybody may pull");
+    let anybody = format!("Bearer {}", serving.get("/token").json()["token"].as_str().unwrap());
+    for response in [serving.get("/metrics"), as_user(&serving, "GET", "/metrics", &anybody)] {
+        assert_eq!((response.status, response.header("www-authenticate")), (401, "Basic realm=\"hod\""));
+    }
+    for (user, password) in [("bob", "bob"), ("ann", "nna")] {
+        assert_eq!(as_user(&serving, "GET", "/metrics", &basic(user, password)).status, 200, "{user}");
+    }
+}
+
+#[test]
+fn uploads_of_one_user_leave_room_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let writers = Some(users(folder.path(), "writers", &["ann", "kim"]));
+    let serving = Serving::with(&folder.path().join("root"), |options| {
+        (options.writable, options.uploads) = (true, 4);
+        options.admission = Admission { writers, ..Admission::default() };
+    });
+    let begin = |user: &str, password: &str| as_user(&serving, "POST", WRITE, &basic(user, password));
+    assert_eq!([begin("ann", "nna").status, begin("ann", "nna").status], [202, 202]);
+    let refused = begin("ann", "nna");
+    assert_eq!((refused.status, &*code(&refused)), (429, "TOOMANYREQUESTS"));
+    assert_ne!(refused.header("retry-after"), "");
+    assert_eq!(begin("kim", "mik").status, 202);
+}
+
+#[test]
 fn who_posts_a_password_in_a_form_is_told_to_ask_again() {
     for anonymous_read in [false, true] {
         let (serving, _folder) = guarded(anonymous_read);

@@ -344,9 +344,11 @@ fn sha512_is_pushed_as_well() {
 #[test]
 fn uploads_have_a_limit_and_an_end() {
     let root = tempfile::tempdir().unwrap();
-    let serving = Serving::with(root.path(), |options| (options.writable, options.uploads) = (true, 2));
+    let serving = Serving::with(root.path(), |options| (options.writable, options.uploads) = (true, 4));
     let places = [begin(&serving, "a"), begin(&serving, "a")];
-    is_refused(&serving.send("POST", "/v2/a/blobs/uploads/", &[], b""), 429, "TOOMANYREQUESTS");
+    let third = serving.send("POST", "/v2/a/blobs/uploads/", &[], b"");
+    is_refused(&third, 429, "TOOMANYREQUESTS");
+    assert_ne!(third.header("retry-after"), "");
     serving.send("DELETE", &places[0], &[], b"");
     begin(&serving, "a");
 
