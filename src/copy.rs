@@ -12,6 +12,7 @@
 
 mod budget;
 mod error;
+mod failed;
 mod flight;
 mod load;
 mod retry;
@@ -68,6 +69,7 @@ pub struct Engine {
     budget: Budget,
     lookups: Budget,
     flights: Arc<Flights>,
+    failed: Arc<failed::Failed>,
     memory: Arc<load::Memory>,
     observer: Arc<dyn Observer>,
 }
@@ -81,6 +83,7 @@ impl Engine {
             budget: Budget::new(limits.transfers),
             lookups: Budget::new(limits.lookups),
             flights: Arc::default(),
+            failed: Arc::default(),
             memory: Arc::default(),
             observer,
         }

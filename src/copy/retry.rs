@@ -25,8 +25,20 @@ impl Default for RetryPolicy {
 
 /// The longest pause that is not asked for by the server.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// The longest pause that a server may ask for. Beyond it an error says more than silence.
+/// The longest that servers may ask to wait for one thing, in all. Beyond it an error says more than silence.
 const LONGEST_REQUESTED: Duration = Duration::from_secs(600);
+/// How often wrong bytes are fetched again: once, since a second copy with the same damage is what the server has.
+const CORRUPT_RETRIES: u32 = 1;
+
+/// The failures of one thing so far.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    count: u32,
+    /// Those of them that were wrong bytes.
+    corrupt: u32,
+    /// How long servers have asked to wait, in all.
+    requested: Duration,
+}
 
 /// The patience of one run.
 pub struct Retry {
@@ -80,7 +92,7 @@ impl Retry {
         F: Future<Output = Result<T, EndpointError>>,
     {
         let trial = self.trial();
-        let mut failures = 0;
+        let mut failures = Failures::default();
         loop {
             match action().await {
                 Ok(done) => {
@@ -111,25 +123,33 @@ impl Retry {
         &self,
         trial: &Trial,
         (what, place): (&str, &Place),
-        failures: &mut u32,
+        failures: &mut Failures,
         error: EndpointError,
     ) -> Result<(), EndpointError> {
-        let requested = match error.fault() {
-            fault if !fault.is_transient() => return Err(error),
-            Fault::Busy(requested) => requested,
-            _ => None,
-        };
-        let gone = self.exhausted.load(Ordering::Relaxed) && error.fault() == Fault::Unreachable;
-        if *failures >= self.policy.times || gone || requested.is_some_and(|delay| delay > LONGEST_REQUESTED) {
-            if error.fault() == Fault::Unreachable {
+        let fault = error.fault();
+        if !fault.is_transient() {
+            return Err(error);
+        }
+        let requested = if let Fault::Busy(requested) = fault { requested } else { None };
+        let waited = failures.requested.saturating_add(requested.unwrap_or_default());
+        let gone = self.exhausted.load(Ordering::Relaxed) && fault == Fault::Unreachable;
+        let lies = fault == Fault::Corrupt && failures.corrupt >= CORRUPT_RETRIES;
+        if failures.count >= self.policy.times || gone || lies || waited > LONGEST_REQUESTED {
+            if fault == Fault::Unreachable {
                 self.exhausted.store(true, Ordering::Relaxed);
             }
             return Err(error);
         }
-        let delay = requested.unwrap_or_else(|| self.delay(*failures));
-        *failures += 1;
+        let delay = requested.unwrap_or_else(|| self.delay(failures.count));
+        failures.count += 1;
+        failures.requested = waited;
+        let mut most = self.policy.times.saturating_add(1);
+        if fault == Fault::Corrupt {
+            failures.corrupt += 1;
+            most = most.min(failures.count.saturating_add(1));
+        }
         trial.failing.store(true, Ordering::Relaxed);
-        let (trial, tries, most) = (trial.number, *failures, self.policy.times.saturating_add(1));
+        let (trial, tries) = (trial.number, failures.count);
         self.observer.on(&Event::Retrying { trial, what, place, cause: &error, tries, most, delay });
         tokio::time::sleep(delay).await;
         Ok(())
@@ -178,11 +198,39 @@ mod tests {
     async fn tries_again_what_may_work_later_and_nothing_else() {
         assert_eq!(tries(Fault::Unreachable, 2).await, (3, true));
         assert_eq!(tries(Fault::Busy(Some(Duration::ZERO)), 2).await, (3, true));
-        assert_eq!(tries(Fault::Corrupt, 9).await, (4, false));
+        assert_eq!(tries(Fault::Corrupt, 1).await, (2, true));
+        assert_eq!(tries(Fault::Corrupt, 9).await, (2, false), "the same wrong bytes again are what the server has");
         for fault in [Fault::Missing, Fault::Denied, Fault::Rejected, Fault::Full, Fault::Other] {
             assert_eq!(tries(fault, 1).await, (1, false));
         }
         assert_eq!(tries(Fault::Busy(Some(Duration::from_secs(86_400))), 1).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn servers_may_ask_for_ten_minutes_in_all() {
+        let retry = Retry::new(RetryPolicy { times: 9, delay: Duration::ZERO }, Arc::new(Silent));
+        let (trial, here) = (retry.trial(), here());
+        let again = |waited: u64| {
+            let mut failures = Failures { requested: Duration::from_secs(waited), ..Failures::default() };
+            let busy = EndpointError::new(Fault::Busy(Some(Duration::from_secs(250))), "later");
+            let pause = retry.pause(&trial, ("", &here), &mut failures, busy);
+            futures_util::FutureExt::now_or_never(pause).is_none()
+        };
+        assert!(again(0) && again(350));
+        assert!(!again(351));
+    }
+
+    #[tokio::test]
+    async fn wrong_bytes_after_a_broken_line_are_fetched_again() {
+        let retry = Retry::new(RetryPolicy { times: 5, delay: Duration::ZERO }, Arc::new(Silent));
+        let tried = Cell::new(0);
+        let faults = [Fault::Unreachable, Fault::Unreachable, Fault::Corrupt];
+        let action = || {
+            let fault = faults.get(tried.replace(tried.get() + 1));
+            async move { fault.map_or(Ok(()), |fault| Err(EndpointError::new(*fault, "no"))) }
+        };
+        retry.run("", &here(), action).await.unwrap();
+        assert_eq!(tried.get(), 4);
     }
 
     /// Notes how trials end.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::stream::{FuturesUnordered, TryStreamExt as _};
 use tokio::task::JoinSet;
@@ -160,6 +161,7 @@ impl Engine {
     ) -> Result<Placed, CopyError> {
         let place = sink.place();
         let failed = |error| CopyError::content(blob, Side::Destination, place, error);
+        let since = Instant::now();
         let flight = self.flights.board(place.domain(), &blob.digest).await;
         // A local sink has to hear of everything that its image needs; asking it costs nothing.
         if place.is_remote() && flight.is_held_by(place.repository()) {
@@ -176,7 +178,10 @@ impl Engine {
             Some(bytes) => self.small(sink, blob, &bytes).await.map_err(failed)?,
             None => match self.linked(&**source, sink, blob).await? {
                 Some(placed) => placed,
-                None => self.transfer(source, sink, blob).await?,
+                None => match self.failed.find(source.place(), blob, since) {
+                    Some(error) => return Err(CopyError::content(blob, Side::Source, source.place(), error)),
+                    None => self.transfer(source, sink, blob).await?,
+                },
             },
         };
         flight.landed(repository);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
-use super::retry::Trial;
+use super::retry::{Failures, Trial};
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{BlobReader, EndpointError, Fault, Mismatch, Placed, Sink, Source, Verified};
 use crate::observe::Event;
@@ -46,7 +46,7 @@ impl Engine {
         content: &Descriptor,
     ) -> Result<Placed, CopyError> {
         let trial = Arc::new(self.retry.trial());
-        let mut failures = 0;
+        let mut failures = Failures::default();
         let mut counted = None;
         let mut may_be_left = !source.place().is_remote() && content.size > SMALL;
         let mut refused = None;
@@ -88,6 +88,9 @@ impl Engine {
             };
             if let Err(error) = gave_up {
                 self.observer.on(&Event::Dropped { digest: &content.digest });
+                if side == Side::Source {
+                    self.failed.note(place, content, &error);
+                }
                 return Err(CopyError::content(content, side, place, error));
             }
         }
@@ -138,7 +141,7 @@ impl Engine {
             progress,
             position: offset,
             broke_at: offset,
-            failures: 0,
+            failures: Failures::default(),
             reader: None,
         };
         stream::unfold(Some(state), |state| async move {
@@ -164,7 +167,7 @@ struct Resumed {
     position: u64,
     /// Where it broke off last, or where it began.
     broke_at: u64,
-    failures: u32,
+    failures: Failures,
     reader: Option<BoxStream<'static, Result<Bytes, EndpointError>>>,
 }
 
@@ -177,7 +180,7 @@ impl Resumed {
                 Err(error) => {
                     self.reader = None;
                     if self.position - self.broke_at >= PROGRESS {
-                        self.failures = 0;
+                        self.failures = Failures::default();
                     }
                     self.broke_at = self.position;
                     if !self.source.place().is_remote() {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The kinds of failure that lead to different actions.
@@ -36,15 +37,16 @@ impl Fault {
 }
 
 /// A failure of an endpoint: its kind for the engine, and the cause with its own words.
+#[derive(Clone)]
 pub struct EndpointError {
     fault: Fault,
-    cause: Box<dyn Error + Send + Sync>,
+    cause: Arc<dyn Error + Send + Sync>,
 }
 
 impl EndpointError {
     /// A failure with a cause that says in full what happened.
     pub fn new(fault: Fault, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { fault, cause: cause.into() }
+        Self { fault, cause: Arc::from(cause.into()) }
     }
 
     /// A failure of the local system.
