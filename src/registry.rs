@@ -23,6 +23,7 @@ mod host_access;
 mod kept;
 mod listing;
 mod lookaside;
+mod pages;
 mod referrers;
 mod registries_conf;
 mod repository;
@@ -52,6 +53,7 @@ pub use error::{Cause, Refusal, RegistryError, RoutingError};
 pub use host::is_this_machine;
 pub use host_access::HostAccess;
 pub use lookaside::{LookasideError, LookasideSources};
+pub use pages::Endless;
 pub use registries_conf::{RegistriesConfError, RegistriesConfSources};
 pub use repository::Repository;
 pub use subject::Subject;
@@ -72,7 +74,7 @@ use crate::tls::Roots;
 pub struct Settings {
     /// Where credentials come from.
     pub credentials: CredentialSources,
-    /// A token that every registry gets as it is, instead of credentials.
+    /// A token that a registry gets as it is, instead of credentials; [`CredentialSources::given_for`] says which.
     pub registry_token: Option<Secret>,
     /// The directory with certificates for every registry, in place of `certs_d`.
     pub cert_dir: Option<PathBuf>,
@@ -95,7 +97,7 @@ pub struct Settings {
     pub connections: usize,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
-    /// How long nothing may move on a connection.
+    /// How long a KiB may take on a connection, and the first byte of an answer.
     pub stall_timeout: Duration,
 }
 

@@ -7,11 +7,14 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
-use crate::endpoint::{EndpointError, Place, Prefix, Source, Verified};
+use crate::endpoint::{EndpointError, Fault, Place, Prefix, Source, Verified};
 use crate::oci::{Descriptor, Digest, Graph, Node, Offer, Platform, Platforms, Version, Walk};
 
 /// The largest config that is read to learn an image's platform. Real ones have a few KiB.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// The most that is kept of the manifests and configs of one registry, in bytes: those of many thousand images.
+const MEMORY_LIMIT: u64 = 128 * 1024 * 1024;
 
 /// What is wanted of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,34 @@ type Answer = Arc<OnceCell<(Descriptor, Bytes)>>;
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     manifests: Mutex<HashMap<Digest, Answer>>,
+    /// The bytes that each registry has given.
+    bytes: Mutex<HashMap<Box<str>, u64>>,
+}
+
+/// A registry that gives more manifests than a run keeps.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} gave more than {} MiB of manifests and configs in this run", MEMORY_LIMIT >> 20)]
+struct TooMuch {
+    host: Box<str>,
+}
+
+impl Memory {
+    /// Counts bytes that are kept from now on.
+    fn admit(&self, place: &Place, bytes: &Bytes) -> Result<(), EndpointError> {
+        if !place.is_remote() {
+            return Ok(());
+        }
+        let mut all = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = match all.get_mut(place.domain()) {
+            Some(sum) => sum,
+            None => all.entry(place.domain().into()).or_default(),
+        };
+        *sum = sum.saturating_add(bytes.len() as u64);
+        if *sum > MEMORY_LIMIT {
+            return Err(EndpointError::new(Fault::Rejected, TooMuch { host: place.domain().into() }));
+        }
+        Ok(())
+    }
 }
 
 /// Where manifests come from: the source, and what is kept of it at hand.
@@ -105,6 +136,7 @@ impl Engine {
         let _permit = self.lookups.acquire(0).await;
         let what = format!("{version} in {}", source.place());
         let found = self.retry.run(&what, source.place(), || source.manifest(version)).await;
+        let found = found.and_then(|found| self.memory.admit(source.place(), &found.1).map(|()| found));
         found.map_err(|error| unresolved(source, version, error))
     }
 
@@ -207,6 +239,7 @@ impl Engine {
             let _permit = self.lookups.acquire(0).await;
             let what = format!("config {} from {}", config.digest, source.place());
             let read = self.retry.run(&what, source.place(), || read_small(source, config)).await;
+            let read = read.and_then(|bytes| self.memory.admit(source.place(), &bytes).map(|()| bytes));
             read.map_err(|error| CopyError::content(config, Side::Source, source.place(), error))?
         };
         node.platform = Platform::of_config(&bytes);

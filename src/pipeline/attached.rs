@@ -5,6 +5,7 @@
 //! is an error; only "not found" means that there is nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::oci::{
     Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platforms, ReferrerIndex, Tag, Version,
     cosign_tags, is_companion_tag, is_referrers_tag, referrer, referrers_tag,
 };
-use crate::registry::Repository;
+use crate::registry::{RegistryError, Repository};
 use crate::store;
 
 mod held;
@@ -76,14 +77,30 @@ pub enum AttachedError {
     Limit,
 }
 
-/// The tags of a repository, or `None` where it does not say.
-type Tags = Arc<OnceCell<Option<HashSet<Tag>>>>;
+/// How many tags of things that belong to images are kept, of all repositories; each takes some hundred bytes.
+const TAGS: usize = 100_000;
+
+/// What a repository says of its tags, once it was asked.
+type Tags = Arc<OnceCell<Listing>>;
+
+/// What a repository says of its tags.
+#[derive(Debug)]
+enum Listing {
+    /// These belong to images.
+    Tags(HashSet<Tag>),
+    /// There are too many to look through: each name is asked for.
+    Long,
+    /// It does not say. Who may pull need not be allowed to list: then each name is asked for.
+    Refused,
+}
 
 /// Finds what belongs to images, in one run: the tags of each repository are listed once.
 #[derive(Debug, Default)]
 pub struct Finder {
     /// By place.
     tags: Mutex<HashMap<String, Tags>>,
+    /// How many of them there are.
+    kept: AtomicUsize,
 }
 
 /// One search: where, and what was found so far.
@@ -113,12 +130,16 @@ impl Finder {
         };
         let list = || async {
             let what = format!("tags of {}", repository.place());
-            let listed = engine.question(&what, repository.place(), || async { Ok(repository.tags().await?) }).await;
-            match listed {
-                Ok(tags) => Ok(Some(tags.into_iter().filter(is_companion_tag).collect())),
-                Err(error) if error.fault() == Fault::Missing => Ok(Some(HashSet::new())),
-                // Who may pull need not be allowed to list: then each name is asked for.
-                Err(error) if matches!(error.fault(), Fault::Denied | Fault::Rejected) => Ok(None),
+            let ask = || async { Ok(repository.search_tags(is_companion_tag).await?) };
+            match engine.question(&what, repository.place(), ask).await {
+                Ok(tags) => {
+                    let tags: HashSet<Tag> = tags.into_iter().collect();
+                    let before = self.kept.fetch_add(tags.len(), Ordering::Relaxed);
+                    Ok(if before + tags.len() > TAGS { Listing::Long } else { Listing::Tags(tags) })
+                }
+                Err(error) if error.fault() == Fault::Missing => Ok(Listing::Tags(HashSet::new())),
+                Err(error) if error.cause().downcast_ref().is_some_and(RegistryError::is_endless) => Ok(Listing::Long),
+                Err(error) if matches!(error.fault(), Fault::Denied | Fault::Rejected) => Ok(Listing::Refused),
                 Err(error) => Err(error),
             }
         };
@@ -183,8 +204,7 @@ impl Search<'_> {
 
     /// What a tag stands for with everything in it; `None` where there is no such tag.
     async fn tagged(&self, subject: &Digest, tag: &Tag) -> Result<Option<Graph>, AttachedError> {
-        let listed = self.tags.get().and_then(Option::as_ref);
-        if listed.is_some_and(|tags| !tags.contains(tag)) {
+        if matches!(self.tags.get(), Some(Listing::Tags(tags)) if !tags.contains(tag)) {
             return Ok(None);
         }
         match self.load(subject, Version::Tag(tag.clone())).await {
@@ -219,7 +239,7 @@ impl Search<'_> {
         let listed = self.engine.question(&what, self.repository.place(), ask).await;
         let listed = listed.map_err(|source| AttachedError::Ask { subject: *subject, source })?;
         let lists = listed.is_some();
-        let kept = if lists && self.tags.get().is_some_and(Option::is_none) {
+        let kept = if lists && matches!(self.tags.get(), Some(Listing::Refused)) {
             None
         } else {
             self.tagged(subject, &tag).await?.filter(|graph| graph.root.manifest.media_type.is_index())

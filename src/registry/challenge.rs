@@ -6,6 +6,10 @@
 use http_auth::{ChallengeParser, ChallengeRef};
 use url::Url;
 
+/// The longest header that is read, and how many scopes of it: they go into the address that asks for a token.
+const HEADER_LIMIT: usize = 16 * 1024;
+const SCOPES: usize = 64;
+
 /// How a registry wants to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -32,7 +36,7 @@ impl Challenge {
     /// `None` where there is none that this client understands. A realm may be relative to `base`.
     pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>, base: &Url) -> Option<Self> {
         let mut basic = None;
-        for header in headers {
+        for header in headers.filter(|header| header.len() <= HEADER_LIMIT) {
             for challenge in ChallengeParser::new(header).map_while(Result::ok) {
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
                     if let Some(bearer) = Bearer::read(&challenge, base) {
@@ -58,7 +62,7 @@ impl Bearer {
         Some(Self {
             realm,
             service: parameter("service").filter(|service| !service.is_empty()),
-            scopes: scopes.split_ascii_whitespace().map(str::to_owned).collect(),
+            scopes: scopes.split_ascii_whitespace().take(SCOPES).map(str::to_owned).collect(),
         })
     }
 }
@@ -107,6 +111,10 @@ mod tests {
         for header in ["", "Negotiate", "Bearer", r#"Bearer service="x""#, "Bearer realm=\"", "\u{1}"] {
             assert_eq!(parse(&[header]), None, "{header:?}");
         }
+        let long = format!(r#"Bearer realm="https://t.example/{}""#, "x".repeat(HEADER_LIMIT));
+        assert_eq!(parse(&[&long]), None);
+        let many = format!(r#"Bearer realm="https://t.example/",scope="{}""#, "a ".repeat(1000));
+        assert_eq!(bearer(&[&many]).scopes.len(), SCOPES);
         assert_eq!(parse(&["Negotiate, Basic realm=x"]), Some(Challenge::Basic));
     }
 

@@ -24,6 +24,9 @@ use crate::secret::redacted;
 /// How many redirects are followed.
 const REDIRECTS: usize = 10;
 
+/// How much of a body that is sent in one piece may take as long as an answer, in bytes.
+const WHOLE: u32 = 64 * 1024;
+
 /// What is sent with a request.
 #[derive(Default)]
 pub(super) enum Payload {
@@ -168,10 +171,11 @@ impl Host {
         if let Some(header) = authorization {
             sent.headers_mut().insert(AUTHORIZATION, header.clone());
         }
-        let mut progress = None;
+        let (mut progress, mut length) = (None, 0);
         match std::mem::take(&mut request.payload) {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => {
+                length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 *sent.body_mut() = Some(Body::from(bytes.clone()));
                 request.payload = Payload::Bytes(bytes);
             }
@@ -184,7 +188,8 @@ impl Host {
         }
         let answer = connection.client(&request.url).execute(sent);
         let outcome = match &progress {
-            None => timeout(limit, answer).await.ok(),
+            // What is sent in one piece cannot be watched, and gets as much more time as it is large.
+            None => timeout(limit.saturating_mul(1 + length / WHOLE), answer).await.ok(),
             Some(progress) => tokio::select! {
                 outcome = answer => Some(outcome),
                 () = progress.stalled(limit) => None,

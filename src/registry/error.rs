@@ -16,6 +16,7 @@ use url::Url;
 use super::answer::Answer;
 use super::credentials::CredentialsError;
 use super::lookaside::LookasideError;
+use super::pages::Endless;
 use super::registries_conf::RegistriesConfError;
 use super::subject::Subject;
 use crate::endpoint::{EndpointError, Fault};
@@ -43,14 +44,14 @@ pub enum RegistryError {
         #[source]
         source: Cause,
     },
-    /// Nothing came for too long.
-    #[error("nothing moved to or from {host} for {} s", after.as_secs())]
+    /// Nothing came for too long, or next to nothing.
+    #[error("less than 1 KiB moved to or from {host} in {} s", after.as_secs())]
     Stalled {
         /// What was asked for.
         subject: Box<Subject>,
         /// The host that was asked.
         host: Box<str>,
-        /// How long nothing came.
+        /// How long that was waited for.
         after: Duration,
     },
     /// The resolver knows no address for the host.
@@ -181,6 +182,16 @@ pub enum RegistryError {
         /// Why not.
         #[source]
         source: Cause,
+    },
+    /// A list that is not read to its end.
+    #[error("{subject}: {host} gives a list {problem}")]
+    Endless {
+        /// The list.
+        subject: Box<Subject>,
+        /// The host that was asked.
+        host: Box<str>,
+        /// Why not.
+        problem: Endless,
     },
     /// The registry said yes and broke the protocol.
     #[error("{subject}: {host} answered {problem}")]
@@ -328,8 +339,19 @@ impl RegistryError {
             Self::Content(error) => error.fault(),
             Self::Mirrors { source, .. } => source.fault(),
             Self::Digest { .. } => Fault::Corrupt,
-            Self::Manifest { .. } | Self::Protocol { .. } | Self::Redirect { .. } => Fault::Rejected,
+            Self::Manifest { .. } | Self::Protocol { .. } | Self::Endless { .. } | Self::Redirect { .. } => {
+                Fault::Rejected
+            }
             _ => Fault::Other,
+        }
+    }
+
+    /// Whether it is about a list that is too long, or has no end.
+    pub fn is_endless(&self) -> bool {
+        match self {
+            Self::Endless { .. } => true,
+            Self::Mirrors { source, .. } => source.is_endless(),
+            _ => false,
         }
     }
 
@@ -376,6 +398,10 @@ impl RegistryError {
         Self::Stalled { subject: Box::new(subject.clone()), host: authority(url), after }
     }
 
+    pub(super) fn endless(subject: &Subject, url: &Url, problem: Endless) -> Self {
+        Self::Endless { subject: Box::new(subject.clone()), host: authority(url), problem }
+    }
+
     pub(super) fn protocol(subject: &Subject, url: &Url, problem: &str) -> Self {
         Self::Protocol { subject: Box::new(subject.clone()), host: authority(url), problem: problem.into() }
     }
@@ -391,7 +417,7 @@ impl From<RegistryError> for EndpointError {
 }
 
 /// Host and port of a URL, as they were written.
-fn authority(url: &Url) -> Box<str> {
+pub(super) fn authority(url: &Url) -> Box<str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
 }

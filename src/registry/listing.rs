@@ -1,35 +1,21 @@
 //! Lists that a registry gives in pages: tags and repositories (OCI distribution-spec, "Content Discovery").
 
+use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
-use reqwest::header::LINK;
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
-use url::Url;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Registries;
 use super::auth::Access;
 use super::client::Request;
 use super::error::RegistryError;
-use super::host::{Connection, Host};
+use super::host::Host;
+use super::pages::{Limit, Pages};
 use super::repository::Repository;
-use super::response::Response;
 use super::subject::Subject;
 use crate::oci::{RepositoryName, Tag};
-use crate::secret::redacted;
-
-/// The largest page that is read.
-const PAGE_LIMIT: usize = 32 * 1024 * 1024;
-/// How many pages are read, against registries that never come to an end. Tests cannot wait for so many.
-const PAGES: usize = if cfg!(test) { 100 } else { 100_000 };
-/// What is said of a list with more of them.
-const ENDLESS: &str = "with more pages than any list has";
-
-#[derive(Deserialize)]
-struct Page {
-    tags: Option<Vec<String>>,
-    repositories: Option<Vec<String>>,
-}
 
 impl Registries {
     /// Asks whether the registry speaks the API and takes the credentials.
@@ -52,17 +38,27 @@ impl Registries {
         let url = host.connection().await?.url("/v2/_catalog");
         let subject = Subject::Catalog(host.name.clone());
         let request = Request::new(Method::GET, url, subject).access(Access::catalog());
-        host.list(request, |page| page.repositories).await
+        host.list(request, "repositories", Limit::WHOLE, &|_| true).await
     }
 }
 
 impl Repository {
     /// All tags, in the order of the registry or mirror that lists them. What is no valid tag is left out.
     pub async fn tags(&self) -> Result<Vec<Tag>, RegistryError> {
-        let Some(routes) = &self.routes else { return self.own_tags().await };
+        self.tags_by_any_way(Limit::WHOLE, &|_| true).await
+    }
+
+    /// The tags that are looked for. In a list that is too long for that, an error says so
+    /// ([`RegistryError::Endless`]): then each has to be asked for by its name.
+    pub async fn search_tags(&self, wanted: impl Fn(&Tag) -> bool + Sync) -> Result<Vec<Tag>, RegistryError> {
+        self.tags_by_any_way(Limit::SEARCH, &wanted).await
+    }
+
+    async fn tags_by_any_way(&self, limit: Limit, wanted: Wanted<'_, Tag>) -> Result<Vec<Tag>, RegistryError> {
+        let Some(routes) = &self.routes else { return self.own_tags(limit, wanted).await };
         let mut attempts = routes.attempts(false);
         while let Some(repository) = attempts.next() {
-            match repository.own_tags().await {
+            match repository.own_tags(limit, wanted).await {
                 Ok(found) => return Ok(found),
                 Err(error) => attempts.failed(error),
             }
@@ -70,30 +66,42 @@ impl Repository {
         Err(attempts.error())
     }
 
-    async fn own_tags(&self) -> Result<Vec<Tag>, RegistryError> {
+    async fn own_tags(&self, limit: Limit, wanted: Wanted<'_, Tag>) -> Result<Vec<Tag>, RegistryError> {
         let request = Request::new(Method::GET, self.url("tags/list").await?, Subject::Tags(self.place.clone()));
-        self.host.list(request.access(Access::pull(&self.name)), |page| page.tags).await
+        self.host.list(request.access(Access::pull(&self.name)), "tags", limit, wanted).await
     }
 }
 
+/// Which entries of a list are kept.
+type Wanted<'a, T> = &'a (dyn Fn(&T) -> bool + Sync);
+
 impl Host {
-    /// Reads a list page by page.
+    /// Reads a list page by page: the names in this field of each.
     async fn list<T: FromStr>(
         &self,
         first: Request,
-        names: impl Fn(Page) -> Option<Vec<String>>,
+        field: &'static str,
+        limit: Limit,
+        wanted: Wanted<'_, T>,
     ) -> Result<Vec<T>, RegistryError> {
         let connection = self.connection().await?;
-        let (mut pages, subject, access) = (Pages::from(first.url), first.subject, first.access);
+        let (mut pages, subject, access) = (Pages::new(first.url, limit), first.subject, first.access);
         let mut found = Vec::new();
         loop {
             let request = Request::new(Method::GET, pages.url.clone(), subject.clone()).access(access.clone());
             let response = self.send(request).await?.accept(&[StatusCode::OK]).await?;
+            let url = pages.url.clone();
             let is_last = !pages.turn(&response, connection)?;
             let error = response.protocol_error("with something that is no list");
-            let page = response.bytes(PAGE_LIMIT).await?.and_then(|body| serde_json::from_slice(&body).ok());
-            let listed = names(page.ok_or(error)?).unwrap_or_default();
-            found.extend(listed.iter().filter_map(|name| name.parse().ok()));
+            let endless = |problem| RegistryError::endless(&subject, &url, problem);
+            let body = pages.body(response, usize::MAX).await?;
+            let mut page = Page { field, room: pages.room(), count: 0, found: &mut found, wanted };
+            let read = body.is_some_and(|body| page.read(&body));
+            let count = page.count;
+            if !read && count <= pages.room() {
+                return Err(error);
+            }
+            pages.count(count).map_err(endless)?;
             if is_last {
                 return Ok(found);
             }
@@ -101,57 +109,85 @@ impl Host {
     }
 }
 
-/// The way through the pages of a list. Of a list that goes on where it cannot be followed the end is not known, and a
-/// part of it must not be taken for all.
-pub(super) struct Pages {
-    /// The page to ask for.
-    pub(super) url: Url,
-    read: usize,
+/// A page that is being read. Of its names only those are kept that are wanted: a page may have millions.
+struct Page<'a, T> {
+    field: &'static str,
+    /// How many names there may be.
+    room: usize,
+    /// How many there were.
+    count: usize,
+    found: &'a mut Vec<T>,
+    wanted: Wanted<'a, T>,
 }
 
-impl From<Url> for Pages {
-    fn from(url: Url) -> Self {
-        Self { url, read: 0 }
+impl<T: FromStr> Page<'_, T> {
+    /// Whether it is a list, and not too long.
+    fn read(&mut self, body: &[u8]) -> bool {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        self.deserialize(&mut json).is_ok() && json.end().is_ok()
     }
 }
 
-impl Pages {
-    /// Goes on to the page that a `Link` header with `rel="next"` points to (RFC 8288); says whether there is one.
-    pub(super) fn turn(&mut self, response: &Response, connection: &Connection) -> Result<bool, RegistryError> {
-        let mut links = response.headers.get_all(LINK).iter().map(|link| String::from_utf8_lossy(link.as_bytes()));
-        let Some(target) = links.find_map(|link| Some(targets(&link).next()?.to_owned())) else {
-            return Ok(false);
-        };
-        let nowhere = |_| response.protocol_error("with a link to a next page that leads nowhere");
-        let next = connection.at_registry(self.url.join(&target).map_err(nowhere)?);
-        // Some registries name the last page as the one that comes after it.
-        if next == self.url {
-            return Ok(false);
-        }
-        if !connection.is_own(&next) {
-            let problem = format!("with a list that goes on at {}, which is not this registry", redacted(&next));
-            return Err(response.protocol_error(&problem));
-        }
-        self.read += 1;
-        if self.read == PAGES {
-            return Err(response.protocol_error(ENDLESS));
-        }
-        self.url = next;
-        Ok(true)
+/// The page itself.
+impl<'de, T: FromStr> DeserializeSeed<'de> for &mut Page<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
     }
 }
 
-/// The targets of the links in a header that lead to a next page.
-fn targets(header: &str) -> impl Iterator<Item = &str> {
-    header.split('<').filter_map(|link| {
-        let (target, parameters) = link.split_once('>')?;
-        let next = |parameter: &str| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            name.trim().eq_ignore_ascii_case("rel")
-                && value.trim().trim_end_matches(',').trim().trim_matches('"').eq_ignore_ascii_case("next")
-        };
-        parameters.split(';').any(next).then_some(target)
-    })
+impl<'de, T: FromStr> Visitor<'de> for &mut Page<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a page of a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if key == self.field {
+                map.next_value_seed(Names(self))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names on a page, or `null`.
+struct Names<'a, 'p, T>(&'a mut Page<'p, T>);
+
+impl<'de, T: FromStr> DeserializeSeed<'de> for Names<'_, '_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de, T: FromStr> Visitor<'de> for Names<'_, '_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of names")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<(), A::Error> {
+        while let Some(name) = names.next_element::<Cow<'de, str>>()? {
+            self.0.count += 1;
+            if self.0.count > self.0.room {
+                return Err(A::Error::custom("too many names"));
+            }
+            self.0.found.extend(name.parse().ok().filter(self.0.wanted));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -159,20 +195,6 @@ mod tests {
     use super::super::Settings;
     use super::super::testing::{Server, reply};
     use super::*;
-
-    fn next(header: &str) -> Option<&str> {
-        targets(header).next()
-    }
-
-    #[test]
-    fn finds_the_next_page() {
-        assert_eq!(next(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#), Some("/v2/a/tags/list?last=b&n=2"));
-        assert_eq!(next("<https://r.example/x>;title=a;rel=next"), Some("https://r.example/x"));
-        assert_eq!(next(r#"</a>; rel="prev", </b,c>; rel="next", </d>; rel="last""#), Some("/b,c"));
-        for header in ["", "</a>", r#"</a>; rel="prev""#, "/a; rel=next", "<<<>>>", "</a; rel=next"] {
-            assert_eq!(next(header), None, "{header:?}");
-        }
-    }
 
     #[tokio::test]
     async fn a_list_that_goes_on_where_nobody_may_follow_has_no_known_end() {
@@ -201,18 +223,66 @@ mod tests {
         registries.catalog(&server.host()).await.unwrap_err();
     }
 
-    #[tokio::test]
-    async fn a_list_without_an_end_is_no_list() {
-        let pages = std::sync::atomic::AtomicUsize::new(0);
-        let server = Server::start(move |_| {
-            let page = pages.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            reply(200, &[("link", &format!("<?page={page}>; rel=next"))], r#"{"tags":["x"]}"#)
+    /// A registry whose list of tags has this page behind page `number`, at this address.
+    async fn endless(page: impl Fn(usize) -> (String, String) + Send + Sync + 'static) -> (Server, String) {
+        let server = Server::start(move |seen| {
+            let number = seen.target.rsplit('=').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            let (next, body) = page(number);
+            reply(200, &[("link", &format!("<{next}>; rel=next"))], body)
         })
         .await;
         let (_, repository) = server.repository("app", Settings::default());
-        let text = repository.tags().await.unwrap_err().to_string();
-        assert!(text.ends_with(ENDLESS), "{text}");
-        assert_eq!(server.seen().iter().filter(|seen| seen.target.contains("/tags/list")).count(), PAGES);
+        let error = repository.tags().await.unwrap_err();
+        assert_eq!(error.fault(), crate::endpoint::Fault::Rejected);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("list of tags in {0}/app: {0} gives a list ", server.host())), "{text}");
+        (server, text)
+    }
+
+    #[tokio::test]
+    async fn a_list_without_an_end_is_no_list() {
+        let next = |number| format!("?page={}", number + 1);
+        let (server, text) = endless(move |number| (next(number), r#"{"tags":["x"]}"#.to_owned())).await;
+        assert!(text.ends_with("with more than 200 pages"), "{text}");
+        assert_eq!(server.seen().len(), 200);
+        let (server, text) = endless(move |number| (next(number), r#"{"tags":[]}"#.to_owned())).await;
+        assert!(text.ends_with("with 100 empty pages in a row"), "{text}");
+        assert_eq!(server.seen().len(), 100);
+        let circle = |number: usize| format!("?page={}", 2 + number % 3);
+        let (server, text) = endless(move |number| (circle(number), r#"{"tags":["x"]}"#.to_owned())).await;
+        assert!(text.ends_with("whose pages lead back to one that was read"), "{text}");
+        assert_eq!(server.seen().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn all_pages_of_a_list_have_one_limit() {
+        let next = |number| format!("?page={}", number + 1);
+        let long = format!(r#"{{"tags":["x"],"more":"{}"}}"#, "x".repeat(10 << 20));
+        let (server, text) = endless(move |number| (next(number), long.clone())).await;
+        assert!(text.ends_with("of more than 32 MiB"), "{text}");
+        assert_eq!(server.seen().len(), 4);
+        let many = format!(r#"{{"tags":[{}"x"]}}"#, r#""x","#.repeat(199_999));
+        let (server, text) = endless(move |number| (next(number), many.clone())).await;
+        assert!(text.ends_with("with more than 500000 entries"), "{text}");
+        assert_eq!(server.seen().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_search_gives_up_sooner_and_keeps_what_it_looks_for() {
+        let server = Server::start(|seen| match seen.target.as_str() {
+            "/v2/short/tags/list" => reply(200, &[], r#"{"tags":["a","b","a"]}"#),
+            _ => reply(200, &[], format!(r#"{{"tags":["a"],"more":"{}"}}"#, "x".repeat(5 << 20))),
+        })
+        .await;
+        let search = async |name: &str| {
+            let (_, repository) = server.repository(name, Settings::default());
+            repository.search_tags(|tag| tag.as_str() == "a").await
+        };
+        assert_eq!(search("short").await.unwrap().len(), 2);
+        let error = search("long").await.unwrap_err();
+        assert!(matches!(error, RegistryError::Endless { .. }), "{error}");
+        let (_, repository) = server.repository("long", Settings::default());
+        assert_eq!(repository.tags().await.unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -14,15 +14,18 @@ use serde::Deserialize;
 use url::Url;
 
 use super::client::Request;
-use super::error::RegistryError;
+use super::error::{RegistryError, authority};
 use super::host::Host;
 use super::kept::Kept;
+use super::pages::Endless;
 use super::subject::Subject;
 use crate::oci::{Digest, RepositoryName};
 use crate::policy::docker_scopes;
 
 /// The largest signature that is read.
 const SIGNATURE_LIMIT: usize = 4 * 1024 * 1024;
+/// The most that is read of all signatures of one manifest; real ones have a KiB each.
+const SIGNATURES_LIMIT: usize = 8 * 1024 * 1024;
 /// How many signatures of one manifest are read.
 const SIGNATURES: usize = 128;
 
@@ -213,15 +216,23 @@ pub(super) struct SignatureFolder {
 impl SignatureFolder {
     /// The signatures of a manifest, in their order.
     pub(super) async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>, RegistryError> {
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::<Bytes>::new(), 0);
         for number in 1..=SIGNATURES {
             let url = self.address(manifest, number);
+            let shown = url.clone();
             let signature = match &self.host {
                 Some(host) => fetch(host, url, manifest).await?,
                 None => read(&url).await?,
             };
             match signature {
-                Some(signature) => found.push(signature),
+                Some(signature) => {
+                    bytes += signature.len();
+                    if bytes > SIGNATURES_LIMIT {
+                        let subject = Subject::Signature(authority(&shown), *manifest);
+                        return Err(RegistryError::endless(&subject, &shown, Endless::Bytes(SIGNATURES_LIMIT)));
+                    }
+                    found.push(signature);
+                }
                 None => break,
             }
         }

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use super::auth::Access;
 use super::client::Request;
 use super::error::RegistryError;
-use super::listing::Pages;
+use super::pages::{Limit, Pages};
 use super::repository::Repository;
 use super::response::Response;
 use super::subject::Subject;
@@ -46,11 +46,12 @@ impl Repository {
             return Ok(None);
         }
         let connection = self.host.connection().await?;
-        let mut pages = Pages::from(self.url(&format!("referrers/{subject}")).await?);
+        let mut pages = Pages::new(self.url(&format!("referrers/{subject}")).await?, Limit::REFERRERS);
         let mut found = Vec::new();
         loop {
             let what = Subject::Referrers(self.place.clone(), *subject);
-            let request = Request::new(Method::GET, pages.url.clone(), what).access(Access::pull(&self.name));
+            let url = pages.url.clone();
+            let request = Request::new(Method::GET, url.clone(), what.clone()).access(Access::pull(&self.name));
             let response = self.host.send(request).await?;
             if response.status == StatusCode::NOT_FOUND && !response.redirected {
                 response.drain().await;
@@ -60,7 +61,9 @@ impl Repository {
             }
             let response = response.accept(&[StatusCode::OK]).await?;
             let is_last = !pages.turn(&response, connection)?;
-            found.extend(listed(response).await?);
+            let page = listed(&mut pages, response).await?;
+            pages.count(page.len()).map_err(|problem| RegistryError::endless(&what, &url, problem))?;
+            found.extend(page);
             if is_last {
                 break;
             }
@@ -92,10 +95,10 @@ impl Repository {
 }
 
 /// Reads one page, which is an image index.
-async fn listed(response: Response) -> Result<Vec<Descriptor>, RegistryError> {
+async fn listed(pages: &mut Pages, response: Response) -> Result<Vec<Descriptor>, RegistryError> {
     let error = response.protocol_error("with something that is no list of referrers");
     let limit = usize::try_from(MANIFEST_LIMIT).unwrap_or(usize::MAX);
-    let Some(bytes) = response.bytes(limit).await? else { return Err(error) };
+    let Some(bytes) = pages.body(response, limit).await? else { return Err(error) };
     let index = Manifest::parse(&MediaType::OciIndex, &bytes).map_err(|_| error)?;
     Ok(index.children().to_vec())
 }
@@ -138,6 +141,29 @@ mod tests {
             "{error}"
         );
         assert_eq!(error.fault(), Fault::Rejected);
+    }
+
+    #[tokio::test]
+    async fn all_pages_have_one_limit() {
+        let server = Server::start(|seen| {
+            let number = seen.target.rsplit('=').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            let next = format!("<?page={}>; rel=\"next\"", number + 1);
+            let long = seen.target.contains("/long/");
+            let note = if long { "x".repeat(3 << 20) } else { String::new() };
+            let entry = page("a").split_once(r#""manifests":["#).unwrap().1.strip_suffix("]}").unwrap().to_owned();
+            let entries = vec![entry; if long { 1 } else { 1001 }].join(",");
+            let body = format!(r#"{{"schemaVersion":2,"annotations":{{"x":"{note}"}},"manifests":[{entries}]}}"#);
+            reply(200, &[("link", &next)], body)
+        })
+        .await;
+        for (name, says, requests) in [("long", "of more than 16 MiB", 6), ("many", "with more than 10000 entries", 10)]
+        {
+            let (_, repository) = server.repository(name, Settings::default());
+            let text = repository.referrers(&Digest::sha256(b"")).await.unwrap_err().to_string();
+            assert!(text.starts_with("list of referrers of ") && text.ends_with(says), "{text}");
+            let asked = server.seen().iter().filter(|seen| seen.target.contains(name)).count();
+            assert_eq!(asked, requests);
+        }
     }
 
     #[tokio::test]

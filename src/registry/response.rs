@@ -6,13 +6,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _};
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::answer::{ANSWER_LIMIT, Answer};
 use super::client::Request;
 use super::error::{Refusal, RegistryError};
+use super::pages::Endless;
 use super::subject::Subject;
+use super::transfer::Pace;
 use crate::endpoint::BlobReader;
 use crate::oci::Digest;
 use crate::secret::redacted;
@@ -31,7 +33,7 @@ pub(super) struct Response {
     /// Where it came from, after redirects.
     url: Url,
     subject: Subject,
-    limit: Duration,
+    pace: Pace,
 }
 
 impl Response {
@@ -45,7 +47,7 @@ impl Response {
             method: request.method.clone(),
             url: request.url.clone(),
             subject: request.subject.clone(),
-            limit,
+            pace: Pace::new(limit),
         }
     }
 
@@ -82,6 +84,11 @@ impl Response {
     /// An error about what the registry answered.
     pub(super) fn protocol_error(&self, problem: &str) -> RegistryError {
         RegistryError::protocol(&self.subject, &self.url, problem)
+    }
+
+    /// An error about a list.
+    pub(super) fn endless(&self, problem: Endless) -> RegistryError {
+        RegistryError::endless(&self.subject, &self.url, problem)
     }
 
     /// An error about a digest: `announced` is what the registry says of content that has the digest `found`.
@@ -122,10 +129,14 @@ impl Response {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        match timeout(self.limit, self.body.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
+        let asked = Instant::now();
+        match timeout_at(self.pace.deadline(asked), self.body.chunk()).await {
+            Ok(Ok(chunk)) => {
+                self.pace.moved(asked, chunk.as_ref().map_or(0, Bytes::len));
+                Ok(chunk)
+            }
             Ok(Err(error)) => Err(RegistryError::transport(&self.subject, &self.url, &error, || false)),
-            Err(_) => Err(RegistryError::stalled(&self.subject, &self.url, self.limit)),
+            Err(_) => Err(RegistryError::stalled(&self.subject, &self.url, self.pace.limit)),
         }
     }
 

@@ -25,6 +25,9 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// The largest answer of a token server; some tokens list thousands of scopes.
 const TOKEN_LIMIT: usize = 1024 * 1024;
 
+/// The longest token that is kept, for each repository and what is done there: headers are not longer.
+const LONGEST: usize = 64 * 1024;
+
 /// A token and how long it can be used.
 pub(super) struct Token {
     pub(super) secret: Secret,
@@ -46,7 +49,7 @@ impl Token {
         let lifetime = answer.expires_in.filter(|seconds| *seconds > 0).map_or(LIFETIME, Duration::from_secs);
         let usable = lifetime.saturating_sub(MARGIN).max(lifetime / 2);
         let until = asked.checked_add(usable).unwrap_or(asked + LIFETIME);
-        (!secret.is_empty()).then(|| Self { secret: Secret::new(secret), until })
+        (!secret.is_empty() && secret.len() <= LONGEST).then(|| Self { secret: Secret::new(secret), until })
     }
 
     /// Whether it can still be used.
@@ -129,6 +132,8 @@ mod tests {
         assert_eq!(read(r#"{"access_token":"b"}"#), Some(("b".to_owned(), 50)));
         assert_eq!(read(r#"{"token":"","access_token":"b","expires_in":4}"#), Some(("b".to_owned(), 2)));
         assert_eq!(read(r#"{"token":"a","expires_in":18446744073709551615}"#), Some(("a".to_owned(), 60)));
+        let long = |length: usize| format!(r#"{{"token":"{}"}}"#, "a".repeat(length));
+        assert!(read(&long(LONGEST)).is_some() && read(&long(LONGEST + 1)).is_none());
         for body in ["", "{}", r#"{"token":""}"#, r#"{"token":1}"#, "[]"] {
             assert_eq!(read(body), None, "{body}");
         }

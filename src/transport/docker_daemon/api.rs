@@ -12,8 +12,12 @@ use tokio::task::JoinHandle;
 use super::connect::{Carrier, Connector};
 use crate::transport::{Result, TransportError};
 
-/// The longest text that is read of an answer.
+/// The longest text that is kept of an answer.
 const TEXT: usize = 1024 * 1024;
+/// The longest that is read: what goes on for longer is no answer.
+const ENDLESS: u64 = 256 * 1024 * 1024;
+/// As many characters of a failure as are shown.
+const SHOWN: usize = 400;
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -109,8 +113,13 @@ impl Answer {
 
     /// The rest as text, as far as one would read it.
     pub(super) async fn text(mut self) -> Result<Vec<u8>> {
-        let mut text = Vec::new();
+        let (mut text, mut bytes) = (Vec::new(), 0);
         while let Some(chunk) = self.chunk().await? {
+            bytes += chunk.len() as u64;
+            if bytes > ENDLESS {
+                let problem = format!("its answer has more than {} MiB", ENDLESS >> 20);
+                return Err(broken(self.host.clone(), std::io::Error::other(problem)));
+            }
             let room = TEXT.saturating_sub(text.len()).min(chunk.len());
             text.extend_from_slice(chunk.get(..room).unwrap_or_default());
         }
@@ -135,8 +144,9 @@ fn message(text: &[u8]) -> String {
     struct Failure {
         message: String,
     }
-    match serde_json::from_slice::<Failure>(text) {
-        Ok(failure) => failure.message.trim().to_owned(),
-        Err(_) => String::from_utf8_lossy(text.get(..400).unwrap_or(text)).trim().to_owned(),
-    }
+    let message = match serde_json::from_slice::<Failure>(text) {
+        Ok(failure) => failure.message.into(),
+        Err(_) => String::from_utf8_lossy(text),
+    };
+    message.trim().chars().take(SHOWN).collect()
 }
