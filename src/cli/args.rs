@@ -132,6 +132,9 @@ pub(super) struct GlobalArgs {
     /// End the command after this long, such as 90s, 10m or 2h
     #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = limit)]
     pub(super) command_timeout: Option<std::time::Duration>,
+    /// Give a connection to a registry up when less than 1 KiB moves on it in this time [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", env = "HOD_STALL_TIMEOUT", hide_env = true, value_parser = duration)]
+    pub(super) stall_timeout: Option<std::time::Duration>,
     #[command(flatten)]
     pub(super) skopeo: SkopeoArgs,
     #[command(flatten)]

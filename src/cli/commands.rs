@@ -46,4 +46,4 @@ mod resolving;
 mod signing;
 mod trust;
 
-pub(super) use registries::registries;
+pub(super) use registries::{Concerned, registries};

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::args::{Cli, RegistryArgs, RetryArgs, SkopeoArgs};
+use super::commands::Concerned;
 use super::failure::{self, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
@@ -28,6 +29,7 @@ pub(super) struct Context {
     colour: bool,
     jobs: Option<usize>,
     authfile: Option<PathBuf>,
+    stall_timeout: Option<Duration>,
     skopeo: SkopeoArgs,
     /// Whether to insist on TLS where nothing is said of a registry.
     tls_verify: Option<bool>,
@@ -63,6 +65,7 @@ impl Context {
             colour: !is_logged && terminal::has_colour(),
             jobs: args.jobs.map(usize::from),
             authfile: args.authfile.clone(),
+            stall_timeout: args.stall_timeout,
             skopeo: args.skopeo.clone(),
             tls_verify: cli.tls_verify(),
             observer,
@@ -104,18 +107,21 @@ impl Context {
     }
 
     /// The registries, as the flags say to talk to them.
-    pub(super) fn registries(&self, args: &RegistryArgs) -> Result<Registries, Failure> {
-        self.registries_with(args, None)
+    pub(super) fn registries(&self, args: &RegistryArgs, concerned: &Concerned) -> Result<Registries, Failure> {
+        self.registries_with(args, concerned, None)
     }
 
     /// The registries at one end of a copy, which may have credentials of its own.
     pub(super) fn registries_with(
         &self,
         args: &RegistryArgs,
+        concerned: &Concerned,
         authfile: Option<PathBuf>,
     ) -> Result<Registries, Failure> {
         let args = RegistryArgs { tls_verify: args.tls_verify.or(self.tls_verify), ..args.clone() };
-        super::commands::registries(&args, &self.skopeo, authfile.or_else(|| self.authfile.clone()), self.jobs())
+        let authfile = authfile.or_else(|| self.authfile.clone());
+        let speed = (self.jobs(), self.stall_timeout);
+        super::commands::registries(&args, concerned, &self.skopeo, authfile, speed)
     }
 
     /// How to deal with places on this machine; `daemon` is the daemon that was named, and `args` may say whom to trust.

@@ -26,6 +26,7 @@ use crate::pipeline::sync::run::SyncError;
 use crate::pipeline::unpack::UnpackError;
 use crate::pipeline::unpack_image::UnpackImageError;
 use crate::registry::RegistryError;
+use crate::secret::without_passwords;
 use crate::store::StoreError;
 use crate::transport::TransportError;
 
@@ -212,7 +213,7 @@ pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Ve
         let text = one_line(error.to_string());
         if !said.contains(&text) {
             said.clone_from(&text);
-            causes.push(text);
+            causes.push(without_passwords(&text).into_owned());
         }
     }
     causes

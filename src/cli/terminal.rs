@@ -51,11 +51,12 @@ pub(super) fn say(line: &str) {
 /// Writes a line to the log file alone, where there is one.
 pub(super) fn log(line: &str) {
     if let Some(log) = LOG.get() {
+        let line = without_passwords(line);
         let _ = writeln!(log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
     }
 }
 
-/// Standard error, and the log file where there is one.
+/// Standard error, and the log file where there is one. Whoever writes, the passwords of addresses are left out.
 pub(super) struct Said;
 
 impl io::Write for Said {
@@ -64,6 +65,9 @@ impl io::Write for Said {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(bytes);
+        let text = without_passwords(&text);
+        let bytes = text.as_bytes();
         if let Some(log) = LOG.get() {
             log.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?;
         }
@@ -138,7 +142,7 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let text = error.render();
         let text = if has_colour() { text.ansi().to_string() } else { text.to_string() };
-        let _ = write!(Said, "{}", without_passwords(&text));
+        let _ = write!(Said, "{text}");
     } else {
         let _ = error.print();
     }

@@ -42,7 +42,8 @@ pub enum NameStyle {
 /// Where names without a host are looked up: a registry, and perhaps a path there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultRegistry {
-    host: Box<str>,
+    /// The registry.
+    pub host: Box<str>,
     prefix: Option<RepositoryName>,
 }
 
@@ -183,7 +184,7 @@ impl fmt::Display for DefaultRegistry {
 
 impl DefaultRegistry {
     /// The reference with its registry and everything else filled in.
-    pub(super) fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
+    pub fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
         let mut qualified = match &self.prefix {
             Some(prefix) if reference.host.is_none() => {
                 Reference { name: reference.name.below(prefix)?, ..reference.clone() }

@@ -177,7 +177,9 @@ impl Host {
 
     /// The token that the user gave for this host.
     fn given_token(&self) -> Option<&Secret> {
-        self.shared.settings.registry_token.as_ref().filter(|_| !self.manner.foreign)
+        let settings = &self.shared.settings;
+        let is_meant = !self.manner.foreign && settings.credentials.is_given_for(&self.name);
+        settings.registry_token.as_ref().filter(|_| is_meant)
     }
 
     async fn authorize(

@@ -133,8 +133,12 @@ pub(super) struct Login {
 /// Where to look for credentials.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
-    /// Credentials for every host, given by the user.
+    /// Credentials that the user gave, each for one host.
+    pub given_by_host: Vec<(Box<str>, Credentials)>,
+    /// Credentials that the user gave without a host.
     pub given: Option<Credentials>,
+    /// The one host that they, and the registry token, are for; every host where it is not set.
+    pub given_for: Option<Box<str>>,
     /// Where they were given, if not on the command line.
     pub given_in: Option<Box<str>>,
     /// Appear as nobody, whatever the files hold.
@@ -148,6 +152,18 @@ pub struct CredentialSources {
 }
 
 impl CredentialSources {
+    /// Whether what was given without a host is for this one.
+    pub(super) fn is_given_for(&self, host: &str) -> bool {
+        self.given_for.as_ref().is_none_or(|given_for| is_same_host(given_for, host))
+    }
+
+    /// What the user gave for a host; `own` says whether it is the one whose name was written, and no mirror of it.
+    fn given_for(&self, host: &str, own: bool) -> Option<&Credentials> {
+        let by_host = self.given_by_host.iter().find(|(given_for, _)| is_same_host(given_for, host));
+        let given = || self.given.as_ref().filter(|_| own && self.is_given_for(host));
+        by_host.map(|(_, credentials)| credentials).or_else(given)
+    }
+
     /// The sources that an environment names; `variable` reads it.
     pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -166,7 +182,9 @@ impl CredentialSources {
             below_home(".dockercfg"),
         ];
         Self {
+            given_by_host: Vec::new(),
             given: None,
+            given_for: None,
             given_in: None,
             anonymous: false,
             authfile: path("REGISTRY_AUTH_FILE"),
@@ -199,8 +217,7 @@ impl Keyring {
         given: bool,
         helpers: Option<&Helpers>,
     ) -> Result<Option<Login>, CredentialsError> {
-        if let Some(credentials) = self.sources.given.as_ref().filter(|_| given) {
-            let credentials = credentials.clone();
+        if let Some(credentials) = self.sources.given_for(host, given).cloned() {
             let origin = self.sources.given_in.clone().unwrap_or_else(|| "the command line".into());
             return Ok(Some(Login { credentials, origin }));
         }
@@ -328,6 +345,10 @@ fn servers<'a>(host: &'a &'a str) -> &'a [&'a str] {
     }
 }
 
+fn is_same_host(one: &str, other: &str) -> bool {
+    normal_host(one).eq_ignore_ascii_case(normal_host(other))
+}
+
 /// The host that a name of a host stands for.
 fn normal_host(host: &str) -> &str {
     match host {
@@ -377,6 +398,14 @@ mod tests {
         assert_eq!(user(&anonymous, "a.example").await.unwrap(), "nobody");
         let given = CredentialSources { given: Some(Credentials::from_flag("you:2")), ..sources.clone() };
         assert_eq!(user(&given, "a.example").await.unwrap(), "you");
+        let given_by_host = vec![("a.example:5000".into(), Credentials::from_flag("two:2"))];
+        let by_host = CredentialSources { given_by_host, ..sources.clone() };
+        assert_eq!(user(&by_host, "a.example:5000").await.unwrap(), "two");
+        assert_eq!(user(&by_host, "a.example").await.unwrap(), "me");
+        let named = |host: &str| CredentialSources { given_for: Some(host.into()), ..given.clone() };
+        assert_eq!(user(&named("A.example"), "a.example").await.unwrap(), "you");
+        assert_eq!(user(&named("b.example"), "a.example").await.unwrap(), "me");
+        assert_eq!(user(&named("index.docker.io"), "docker.io").await.unwrap(), "you");
         let one = CredentialSources { authfile: Some("/absent/auth.json".into()), ..sources };
         assert!(matches!(user(&one, "a.example").await, Err(CredentialsError::Read(_))));
     }

@@ -25,6 +25,8 @@ impl Registries {
         let mut settings = self.shared.settings.clone();
         if let Some(credentials) = &access.credentials {
             settings.credentials.given = Some(credentials.clone());
+            settings.credentials.given_for = None;
+            settings.credentials.given_by_host.clear();
             settings.credentials.given_in = Some(file.into());
             settings.credentials.anonymous = false;
             settings.registry_token = None;

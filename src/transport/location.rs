@@ -136,6 +136,11 @@ impl Location {
         }
     }
 
+    /// The host of the registry that it is at.
+    pub fn registry(&self) -> Option<&str> {
+        if let Self::Docker(reference) = self { Some(reference.host.as_deref().unwrap_or(DOCKER_IO)) } else { None }
+    }
+
     /// The file of an archive.
     pub fn archive(&self) -> Option<&Path> {
         match self {

@@ -1,5 +1,8 @@
 //! `hod login` and `logout`: files that are byte for byte those of skopeo, and that each can use of the other.
 
+mod given;
+mod passwords;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;

@@ -13,10 +13,11 @@ macro_rules! registry_side {
         #[derive(Debug, Clone, Args)]
         #[command(next_help_heading = $heading)]
         pub(in crate::cli) struct $name {
-            #[arg(help = concat!("User and password for the ", $side),
-                id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), env = concat!($variable, "CREDS"), hide_env = true, hide_env_values = true, value_name = "USER[:PASSWORD]",
+            #[arg(help = concat!("User and password for the ", $side, "; HOST=USER:PASSWORD, repeatable, where it has several registries"),
+                id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), env = concat!($variable, "CREDS"), hide_env = true, hide_env_values = true, value_name = "[HOST=]USER[:PASSWORD]",
+                value_delimiter = '\n',
                 conflicts_with_all = [concat!($prefix, "no-creds"), concat!($prefix, "username")])]
-            creds: Option<String>,
+            creds: Vec<String>,
             #[arg(help = concat!("User for the ", $side),
                 id = concat!($prefix, "username"), long = concat!($prefix, "username"), env = concat!($variable, "USERNAME"), hide_env = true, value_name = "USER",
                 requires = concat!($prefix, "password"))]

@@ -23,9 +23,10 @@ pub(in crate::cli) async fn run(context: &Context, mut args: BundleArgs) -> Resu
     }
     args.output = output::bundle(&args.output, false)?;
     let admission = Some(super::admission::admission(context)?);
-    let registries = context.registries(&args.registry)?;
+    let named = input::images_and_places(context, &args.images)?;
+    let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
-    let named = Named::open(context, &args.images, &registries, local, admission.clone()).await?;
+    let named = Named::open(context, named, &registries, local, admission.clone()).await?;
     let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let engine = context.engine(&args.retry);
     let (resolution, listed) = named.resolve(&engine, &registries, None, &options).await;

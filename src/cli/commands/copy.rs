@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::layers::{Layers, LayersError};
 use super::opening::Purpose;
-use super::{input, opening};
+use super::{Concerned, input, opening};
 use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind, causes, is_corrupt};
@@ -98,8 +98,10 @@ pub(in crate::cli) async fn run(context: &Context, args: CopyArgs) -> Result<Exi
         ));
     }
     let mut tasks = tasks(context, &args)?;
-    let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
-    let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
+    let sources = Concerned::of(tasks.iter().map(|task| &task.from)).side("src-");
+    let from = context.registries_with(&args.from.registry(), &sources, args.from.authfile.clone())?;
+    let destinations = Concerned::of(tasks.iter().map(|task| &task.to)).side("dest-");
+    let to = context.registries_with(&args.to.registry(), &destinations, args.to.authfile.clone())?;
     let shared = |local, folder: &Option<PathBuf>| LocalSettings { shared_blobs: folder.clone(), ..local };
     let here = shared(context.local(args.from.daemon_host.as_ref(), &args.from.registry())?, &args.src_shared_blob_dir);
     let there = shared(context.local(args.to.daemon_host.as_ref(), &args.to.registry())?, &args.dest_shared_blob_dir);

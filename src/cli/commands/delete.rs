@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::input;
+use super::{Concerned, input};
 use crate::cli::args::DeleteArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -29,7 +29,7 @@ pub(in crate::cli) async fn run(context: &Context, args: DeleteArgs) -> Result<E
             failure.hint("name images of registries (docker://), layouts (oci:) or, whole, of containers-storage:")
         );
     }
-    let registries = context.registries(&args.registry)?;
+    let registries = context.registries(&args.registry, &Concerned::of(&images))?;
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for image in &images {
         let result = match image {

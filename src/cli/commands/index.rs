@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::input;
 use super::opening::{self, Purpose};
+use super::{Concerned, input};
 use crate::cli::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -72,8 +72,11 @@ impl Sides {
         index: Location,
         (locations, purpose): (impl Iterator<Item = &'a Location>, Purpose<'_>),
     ) -> Result<Self, Failure> {
-        let from = context.registries_with(&target.from.registry(), target.from.authfile.clone())?;
-        let to = context.registries_with(&target.to.registry(), target.to.authfile.clone())?;
+        let locations: Vec<&Location> = locations.collect();
+        let sources = Concerned::of(locations.iter().copied()).side("src-");
+        let from = context.registries_with(&target.from.registry(), &sources, target.from.authfile.clone())?;
+        let destination = Concerned::of([&index]).side("dest-");
+        let to = context.registries_with(&target.to.registry(), &destination, target.to.authfile.clone())?;
         let from = Places::new(from)
             .with_local(context.local(target.from.daemon_host.as_ref(), &target.from.registry())?)
             .admitting(super::admission::admission(context)?);

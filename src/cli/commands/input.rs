@@ -1,11 +1,13 @@
 //! Lists from files and arguments, and what a path on the command line stands for.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::task::JoinError;
 
+use super::Concerned;
 use crate::bundle::{BundleError, BundleFiles};
 use crate::cli::args::ImageArgs;
 use crate::cli::context::Context;
@@ -25,6 +27,14 @@ use crate::transport::Location;
 
 /// The largest list that is read. The longest in use have a few thousand lines.
 const LIST_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// The registries that images are looked up at.
+pub(super) fn concerned(args: &ImageArgs, list: &ImageList) -> Concerned {
+    let from = args.from.clone().unwrap_or_default();
+    let hosts = list.lines.iter().filter(|line| line.place.is_none());
+    let hosts = hosts.filter_map(|line| from.qualify(&line.reference).ok()?.host).collect::<BTreeSet<_>>();
+    Concerned::new(hosts.iter().map(|host| &**host)).with_main(args.from.as_ref().map(|from| &*from.host))
+}
 
 /// Reads the lists and images that were named; every bad line of all of them is reported at once.
 pub(super) fn image_list(

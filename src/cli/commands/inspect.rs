@@ -21,7 +21,7 @@ pub(in crate::cli) async fn run(context: &Context, args: InspectArgs) -> Result<
     let template = args.format.as_deref().filter(|text| !is_json(text)).map(Template::parse).transpose();
     let template = template.map_err(|error| Failure::of(Kind::Usage, error))?;
     let location = opening::location(&args.image)?;
-    let places = opening::places(context, args.daemon_host.as_ref(), &args.registry)?;
+    let places = opening::places(context, &location, args.daemon_host.as_ref(), &args.registry)?;
     let places = Arc::new(opening::with_bundles(context, places, [&location], Purpose::Look).await?);
     let source = opening::open(&places, &location).await?;
     let engine = context.engine(&args.retry);

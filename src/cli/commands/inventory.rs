@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::input::{self, Target};
-use super::{holding, media};
+use super::{Concerned, holding, media};
 use crate::bundle::Content;
 use crate::cli::args::InventoryArgs;
 use crate::cli::context::Context;
@@ -38,7 +38,7 @@ pub(in crate::cli) async fn run(context: &Context, args: InventoryArgs) -> Resul
 
 async fn of_registry(context: &Context, args: &InventoryArgs) -> Result<Inventory, Failure> {
     let place: Destination = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let registries = context.registries(&args.registry)?;
+    let registries = context.registries(&args.registry, &Concerned::new([&*place.host]))?;
     let images = catalog(&registries, &place).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // A registry takes no manifest before it has what that names.
     let there = |_: &_, _| Ok::<_, std::convert::Infallible>(true);

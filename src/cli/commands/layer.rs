@@ -22,7 +22,7 @@ pub(in crate::cli) async fn run(context: &Context, args: LayerCommand) -> Result
 async fn extract(context: &Context, args: LayerExtractArgs) -> Result<ExitCode, Failure> {
     let location = opening::location(&args.image)?;
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
-    let places = opening::places(context, None, &args.registry)?.admitting(admission(context)?);
+    let places = opening::places(context, &location, None, &args.registry)?.admitting(admission(context)?);
     let places = opening::with_bundles(context, places, [&location], Purpose::Take(&args.trust)).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
     let engine = context.engine(&args.retry);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::input;
+use super::{Concerned, input};
 use crate::cli::args::ListTagsArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -41,7 +41,7 @@ async fn registry_tags(context: &Context, args: &ListTagsArgs, name: &str) -> Re
         ));
     }
     let (host, name) = reference.in_registry(DOCKER_IO).map_err(|error| Failure::of(Kind::Usage, error))?;
-    let registries = context.registries(&args.registry)?;
+    let registries = context.registries(&args.registry, &Concerned::new([&*host]))?;
     let found = registries.source(&host, &name).tags().await.map_err(|error| Failure::of(Kind::Failed, error))?;
     Ok(Tags { repository: Some(format!("{host}/{name}")), tags: found.iter().map(ToString::to_string).collect() })
 }

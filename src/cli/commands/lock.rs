@@ -16,15 +16,17 @@ use crate::pipeline::lock::{Changes, lock_text, unpinned};
 use crate::pipeline::resolve::{Failed, Resolution, Resolved};
 
 pub(in crate::cli) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, Failure> {
-    let registries = context.registries(&args.registry)?;
-    let (named, before) = if let Some(lock) = &args.check {
+    let (registries, named, before) = if let Some(lock) = &args.check {
         let list = input::image_list(context, std::slice::from_ref(lock), &[], &args.images.group)?;
         let list = of_registries(context, list);
-        (Named::of_registries(unpinned(list.clone())), Some(list))
+        let registries = context.registries(&args.registry, &input::concerned(&args.images, &list))?;
+        (registries, Named::of_registries(unpinned(list.clone())), Some(list))
     } else {
+        let named = input::images_and_places(context, &args.images)?;
+        let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
         let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
-        let named = Named::open(context, &args.images, &registries, local, None).await?;
-        (named, args.output.as_deref().and_then(old_lock))
+        let named = Named::open(context, named, &registries, local, None).await?;
+        (registries, named, args.output.as_deref().and_then(old_lock))
     };
     let mut options = input::resolve_options(&args.images, false);
     // To see what has moved, the images are enough.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::input;
+use super::{Concerned, input};
 use crate::cli::args::{LoginArgs, LogoutArgs, RegistryArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -34,7 +34,7 @@ pub(in crate::cli) async fn login(context: &Context, args: LoginArgs) -> Result<
     let file = target(context, args.compat_auth_file.clone());
     let (user, password) = (args.username.clone(), args.password.clone());
     let (username, password) = input::blocking(move || ask(user, password, args.password_stdin)).await?;
-    let registries = context.registries(&as_user(&args, &username, &password))?;
+    let registries = context.registries(&as_user(&args, &username, &password), &Concerned::new([host]))?;
     if let Err(path) = registries.reads_credential_files() {
         let message = format!("{} leaves all credentials to helpers", path.display());
         return Err(Failure::new(Kind::Failed, message).hint(
@@ -95,7 +95,7 @@ async fn is_logged_in(
     let stored = stored(context, args, host, repository).await.ok().flatten();
     let Some(Credentials::Password { username, password }) = stored else { return Ok(false) };
     remark(context, &format!("Authenticating with existing credentials for {registry}"))?;
-    match context.registries(&as_user(args, &username, &password))?.ping(host).await {
+    match context.registries(&as_user(args, &username, &password), &Concerned::new([host]))?.ping(host).await {
         Ok(()) => {
             let line = format!("Existing credentials are valid. Already logged in to {registry}\n");
             context.result(&described(registry, &username, None), &line)?;
@@ -121,7 +121,7 @@ async fn stored(
 ) -> Result<Option<Credentials>, Failure> {
     let nobody =
         RegistryArgs { cert_dir: args.cert_dir.clone(), tls_verify: args.tls_verify, ..RegistryArgs::default() };
-    let registries = context.registries_with(&nobody, args.compat_auth_file.clone())?;
+    let registries = context.registries_with(&nobody, &Concerned::default(), args.compat_auth_file.clone())?;
     registries.credentials(host, repository).await.map_err(|error| Failure::of(Kind::Failed, error))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{input, media, trust};
+use super::{Concerned, input, media, trust};
 use crate::bundle::Trust;
 use crate::cli::args::{RegistryArgs, TrustArgs};
 use crate::cli::context::Context;
@@ -17,9 +17,15 @@ pub(super) fn location(text: &str) -> Result<Location, Failure> {
     text.parse().map_err(|error| Failure::of(Kind::Usage, error))
 }
 
-/// Registries and places on this machine, for a command with one side; `daemon` is the daemon that was named.
-pub(super) fn places(context: &Context, daemon: Option<&String>, registry: &RegistryArgs) -> Result<Places, Failure> {
-    Ok(Places::new(context.registries(registry)?).with_local(context.local(daemon, registry)?))
+/// Registries and places on this machine, for a command that reads one image; `daemon` is the daemon that was named.
+pub(super) fn places(
+    context: &Context,
+    location: &Location,
+    daemon: Option<&String>,
+    registry: &RegistryArgs,
+) -> Result<Places, Failure> {
+    let registries = context.registries(registry, &Concerned::of([location]))?;
+    Ok(Places::new(registries).with_local(context.local(daemon, registry)?))
 }
 
 /// What becomes of the images of bundles.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::resolving::Named;
 use super::{holding, input, pack};
 use crate::bundle::{BundleError, Compression, VolumeSize};
-use crate::cli::args::{PackArgs, PlanArgs, PullArgs};
+use crate::cli::args::{PackArgs, PlanArgs, PullArgs, RegistryArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{self, Failure, Kind};
 use crate::cli::report::{self, Align};
@@ -23,7 +23,6 @@ use crate::pipeline::open::LocalSettings;
 use crate::pipeline::pack::delta;
 use crate::pipeline::plan::{Plan, PlannedBundle, Space};
 use crate::pipeline::resolve::{Failed, Resolved};
-use crate::registry::Registries;
 use crate::store::{Store, StoreError};
 
 /// What is planned besides the images.
@@ -41,18 +40,16 @@ pub(in crate::cli) async fn run(context: &Context, args: PlanArgs) -> Result<Exi
         return plan_pack(context, &args.images, wanted, args.output.as_deref()).await;
     }
     let engine = context.engine(&args.retry);
-    let registries = context.registries(&args.registry)?;
     let local = context.local(None, &args.registry)?;
-    plan_pull(context, &args.images, wanted, (&engine, &registries), local).await
+    plan_pull(context, &args.images, wanted, (&engine, &args.registry), local).await
 }
 
 /// `hod pull --dry-run`.
 pub(super) async fn pull(context: &Context, args: &PullArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted { store: Some(args.store.clone()), have: Vec::new(), volumes: None, signed: false };
     let engine = context.engine(&args.retry);
-    let registries = context.registries(&args.registry)?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
-    plan_pull(context, &args.images, wanted, (&engine, &registries), local).await
+    plan_pull(context, &args.images, wanted, (&engine, &args.registry), local).await
 }
 
 /// `hod pack --dry-run`.
@@ -66,18 +63,20 @@ async fn plan_pull(
     context: &Context,
     images: &crate::cli::args::ImageArgs,
     wanted: Wanted,
-    (engine, registries): (&Engine, &Registries),
+    (engine, registry): (&Engine, &RegistryArgs),
     local: LocalSettings,
 ) -> Result<ExitCode, Failure> {
     let admission = super::admission::admission(context)?;
-    let named = Named::open(context, images, registries, local, Some(admission)).await?;
+    let named = input::images_and_places(context, images)?;
+    let registries = context.registries(registry, &input::concerned(images, &named.images))?;
+    let named = Named::open(context, named, &registries, local, Some(admission)).await?;
     let options = input::resolve_options(images, false);
     // A store that is not there yet is made by the pull, and not by its plan.
     let store = match wanted.store.as_deref().map(Store::open) {
         None | Some(Err(StoreError::NoRoot(_))) => None,
         Some(store) => Some(store.map_err(|error| Failure::of(Kind::Failed, error))?),
     };
-    let (resolution, _) = named.resolve(engine, registries, store.as_ref(), &options).await;
+    let (resolution, _) = named.resolve(engine, &registries, store.as_ref(), &options).await;
     let described = futures_util::stream::iter(resolution.images).map(|image| describe(engine, image));
     let described: Vec<Result<Resolved, _>> = described.buffered(engine.limits().lookups).collect().await;
     let described: Vec<Resolved> =

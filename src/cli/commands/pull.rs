@@ -22,10 +22,11 @@ pub(in crate::cli) async fn run(context: &Context, args: PullArgs) -> Result<Exi
         return super::plan::pull(context, &args).await;
     }
     let admission = Some(super::admission::admission(context)?);
-    let registries = context.registries(&args.registry)?;
+    let named = input::images_and_places(context, &args.images)?;
+    let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
     let scratch = Some(local.scratch.clone());
-    let named = Named::open(context, &args.images, &registries, local, admission.clone()).await?;
+    let named = Named::open(context, named, &registries, local, admission.clone()).await?;
     let options = ResolveOptions { admission, scratch, ..input::resolve_options(&args.images, args.fail_fast) };
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);

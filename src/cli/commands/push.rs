@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::input::{self, Target};
-use super::{media, trust};
+use super::{Concerned, media, trust};
 use crate::bundle::volumes::VolumeReader;
 use crate::bundle::{BundleError, BundleFiles, VolumeError};
 use crate::cli::args::{IndexArg, PushArgs};
@@ -36,7 +36,7 @@ use crate::transport::Compression;
 pub(in crate::cli) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
     let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast, force: args.force };
-    let registries = context.registries(&args.registry)?;
+    let registries = context.registries(&args.registry, &Concerned::new([&*options.destination.host]))?;
     let engine = context.engine_to(&options.destination.host, &args.retry);
     let images = if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
         from_place(context, &args, place, (&engine, &registries)).await?

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::input::{self, ImagesAndPlaces};
-use crate::cli::args::ImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::copy::Engine;
@@ -28,15 +27,15 @@ impl Named {
         Self { list, in_places: Vec::new(), order: Vec::new() }
     }
 
-    /// Reads lists and opens places; what cannot be used ends the command before anything is looked up or made.
+    /// Opens places; what cannot be used ends the command before anything is looked up or made.
     pub(super) async fn open(
         context: &Context,
-        args: &ImageArgs,
+        named: ImagesAndPlaces,
         registries: &Registries,
         local: LocalSettings,
         admission: Option<Arc<Admission>>,
     ) -> Result<Self, Failure> {
-        let ImagesAndPlaces { images: list, places: asked, order } = input::images_and_places(context, args)?;
+        let ImagesAndPlaces { images: list, places: asked, order } = named;
         let places = Places::new(registries.clone()).with_local(local);
         let places = match admission {
             Some(admission) => places.admitting(admission),

@@ -14,7 +14,7 @@ use crate::pipeline::stat::{Stat, Step};
 
 pub(in crate::cli) async fn run(context: &Context, args: StatArgs) -> Result<ExitCode, Failure> {
     let location = opening::location(&args.image)?;
-    let places = opening::places(context, None, &args.registry)?;
+    let places = opening::places(context, &location, None, &args.registry)?;
     let places = opening::with_bundles(context, places, [&location], Purpose::Look).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
     let failed = |error| Failure::new(Kind::Failed, format!("cannot tell what {location} is made of")).because(error);

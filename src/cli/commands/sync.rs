@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::input;
+use super::{Concerned, input};
 use crate::cli::args::{DestinationKindArg, FormatArg, SourceKindArg, SyncArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -29,6 +29,16 @@ use report::{Outcome, finish};
 /// The largest configuration file that is read.
 const FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
+/// What a source is, before anything is asked.
+enum Wanted {
+    /// A directory with images.
+    Directory(PathBuf),
+    /// Registries, and what is wanted of each.
+    File(SourceFile),
+    /// A repository, or an image there.
+    Repository(Reference),
+}
+
 /// What a source turned out to be.
 #[derive(Default)]
 struct Found {
@@ -45,8 +55,10 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
         return Err(Failure::new(Kind::Usage, format!("{flag} is for the files of image-syncer: add --image-syncer")));
     }
     let target = target(&args)?;
-    let from = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
-    let to = context.registries_with(&args.to.registry(), args.to.authfile.clone())?;
+    let wanted = wanted(context, &args).await?;
+    let sources = wanted.concerned().side("src-");
+    let from = context.registries_with(&args.from.registry(), &sources, args.from.authfile.clone())?;
+    let to = context.registries_with(&args.to.registry(), &concerned(&target), args.to.authfile.clone())?;
     let from = Arc::new(Places::new(from).admitting(super::admission::admission(context)?));
     let signing = super::signing::signing(&args.signing, None).await?;
     if signing.is_some() && matches!(target, Target::Directory(_)) {
@@ -55,7 +67,7 @@ pub(in crate::cli) async fn run(context: &Context, args: SyncArgs) -> Result<Exi
     }
     let to = Arc::new(Places::new(to).with_signatures(!args.content.remove_signatures).with_signing(signing));
     let engine = context.engine(&args.retry);
-    let found = find(context, &engine, &args, from).await?;
+    let found = find(context, &engine, &args, wanted, from).await?;
     let naming = Naming { scoped: args.scoped, suffix: args.append_suffix.clone() };
     let mut plan = Plan::default();
     for origin in &found.origins {
@@ -106,22 +118,62 @@ fn target(args: &SyncArgs) -> Result<Target, Failure> {
     }
 }
 
-async fn find(context: &Context, engine: &Engine, args: &SyncArgs, places: Arc<Places>) -> Result<Found, Failure> {
+/// The registry of a destination.
+fn concerned(target: &Target) -> Concerned {
+    let Target::Registry(destination) = target else { return Concerned::default() };
+    let host = destination.split('/').next().unwrap_or_default();
+    let reference = format!("{host}/x").parse::<Reference>().ok();
+    let host = reference.and_then(|reference| reference.host).unwrap_or_else(|| DOCKER_IO.into());
+    Concerned::new([&*host]).side("dest-")
+}
+
+impl Wanted {
+    /// The registries that are asked as the command line says.
+    fn concerned(&self) -> Concerned {
+        match self {
+            Self::Directory(_) => Concerned::default(),
+            Self::Repository(reference) => Concerned::new(reference.host.as_deref()),
+            Self::File(file) => {
+                let others = file.registries.iter().filter(|registry| registry.access.credentials.is_none());
+                let repositories = others.flat_map(|registry| &registry.repositories);
+                Concerned::new(repositories.filter_map(|(repository, _)| repository.host.as_deref()))
+            }
+        }
+    }
+}
+
+/// Reads what the source is.
+async fn wanted(context: &Context, args: &SyncArgs) -> Result<Wanted, Failure> {
     let source = args.source.clone().unwrap_or_default();
-    let found = match args.src {
-        Some(SourceKindArg::Dir) => {
-            let folder = PathBuf::from(&source);
+    match args.src {
+        Some(SourceKindArg::Dir) => Ok(Wanted::Directory(PathBuf::from(source))),
+        Some(SourceKindArg::Yaml) => source_file(context, args, Path::new(&source)).await.map(Wanted::File),
+        Some(SourceKindArg::Docker) | None => {
+            let reference = source.parse::<Reference>().map_err(|error| Failure::of(Kind::Usage, error))?;
+            let named = reference.tag.is_some() || reference.digest.is_some();
+            let qualified = reference.qualified(DOCKER_IO).map_err(|error| Failure::of(Kind::Usage, error))?;
+            Ok(Wanted::Repository(if named { qualified } else { Reference { tag: None, ..qualified } }))
+        }
+    }
+}
+
+async fn find(
+    context: &Context,
+    engine: &Engine,
+    args: &SyncArgs,
+    wanted: Wanted,
+    places: Arc<Places>,
+) -> Result<Found, Failure> {
+    let source = args.source.clone().unwrap_or_default();
+    let found = match wanted {
+        Wanted::Directory(folder) => {
             let images =
                 input::blocking(move || directory::images(&folder).map_err(|error| Failure::of(Kind::Failed, error)));
             let origin = Origin { name: source.clone(), images: images.await?, places };
             Found { origins: vec![origin], failed: 0 }
         }
-        Some(SourceKindArg::Yaml) => return find_in_file(context, engine, args, Path::new(&source), &places).await,
-        Some(SourceKindArg::Docker) | None => {
-            let reference = source.parse::<Reference>().map_err(|error| Failure::of(Kind::Usage, error))?;
-            let named = reference.tag.is_some() || reference.digest.is_some();
-            let qualified = reference.qualified(DOCKER_IO).map_err(|error| Failure::of(Kind::Usage, error))?;
-            let reference = if named { qualified } else { Reference { tag: None, ..qualified } };
+        Wanted::File(file) => return find_in_file(context, engine, args, file, &places).await,
+        Wanted::Repository(reference) => {
             listed(context, engine, vec![Request::of(&reference, places)], args.keep_going).await?
         }
     };
@@ -131,14 +183,8 @@ async fn find(context: &Context, engine: &Engine, args: &SyncArgs, places: Arc<P
     Ok(found)
 }
 
-/// What the YAML file asks for. A bad entry ends it before anything is asked, unless the user wants to go on.
-async fn find_in_file(
-    context: &Context,
-    engine: &Engine,
-    args: &SyncArgs,
-    path: &Path,
-    places: &Arc<Places>,
-) -> Result<Found, Failure> {
+/// Reads a YAML file. A bad entry ends the command before anything is asked, unless the user wants to go on.
+async fn source_file(context: &Context, args: &SyncArgs, path: &Path) -> Result<SourceFile, Failure> {
     let name = path.display().to_string();
     let file = SourceFile::parse(&configuration(path).await?)
         .map_err(|error| Failure::new(Kind::Usage, format!("{name} is no source file of sync")).because(error))?;
@@ -154,6 +200,18 @@ async fn find_in_file(
             Failure::new(Kind::Usage, message).hint("nothing was looked up; --keep-going leaves such entries out")
         );
     }
+    Ok(file)
+}
+
+/// What the YAML file asks for.
+async fn find_in_file(
+    context: &Context,
+    engine: &Engine,
+    args: &SyncArgs,
+    file: SourceFile,
+    places: &Arc<Places>,
+) -> Result<Found, Failure> {
+    let name = args.source.clone().unwrap_or_default();
     let mut requests = Vec::new();
     for registry in file.registries {
         if let Some(folder) = registry.access.cert_dir.as_ref().filter(|folder| !folder.is_dir()) {

@@ -24,7 +24,7 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackImageArgs) -> Res
     let location = opening::location(&args.image)?;
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
     let owners = owners(args.rootless, args.uid_map, args.gid_map);
-    let places = opening::places(context, None, &args.registry)?.admitting(admission(context)?);
+    let places = opening::places(context, &location, None, &args.registry)?.admitting(admission(context)?);
     let places = opening::with_bundles(context, places, [&location], Purpose::Take(&args.trust)).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
     let engine = context.engine(&args.retry);

@@ -154,9 +154,9 @@ mod tests {
         }
         (0..8).for_each(|trial| heard.ends(trial, true));
         let expected = [
-            "~ nothing moved to or from r.example for 60 s; again in 1.0 s (try 2 of 6)",
-            "~ nothing moved to or from r.example for 60 s; again in 2.0 s (try 3 of 6)",
-            "~ nothing moved to or from r.example for 60 s; again in 3.0 s (try 4 of 6)",
+            "~ less than 1 KiB moved to or from r.example in 60 s; again in 1.0 s (try 2 of 6)",
+            "~ less than 1 KiB moved to or from r.example in 60 s; again in 2.0 s (try 3 of 6)",
+            "~ less than 1 KiB moved to or from r.example in 60 s; again in 3.0 s (try 4 of 6)",
             "~ r.example works again",
         ];
         assert_eq!(heard.take(), expected);

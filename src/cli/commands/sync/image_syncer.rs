@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::report::{Outcome, finish};
 use super::{checked, configuration};
 use crate::cli::args::{ImageSyncerArgs, SyncArgs};
+use crate::cli::commands::Concerned;
 use crate::cli::commands::admission::admission;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -31,7 +32,11 @@ struct Planned {
 pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, Failure> {
     let own = &args.image_syncer;
     let configuration = read(context, own).await?;
-    let registries = context.registries_with(&args.from.registry(), args.from.authfile.clone())?;
+    let rules = configuration.rules.iter();
+    let repositories =
+        rules.flat_map(|rule| rule.destinations.iter().map(|to| &to.repository).chain([&rule.repository]));
+    let concerned = Concerned::new(repositories.filter_map(|repository| repository.host.as_deref())).side("src-");
+    let registries = context.registries_with(&args.from.registry(), &concerned, args.from.authfile.clone())?;
     let engine = context.engine_with(own.proc, &args.retry);
     let places = Places::new(registries).admitting(admission(context)?);
     let mut reach = Reach::new(&configuration.auth, &places);

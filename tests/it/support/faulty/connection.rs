@@ -9,12 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Frame;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply::End;
 
@@ -85,11 +87,15 @@ pub(super) struct Body {
     bytes: Bytes,
     end: End,
     ending: Arc<Ending>,
+    pause: Pin<Box<Sleep>>,
 }
+
+/// The time between two bytes of a slow body.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Body {
     pub(super) fn new(bytes: Bytes, end: End, ending: Arc<Ending>) -> Self {
-        Self { bytes, end, ending }
+        Self { bytes, end, ending, pause: Box::pin(sleep(PAUSE)) }
     }
 }
 
@@ -97,12 +103,27 @@ impl hyper::body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let End::Slow(at_once) = self.end
+            && !self.bytes.is_empty()
+        {
+            let at_once = at_once.min(self.bytes.len());
+            if at_once > 0 {
+                self.end = End::Slow(0);
+                return Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(at_once)))));
+            }
+            ready!(self.pause.as_mut().poll(context));
+            self.pause.as_mut().reset(Instant::now() + PAUSE);
+            return Poll::Ready(Some(Ok(Frame::data(self.bytes.split_to(1)))));
+        }
         if !self.bytes.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
         }
         match self.end {
-            End::Whole => Poll::Ready(None),
+            End::Whole | End::Slow(_) => Poll::Ready(None),
             End::Closed => {
                 self.ending.at_flush.store(true, Ordering::SeqCst);
                 Poll::Pending

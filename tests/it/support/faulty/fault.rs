@@ -45,6 +45,11 @@ pub enum Effect {
         /// Bytes of this body that arrive.
         after: usize,
     },
+    /// Sends a byte a tenth of a second after so many bytes of the body.
+    Trickle {
+        /// Bytes of this body that arrive at once.
+        after: usize,
+    },
     /// Changes the last byte of the body.
     WrongByte,
     /// Announces and sends only so many bytes, as if that were all.
@@ -57,14 +62,28 @@ pub enum Effect {
     NoDigest,
     /// Says in `Content-Type` that it is this.
     Type(&'static str),
+    /// Sends the client to this address.
+    Moved(&'static str),
     /// Sends these bytes, with status 200.
     Body(Bytes),
+    /// Sends these headers and this body, made for each request, with status 200.
+    Says(Answer),
     /// Sends the whole although a part was asked for.
     IgnoreRange,
     /// Sends a blob's client to the other host.
     Redirect,
     /// Does this to so many requests, once all of them are there.
     Together(Arc<Barrier>, Box<Self>),
+}
+
+/// Makes an answer for a request.
+#[derive(Clone)]
+pub struct Answer(Arc<dyn Fn(&Seen) -> (Vec<(&'static str, String)>, Bytes) + Send + Sync>);
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer")
+    }
 }
 
 /// Requests and what happens to them.
@@ -117,6 +136,11 @@ impl On {
         Self::matching(move |seen| seen.method == method && matches!(seen.route, Route::Upload(..)))
     }
 
+    /// Lists of tags.
+    pub fn tags() -> Self {
+        Self::matching(|seen| matches!(seen.route, Route::Tags(_)))
+    }
+
     /// Requests for tokens.
     pub fn token() -> Self {
         Self::matching(|seen| seen.route == Route::Token)
@@ -164,6 +188,11 @@ impl fmt::Debug for On {
 }
 
 impl Effect {
+    /// An answer that is made for each request: headers and body.
+    pub fn says(make: impl Fn(&Seen) -> (Vec<(&'static str, String)>, Bytes) + Send + Sync + 'static) -> Self {
+        Self::Says(Answer(Arc::new(make)))
+    }
+
     /// The same, to so many requests at the same moment.
     pub fn together(self, count: usize) -> Self {
         Self::Together(Arc::new(Barrier::new(count)), Box::new(self))
@@ -195,6 +224,7 @@ impl Effect {
             }
             Self::Cut { after } => reply.stop(after, End::Closed),
             Self::Stall { after } => reply.stop(after, End::Silent),
+            Self::Trickle { after } => reply.trickle(after),
             Self::WrongByte => {
                 let mut bytes = reply.body.to_vec();
                 if let Some(last) = bytes.last_mut() {
@@ -207,7 +237,14 @@ impl Effect {
             Self::Digest(digest) => reply.set_header("Docker-Content-Digest", &digest.to_string()),
             Self::NoDigest => reply.remove_header("Docker-Content-Digest"),
             Self::Type(media_type) => reply.set_header("Content-Type", media_type),
+            Self::Says(Answer(make)) => {
+                let (headers, body) = make(seen);
+                *reply = headers
+                    .iter()
+                    .fold(Reply::status(200).body(body), |reply, (name, value)| reply.header(name, value));
+            }
             Self::Body(bytes) => *reply = Reply::status(200).body(bytes),
+            Self::Moved(address) => *reply = Reply::status(307).header("Location", address),
             Self::Redirect => {
                 if let Route::Blob(_, digest) = &seen.route
                     && let Ok(digest) = digest.parse()

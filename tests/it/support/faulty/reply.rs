@@ -28,6 +28,8 @@ pub(super) enum End {
     Closed,
     /// Nothing, for ever.
     Silent,
+    /// The rest, of which so many bytes come at once and each of the others after a pause.
+    Slow(usize),
 }
 
 impl Reply {
@@ -76,6 +78,11 @@ impl Reply {
     pub(super) fn stop(&mut self, after: usize, end: End) {
         self.body.truncate(after);
         self.end = end;
+    }
+
+    /// Sends all of it, a byte at a time behind so many bytes.
+    pub(super) fn trickle(&mut self, after: usize) {
+        self.end = End::Slow(after);
     }
 
     /// Keeps the part of the body that a `Range` header asks for.
