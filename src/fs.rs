@@ -4,15 +4,16 @@ mod append;
 mod behind;
 mod cold;
 mod direct;
+mod directory;
+mod replace;
 mod resumed;
 mod stretch;
 
 use std::fs::TryLockError;
 use std::io;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 
@@ -20,29 +21,10 @@ pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
 pub use cold::ColdFile;
 pub use direct::{ALIGNMENT, Block, DirectFile};
+pub use directory::{Child, Directory, give_file, open_plain};
+pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;
 pub use stretch::{Stretch, Stretches};
-
-/// Writes a file so that a reader sees either the old content or the new, and a crash leaves one
-/// of the two: temporary file beside it, `fsync`, rename, `fsync` of the directory.
-pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    /// Threads of this process may write the same file at the same time.
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let directory = folder_of(path);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!(".{name}.{}-{number}.tmp", std::process::id()));
-    let write = || {
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_directory(directory)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
-}
 
 /// Reads the first bytes of a file, `most` and no more: it may be somebody else's, and of any length.
 pub fn read_head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
@@ -80,13 +62,22 @@ pub fn claim(path: &Path) -> io::Result<fs::File> {
 }
 
 /// Opens a file or directory and locks it; `None` where `lock` says that somebody else has it.
+pub fn lock_at<E: From<io::Error>>(
+    path: &Path,
+    open: impl FnMut() -> Result<fs::File, E>,
+    lock: impl Fn(&fs::File) -> io::Result<bool>,
+) -> Result<Option<fs::File>, E> {
+    lock_where(open, lock, |file| is_at(file, path))
+}
+
+/// The same for a file that is where it should be as long as `is_there` says so.
 ///
 /// Whoever had it may have renamed or removed it after it was opened and before it was locked. Such a lock keeps nobody
 /// away, and what is written goes into content that is in its place: the file is opened again.
-pub fn lock_at<E: From<io::Error>>(
-    path: &Path,
+fn lock_where<E: From<io::Error>>(
     mut open: impl FnMut() -> Result<fs::File, E>,
     lock: impl Fn(&fs::File) -> io::Result<bool>,
+    mut is_there: impl FnMut(&fs::File) -> io::Result<bool>,
 ) -> Result<Option<fs::File>, E> {
     loop {
         let file = open()?;
@@ -95,7 +86,7 @@ pub fn lock_at<E: From<io::Error>>(
         if !lock(&file)? {
             return Ok(None);
         }
-        if is_at(&file, path)? {
+        if is_there(&file)? {
             return Ok(Some(file));
         }
     }
@@ -276,20 +267,9 @@ pub fn remove_numbered(first: usize, file: impl Fn(usize) -> PathBuf) -> io::Res
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Write as _;
 
-    #[test]
-    fn threads_may_write_the_same_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| (0..50).for_each(|_| write_atomically(&path, b"1").unwrap()));
-            }
-        });
-        assert_eq!(fs::read(&path).unwrap(), b"1");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
+    use super::*;
 
     #[test]
     fn replaces_a_file_and_leaves_no_other() {

@@ -44,6 +44,7 @@ pub use upload::Upload;
 pub use walk::{Found, FoundKind, Walk};
 pub use writers::{Outgoing, Writers};
 
+use crate::fs::Directory;
 use crate::oci::RepositoryName;
 use commit::Rounds;
 use root::Root;
@@ -86,7 +87,7 @@ impl Store {
     /// [`StoreError::Locked`] while another process is alone with the root to delete from it.
     pub fn create(root: &Path) -> Result<Self> {
         fs::create_dir_all(root)?;
-        let root = Root::new(root)?;
+        let root = Root::hold(root)?;
         let staging = Staging::join(&root)?;
         Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
     }
@@ -98,7 +99,7 @@ impl Store {
     /// [`StoreError::InUse`] while another process writes to the root, [`StoreError::Locked`] while one deletes.
     pub fn alone(root: &Path) -> Result<Self> {
         Self::open(root)?;
-        let root = Root::new(root)?;
+        let root = Root::hold(root)?;
         let staging = Staging::join_alone(&root)?;
         Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
     }
@@ -120,6 +121,11 @@ impl Store {
     /// Whether it was opened for writing.
     pub fn is_writable(&self) -> bool {
         self.inner.writing.is_some()
+    }
+
+    /// A directory of that name among hod's own files in the root, which only this user can read.
+    pub fn private(&self, name: &str) -> Result<Directory> {
+        Ok(self.staging()?.private(name).make_or_open(0o700)?)
     }
 
     fn tree(&self) -> &Root {

@@ -6,8 +6,6 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fs_err::os::unix::fs::OpenOptionsExt as _;
-
 use super::failure::{Failure, Kind};
 use super::report;
 use crate::bundle::{Header, SigningKey};
@@ -98,7 +96,7 @@ impl Installer<'_> {
         for (name, bytes, mode) in
             [("hod", binary, 0o755), ("install.sh", script.as_bytes(), 0o755), ("README.txt", page.as_bytes(), 0o644)]
         {
-            replace(&folder.join(name), bytes, mode).map_err(failed)?;
+            crate::fs::write_atomically_as(&folder.join(name), bytes, mode).map_err(failed)?;
             self.sums.push((name.to_owned(), Digest::sha256(bytes)));
             files.push(folder.join(name));
         }
@@ -106,19 +104,19 @@ impl Installer<'_> {
             let _ = writeln!(lines, "{}  {name}", digest.hex());
             lines
         });
-        replace(&folder.join(SUMS), lines.as_bytes(), 0o644).map_err(failed)?;
+        crate::fs::write_atomically(&folder.join(SUMS), lines.as_bytes()).map_err(failed)?;
         files.push(folder.join(SUMS));
         let signature = folder.join(format!("{SUMS}.minisig"));
         if let Some(key) = self.key {
             let comment = format!("sums of hod bundle {}", self.header.id());
             let text = key.sign_bytes(lines.as_bytes(), &comment).map_err(|error| Failure::of(Kind::Failed, error))?;
-            replace(&signature, &text, 0o644).map_err(failed)?;
+            crate::fs::write_atomically(&signature, &text).map_err(failed)?;
             files.push(signature);
         } else if signature.exists() {
             // One from an earlier run would belong to other sums.
             fs_err::remove_file(&signature).map_err(failed)?;
+            crate::fs::sync_directory(folder).map_err(failed)?;
         }
-        crate::fs::sync_directory(folder).map_err(failed)?;
         Ok(files)
     }
 
@@ -179,22 +177,6 @@ fn by_hand(name: &str, in_volumes: bool) -> String {
 /// A text as one word of `sh`.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// Writes a file with a mode; who runs the old one goes on with it.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let write = || {
-        let mut options = fs_err::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs_err::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs_err::remove_file(&temporary);
-    })
 }
 
 /// A writer that knows the SHA-256 of everything that went through it.

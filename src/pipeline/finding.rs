@@ -39,6 +39,8 @@ pub enum Code {
     PathHarmful,
     /// A symbolic link, device or pipe, where only files and folders may be.
     NotAFile,
+    /// Something among hod's own files in a root that hod has not put there.
+    ForeignInHod,
     /// A file that says what a place holds is not there or cannot be read.
     PlaceInvalid,
     /// A bundle ends too soon.
@@ -76,6 +78,7 @@ impl Code {
             Self::FolderMissing => "folder-missing",
             Self::PathHarmful => "path-harmful",
             Self::NotAFile => "not-a-file",
+            Self::ForeignInHod => "foreign-in-hod",
             Self::PlaceInvalid => "place-invalid",
             Self::BundleTruncated => "bundle-truncated",
             Self::BundleInvalid => "bundle-invalid",
@@ -165,6 +168,7 @@ mod tests {
         for code in [
             Code::BlobDigestMismatch,
             Code::NotAFile,
+            Code::ForeignInHod,
             Code::PlaceInvalid,
             Code::BundleInvalid,
             Code::SignatureInvalid,

@@ -129,6 +129,7 @@ impl Garbage {
             store.remove_blob(&blob.digest)?;
             observer.on(&Event::Moved { digest: &blob.digest, bytes: blob.size });
         }
+        store.remove_hollow_blobs()?;
         store.discard_unfinished()?;
         Ok(store.finish()?)
     }

@@ -112,7 +112,7 @@ fn place(from: &Store, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) 
         return Ok(Placed::AlreadyThere);
     }
     let file = from.open_blob(digest).map_err(Failed::Source)?;
-    if let Some(placed) = to.link_in(digest, size, file.path()).map_err(Failed::Destination)? {
+    if let Some(placed) = to.link_in(digest, size, &file).map_err(Failed::Destination)? {
         return Ok(placed);
     }
     copy(file, to, (digest, size), stop)

@@ -11,7 +11,7 @@ use super::hashing::Hashing;
 use crate::fs::ColdFile;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag};
-use crate::store::layout::{Entry, LINK_LIMIT};
+use crate::store::layout::Entry;
 use crate::store::{FoundKind, Store, StoreError};
 
 /// What the walk over a root has seen.
@@ -81,6 +81,10 @@ fn walk(store: &Store) -> Result<Seen, StoreError> {
             _ => seen.judge_stranger(&path, found.kind),
         }
     }
+    for path in store.foreign_in_own()? {
+        let detail = "hod has not put this there, and leaves it alone: see who has, and remove it";
+        seen.findings.push(Finding::new(Code::ForeignInHod, path, detail));
+    }
     Ok(seen)
 }
 
@@ -117,8 +121,9 @@ impl Seen {
     /// Reads a link file; `expected` is the digest that its path names, where it names one.
     fn link(&mut self, store: &Store, path: &str, expected: Option<Digest>) -> Option<Digest> {
         self.links += 1;
-        let text = match crate::fs::read_head(&store.root().join(path), LINK_LIMIT) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        let text = match store.link_text(path) {
+            // What has gone since the walk has come to it is nothing.
+            Ok(text) => text?,
             Err(error) => {
                 self.findings.push(Finding::new(Code::LinkMalformed, path, error.to_string()));
                 return None;

@@ -4,7 +4,7 @@
 //! trust once; it is kept where a folder is given for it, so that the next start has the same one.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fs_err as fs;
@@ -12,6 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use rustix::fs::OFlags;
 use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::error::ServeError;
 use super::watched::Watched;
+use crate::fs::{Child, Directory};
 
 /// Where the server's certificate comes from.
 #[derive(Debug, Clone)]
@@ -36,8 +38,8 @@ pub enum Tls {
     SelfSigned {
         /// The names and addresses that clients use for this server.
         names: Vec<String>,
-        /// The folder where the authority is kept; without one, it ends with the server.
-        keep: Option<PathBuf>,
+        /// The directory where the authority is kept; without one, it ends with the server.
+        keep: Option<Directory>,
     },
 }
 
@@ -57,7 +59,7 @@ impl Secured {
                 (Arc::new(Watching(files)), None)
             }
             Tls::SelfSigned { names, keep } => {
-                let (pair, authority) = make(names, keep.as_deref())?;
+                let (pair, authority) = make(names, keep.as_ref())?;
                 (Arc::new(Made(Arc::new(pair))), Some(authority))
             }
         };
@@ -119,7 +121,7 @@ fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -
 }
 
 /// Makes a certificate for these names; returns it with its authority's certificate as PEM.
-fn make(names: &[String], keep: Option<&Path>) -> Result<(CertifiedKey, String), ServeError> {
+fn make(names: &[String], keep: Option<&Directory>) -> Result<(CertifiedKey, String), ServeError> {
     let key = match keep {
         Some(folder) => authority_key(folder)?,
         None => KeyPair::generate()?,
@@ -130,15 +132,12 @@ fn make(names: &[String], keep: Option<&Path>) -> Result<(CertifiedKey, String),
     authority.distinguished_name.push(DnType::CommonName, "hod serve");
     let authority = CertifiedIssuer::self_signed(authority, key)?;
     // The same key and name make the same authority, whatever else differs between two certificates of it.
-    let text = match keep.map(|folder| folder.join("ca.crt")) {
-        Some(path) if path.exists() => fs::read_to_string(path).map_err(ServeError::Certificate)?,
-        Some(path) => {
-            let text = authority.pem();
-            crate::fs::write_atomically(&path, text.as_bytes()).map_err(ServeError::Certificate)?;
-            text
-        }
-        None => authority.pem(),
-    };
+    let place = keep.map(|folder| folder.child("ca.crt"));
+    let kept = place.as_ref().map(read).transpose()?.flatten();
+    let text = kept.clone().unwrap_or_else(|| authority.pem());
+    if let (Some(place), None) = (&place, &kept) {
+        crate::fs::write_atomically_in(place, text.as_bytes(), 0o666).map_err(ServeError::Certificate)?;
+    }
     let mut names = names.to_vec();
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     names.dedup();
@@ -155,25 +154,22 @@ fn make(names: &[String], keep: Option<&Path>) -> Result<(CertifiedKey, String),
     Ok((certified(vec![signed.der().clone()], secret)?, text))
 }
 
-/// The key of the authority that is kept in a folder, which only its owner can read.
-fn authority_key(folder: &Path) -> Result<KeyPair, ServeError> {
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let failed = ServeError::Certificate;
-    let path = folder.join("ca.key");
-    if path.exists() {
-        let text = fs::read_to_string(&path).map_err(failed)?;
-        return KeyPair::from_pem(&text).map_err(|_| ServeError::NoKey(path));
+/// The key of the authority that is kept in a directory, which only its owner can read.
+fn authority_key(folder: &Directory) -> Result<KeyPair, ServeError> {
+    let place = folder.child("ca.key");
+    if let Some(text) = read(&place)? {
+        return KeyPair::from_pem(&text).map_err(|_| ServeError::NoKey(place.path()));
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| failed(crate::fs::with_path(folder, &error)))?;
     let key = KeyPair::generate()?;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut file = fs::OpenOptions::from_options(options).open(&path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, key.serialize_pem().as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
+    crate::fs::write_atomically_in(&place, key.serialize_pem().as_bytes(), 0o600).map_err(ServeError::Certificate)?;
     Ok(key)
+}
+
+/// The text of a small file, if it is there.
+fn read(place: &Child) -> Result<Option<String>, ServeError> {
+    match place.open(OFlags::RDONLY) {
+        Ok(file) => std::io::read_to_string(file).map(Some).map_err(ServeError::Certificate),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ServeError::Certificate(error)),
+    }
 }

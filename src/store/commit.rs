@@ -12,13 +12,11 @@
 
 use std::io;
 use std::mem;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-use fs_err as fs;
 
 use super::root::Root;
 use super::{Entry, Links, Result, Store, StoreError, TagLink, Writing};
+use crate::fs::Child;
 use crate::oci::{Digest, RepositoryName};
 
 /// What a commit did.
@@ -72,7 +70,7 @@ struct Pending {
 
 /// What waits for its place, or is removed.
 struct Waiting {
-    from: PathBuf,
+    from: Child,
     to: Target,
     /// Whether it has left where it waits.
     gone: bool,
@@ -284,7 +282,7 @@ fn place_links(store: &Store, writing: &Writing, links: Vec<Waiting>) -> Result<
 }
 
 impl Waiting {
-    const fn new(from: PathBuf, to: Target) -> Self {
+    const fn new(from: Child, to: Target) -> Self {
         Self { from, to, gone: false }
     }
 
@@ -295,8 +293,9 @@ impl Waiting {
                 let [_, current] = links;
                 match root.place(&self.from, &current.directory()) {
                     Err(StoreError::Io(error)) if is_taken(&error) => {
+                        let staged = self.from.directory()?;
                         for (from, to) in inside(links).iter().zip(links) {
-                            root.place(&self.from.join(from), &to.to_string())?;
+                            root.place(&staged.child_below(from)?, &to.to_string())?;
                         }
                         return Ok(());
                     }
@@ -326,10 +325,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.gone {
             // A process that is killed leaves it, too: the next one removes it.
-            let _ = match self.to {
-                Target::Link(_) => fs::remove_file(&self.from),
-                Target::Tag(_) => fs::remove_dir_all(&self.from),
-            };
+            let _ = self.from.remove_tree();
         }
     }
 }

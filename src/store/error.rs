@@ -42,6 +42,12 @@ pub enum StoreError {
         /// Where it leads.
         target: PathBuf,
     },
+    /// A symbolic link among hod's own files, where somebody else has put it.
+    #[error("{path} is a symbolic link, and hod's own directory in a store has none: remove it")]
+    OwnLink {
+        /// The link.
+        path: PathBuf,
+    },
     /// Something of another kind is where a file or folder belongs.
     #[error("{path} is not a {wanted}")]
     Kind {

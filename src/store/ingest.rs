@@ -5,19 +5,21 @@
 //! of the next commit, which they share.
 
 use std::io;
-use std::io::{IoSlice, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io::IoSlice;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
+use rustix::fs::OFlags;
 
 use super::staging::STAGED;
 use super::{Entry, Result, Staging, Store, StoreError};
 use crate::endpoint::{Placed, Prefix};
-use crate::fs::{ALIGNMENT, Appender};
+use crate::fs::{ALIGNMENT, Appender, Child};
 use crate::oci::{Digest, Hasher};
 
 /// Blobs from this size on are synced one by one.
@@ -46,7 +48,7 @@ pub struct Ingest {
     store: Store,
     digest: Digest,
     size: u64,
-    path: PathBuf,
+    place: Child,
     file: Appender,
     length: u64,
     /// Whether the partial file is no longer this value's business.
@@ -74,9 +76,8 @@ impl Store {
     /// How many bytes of some content, which is `size` long, lie here unfinished. Whoever writes it goes on after
     /// them or takes their room; nobody has checked them.
     pub fn kept(&self, digest: &Digest, size: u64) -> Result<u64> {
-        let file = |path: String| -> Result<Option<_>> {
-            Ok(self.tree().look(&path)?.map(|(_, metadata)| metadata).filter(std::fs::Metadata::is_file))
-        };
+        let file =
+            |path: String| -> Result<Option<_>> { Ok(self.tree().look(&path)?.filter(std::fs::Metadata::is_file)) };
         let mut kept = file(Staging::partial_below(digest))?.map_or(0, |found| found.len());
         // A process that was killed leaves more, of which the next one that writes makes partial content.
         let folders = if self.is_writable() { Vec::new() } else { self.folders(STAGED)? };
@@ -90,13 +91,13 @@ impl Store {
     /// Begins to write some content, or to continue where an earlier run was interrupted.
     pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Attempt> {
         let staging = self.staging()?;
-        let path = staging.partial(digest);
+        let place = staging.partial(digest);
         loop {
             if self.has(digest, size)? {
                 return Ok(Attempt::There);
             }
-            let Some(mut ingest) = Ingest::open(self, digest, size, path.clone())? else { return Ok(Attempt::Busy) };
-            if self.has(digest, size)? || ingest.measure()? > size {
+            let Some(mut ingest) = Ingest::open(self, digest, size, place.clone())? else { return Ok(Attempt::Busy) };
+            if self.has(digest, size)? || ingest.length > size {
                 ingest.remove()?;
                 continue;
             }
@@ -109,16 +110,17 @@ impl Store {
     /// have checked its digest.
     ///
     /// From here on [`Store::has`] knows it; [`Store::commit`] puts it in its place.
-    pub fn link_in(&self, digest: &Digest, size: u64, file: &Path) -> Result<Option<Placed>> {
+    pub fn link_in(&self, digest: &Digest, size: u64, file: &fs::File) -> Result<Option<Placed>> {
         let staging = self.staging()?;
-        let metadata = fs::symlink_metadata(file)?;
+        let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.len() != size {
             return Ok(None);
         }
         // A link has one owner and one mode: the root's, or it is no file for the root.
         if self.tree().owns_as_is(&metadata) {
             match staging.link_content(digest, size, file) {
-                Ok(()) => return Ok(Some(Placed::Linked)),
+                Ok(true) => return Ok(Some(Placed::Linked)),
+                Ok(false) => {}
                 // Another filesystem, or one without links, or the kernel's rules on links to others' files.
                 Err(error) => match error.kind() {
                     io::ErrorKind::CrossesDevices
@@ -134,22 +136,22 @@ impl Store {
     }
 
     /// Takes a file as content by a reflink, where the filesystem can.
-    fn clone_in(&self, digest: &Digest, size: u64, file: &Path) -> Result<Option<Placed>> {
-        let from = fs::File::open(file)?;
-        let path = self.staging()?.upload();
-        let clone = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        let taken = self.tree().give(&path).and_then(|()| {
-            if !crate::fs::clone_file(&from, &clone)? || clone.metadata()?.len() != size {
+    fn clone_in(&self, digest: &Digest, size: u64, file: &fs::File) -> Result<Option<Placed>> {
+        let place = self.staging()?.upload();
+        let clone = self.tree().create_new(&place, OFlags::RDWR, size)?;
+        let take = || {
+            if !crate::fs::clone_file(file, &clone)? || clone.metadata()?.len() != size {
                 return Ok(None);
             }
             // Whoever is writing the same content at this moment will be done with it.
             let Attempt::Begun(mut ingest) = self.try_ingest(digest, size)? else { return Ok(None) };
-            ingest.replace(clone, &path, size)?;
+            ingest.replace(clone, &place, size)?;
             ingest.commit()?;
             Ok(Some(Placed::Cloned))
-        });
+        };
+        let taken = take();
         if !matches!(taken, Ok(Some(_))) {
-            let _ = fs::remove_file(&path);
+            let _ = place.remove();
         }
         taken
     }
@@ -169,34 +171,22 @@ impl Store {
 
 impl Ingest {
     /// Opens the partial file with its lock, if that is free.
-    fn open(store: &Store, digest: &Digest, size: u64, path: PathBuf) -> Result<Option<Self>> {
-        let mut options = std::fs::OpenOptions::new();
-        options.read(true).append(true).create(true);
-        options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
-        let open = || {
-            let file = fs::OpenOptions::from_options(options.clone()).open(&path);
-            file.map_err(|error| StoreError::write(&path, size, error))
-        };
-        let Some(file) = crate::fs::lock_at(&path, open, crate::fs::try_lock)? else { return Ok(None) };
-        store.tree().give(&path)?;
+    fn open(store: &Store, digest: &Digest, size: u64, place: Child) -> Result<Option<Self>> {
+        let open = || store.tree().open_alone(&place, OFlags::RDWR | OFlags::APPEND, size);
+        let Some((file, length)) = place.lock(open, crate::fs::try_lock)? else { return Ok(None) };
         let file = Appender::new(file);
         // Whoever asked may not want it yet.
-        Ok(Some(Self { store: store.clone(), digest: *digest, size, path, file, length: 0, done: true }))
-    }
-
-    fn measure(&mut self) -> Result<u64> {
-        self.length = self.file.file().metadata()?.len();
-        Ok(self.length)
+        Ok(Some(Self { store: store.clone(), digest: *digest, size, place, file, length, done: true }))
     }
 
     fn remove(&mut self) -> Result<()> {
         self.done = true;
-        Ok(fs::remove_file(&self.path)?)
+        Ok(self.place.remove()?)
     }
 
     /// Where the bytes go for the time being.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> PathBuf {
+        self.place.path()
     }
 
     /// How many bytes are there.
@@ -208,18 +198,11 @@ impl Ingest {
     ///
     /// Complete content with another digest is thrown away.
     pub fn prefix(&mut self) -> Result<Prefix> {
-        let mut hasher = Hasher::new(self.digest.algorithm());
+        let hasher = Hasher::new(self.digest.algorithm());
         if self.length == 0 {
             return Ok(Prefix::new(0, hasher));
         }
-        let mut file = fs::File::open(&self.path)?;
-        let mut buffer = vec![0; READ];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                count => hasher.update(buffer.get(..count).unwrap_or_default()),
-            }
-        }
+        let hasher = hash(self.file.file(), hasher)?;
         if self.length == self.size && hasher.clone().finish() != self.digest {
             self.restart()?;
             return Ok(Prefix::none(self.digest.algorithm()));
@@ -234,15 +217,15 @@ impl Ingest {
         }
         // A new file: a partial file never shrinks, or others could not trust what they hashed of it. It takes the place
         // of the old one with its lock, so there is no moment at which somebody else could have it.
-        let (path, file) = self.store.own_file(self.size)?;
-        self.replace(file, &path, 0)
+        let (place, file) = self.store.own_file(self.size)?;
+        self.replace(file, &place, 0)
     }
 
     /// Takes a file of this filesystem instead of what is there; `length` is that of the file.
-    pub(super) fn replace(&mut self, file: fs::File, path: &Path, length: u64) -> Result<()> {
+    pub(super) fn replace(&mut self, file: fs::File, from: &Child, length: u64) -> Result<()> {
         // Locked before others can find it, as every partial file is that somebody writes to.
         file.try_lock().map_err(|_| StoreError::Overtaken(self.digest))?;
-        fs::rename(path, &self.path)?;
+        from.rename(&self.place)?;
         self.file = Appender::new(file);
         self.length = length;
         Ok(())
@@ -285,7 +268,7 @@ impl Ingest {
     /// From here on [`Store::has`] knows it; [`Store::commit`] makes it durable for good.
     pub fn commit(mut self) -> Result<()> {
         if self.length != self.size {
-            return Err(StoreError::Size { path: self.path.clone(), found: self.length, expected: self.size });
+            return Err(StoreError::Size { path: self.place.path(), found: self.length, expected: self.size });
         }
         self.flush()?;
         let staging = self.store.staging()?;
@@ -293,7 +276,7 @@ impl Ingest {
             staging.add(&self.digest, self.size)?;
         } else {
             self.file.file().sync_data()?;
-            self.store.tree().place(&self.path, &Entry::Data(self.digest).to_string())?;
+            self.store.tree().place(&self.place, &Entry::Data(self.digest).to_string())?;
             staging.touch();
         }
         self.done = true;
@@ -314,6 +297,20 @@ impl Ingest {
     }
 }
 
+/// Adds the bytes of a file, from its beginning on, to a hash.
+pub(super) fn hash(file: &fs::File, mut hasher: Hasher) -> io::Result<Hasher> {
+    let mut buffer = vec![0; READ];
+    let mut position = 0;
+    loop {
+        let count = file.read_at(&mut buffer, position)?;
+        if count == 0 {
+            return Ok(hasher);
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        position += count as u64;
+    }
+}
+
 impl Parked {
     /// Takes up where [`Ingest::park`] left off.
     ///
@@ -325,7 +322,8 @@ impl Parked {
             return Ok(false);
         }
         let length = self.ingest.length;
-        if crate::fs::is_at(file, &self.ingest.path)? && self.ingest.measure()? == length {
+        let own = file.metadata()?;
+        if self.ingest.place.is(&own)? && own.len() == length {
             self.ingest.done = false;
             return Ok(true);
         }
@@ -345,7 +343,7 @@ impl Drop for Ingest {
         }
         // An empty file would be nothing to resume.
         if self.length == 0 {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.place.remove();
         } else {
             let _ = self.file.flush();
         }

@@ -4,11 +4,11 @@
 //! in listings; [`Store::walk`](super::Store::walk) shows them. A link that holds no digest is an
 //! error, since a registry would fail on it as well.
 
-use std::io;
 use std::io::Read as _;
 
 use bytes::Bytes;
 use fs_err as fs;
+use rustix::fs::{FileType, OFlags};
 
 use super::layout::{LINK_LIMIT, REPOSITORIES};
 use super::root::absent;
@@ -77,13 +77,13 @@ impl Store {
     /// The length of some content in its place, in bytes.
     pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
         let found = self.tree().look(&Entry::Data(*digest).to_string())?;
-        Ok(found.filter(|(_, metadata)| metadata.is_file()).map(|(_, metadata)| metadata.len()))
+        Ok(found.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len()))
     }
 
     /// Opens some content for reading; what waits for its commit is found as well.
     pub fn open_blob(&self, digest: &Digest) -> Result<fs::File> {
         if let Some(writing) = self.inner.writing.as_ref().filter(|writing| writing.staging.size(digest).is_some())
-            && let Some(file) = absent(fs::File::open(writing.staging.staged(digest)))?
+            && let Some(file) = absent(writing.staging.staged(digest).open(OFlags::RDONLY))?
         {
             return Ok(file);
         }
@@ -111,16 +111,22 @@ impl Store {
 
     /// What a link file holds.
     pub(super) fn link(&self, entry: &Entry) -> Result<Option<Digest>> {
-        let Some((file, _)) = self.tree().open(&entry.to_string())? else { return Ok(None) };
-        let path = file.path().to_owned();
+        let relative = entry.to_string();
+        let Some(text) = self.link_text(&relative)? else { return Ok(None) };
+        let wrong = |source| StoreError::Link { path: self.root().join(&relative), source };
+        Ok(Some(text.parse().map_err(wrong)?))
+    }
+
+    /// The text of the link file at a path below the root, which may be anything.
+    pub fn link_text(&self, relative: &str) -> Result<Option<String>> {
+        let Some((file, _)) = self.tree().open(relative)? else { return Ok(None) };
         let mut text = Vec::new();
         file.take(LINK_LIMIT).read_to_end(&mut text)?;
-        let digest = String::from_utf8_lossy(&text).parse().map_err(|source| StoreError::Link { path, source })?;
-        Ok(Some(digest))
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
     fn is_file(&self, entry: &Entry) -> Result<bool> {
-        Ok(self.tree().look(&entry.to_string())?.is_some_and(|(_, metadata)| metadata.is_file()))
+        Ok(self.tree().look(&entry.to_string())?.is_some_and(|metadata| metadata.is_file()))
     }
 
     /// The digests that have a link of their own below a folder.
@@ -139,14 +145,9 @@ impl Store {
 
     /// The names of the folders in a folder, sorted; none where it does not exist.
     pub(super) fn folders(&self, relative: &str) -> Result<Vec<String>> {
-        let Some((path, _)) = self.tree().look(relative)? else { return Ok(Vec::new()) };
-        let Some(entries) = absent(fs::read_dir(path))? else { return Ok(Vec::new()) };
-        let folder = |entry: io::Result<fs::DirEntry>| -> io::Result<Option<String>> {
-            let entry = entry?;
-            Ok(if entry.file_type()?.is_dir() { entry.file_name().into_string().ok() } else { None })
-        };
-        let mut names = entries.filter_map(|entry| folder(entry).transpose()).collect::<io::Result<Vec<_>>>()?;
-        names.sort();
-        Ok(names)
+        let Some(folder) = self.tree().directory(relative)? else { return Ok(Vec::new()) };
+        let Some(entries) = absent(folder.entries())? else { return Ok(Vec::new()) };
+        let folders = entries.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
+        Ok(folders.filter_map(|(name, _)| name.into_string().ok()).collect())
     }
 }

@@ -6,9 +6,6 @@ use fs_err as fs;
 use super::{Links, Result, Store, StoreError, TagLink};
 use crate::oci::{Descriptor, Digest, Foreign, MediaType, MergeError, RepositoryName, Tag, merged};
 
-/// Held while an index is read and written, by all that write to the root.
-const LOCK: &str = ".hod/referrers";
-
 /// The right to change indexes of referrers of a root, for as long as the value lives.
 #[derive(Debug)]
 pub struct ReferrersLock {
@@ -18,10 +15,8 @@ pub struct ReferrersLock {
 impl Store {
     /// Waits until nobody else changes an index of referrers of this root.
     pub fn lock_referrers(&self) -> Result<ReferrersLock> {
-        let path = self.root().join(LOCK);
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        self.tree().give(&path)?;
-        file.lock().map_err(|error| crate::fs::with_path(&path, &error))?;
+        let file = self.staging()?.referrers()?;
+        file.lock().map_err(|error| crate::fs::with_path(file.path(), &error))?;
         Ok(ReferrersLock { _file: file })
     }
 

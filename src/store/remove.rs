@@ -4,10 +4,6 @@
 //! A folder of links goes in one rename, so a reader sees all of it or nothing, and a tag goes before
 //! the manifest that it points to.
 
-use std::path::Path;
-
-use fs_err as fs;
-
 use super::root::absent;
 use super::{Entry, Result, Store, StoreError};
 use crate::oci::{Digest, RepositoryName, Tag};
@@ -58,27 +54,23 @@ impl Store {
     /// Takes a folder out of the root; says whether there was one.
     pub(super) fn take_away(&self, folder: &str) -> Result<bool> {
         let staging = self.staging()?;
-        let Some((path, metadata)) = self.tree().look(folder)? else { return Ok(false) };
+        let Some(metadata) = self.tree().look(folder)? else { return Ok(false) };
         if !metadata.is_dir() {
-            return Err(StoreError::Kind { path, wanted: "folder" });
+            return Err(StoreError::Kind { path: self.root().join(folder), wanted: "folder" });
         }
+        let Some(from) = self.tree().child(folder)? else { return Ok(false) };
         let gone = staging.upload();
-        let Some(()) = absent(fs::rename(&path, &gone))? else { return Ok(false) };
+        let Some(()) = absent(from.rename(&gone))? else { return Ok(false) };
         staging.touch();
-        clear(&gone)?;
+        gone.remove_tree()?;
         Ok(true)
     }
 }
 
-/// Removes what was taken away: files alone, or folders of them.
-fn clear(path: &Path) -> Result<()> {
-    let folder = fs::symlink_metadata(path)?.is_dir();
-    let removed = if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    Ok(removed?)
-}
-
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
     use crate::store::{Links, TagLink};
 

@@ -3,6 +3,8 @@
 //! ```text
 //! .hod/
 //! ├── lock                        held shared by all that write, alone by who deletes
+//! ├── referrers                   held by who changes an index of referrers
+//! ├── tls/                        the authority of a server
 //! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
 //! ├── partial/bundle-<hex>        how far a bundle with that id was read that is being unpacked
 //! └── staged/<number>/            of one process, locked while it lives
@@ -17,42 +19,46 @@
 //! same file with the same length knows all of it. What a process leaves behind when it dies
 //! becomes partial content again, to be hashed before anyone trusts it; what is somebody else's file
 //! as well is let go. Tags come back whose manifests are still there.
+//!
+//! There are no links here. Whoever may write to the root can put some, so nothing is opened through one, and whatever
+//! hod has not made is left alone.
 
 use std::collections::BTreeMap;
 use std::fs::TryLockError;
 use std::io;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
+use rustix::fs::{FileType, OFlags};
 
 use super::StoreError;
 use super::layout::{BLOBS, REPOSITORIES};
-use super::root::{Root, absent};
+use super::root::{OWN, Root, absent};
 use super::withdraw::{WITHDRAWN, restore};
-use crate::fs::Blocks;
+use crate::fs::{Blocks, Child, Directory};
 use crate::oci::{Algorithm, Digest};
 
 /// Held shared by all that write, alone by who deletes.
 pub(super) const LOCK: &str = ".hod/lock";
 /// Content on its way.
-const PARTIAL: &str = ".hod/partial";
-/// What waits for its place, in a folder for each process.
+pub(super) const PARTIAL: &str = ".hod/partial";
+/// What waits for its place, in a directory for each process.
 pub(super) const STAGED: &str = ".hod/staged";
 
 /// What a process that writes holds of a root.
 #[derive(Debug)]
 pub(super) struct Staging {
     root: Root,
-    folder: PathBuf,
-    partial: PathBuf,
+    hod: Directory,
+    own: Own,
+    partial: Directory,
     /// The file whose filesystem is synced; kept open so that no write error goes unreported.
     anchor: fs::File,
-    /// Held for their locks.
-    _locks: [fs::File; 2],
+    /// Held for its lock.
+    _lock: fs::File,
     links: AtomicU64,
     uploads: AtomicU64,
     blobs: Mutex<BTreeMap<Digest, u64>>,
@@ -60,6 +66,15 @@ pub(super) struct Staging {
     pub(super) blocks: Arc<Blocks>,
     /// Whether names have changed since the last sync.
     unsynced: AtomicBool,
+}
+
+/// The directory of a process in `staged`.
+#[derive(Debug)]
+struct Own {
+    name: Child,
+    directory: Directory,
+    /// Held for its lock.
+    _held: fs::File,
 }
 
 impl Staging {
@@ -78,32 +93,28 @@ impl Staging {
         take: impl Fn(&fs::File) -> Result<(), TryLockError>,
         refused: impl Fn(PathBuf) -> StoreError,
     ) -> Result<Self, StoreError> {
-        for folder in [BLOBS, REPOSITORIES, PARTIAL, STAGED] {
-            root.folder(folder)?;
-        }
-        let own = root.path().join(".hod");
-        let path = root.path().join(LOCK);
-        let lock = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        root.give(&path)?;
+        let (blobs, repositories) = (root.make(BLOBS)?.0, root.make(REPOSITORIES)?.0);
+        let (hod, partial, staged) = (root.make(OWN)?.0, root.make(PARTIAL)?.0, root.make(STAGED)?.0);
+        let lock = root.open_or_create(&hod.child("lock"), OFlags::RDWR)?;
         match take(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(refused(root.path().to_owned())),
-            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(&path, &error).into()),
+            Err(TryLockError::Error(error)) => return Err(crate::fs::with_path(lock.path(), &error).into()),
         }
-        for folder in [BLOBS, REPOSITORIES] {
-            one_filesystem(&own, &root.path().join(folder))?;
+        for folder in [&blobs, &repositories, &partial, &staged] {
+            one_filesystem(&hod, folder)?;
         }
-        let (staged, partial) = (root.path().join(STAGED), root.path().join(PARTIAL));
-        let queue = fs::File::open(&staged)?;
+        let queue = staged.file()?;
         queue.lock()?;
         retire_dead(root, &staged, &partial)?;
-        let (folder, held) = open_own(root, &staged)?;
+        let own = Own::make(root, &staged)?;
         Ok(Self {
             root: root.clone(),
-            folder,
+            anchor: hod.file()?,
+            hod,
+            own,
             partial,
-            anchor: fs::File::open(&own)?,
-            _locks: [lock, held],
+            _lock: lock,
             links: AtomicU64::new(0),
             uploads: AtomicU64::new(0),
             blobs: Mutex::default(),
@@ -113,13 +124,23 @@ impl Staging {
     }
 
     /// Where content grows.
-    pub(super) fn partial(&self, digest: &Digest) -> PathBuf {
-        self.partial.join(file_name(digest))
+    pub(super) fn partial(&self, digest: &Digest) -> Child {
+        self.partial.child(file_name(digest))
     }
 
     /// Where it stands how far a bundle was read.
-    pub(super) fn passed(&self, bundle: &Digest) -> PathBuf {
-        self.partial.join(format!("bundle-{}", bundle.hex()))
+    pub(super) fn passed(&self, bundle: &Digest) -> Child {
+        self.partial.child(format!("bundle-{}", bundle.hex()))
+    }
+
+    /// A name among hod's own files for what has nothing to do with content.
+    pub(super) fn private(&self, name: &str) -> Child {
+        self.hod.child(name)
+    }
+
+    /// The file that is locked by who changes an index of referrers.
+    pub(super) fn referrers(&self) -> Result<fs::File, StoreError> {
+        self.root.open_or_create(&self.hod.child("referrers"), OFlags::RDWR)
     }
 
     /// Where content grows, as a path below the root.
@@ -133,12 +154,12 @@ impl Staging {
     }
 
     /// Where complete content waits.
-    pub(super) fn staged(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(file_name(digest))
+    pub(super) fn staged(&self, digest: &Digest) -> Child {
+        self.own.directory.child(file_name(digest))
     }
 
     /// What nobody is writing and nobody will miss but for the time it took: files and their bytes.
-    pub(super) fn unfinished(&self) -> io::Result<Vec<(PathBuf, u64)>> {
+    pub(super) fn unfinished(&self) -> io::Result<Vec<(Child, u64)>> {
         files(&self.partial, |_| true)
     }
 
@@ -158,16 +179,22 @@ impl Staging {
 
     /// Takes complete content from its partial file.
     pub(super) fn add(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
-        fs::rename(self.partial(digest), self.staged(digest))?;
+        self.partial(digest).rename(&self.staged(digest))?;
         self.blobs().insert(*digest, size);
         Ok(())
     }
 
-    /// Takes complete content that is somebody else's file too.
-    pub(super) fn link_content(&self, digest: &Digest, size: u64, file: &Path) -> io::Result<()> {
-        fs::hard_link(file, self.staged(digest))?;
+    /// Takes complete content that is somebody else's file too; says whether it could: the path of that file may lead to
+    /// another one by now.
+    pub(super) fn link_content(&self, digest: &Digest, size: u64, file: &fs::File) -> io::Result<bool> {
+        let staged = self.staged(digest);
+        staged.link_from(file.path())?;
+        if !staged.is(&file.metadata()?)? {
+            staged.remove()?;
+            return Ok(false);
+        }
         self.blobs().insert(*digest, size);
-        Ok(())
+        Ok(true)
     }
 
     /// Content waits no longer, because it is in its place.
@@ -179,50 +206,57 @@ impl Staging {
     pub(super) fn distrust(&self, digests: &[Digest]) {
         for digest in digests {
             self.remove(digest);
-            let _ = fs::remove_file(self.staged(digest));
+            let _ = self.staged(digest).remove();
         }
     }
 
     /// Writes a link file that waits for its place.
-    pub(super) fn link(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
-        let path = self.folder.join(format!("link-{}", self.links.fetch_add(1, Ordering::Relaxed)));
-        self.write_link(&path, digest)?;
-        Ok(path)
+    pub(super) fn link(&self, digest: &Digest) -> Result<Child, StoreError> {
+        let link = self.own.directory.child(format!("link-{}", self.links.fetch_add(1, Ordering::Relaxed)));
+        self.write_link(&link, digest)?;
+        Ok(link)
     }
 
     /// Writes a tag that waits for its place: a directory with its links, so that it appears as a whole.
-    pub(super) fn tag(&self, digest: &Digest, links: &[String; 2]) -> Result<PathBuf, StoreError> {
-        let path = self.folder.join(format!("tag-{}", self.links.fetch_add(1, Ordering::Relaxed)));
-        self.directory(&path)?;
+    pub(super) fn tag(&self, digest: &Digest, links: &[String; 2]) -> Result<Child, StoreError> {
+        let tag = self.own.directory.child(format!("tag-{}", self.links.fetch_add(1, Ordering::Relaxed)));
+        let top = self.root.make_child(&tag)?;
         for link in links {
-            let mut above = link.match_indices('/').filter_map(|(end, _)| link.get(..end));
-            above.try_for_each(|above| self.directory(&path.join(above)))?;
-            self.write_link(&path.join(link), digest)?;
+            let (above, name) = link.rsplit_once('/').unwrap_or(("", link));
+            let mut directory = top.clone();
+            for part in above.split('/').filter(|part| !part.is_empty()) {
+                directory = self.root.make_child(&directory.child(part))?;
+            }
+            self.write_link(&directory.child(name), digest)?;
         }
-        Ok(path)
+        Ok(tag)
     }
 
-    fn directory(&self, path: &Path) -> Result<(), StoreError> {
-        fs::create_dir(path).map_err(|error| StoreError::write(path, 0, error))?;
-        self.root.give(path)
-    }
-
-    fn write_link(&self, path: &Path, digest: &Digest) -> Result<(), StoreError> {
+    fn write_link(&self, link: &Child, digest: &Digest) -> Result<(), StoreError> {
         let text = digest.to_string();
-        let write = |error| StoreError::write(path, text.len() as u64, error);
-        let mut file = fs::File::create_new(path).map_err(write)?;
-        file.write_all(text.as_bytes()).map_err(write)?;
-        self.root.give(path)
+        let length = text.len() as u64;
+        let mut file = self.root.create_new(link, OFlags::WRONLY, length)?;
+        file.write_all(text.as_bytes()).map_err(|error| StoreError::write(file.path(), length, error))
     }
 
-    /// A new path of this process's own, which goes when it goes.
-    pub(super) fn upload(&self) -> PathBuf {
-        self.folder.join(format!("upload-{}", self.uploads.fetch_add(1, Ordering::Relaxed)))
+    /// A new name of this process's own, which goes when it goes.
+    pub(super) fn upload(&self) -> Child {
+        self.own.directory.child(format!("upload-{}", self.uploads.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Where tags are kept until their manifests are gone.
-    pub(super) fn withdrawn(&self) -> PathBuf {
-        self.folder.join(WITHDRAWN)
+    pub(super) fn withdrawn(&self) -> Child {
+        self.own.directory.child(WITHDRAWN)
+    }
+
+    /// The place for a tag that is going away, which is `folder` below the root.
+    pub(super) fn withdraw_to(&self, folder: &str) -> Result<Child, StoreError> {
+        let mut directory = self.own.directory.clone();
+        let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+        for part in std::iter::once(WITHDRAWN).chain(above.split('/').filter(|part| !part.is_empty())) {
+            directory = directory.child(part).make_or_open(0o777)?;
+        }
+        Ok(directory.child(name))
     }
 
     /// Notes that names have changed, so that the next sync is not skipped.
@@ -247,30 +281,36 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = retire(&self.root, &self.folder, &self.partial);
+        let _ = retire(&self.root, &self.own.name, &self.own.directory, &self.partial);
     }
 }
 
 /// The same in a root that is only looked at: with the complete content that dead processes have left, and live ones
 /// have not committed.
-pub(super) fn unfinished(root: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
-    let mut found = absent(files(&root.join(PARTIAL), |_| true))?.unwrap_or_default();
-    for folder in absent(fs::read_dir(root.join(STAGED)))?.into_iter().flatten() {
+pub(super) fn unfinished(root: &Root) -> Result<Vec<(Child, u64)>, StoreError> {
+    let partial = root.directory(PARTIAL)?.map(|partial| files(&partial, |_| true)).transpose()?;
+    let mut found = partial.unwrap_or_default();
+    let Some(staged) = root.directory(STAGED)? else { return Ok(found) };
+    for (name, kind) in staged.entries()? {
         // Its process may have ended meanwhile.
-        let staged = absent(files(&folder?.path(), is_content))?.unwrap_or_default();
-        found.extend(staged);
+        if kind == FileType::Directory
+            && let Some(folder) = absent(staged.child(name).directory())?
+        {
+            found.extend(absent(files(&folder, is_content))?.unwrap_or_default());
+        }
     }
     Ok(found)
 }
 
-/// The files of a folder with such names, and their bytes.
-fn files(folder: &Path, is_meant: impl Fn(&str) -> bool) -> io::Result<Vec<(PathBuf, u64)>> {
+/// The files of a directory with such names, and their bytes.
+fn files(folder: &Directory, is_meant: impl Fn(&str) -> bool) -> io::Result<Vec<(Child, u64)>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.is_file() && entry.file_name().to_str().is_some_and(&is_meant) {
-            found.push((entry.path(), metadata.len()));
+    for (name, kind) in folder.entries()? {
+        if kind == FileType::RegularFile && name.to_str().is_some_and(&is_meant) {
+            let child = folder.child(name);
+            if let Some(stat) = absent(child.stat())? {
+                found.push((child, u64::try_from(stat.st_size).unwrap_or_default()));
+            }
         }
     }
     Ok(found)
@@ -281,63 +321,74 @@ fn file_name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
+/// Whether a file of that name may be in `partial`.
+pub(super) fn is_partial(name: &str) -> bool {
+    name.strip_prefix("bundle-").is_some_and(|hex| Digest::from_parts(Algorithm::Sha256, hex).is_ok())
+        || is_content(name)
+}
+
 fn is_content(name: &str) -> bool {
     name.split_once('-').is_some_and(|(algorithm, hex)| {
         Algorithm::from_name(algorithm).is_some_and(|algorithm| Digest::from_parts(algorithm, hex).is_ok())
     })
 }
 
-fn one_filesystem(first: &Path, second: &Path) -> Result<(), StoreError> {
-    if fs::metadata(first)?.dev() == fs::metadata(second)?.dev() {
+fn one_filesystem(first: &Directory, second: &Directory) -> Result<(), StoreError> {
+    if first.stat()?.st_dev == second.stat()?.st_dev {
         return Ok(());
     }
-    Err(StoreError::Filesystems { first: first.to_owned(), second: second.to_owned() })
+    Err(StoreError::Filesystems { first: first.path().to_owned(), second: second.path().to_owned() })
 }
 
-/// Makes this process's own folder and locks it; the caller holds the lock of the folder above.
-fn open_own(root: &Root, staged: &Path) -> Result<(PathBuf, fs::File), StoreError> {
-    let mut number = 0_u64;
-    let folder = loop {
-        let folder = staged.join(number.to_string());
-        match fs::create_dir(&folder) {
-            Ok(()) => break folder,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(StoreError::write(&folder, 0, error)),
-        }
-    };
-    root.give(&folder)?;
-    let held = fs::File::open(&folder)?;
-    held.lock()?;
-    Ok((folder, held))
+impl Own {
+    /// Makes the directory and locks it; the caller holds the lock of the one above.
+    fn make(root: &Root, staged: &Directory) -> Result<Self, StoreError> {
+        let mut number = 0_u64;
+        let name = loop {
+            let name = staged.child(number.to_string());
+            match name.make_directory() {
+                Ok(()) => break name,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(StoreError::write(&name.path(), 0, error)),
+            }
+        };
+        let directory = root.made(&name)?;
+        let held = directory.file()?;
+        held.lock()?;
+        Ok(Self { name, directory, _held: held })
+    }
 }
 
 /// Cleans up after processes that died. What cannot be removed stays: it is in nobody's way.
-fn retire_dead(root: &Root, staged: &Path, partial: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(staged)? {
-        let path = entry?.path();
-        let Ok(folder) = fs::File::open(&path) else { continue };
-        if folder.try_lock().is_ok() {
-            let _ = retire(root, &path, partial);
+fn retire_dead(root: &Root, staged: &Directory, partial: &Directory) -> io::Result<()> {
+    for (name, kind) in staged.entries()? {
+        // Nothing but directories is hod's own here, least of all a link.
+        if kind != FileType::Directory {
+            continue;
+        }
+        let name = staged.child(name);
+        let Ok(folder) = name.directory() else { continue };
+        let Ok(held) = folder.file() else { continue };
+        if held.try_lock().is_ok() {
+            let _ = retire(root, &name, &folder, partial);
         }
     }
     Ok(())
 }
 
-/// Removes the folder of a process; complete content of its own becomes partial content, to be resumed.
-fn retire(root: &Root, folder: &Path, partial: &Path) -> Result<(), StoreError> {
-    restore(root, &folder.join(WITHDRAWN))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // What has another name is somebody else's file too (`link_content`): it must not grow, nor change its owner.
-        if entry.file_name().to_str().is_some_and(is_content) && entry.metadata()?.nlink() == 1 {
-            // A link and not a rename: it must not replace a file that somebody writes to.
-            let _ = fs::hard_link(entry.path(), partial.join(entry.file_name()));
-        }
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-            continue;
-        }
-        fs::remove_file(entry.path())?;
+/// Removes the directory of a process; complete content of its own becomes partial content, to be resumed.
+fn retire(root: &Root, name: &Child, folder: &Directory, partial: &Directory) -> Result<(), StoreError> {
+    if let Some(withdrawn) = absent(folder.child(WITHDRAWN).directory())? {
+        restore(root, &withdrawn)?;
     }
-    Ok(fs::remove_dir(folder)?)
+    for (entry, kind) in folder.entries()? {
+        let child = folder.child(&entry);
+        // What has another name is somebody else's file too (`link_content`): it must not grow, nor change its owner.
+        if kind == FileType::RegularFile && entry.to_str().is_some_and(is_content) && child.stat()?.st_nlink == 1 {
+            // A link and not a rename: it must not replace a file that somebody writes to.
+            let _ = child.link(&partial.child(&entry));
+        }
+        child.remove_tree()?;
+    }
+    Ok(name.remove_directory()?)
 }

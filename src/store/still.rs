@@ -3,7 +3,6 @@
 use fs_err as fs;
 
 use super::Store;
-use super::root::absent;
 use super::staging::LOCK;
 
 /// While it lives, no other hod process begins to write to the root. A registry cannot be kept from it.
@@ -19,7 +18,7 @@ impl Store {
     ///
     /// `None` where somebody writes at the moment, or where the system gives no lock: then others may write.
     pub fn hold_still(&self) -> Option<Still> {
-        let lock = absent(fs::File::open(self.root().join(LOCK))).ok()?;
+        let lock = self.tree().open(LOCK).ok()?.map(|(file, _)| file);
         match &lock {
             Some(file) => file.try_lock().ok().map(|()| Still { _lock: lock }),
             None => Some(Still { _lock: None }),

@@ -5,8 +5,6 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
-use fs_err as fs;
-
 use super::layout::BLOBS;
 use super::root::absent;
 use super::{Entry, Result, Store, staging};
@@ -32,7 +30,7 @@ impl Store {
                 for hex in self.folders(&format!("{BLOBS}/{}/{folder}", algorithm.name()))? {
                     let Ok(digest) = Digest::from_parts(algorithm, &hex) else { continue };
                     let data = self.tree().look(&Entry::Data(digest).to_string())?;
-                    if let Some((_, metadata)) = data.filter(|(_, metadata)| metadata.is_file()) {
+                    if let Some(metadata) = data.filter(std::fs::Metadata::is_file) {
                         found.push(StoredBlob { digest, size: metadata.len(), shared: metadata.nlink() > 1 });
                     }
                 }
@@ -56,12 +54,38 @@ impl Store {
     /// Removes a blob, to which nothing may refer any more.
     pub fn remove_blob(&self, digest: &Digest) -> Result<()> {
         let staging = self.staging()?;
-        let Some((path, _)) = self.tree().look(&Entry::Data(*digest).to_string())? else { return Ok(()) };
-        absent(fs::remove_file(&path))?;
+        let data = Entry::Data(*digest).to_string();
+        let Some(blob) = self.tree().child(&data)? else { return Ok(()) };
+        absent(blob.remove())?;
         staging.touch();
         // The folder of the blob, and that of its first two digits when it was the last.
-        for folder in path.ancestors().skip(1).take(2) {
-            if fs::remove_dir(folder).is_err() {
+        self.remove_empty(data.rsplit_once('/').map_or(&*data, |(above, _)| above), 2)
+    }
+
+    /// Removes the folders of blobs in which nothing is left, as a run leaves one that is killed between the two.
+    pub fn remove_hollow_blobs(&self) -> Result<()> {
+        for algorithm in Algorithm::ALL {
+            let all = format!("{BLOBS}/{}", algorithm.name());
+            for digits in self.folders(&all)? {
+                let above = format!("{all}/{digits}");
+                for hex in self.folders(&above)? {
+                    let blob = format!("{above}/{hex}");
+                    if self.tree().look(&format!("{blob}/data"))?.is_none() {
+                        self.remove_empty(&blob, 1)?;
+                    }
+                }
+                self.remove_empty(&above, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a folder and those above it, so many at most, as long as nothing is in them.
+    fn remove_empty(&self, folder: &str, most: usize) -> Result<()> {
+        let above = std::iter::successors(Some(folder), |folder| Some(folder.rsplit_once('/')?.0));
+        for folder in above.take(most) {
+            let Some(empty) = self.tree().child(folder)? else { break };
+            if empty.remove_directory().is_err() {
                 break;
             }
         }
@@ -73,15 +97,9 @@ impl Store {
         let folder = Entry::Layers(name.clone()).to_string();
         let folder = folder.strip_suffix("/_layers").unwrap_or(&folder).to_owned();
         let holds = |below: &str| -> Result<bool> {
-            let Some((path, _)) = self.tree().look(&format!("{folder}/{below}"))? else { return Ok(false) };
-            for entry in walkdir::WalkDir::new(path) {
-                // What a registry has removed meanwhile is not there, and what cannot be looked into may be anything.
-                let entry = absent(entry.map_err(io::Error::from))?;
-                if entry.is_some_and(|entry| !entry.file_type().is_dir()) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            // What a registry has removed meanwhile is not there, and what cannot be looked into may be anything.
+            let Some(folder) = self.tree().directory(&format!("{folder}/{below}"))? else { return Ok(false) };
+            Ok(absent(folder.files_below())?.is_some_and(|files| !files.is_empty()))
         };
         for below in ["_layers", "_manifests", "_uploads"] {
             if holds(below)? {
@@ -92,13 +110,7 @@ impl Store {
         for below in ["_manifests", "_uploads", "_layers"] {
             self.take_away(&format!("{folder}/{below}"))?;
         }
-        let path = self.root().join(&folder);
-        let repositories = self.root().join(super::layout::REPOSITORIES);
-        for above in path.ancestors().take_while(|above| *above != repositories) {
-            if fs::remove_dir(above).is_err() {
-                break;
-            }
-        }
+        self.remove_empty(&folder, name.as_str().split('/').count())?;
         Ok(true)
     }
 
@@ -106,7 +118,7 @@ impl Store {
     pub fn unfinished(&self) -> Result<(usize, u64)> {
         let found = match &self.inner.writing {
             Some(writing) => writing.staging.unfinished()?,
-            None => staging::unfinished(self.root())?,
+            None => staging::unfinished(self.tree())?,
         };
         Ok((found.len(), found.iter().map(|(_, bytes)| bytes).sum()))
     }
@@ -114,12 +126,14 @@ impl Store {
     /// Removes what interrupted runs have left; the next run begins those blobs anew.
     pub fn discard_unfinished(&self) -> Result<()> {
         let found = self.staging()?.unfinished()?;
-        found.iter().try_for_each(|(path, _)| absent(fs::remove_file(path)).map(drop)).map_err(io::Error::into)
+        found.iter().try_for_each(|(file, _)| absent(file.remove()).map(drop)).map_err(io::Error::into)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
     use crate::store::{Links, StoreError, TagLink};
 
@@ -162,5 +176,26 @@ mod tests {
         store.remove_blob(&digest).unwrap();
         assert_eq!(fs::read_dir(folder.path().join("docker/registry/v2/repositories")).unwrap().count(), 0);
         assert_eq!(fs::read_dir(folder.path().join("docker/registry/v2/blobs/sha256")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn folders_of_blobs_that_a_killed_run_has_left_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let digest = Digest::sha256(b"1");
+        store.add(&digest, b"1").unwrap();
+        store.finish().unwrap();
+        let blobs = folder.path().join("docker/registry/v2/blobs/sha256");
+        let stays = Entry::Data(digest).under(folder.path());
+        for hollow in ["00".to_owned(), format!("ff/{}", "f".repeat(64)), "aa/not-a-digest".to_owned()] {
+            fs::create_dir_all(blobs.join(hollow)).unwrap();
+        }
+        fs::create_dir(stays.parent().unwrap().with_file_name(digest.hex().replace('1', "0"))).unwrap();
+        fs::create_dir_all(blobs.join("bb/cc")).unwrap();
+        fs::write(blobs.join("bb/cc/of-somebody"), "").unwrap();
+        store.remove_hollow_blobs().unwrap();
+        assert!(stays.exists() && blobs.join("bb/cc/of-somebody").exists());
+        assert_eq!(fs::read_dir(&blobs).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(stays.ancestors().nth(2).unwrap()).unwrap().count(), 1);
     }
 }

@@ -3,22 +3,21 @@
 //! It lies in the folder of the process that receives it, so what a dead process leaves is removed
 //! with that folder, and nobody else ever sees it.
 
-use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Write as _};
 
 use fs_err as fs;
+use rustix::fs::OFlags;
 
+use super::ingest::hash;
 use super::{Attempt, Entry, Result, Store, StoreError};
+use crate::fs::Child;
 use crate::oci::{Algorithm, Digest, Hasher};
-
-/// How much is read at once where the bytes have to be hashed again.
-const READ: usize = 256 * 1024;
 
 /// Content on its way into a store, not yet named. Dropping it throws it away.
 #[derive(Debug)]
 pub struct Upload {
     store: Store,
-    path: PathBuf,
+    place: Child,
     file: fs::File,
     length: u64,
     hasher: Hasher,
@@ -27,20 +26,17 @@ pub struct Upload {
 impl Store {
     /// Begins to receive content whose digest will be told at its end.
     pub fn upload(&self) -> Result<Upload> {
-        let (path, file) = self.own_file(0)?;
-        Ok(Upload { store: self.clone(), path, file, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
+        let (place, file) = self.own_file(0)?;
+        Ok(Upload { store: self.clone(), place, file, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
     }
 
     /// A new file for content, which nobody else knows of; `needed` bytes will be written to it.
-    pub(super) fn own_file(&self, needed: u64) -> Result<(PathBuf, fs::File)> {
-        let path = self.staging()?.upload();
-        let mut options = fs::OpenOptions::new();
-        options.read(true).append(true).create_new(true);
-        let file = options.open(&path).map_err(|error| StoreError::write(&path, needed, error))?;
-        self.tree().give(&path)?;
+    pub(super) fn own_file(&self, needed: u64) -> Result<(Child, fs::File)> {
+        let place = self.staging()?.upload();
+        let file = self.tree().create_new(&place, OFlags::RDWR | OFlags::APPEND, needed)?;
         #[cfg(test)]
         crate::fs::pause::here();
-        Ok((path, file))
+        Ok((place, file))
     }
 
     /// Takes small content at hand, to be committed later. The caller MUST have checked its digest.
@@ -63,7 +59,7 @@ impl Upload {
         while !bytes.is_empty() {
             let needed = bytes.len() as u64;
             match self.file.write(bytes) {
-                Ok(0) => return Err(StoreError::write(&self.path, needed, io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(StoreError::write(self.file.path(), needed, io::ErrorKind::WriteZero.into())),
                 Ok(count) => {
                     let (written, rest) = bytes.split_at(count);
                     self.hasher.update(written);
@@ -71,7 +67,7 @@ impl Upload {
                     bytes = rest;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(StoreError::write(&self.path, needed, error)),
+                Err(error) => return Err(StoreError::write(self.file.path(), needed, error)),
             }
         }
         Ok(())
@@ -84,19 +80,19 @@ impl Upload {
     pub fn complete(self, digest: &Digest) -> Result<u64> {
         let found = self.digest(digest.algorithm())?;
         if found != *digest {
-            return Err(StoreError::Corrupt { path: self.path.clone(), found });
+            return Err(StoreError::Corrupt { path: self.place.path(), found });
         }
         let size = self.length;
         match self.store.try_ingest(digest, size)? {
             Attempt::There => {}
             Attempt::Begun(mut ingest) => {
-                ingest.replace(self.file.try_clone()?, &self.path, size)?;
+                ingest.replace(self.file.try_clone()?, &self.place, size)?;
                 ingest.commit()?;
             }
             // Whoever else writes it may take long, and this one is complete.
             Attempt::Busy => {
                 self.file.sync_data()?;
-                self.store.tree().place(&self.path, &Entry::Data(*digest).to_string())?;
+                self.store.tree().place(&self.place, &Entry::Data(*digest).to_string())?;
                 self.store.staging()?.touch();
             }
         }
@@ -107,22 +103,14 @@ impl Upload {
         if algorithm == Algorithm::Sha256 {
             return Ok(self.hasher.clone().finish());
         }
-        let mut hasher = Hasher::new(algorithm);
-        let mut file = fs::File::open(&self.path)?;
-        let mut buffer = vec![0; READ];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hasher.finish()),
-                count => hasher.update(buffer.get(..count).unwrap_or_default()),
-            }
-        }
+        Ok(hash(&self.file, Hasher::new(algorithm))?.finish())
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         // Where it was completed, the file has another name by now.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.place.remove();
     }
 }
 

@@ -1,9 +1,16 @@
-//! Everything below `docker/registry/v2`, for those who judge it.
+//! Everything below `docker/registry/v2`, for those who judge it, and what does not belong beside it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use super::layout::REGISTRY;
-use super::{Entry, Result, Store};
+use super::root::{OWN, absent};
+use super::{Entry, Result, Store, staging};
+
+/// Where the authority of a server is, which is nobody's business but its own.
+const TLS: &str = ".hod/tls";
 
 /// What kind of thing is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +55,55 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What is among hod's own files in the root and is not one of them, as paths below the root: links, pipes, files
+    /// of other names. What processes that are running have there is theirs.
+    pub fn foreign_in_own(&self) -> Result<Vec<String>> {
+        let Some(own) = self.tree().child(OWN)? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        let mut open = vec![(own, OWN.to_owned())];
+        while let Some((place, path)) = open.pop() {
+            let Some(stat) = readable(place.stat())? else { continue };
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if !is_own(&path, kind) {
+                found.push(path);
+            } else if kind == FileType::Directory
+                && path != TLS
+                && let Some(folder) = readable(place.directory())?
+            {
+                let names = readable(folder.entries())?.unwrap_or_default();
+                open.extend(names.into_iter().map(|(name, _)| {
+                    let path = format!("{path}/{}", name.to_string_lossy());
+                    (folder.child(name), path)
+                }));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// Whether hod itself makes something of that kind at that path.
+fn is_own(path: &str, kind: FileType) -> bool {
+    let (is_file, is_folder) = (kind == FileType::RegularFile, kind == FileType::Directory);
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        [OWN] | [OWN, "partial" | "staged" | "tls"] => is_folder,
+        [OWN, "lock" | "referrers"] => is_file,
+        [OWN, "partial", name] => is_file && staging::is_partial(name),
+        [OWN, "staged", number] => is_folder && number.parse::<u64>().is_ok(),
+        [OWN, "staged", _, ..] => is_file || is_folder,
+        _ => false,
+    }
+}
+
+/// `None` for what is gone meanwhile, or closed to this user.
+fn readable<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match absent(result) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        result => result,
+    }
+}
+
 impl Walk {
     fn found(&self, entry: &walkdir::DirEntry) -> std::result::Result<Found, walkdir::Error> {
         let path = entry.path().strip_prefix(&self.root).unwrap_or_else(|_| entry.path()).to_owned();
@@ -75,7 +131,7 @@ impl Iterator for Walk {
         let path = path.map_or_else(|| self.root.clone(), Path::to_owned);
         let found = next.and_then(|entry| self.found(&entry));
         Some(found.map_err(|error| {
-            let error = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
+            let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
             crate::fs::with_path(&path, &error).into()
         }))
     }

@@ -10,15 +10,14 @@
 //!
 //! What a dead process has kept there comes back if its manifest is still in place, and all is as it was before.
 
-use std::io;
-use std::path::Path;
+use std::io::Read as _;
 
-use fs_err as fs;
-use walkdir::WalkDir;
+use rustix::fs::OFlags;
 
 use super::layout::LINK_LIMIT;
 use super::root::{Root, absent};
 use super::{Entry, Result, Store};
+use crate::fs::Directory;
 use crate::oci::Digest;
 
 /// Where withdrawn tags are, in the folder of a process.
@@ -32,12 +31,8 @@ impl Store {
         let staging = self.staging()?;
         for tag in tags {
             let folder = tag.directory();
-            let Some((path, _)) = self.tree().look(&folder)? else { continue };
-            let aside = staging.withdrawn().join(&folder);
-            if let Some(above) = aside.parent() {
-                fs::create_dir_all(above)?;
-            }
-            absent(fs::rename(path, aside))?;
+            let Some(from) = self.tree().child(&folder)? else { continue };
+            absent(from.rename(&staging.withdraw_to(&folder)?))?;
             staging.touch();
         }
         self.finish()
@@ -45,35 +40,29 @@ impl Store {
 
     /// Lets go of the tags that were withdrawn.
     pub fn forget_withdrawn(&self) -> Result<()> {
-        absent(fs::remove_dir_all(self.staging()?.withdrawn()))?;
+        absent(self.staging()?.withdrawn().remove_tree())?;
         Ok(())
     }
 }
 
 /// Puts back the tags whose manifests are still in place. Afterwards what is left there is deleted, so whatever cannot
 /// be read is an error.
-pub(super) fn restore(root: &Root, withdrawn: &Path) -> Result<()> {
-    let mut tags = Vec::new();
-    for found in WalkDir::new(withdrawn) {
-        // There may be none at all; none goes while they are looked for.
-        let Some(found) = absent(found.map_err(io::Error::from))?.filter(|it| !it.file_type().is_dir()) else {
-            continue;
+pub(super) fn restore(root: &Root, withdrawn: &Directory) -> Result<()> {
+    for (path, _) in withdrawn.files_below()? {
+        let Some(Entry::TagCurrent(name, tag)) = path.to_str().and_then(Entry::parse) else { continue };
+        let link = match withdrawn.open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(link) => link,
+            Err(error) => return Err(crate::fs::with_path(&withdrawn.path().join(path), &error.into()).into()),
         };
-        let relative = found.path().strip_prefix(withdrawn).ok().and_then(Path::to_str);
-        if let Some(Entry::TagCurrent(name, tag)) = relative.and_then(Entry::parse) {
-            tags.push((name, tag));
-        }
-    }
-    for (name, tag) in tags {
-        let current = Entry::TagCurrent(name.clone(), tag);
-        let folder = current.directory();
-        let Some(link) = absent(crate::fs::read_head(&current.under(withdrawn), LINK_LIMIT))? else { continue };
+        let mut text = Vec::new();
+        link.take(LINK_LIMIT).read_to_end(&mut text)?;
         // A file that is no link was no tag.
-        let Ok(digest) = String::from_utf8_lossy(&link).parse::<Digest>() else { continue };
+        let Ok(digest) = String::from_utf8_lossy(&text).parse::<Digest>() else { continue };
         let is_there = |entry: Entry| Ok::<_, super::StoreError>(root.look(&entry.to_string())?.is_some());
         let is_whole = is_there(Entry::Revision(name.clone(), digest))? && is_there(Entry::Data(digest))?;
+        let folder = Entry::TagCurrent(name, tag).directory();
         if is_whole && root.look(&folder)?.is_none() {
-            root.place(&withdrawn.join(&folder), &folder)?;
+            root.place(&withdrawn.child_below(&folder)?, &folder)?;
         }
     }
     Ok(())
@@ -81,6 +70,10 @@ pub(super) fn restore(root: &Root, withdrawn: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use fs_err as fs;
+
     use super::*;
     use crate::oci::{RepositoryName, Tag};
     use crate::store::{Links, TagLink};

@@ -21,12 +21,14 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fs_err as fs;
+use rustix::fs::FileType;
 
 use super::TransportError;
 use super::archive::read_small;
-use super::landing::{Landings, blocking, checked};
+use super::landing::{Landings, blocking, checked, name_on_its_way};
 use super::scaffold::{Made, Scaffolds};
 use crate::endpoint::{BlobReader, FirstFormat, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead};
+use crate::fs::Directory;
 use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Schema1, Tag, Version};
 
 const VERSION: &str = "Directory Transport Version: 1.1\n";
@@ -240,7 +242,7 @@ impl DirSink {
         Ok(Self {
             path: path.to_owned(),
             place: Place::local(&path.display().to_string(), None),
-            landings: Landings::new(path),
+            landings: Landings::new(path)?,
             needed: Mutex::default(),
             _held: held,
             _scaffolds: None,
@@ -357,7 +359,7 @@ impl Sink for DirSink {
             .map_err(|source| TransportError::Manifest { path: path.clone(), source })?;
         self.check(root.digest, &manifest)?;
         let needed = std::mem::take(&mut *self.needed.lock().unwrap_or_else(PoisonError::into_inner));
-        let folder = self.path.clone();
+        let (folder, landings) = (self.path.clone(), self.landings.clone());
         blocking(move || {
             let other = needed.iter().any(|name| name.contains('-'));
             if other {
@@ -365,7 +367,8 @@ impl Sink for DirSink {
             }
             crate::fs::sync_directory(&folder)?;
             crate::fs::write_atomically(&path, &bytes)?;
-            Ok(tidy(&folder, &needed)?)
+            landings.tidy(is_left)?;
+            Ok(tidy(landings.folder(), &needed)?)
         })
         .await
     }
@@ -378,18 +381,28 @@ impl Sink for DirSink {
 }
 
 /// Removes the files of an image that was here before, and nothing that no image directory has.
-fn tidy(folder: &Path, needed: &BTreeSet<String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let stem = name.split('.').next().unwrap_or_default();
-        let (algorithm, hex) = stem.split_once('-').unwrap_or(("sha256", stem));
-        let is_content =
-            Algorithm::from_name(algorithm).is_some_and(|algorithm| Digest::from_parts(algorithm, hex).is_ok());
-        let is_signature = name.starts_with("signature-");
-        if (is_content && !needed.contains(&name) || is_signature) && entry.file_type()?.is_file() {
-            fs::remove_file(entry.path())?;
+fn tidy(folder: &Directory, needed: &BTreeSet<String>) -> io::Result<()> {
+    for (name, kind) in folder.entries()? {
+        let is_old = name
+            .to_str()
+            .is_some_and(|name| (is_content(name) && !needed.contains(name)) || name.starts_with("signature-"));
+        if is_old && kind == FileType::RegularFile {
+            folder.child(name).remove()?;
         }
     }
     Ok(())
+}
+
+/// Whether a file of that name is, or belongs to, some content.
+fn is_content(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let (algorithm, hex) = stem.split_once('-').unwrap_or(("sha256", stem));
+    Algorithm::from_name(algorithm).is_some_and(|algorithm| Digest::from_parts(algorithm, hex).is_ok())
+}
+
+/// Whether a file of that name is what a killed run may have left of a file of an image directory.
+fn is_left(name: &str) -> bool {
+    name_on_its_way(name).is_some_and(|name| {
+        is_content(name) || ["version", "manifest.json", "signature-"].iter().any(|own| name.starts_with(own))
+    })
 }

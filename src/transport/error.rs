@@ -25,6 +25,9 @@ pub enum TransportError {
     /// Somebody else's files.
     #[error("{0} has other files in it: an image is written to a folder that is new, empty or has one already")]
     Foreign(PathBuf),
+    /// A symbolic link where a layout has a directory whose content is to be deleted.
+    #[error("{0} is a symbolic link: hod deletes nothing that is not in the layout itself")]
+    LinkInLayout(PathBuf),
     /// Another process is deleting content from the layout.
     #[error("the layout {0} is locked: another hod process is deleting from it")]
     Locked(PathBuf),

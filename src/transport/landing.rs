@@ -1,20 +1,25 @@
 //! Content on its way to a file: written beside it, checked, made durable, renamed.
 //!
 //! What an interrupted run has written stays in a partial file, is hashed by the next run and
-//! continued there. A partial file is locked while somebody writes to it; who comes second writes to a
-//! file of its own.
+//! continued there. A partial file is locked while somebody writes to it; who comes second writes to another, whose
+//! name the next run finds, too.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _, Write as _};
+use std::fs::TryLockError;
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
 use futures_util::StreamExt as _;
+use rustix::fs::{FileType, OFlags};
 
 use super::TransportError;
 use crate::endpoint::{EndpointError, Fault, Mismatch, Placed, Prefix, Result, Verified};
+use crate::fs::{Child, Directory};
 use crate::oci::{Descriptor, Digest, Hasher};
 
 /// How many bytes are gathered before they are written.
@@ -24,7 +29,7 @@ const GATHER: usize = 512 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Landings {
     /// Where partial files are.
-    folder: PathBuf,
+    folder: Directory,
     parked: Arc<Mutex<HashMap<Digest, Landing>>>,
 }
 
@@ -36,12 +41,17 @@ struct Landing {
 
 impl Landings {
     /// Partial files are kept in `folder`, which is there, on the filesystem of their places.
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), parked: Arc::default() }
+    pub(super) fn new(folder: &Path) -> io::Result<Self> {
+        Ok(Self { folder: Directory::open(folder)?, parked: Arc::default() })
     }
 
-    fn partial(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!(".{}-{}.partial", digest.algorithm().name(), digest.hex()))
+    /// Where partial files are.
+    pub(super) const fn folder(&self) -> &Directory {
+        &self.folder
+    }
+
+    fn partial(&self, digest: &Digest) -> Child {
+        self.folder.child(partial_name(digest, 0))
     }
 
     fn park(&self, digest: Digest, landing: Landing) {
@@ -59,23 +69,22 @@ impl Landings {
             let digest = content.digest;
             drop(this.take(&digest));
             let none = || Prefix::none(digest.algorithm());
-            let path = this.partial(&digest);
-            let open = || fs::OpenOptions::new().read(true).append(true).open(&path);
+            let partial = this.partial(&digest);
+            let open = || partial.open(OFlags::RDWR | OFlags::APPEND);
             // Where the system gives no lock, somebody else may have it.
-            let file = match crate::fs::lock_at(&path, open, |file| Ok(file.try_lock().is_ok())) {
-                Ok(Some(file)) => file,
-                Ok(None) => return Ok(none()),
+            let (file, length) = match partial.lock(open, |file| Ok(file.try_lock().is_ok())) {
+                Ok(Some((file, length))) if is_alone(&file)? => (file, length),
+                Ok(_) => return Ok(none()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(none()),
                 Err(error) => return Err(error.into()),
             };
-            let length = file.metadata()?.len();
             if length > content.size {
-                fs::remove_file(&path)?;
+                partial.remove()?;
                 return Ok(none());
             }
-            let hasher = hash(&path, Hasher::new(digest.algorithm()))?;
+            let hasher = hash(&file, Hasher::new(digest.algorithm()))?;
             if length == content.size && hasher.clone().finish() != digest {
-                fs::remove_file(&path)?;
+                partial.remove()?;
                 return Ok(none());
             }
             this.park(digest, Landing { file, length });
@@ -88,7 +97,7 @@ impl Landings {
     pub(super) async fn receive(&self, content: &Descriptor, place: &Path, mut body: Verified) -> Result<Placed> {
         let start = body.start();
         let parked = self.take(&content.digest).filter(|landing| landing.length == start);
-        let (path, landing) = match parked {
+        let (partial, landing) = match parked {
             Some(landing) => (self.partial(&content.digest), landing),
             None if start == 0 => {
                 let (this, digest) = (self.clone(), content.digest);
@@ -123,36 +132,56 @@ impl Landings {
                 Some(Err(error)) => {
                     // A file with nothing in it is nothing to go on from.
                     if is_wrong(&error) || file.metadata().is_ok_and(|found| found.len() == 0) {
-                        let _ = fs::remove_file(&path);
+                        let _ = partial.remove();
                     }
                     return Err(error);
                 }
                 Some(Ok(())) => {
                     let place = place.to_owned();
-                    blocking(move || Ok(settle(&file, &path, &place)?)).await?;
+                    blocking(move || Ok(settle(&file, &partial, &place)?)).await?;
                     return Ok(Placed::Written);
                 }
             }
         }
     }
 
-    fn create(&self, digest: &Digest) -> super::Result<(PathBuf, Landing)> {
-        let path = self.partial(digest);
-        let open = || fs::OpenOptions::new().read(true).append(true).create(true).open(&path);
-        if let Some(file) = crate::fs::lock_at(&path, open, |file| Ok(file.try_lock().is_ok()))? {
-            file.set_len(0)?;
-            return Ok((path, Landing { file, length: 0 }));
-        }
-        // Somebody else is writing the same content: this copy goes its own way.
+    /// Makes an empty file for content: one that nobody else has, and that the next run finds where this one is killed.
+    fn create(&self, digest: &Digest) -> super::Result<(Child, Landing)> {
+        // Somebody else may be writing the same content; each has a file then.
         for number in 0_u32.. {
-            let own = path.with_extension(format!("{}-{number}.partial", std::process::id()));
-            match fs::File::create_new(&own) {
-                Ok(file) => return Ok((own, Landing { file, length: 0 })),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
+            let partial = self.folder.child(partial_name(digest, number));
+            let mut is_new = false;
+            let open = || {
+                let (file, made) = partial.open_or_create(OFlags::RDWR | OFlags::APPEND)?;
+                is_new = made;
+                Ok::<_, io::Error>(file)
+            };
+            // On a filesystem without locks, only a new file is nobody else's.
+            let lock = |file: &fs::File| Ok(file.try_lock().is_ok());
+            if let Some((file, _)) = partial.lock(open, lock)?
+                && is_alone(&file)?
+            {
+                file.set_len(0)?;
+                return Ok((partial, Landing { file, length: 0 }));
             }
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists).into())
+    }
+
+    /// Removes files of such names that nobody is writing: what killed runs have left.
+    pub(super) fn tidy(&self, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
+        for (name, kind) in self.folder.entries()? {
+            let left = self.folder.child(&name);
+            if kind == FileType::RegularFile
+                && is_ours(&name.to_string_lossy())
+                && let Ok(file) = left.open(OFlags::RDONLY)
+                && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+                && left.is(&file.metadata()?)?
+            {
+                left.remove()?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes a file by a hard link, or by a copy that the filesystem may make without moving bytes.
@@ -168,34 +197,56 @@ impl Landings {
             if fs::hard_link(&file, &place).is_ok() {
                 return Ok(Placed::Linked);
             }
-            let (path, landing) = this.create(&digest)?;
+            let (partial, landing) = this.create(&digest)?;
             let mut from = fs::File::open(&file)?;
             // Neither a reflink nor copy_file_range takes a file that was opened for appending.
-            let mut to = fs::OpenOptions::new().write(true).open(&path)?;
+            let mut to = partial.open(OFlags::WRONLY)?;
             if crate::fs::clone_file(&from, &to)? && to.metadata()?.len() == size {
-                settle(&landing.file, &path, &place)?;
+                settle(&landing.file, &partial, &place)?;
                 return Ok(Placed::Cloned);
             }
             let copied = io::copy(from.file_mut(), to.file_mut())?;
             if copied != size {
                 return Err(TransportError::Size { path: file, found: copied, expected: size });
             }
-            settle(&landing.file, &path, &place)?;
+            settle(&landing.file, &partial, &place)?;
             Ok(Placed::Written)
         })
         .await
     }
 }
 
+/// The name of a partial file of content, the first or another.
+fn partial_name(digest: &Digest, number: u32) -> String {
+    let name = format!(".{}-{}", digest.algorithm().name(), digest.hex());
+    if number == 0 { format!("{name}.partial") } else { format!("{name}.{number}.partial") }
+}
+
+/// Whether a name is that of a file for content on its way.
+pub(super) fn is_partial(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".partial")
+}
+
+/// The name that a file on its way will have, with more after a dot; of small files, too.
+pub(super) fn name_on_its_way(name: &str) -> Option<&str> {
+    let name = name.strip_prefix('.')?;
+    name.strip_suffix(".partial").or_else(|| name.strip_suffix(".tmp"))
+}
+
+/// Whether a file has no other name: what is written to it would be written there.
+fn is_alone(file: &fs::File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file() && metadata.nlink() == 1)
+}
+
 /// Makes a complete file durable and puts it in its place.
-fn settle(file: &fs::File, path: &Path, place: &Path) -> io::Result<()> {
+fn settle(file: &fs::File, partial: &Child, place: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.sync_data()?;
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::rename(path, place)
+    let folder = crate::fs::folder_of(place);
+    fs::create_dir_all(folder)?;
+    partial.rename(&Directory::open(folder)?.child(place.file_name().unwrap_or_default()))
 }
 
 /// Whether the bytes themselves are wrong, and not only too few.
@@ -204,14 +255,16 @@ fn is_wrong(error: &EndpointError) -> bool {
 }
 
 /// Adds a file's bytes to a hash.
-fn hash(path: &Path, mut hasher: Hasher) -> io::Result<Hasher> {
-    let mut file = fs::File::open(path)?;
+fn hash(file: &fs::File, mut hasher: Hasher) -> io::Result<Hasher> {
     let mut buffer = vec![0; 256 * 1024];
+    let mut position = 0;
     loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher),
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
+        let count = file.read_at(&mut buffer, position)?;
+        if count == 0 {
+            return Ok(hasher);
         }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        position += count as u64;
     }
 }
 
@@ -227,7 +280,7 @@ pub(super) async fn checked(content: &Descriptor, path: PathBuf) -> Result<Optio
         if !metadata.is_file() || metadata.len() != content.size {
             return Ok(None);
         }
-        let found = hash(&path, Hasher::new(content.digest.algorithm()))?.finish();
+        let found = hash(&fs::File::open(&path)?, Hasher::new(content.digest.algorithm()))?.finish();
         if found != content.digest {
             let (expected, found) = (Box::new(content.digest), Box::new(found));
             return Err(TransportError::Corrupt { path, expected, found });

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 
+use super::landing::is_partial;
 use super::{DirSink, LayoutSink, Result};
 
 /// Opens folders for images. When the last clone and the last of the sinks that were opened are dropped, what was made
@@ -94,12 +95,6 @@ impl Drop for All {
             let _ = fs::remove_dir(folder);
         }
     }
-}
-
-/// Whether a file is for content on its way.
-fn is_partial(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with('.') && name.ends_with(".partial")
 }
 
 impl Made {
@@ -192,7 +187,7 @@ impl Made {
                 if made.contains(&entry.path()) || self.theirs.contains(&entry.path()) {
                     continue;
                 }
-                if !is_partial(&entry.path()) || entry.metadata()?.len() > 0 {
+                if !is_partial(&entry.file_name().to_string_lossy()) || entry.metadata()?.len() > 0 {
                     return Ok(None);
                 }
                 hollow.push(entry.path());

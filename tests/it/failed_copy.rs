@@ -98,6 +98,36 @@ fn what_was_there_before_a_copy_that_failed_stays() {
 }
 
 #[test]
+fn what_killed_copies_have_left_in_an_image_directory_goes_with_the_next_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str| {
+        let from = format!("store:{}:{name}", text(fixtures::root()));
+        hod(["copy", &from, "dir:d"]).in_folder(folder.path()).ok();
+    };
+    copy("web:1.0");
+    let path = |name: &str| folder.path().join("d").join(name);
+    let hex = "0".repeat(64);
+    for left in [
+        format!(".sha256-{hex}.partial"),
+        format!(".sha256-{hex}.1.partial"),
+        format!(".sha256-{hex}.4711-0.partial"),
+        format!(".{hex}.manifest.json.tmp"),
+        format!(".{hex}.manifest.json.4711-0.tmp"),
+        ".manifest.json.tmp".to_owned(),
+        ".version.4711-0.tmp".to_owned(),
+        ".mine.tmp".to_owned(),
+    ] {
+        fs::write(path(&left), "half").unwrap();
+    }
+    let written = format!(".sha256-{}.partial", "1".repeat(64));
+    let other = fs::File::create(path(&written)).unwrap();
+    other.lock().unwrap();
+    copy("pause:3.9");
+    let hidden: Vec<_> = tree::listing(&path("")).into_keys().filter(|name| name.starts_with('.')).collect();
+    assert_eq!(hidden, [".mine.tmp", &written], "what others have, and what somebody is writing, stays");
+}
+
+#[test]
 fn what_was_fetched_stays_for_the_next_run() {
     let app = image("linux/amd64", &[layer(1, 300_000), layer(2, 5000)]);
     let other = image("linux/amd64", &[layer(3, 5000)]);

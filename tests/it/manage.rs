@@ -1,6 +1,7 @@
 //! `hod tag`, `rm`, `gc` and `stat`, with umoci and docker-registry as judges.
 
 mod attached;
+mod leading_out;
 mod looking;
 mod unreadable;
 

@@ -2,6 +2,7 @@
 
 mod disk;
 mod kill;
+mod others;
 mod served;
 mod shared;
 

@@ -21,7 +21,7 @@ use crate::serve::{AccessLog, Admission, Bundles, Options, Repositories, Server,
 use crate::store::Store;
 
 pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, Failure> {
-    let (repositories, root) = source(context, &args).await?;
+    let (repositories, store) = source(context, &args).await?;
     let mut options = Options {
         sockets: system::sockets()?,
         connections: args.max_connections,
@@ -35,7 +35,7 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
             readers: args.admission.htpasswd_read.clone(),
             anonymous_read: args.admission.anonymous_read,
         },
-        tls: tls(&args.tls, root.as_deref().filter(|_| args.writing.writable)),
+        tls: tls(&args.tls, store.as_ref())?,
         log: access_log(args.access_log),
         ..Options::default()
     };
@@ -69,8 +69,8 @@ pub(in crate::cli) async fn run(context: &Context, args: ServeArgs) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens what is to be served; and where a store is, if it is one.
-async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Repositories>, Option<PathBuf>), Failure> {
+/// Opens what is to be served; and the store, if it is one.
+async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Repositories>, Option<Store>), Failure> {
     if let [path] = args.source.as_slice() {
         let store = if args.writing.writable {
             Some(Store::create(path).map_err(|error| Failure::of(Kind::Failed, error))?)
@@ -84,8 +84,7 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
             if args.verify {
                 verify_store(context, &store).await?;
             }
-            let root = store.root().to_owned();
-            return Ok((Arc::new(store), Some(root)));
+            return Ok((Arc::new(store.clone()), Some(store)));
         }
     }
     if args.writing.writable {
@@ -155,16 +154,17 @@ fn no_findings(findings: usize) -> Result<(), Failure> {
 }
 
 /// How to speak TLS. Only a store that hod may write to can keep an authority.
-fn tls(args: &TlsArgs, root: Option<&Path>) -> Option<Tls> {
-    match (&args.tls_cert, &args.tls_key) {
+fn tls(args: &TlsArgs, store: Option<&Store>) -> Result<Option<Tls>, Failure> {
+    Ok(match (&args.tls_cert, &args.tls_key) {
         (Some(certificate), Some(key)) => Some(Tls::Files { certificate: certificate.clone(), key: key.clone() }),
         _ if args.tls_self_signed => {
             let mut names = args.tls_name.clone();
             names.extend(system::host_name());
-            Some(Tls::SelfSigned { names, keep: root.map(|root| root.join(".hod/tls")) })
+            let keep = store.filter(|store| store.is_writable()).map(|store| store.private("tls")).transpose();
+            Some(Tls::SelfSigned { names, keep: keep.map_err(|error| Failure::of(Kind::Failed, error))? })
         }
         _ => None,
-    }
+    })
 }
 
 fn access_log(form: AccessLogArg) -> Arc<dyn AccessLog> {

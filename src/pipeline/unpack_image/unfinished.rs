@@ -10,6 +10,7 @@ use rustix::fs::{Mode, RenameFlags};
 
 use super::rootfs::FOLDER;
 use super::{Target, UnpackImageError};
+use crate::fs::Directory;
 
 /// A target on its way: a folder beside it, which nobody else uses.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Unfinished {
                 made => made.map(|()| true)?,
             };
             let lock = |folder: &fs::File| Ok(folder.try_lock().is_ok());
-            match crate::fs::lock_at(&beside, || fs::File::open(&beside), lock) {
+            match crate::fs::lock_at(&beside, || open(&beside), lock) {
                 Ok(Some(lock)) if made => break lock,
                 // What a run has left that is dead.
                 Ok(Some(_)) => remove_tree(&beside)?,
@@ -98,6 +99,11 @@ impl Drop for Unfinished {
 
 fn above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens a directory, and not one that a link leads to: that would not be what a run has left.
+fn open(beside: &Path) -> io::Result<fs::File> {
+    Directory::open(above(beside))?.child(beside.file_name().unwrap_or_default()).directory()?.file()
 }
 
 /// Removes a tree that may have folders which are closed to their owner.

@@ -3,8 +3,8 @@
 //! The bytes are those that podman and skopeo write: tabs, keys in order, no newline at the end; only the
 //! owner can read them. What else a file holds stays.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -125,17 +125,6 @@ impl CredentialFile {
             .map_err(|error| crate::fs::with_path(folder, &error))?;
         // A link to a file elsewhere stays a link.
         let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let write = || {
-            let mut file = fs::OpenOptions::from_options(options).open(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &target)
-        };
-        write().inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })
+        crate::fs::write_atomically_as(&target, bytes, 0o600)
     }
 }

@@ -58,7 +58,7 @@ impl Sink for Repository {
 
     async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
         let (store, digest, size, file) = (self.store.clone(), content.digest, content.size, file.to_owned());
-        let placed = blocking(move || store.link_in(&digest, size, &file)).await?;
+        let placed = blocking(move || store.link_in(&digest, size, &crate::fs::open_plain(&file)?)).await?;
         if placed.is_some() {
             self.remember(content);
         }

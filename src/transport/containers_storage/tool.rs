@@ -2,25 +2,50 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::FileType;
+
+use crate::fs::{Child, Directory};
 use crate::transport::{Result, StorageImage, TransportError};
 
-/// A folder for an archive on its way, which is gone with this value.
+/// What the names of folders for archives begin with.
+const FOLDER: &str = ".hod-storage-";
+
+/// A folder for an archive on its way, which is gone with this value. What is left by a process that was killed goes
+/// when the next one makes a folder.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder {
+    place: Child,
+    path: PathBuf,
+    /// Held for its lock.
+    _lock: fs_err::File,
+}
 
 impl Folder {
     /// Makes a folder that only this user can read.
     pub(super) fn create(parent: &Path) -> io::Result<Self> {
+        let above = Directory::open(parent)?;
+        for (name, kind) in above.entries()? {
+            let number = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.parse::<u32>().ok());
+            if kind == FileType::Directory && number.is_some() {
+                let _ = clear(&above.child(name));
+            }
+        }
         for number in 0_u32.. {
-            let path = parent.join(format!(".hod-storage-{}-{number}", std::process::id()));
-            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+            let place = above.child(format!("{FOLDER}{number}"));
+            match place.make_directory_as(0o700) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            }
+            let lock = place.directory()?.file()?;
+            // Not every filesystem has locks; without them nobody removes the folder of another.
+            let _ = lock.lock();
+            // Before it had its lock, it looked as if it were left behind.
+            if place.is(&lock.metadata()?)? {
+                return Ok(Self { path: place.path(), place, _lock: lock });
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -28,13 +53,26 @@ impl Folder {
 
     /// The archive in it.
     pub(super) fn file(&self) -> PathBuf {
-        self.0.join("image.tar")
+        self.path.join("image.tar")
     }
+}
+
+/// Removes a folder of this user's, if the process that has made it is dead.
+fn clear(place: &Child) -> io::Result<()> {
+    let folder = place.directory()?;
+    let lock = folder.file()?;
+    if folder.stat()?.st_uid == nix::unistd::geteuid().as_raw()
+        && lock.try_lock().is_ok()
+        && place.is(&lock.metadata()?)?
+    {
+        place.remove_tree()?;
+    }
+    Ok(())
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs_err::remove_dir_all(&self.0);
+        let _ = self.place.remove_tree();
     }
 }
 
@@ -122,4 +160,25 @@ fn run(mut command: Command, tool: &'static str, fails: &'static str) -> Result<
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
     Err(TransportError::Tool { tool, fails, message: last.trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_has_left_goes_and_what_others_have_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        for left in [".hod-storage-0", ".hod-storage-7", ".hod-storage-mine"] {
+            fs_err::create_dir(parent.path().join(left)).unwrap();
+            fs_err::write(parent.path().join(left).join("image.tar"), "half").unwrap();
+        }
+        let first = Folder::create(parent.path()).unwrap();
+        let second = Folder::create(parent.path()).unwrap();
+        fs_err::write(second.file(), "whole").unwrap();
+        assert!(!first.file().exists() && second.file() == parent.path().join(".hod-storage-1/image.tar"));
+        drop((first, second));
+        assert!(parent.path().join(".hod-storage-mine/image.tar").exists());
+        assert_eq!(fs_err::read_dir(parent.path()).unwrap().count(), 1);
+    }
 }

@@ -5,9 +5,12 @@ use std::fs::TryLockError;
 use std::io;
 
 use fs_err as fs;
+use rustix::fs::FileType;
 
 use super::Layout;
+use crate::fs::{Child, Directory};
 use crate::oci::{Algorithm, Digest, Manifest, MediaType};
+use crate::transport::landing::name_on_its_way;
 use crate::transport::{LayoutImage, TransportError};
 
 /// What was removed from a layout, or would be.
@@ -32,6 +35,64 @@ impl Kept {
     fn contains(&self, digest: &Digest) -> bool {
         self.manifests.contains(digest) || self.blobs.contains(digest)
     }
+}
+
+/// A blob that is there.
+struct Present {
+    digest: Digest,
+    size: u64,
+    file: Child,
+}
+
+/// A file that an interrupted run has left.
+struct Left {
+    size: u64,
+    file: Child,
+}
+
+/// A directory of a layout, if it is there.
+///
+/// # Errors
+/// Where it is a link: what is deleted would lie outside the layout, where somebody else may need it.
+fn inside(place: &Child) -> super::super::Result<Option<Directory>> {
+    match place.stat() {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            Err(TransportError::LinkInLayout(place.path()))
+        }
+        Ok(_) => Ok(Some(place.directory()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Every blob that is there, sorted, and the files that interrupted runs have left, with their lengths.
+fn present(blobs: &Directory) -> super::super::Result<(Vec<Present>, Vec<Left>)> {
+    let (mut found, mut left) = (Vec::new(), Vec::new());
+    let mut look = |folder: &Directory, algorithm: Option<Algorithm>| -> io::Result<()> {
+        for (name, _) in folder.entries()? {
+            let Some(name) = name.to_str() else { continue };
+            let digest = algorithm.and_then(|algorithm| Digest::from_parts(algorithm, name).ok());
+            let is_left = name_on_its_way(name).is_some();
+            if digest.is_none() && !is_left {
+                continue;
+            }
+            let file = folder.child(name);
+            let size = u64::try_from(file.stat()?.st_size).unwrap_or_default();
+            match digest {
+                Some(digest) => found.push(Present { digest, size, file }),
+                None => left.push(Left { size, file }),
+            }
+        }
+        Ok(())
+    };
+    look(blobs, None)?;
+    for algorithm in Algorithm::ALL {
+        if let Some(folder) = inside(&blobs.child(algorithm.name()))? {
+            look(&folder, Some(algorithm))?;
+        }
+    }
+    found.sort_by_key(|blob| blob.digest);
+    Ok((found, left))
 }
 
 impl Layout {
@@ -64,7 +125,9 @@ impl Layout {
     /// manifest and cannot be read ends it before anything is removed. A dry run writes nothing, and does without the
     /// locks where it cannot have them.
     pub fn sweep(&self, dry_run: bool) -> super::super::Result<Swept> {
-        let blobs = fs::File::open(self.path().join("blobs"))?;
+        let folder = inside(&Directory::open(self.path())?.child("blobs"))?;
+        let folder = folder.ok_or_else(|| TransportError::NoLayout(self.path().to_owned()))?;
+        let blobs = folder.file()?;
         let mut swept = Swept::default();
         match blobs.try_lock() {
             Ok(()) => swept.alone = true,
@@ -78,28 +141,25 @@ impl Layout {
         } else {
             lock.lock()?;
         }
-        let present = self.present()?;
+        let (present, left) = present(&folder)?;
         let mut kept = Kept::default();
         for (_, image) in self.index()?.images() {
             self.keep(image.digest, &mut kept)?;
         }
-        self.keep_referrers(&present, &mut kept)?;
-        for (digest, size) in present {
-            if !kept.contains(&digest) {
+        let sizes: Vec<(Digest, u64)> = present.iter().map(|blob| (blob.digest, blob.size)).collect();
+        self.keep_referrers(&sizes, &mut kept)?;
+        for blob in present {
+            if !kept.contains(&blob.digest) {
                 if !dry_run {
-                    fs::remove_file(self.blob(&digest))?;
+                    blob.file.remove()?;
                 }
-                swept.blobs.push((digest, size));
+                swept.blobs.push((blob.digest, blob.size));
             }
         }
-        for entry in fs::read_dir(blobs.path())? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".partial")) {
-                swept.unfinished = (swept.unfinished.0 + 1, swept.unfinished.1 + entry.metadata()?.len());
-                if !dry_run {
-                    fs::remove_file(entry.path())?;
-                }
+        for left in left {
+            swept.unfinished = (swept.unfinished.0 + 1, swept.unfinished.1 + left.size);
+            if !dry_run {
+                left.file.remove()?;
             }
         }
         Ok(swept)
@@ -112,29 +172,6 @@ impl Layout {
             Err(TransportError::Unknown { .. }) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Every blob that is there, with its length.
-    fn present(&self) -> super::super::Result<Vec<(Digest, u64)>> {
-        let mut found = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let folder = self.path().join("blobs").join(algorithm.name());
-            let entries = match fs::read_dir(folder) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error.into()),
-            };
-            for entry in entries {
-                let entry = entry?;
-                let name = entry.file_name();
-                let digest = name.to_str().and_then(|hex| Digest::from_parts(algorithm, hex).ok());
-                if let Some(digest) = digest {
-                    found.push((digest, entry.metadata()?.len()));
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
     }
 
     /// Keeps a manifest and all below it, however deep indexes lie in each other.

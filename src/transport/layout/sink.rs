@@ -68,7 +68,7 @@ impl Layout {
         Ok(LayoutSink {
             layout: self.clone(),
             place: Place::local(&self.path().display().to_string(), None),
-            landings: Landings::new(&self.blobs),
+            landings: Landings::new(&self.blobs)?,
             name: name.map(str::to_owned),
             _held: held,
             _scaffolds: None,

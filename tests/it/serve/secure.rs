@@ -70,7 +70,7 @@ fn a_new_certificate_counts_without_a_restart() {
 #[test]
 fn an_authority_of_its_own_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = folder.path().join("tls");
+    let keep = Store::create(&folder.path().join("store")).unwrap().private("tls").unwrap();
     let names = vec!["registry.site".to_owned(), "10.1.2.3".to_owned()];
     let start = || {
         let tls = Tls::SelfSigned { names: names.clone(), keep: Some(keep.clone()) };
@@ -94,7 +94,7 @@ fn an_authority_of_its_own_is_kept() {
     let second = start();
     assert_eq!(second.authority, first.authority);
     assert!(trusted(&second, "registry.site"), "what was trusted before the restart is trusted after it");
-    assert_eq!(fs::metadata(keep.join("ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(keep.path().join("ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
 
     let other = Serving::with(fixtures::root(), |options| {
         options.tls = Some(Tls::SelfSigned { names: Vec::new(), keep: None });

@@ -130,7 +130,7 @@ async fn new_files_belong_to_the_owner_of_the_root() {
 
 #[tokio::test]
 async fn a_symbolic_link_out_of_the_root_is_refused() {
-    for relative in ["docker", "docker/registry/v2/blobs/sha256", "docker/registry/v2/repositories/a", ".hod"] {
+    for relative in ["docker", "docker/registry/v2/blobs/sha256", "docker/registry/v2/repositories/a"] {
         let folder = tempfile::tempdir().unwrap();
         let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
         fs_err::create_dir(&outside).unwrap();

@@ -165,7 +165,10 @@ async fn somebody_elses_file_is_never_written_to() {
     let content = layer(noise(1, 100_000));
     fs_err::write(&theirs, &content.bytes).unwrap();
     let store = Store::create(&root).unwrap();
-    assert_eq!(store.link_in(&content.digest(), 100_000, &theirs).unwrap(), Some(Placed::Linked));
+    assert_eq!(
+        store.link_in(&content.digest(), 100_000, &fs_err::File::open(&theirs).unwrap()).unwrap(),
+        Some(Placed::Linked)
+    );
     // It ends before the commit; then they do with their file what they like.
     drop(store);
     assert_eq!(unfinished(&root), Vec::<String>::new());
