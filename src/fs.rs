@@ -26,6 +26,16 @@ pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;
 pub use stretch::{Stretch, Stretches};
 
+/// The longest configuration file that is read, in bytes: what is in it takes many times that in memory.
+pub const CONFIG_LIMIT: u64 = 2 * 1024 * 1024;
+
+/// Reads a configuration file as text.
+pub fn read_config(path: &Path) -> io::Result<String> {
+    let bytes = read_within(path, CONFIG_LIMIT)?;
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is no UTF-8", path.display())))
+}
+
 /// Reads the first bytes of a file, `most` and no more: it may be somebody else's, and of any length.
 pub fn read_head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

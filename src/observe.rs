@@ -8,6 +8,16 @@ use std::time::Duration;
 use crate::endpoint::{Place, Placed};
 use crate::oci::{Descriptor, Digest};
 
+/// Whether a terminal would act on a character of a text by somebody else, or turn the text around it: control characters
+/// of both sets, those that direct text, and the ends of lines and paragraphs of Unicode.
+pub fn acts_on_terminals(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
 /// Something that a user may want to see.
 #[derive(Debug)]
 #[non_exhaustive]

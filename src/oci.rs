@@ -17,6 +17,7 @@ mod referrers;
 mod schema1;
 mod signed;
 mod walk;
+mod weight;
 
 pub use config::diff_ids;
 pub use descriptor::Descriptor;
@@ -34,3 +35,4 @@ pub use referrers::{
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;
 pub use walk::{GRAPH_LIMIT, GraphError, NESTING_LIMIT, Walk};
+pub use weight::{Heavy, WEIGHT_LIMIT, check_weight, weight};

@@ -128,7 +128,7 @@ pub fn docker_scopes(host: &str, name: &RepositoryName, versions: &[Version]) ->
 impl Policy {
     /// Reads a policy.
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
-        let text = fs_err::read(path).map_err(PolicyError::Read)?;
+        let text = crate::fs::read_within(path, crate::fs::CONFIG_LIMIT).map_err(PolicyError::Read)?;
         Self::parse(path, &text)
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Kind, VolumeError};
+use super::{Kind, TrustError, VolumeError};
 use crate::endpoint::Mismatch;
 use crate::oci::{Digest, RepositoryName};
 
@@ -98,6 +98,9 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
+    /// Nobody who is trusted has signed it. Nothing of it was read but its header, as bytes.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// One of its volumes is not there, or not what it should be.
     #[error(transparent)]
     Volume(Box<VolumeError>),
@@ -172,6 +175,14 @@ pub enum HeaderError {
     /// More bytes than a reader takes.
     #[error("it has {0} bytes, and readers take at most {limit}", limit = super::HEADER_LIMIT)]
     Large(u64),
+    /// More bytes than the compressed ones around it can hold.
+    #[error("it has more bytes than {held} compressed bytes of a bundle hold: at most {limit}")]
+    Dense {
+        /// How many compressed bytes there are.
+        held: u64,
+        /// How long a header they can hold.
+        limit: u64,
+    },
     /// More bytes in all than a tar stream of 2^63 bytes holds.
     #[error("the sizes of its blobs add up to more than a bundle can hold")]
     Overflow,

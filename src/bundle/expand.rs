@@ -7,7 +7,7 @@ use zstd::bulk::Decompressor;
 
 use super::frame::{self, FrameError};
 use super::seek_table::{self, FrameLengths};
-use super::{BundleError, Result};
+use super::{BundleError, Result, trace};
 
 /// A reader that expands frames. It ends only after a table that describes exactly what came before it,
 /// and the end of the input.
@@ -47,6 +47,11 @@ impl<R: Read> Expanded<R> {
         })
     }
 
+    /// How many bytes of the input have been taken.
+    pub(super) const fn consumed(&self) -> u64 {
+        self.input.count
+    }
+
     /// Expands the next frame, or reads the table.
     fn advance(&mut self) -> Result<()> {
         let start = self.input.count;
@@ -59,7 +64,18 @@ impl<R: Read> Expanded<R> {
             Ok(()) if magic == seek_table::MAGIC => return self.finish(start),
             Ok(()) => Err(FrameError::Damaged("no frame begins here".to_owned())),
         };
-        result.map_err(|error| self.failure(error, start))
+        result.map_err(|error| match error {
+            FrameError::Foreign if self.frames.is_empty() && !self.is_ours() => BundleError::ForeignCompression,
+            error => self.failure(error, start),
+        })
+    }
+
+    /// Whether something of a bundle follows a first frame that is none: then that is damaged.
+    fn is_ours(&mut self) -> bool {
+        let mut looked = std::mem::take(&mut self.frame);
+        // What cannot be read tells nothing.
+        let _ = self.input.by_ref().take(trace::LOOK).read_to_end(&mut looked);
+        trace::has_frame(&looked)
     }
 
     fn expand(&mut self) -> Result<(), FrameError> {
@@ -100,7 +116,7 @@ impl<R: Read> Expanded<R> {
     fn failure(&self, error: FrameError, start: u64) -> BundleError {
         match error {
             FrameError::Truncated => BundleError::Truncated { offset: self.input.count, member: String::new() },
-            FrameError::Foreign => BundleError::ForeignCompression,
+            FrameError::Foreign => BundleError::Zstd { offset: start, problem: frame::NOT_OURS.to_owned() },
             FrameError::Damaged(problem) => BundleError::Zstd { offset: start, problem },
             FrameError::Read(error) => error.into(),
         }

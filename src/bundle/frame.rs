@@ -17,6 +17,9 @@ pub(super) const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// The length of the checksum at the end.
 const CHECKSUM: usize = 4;
 
+/// What is said of a frame in a bundle that hod did not write.
+pub(super) const NOT_OURS: &str = "a frame has a form that hod does not write";
+
 /// What is wrong with a frame.
 #[derive(Debug)]
 pub(super) enum FrameError {

@@ -84,6 +84,9 @@ impl Frames {
     }
 }
 
+/// What is said where the table is not at the end of a bundle.
+pub(super) const NO_TABLE: &str = "there is none: it is damaged, or the file was cut off";
+
 /// Reads some bytes at a position, all of them or none.
 type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<()>;
 
@@ -92,7 +95,7 @@ type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<()>;
 /// It is read in pieces, and the first entry that cannot be ends it: a file may say anything of its length and have no
 /// bytes there.
 pub fn load(size: u64, read: ReadAt<'_>) -> Result<Frames> {
-    let none = || BundleError::SeekTable("there is none: the file was cut off, or compressed by another program");
+    let none = || BundleError::SeekTable(NO_TABLE);
     let start = size.checked_sub(seek_table::FOOTER as u64).ok_or_else(none)?;
     let mut footer = [0; seek_table::FOOTER];
     read(&mut footer, start)?;
@@ -140,7 +143,8 @@ impl FramePlace {
             Ok(()) if rest.is_empty() && content.len() as u64 == self.content => Ok(()),
             Ok(()) => Err(damaged("a frame has another length than the table says")),
             Err(FrameError::Truncated) => Err(damaged("a frame is longer than the table says")),
-            Err(FrameError::Foreign) => Err(BundleError::ForeignCompression),
+            // The table says that it is one of ours.
+            Err(FrameError::Foreign) => Err(damaged(frame::NOT_OURS)),
             Err(FrameError::Damaged(problem)) => Err(damaged(&problem)),
             Err(FrameError::Read(error)) => Err(error.into()),
         }

@@ -3,13 +3,16 @@
 //! A header that exists is consistent (see `rules`), and its bytes are the only ones that read as
 //! it: [`Header::parse`] refuses any other spelling of the same values. So its SHA-256 names the bundle.
 
+use std::fmt;
 use std::io::{self, BufWriter, Write};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::HeaderError;
 use super::members::data_head_length;
+use super::rules::{self, FEATURES_LIMIT, PLATFORMS_LIMIT};
 use super::ustar::{TIME_LIMIT, padded};
-use super::{HeaderError, rules};
 use crate::oci::{Algorithm, Digest, Hasher, MediaType, Platform, RepositoryName, Tag};
 use crate::store::Links;
 
@@ -17,8 +20,8 @@ use crate::store::Links;
 pub const FORMAT: &str = "hod-bundle";
 /// The version of the format that is written and read.
 pub const VERSION: u64 = 1;
-/// The longest header that a reader takes, in bytes.
-pub const HEADER_LIMIT: u64 = 256 * 1024 * 1024;
+/// The longest header that a reader takes, in bytes: that of more than 100,000 blobs.
+pub const HEADER_LIMIT: u64 = 32 * 1024 * 1024;
 /// The one encoding of blobs: the bytes as they are.
 const VERBATIM: &str = "verbatim";
 
@@ -36,8 +39,9 @@ pub struct Image {
     /// The media type of the root manifest.
     pub media_type: MediaType,
     /// Everything it consists of, each once: positions in `blobs` and, counted on from there, in `requires`.
-    pub contents: Vec<usize>,
+    pub contents: Vec<u32>,
     /// The platforms that are in the bundle.
+    #[serde(deserialize_with = "read_platforms")]
     pub platforms: Vec<Platform>,
     /// The group of the list that the image was in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +132,46 @@ struct ReadBlob {
     digest: Digest,
     size: u64,
     offset: u64,
-    encoding: String,
+    encoding: Encoding,
+}
+
+/// The name of an encoding; the one that is known takes no memory of its own.
+enum Encoding {
+    Verbatim,
+    Other(Box<str>),
+}
+
+impl<'de> Deserialize<'de> for Encoding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Ok(if name == VERBATIM { Self::Verbatim } else { Self::Other(name.into()) })
+    }
+}
+
+/// Reads the platforms of an image, of which there are not more than an image can have.
+fn read_platforms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Platform>, D::Error> {
+    struct Platforms;
+
+    impl<'de> Visitor<'de> for Platforms {
+        type Value = Vec<Platform>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {PLATFORMS_LIMIT} platforms of at most {FEATURES_LIMIT} features")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut platforms = Vec::new();
+            while let Some(platform) = list.next_element::<Platform>()? {
+                if platforms.len() == PLATFORMS_LIMIT || platform.os_features.len() > FEATURES_LIMIT {
+                    return Err(A::Error::invalid_length(platforms.len() + 1, &self));
+                }
+                platforms.push(platform);
+            }
+            Ok(platforms)
+        }
+    }
+
+    deserializer.deserialize_seq(Platforms)
 }
 
 /// Just enough to tell a newer header from a damaged one.
@@ -181,8 +224,8 @@ impl Header {
         let mut offset = 0_u64;
         let mut blobs = Vec::with_capacity(document.blobs.len());
         for ReadBlob { digest, size, offset: stated, encoding } in document.blobs {
-            if encoding != VERBATIM {
-                return Err(HeaderError::Encoding { digest, encoding });
+            if let Encoding::Other(encoding) = encoding {
+                return Err(HeaderError::Encoding { digest, encoding: encoding.into() });
             }
             let expected = offset.checked_add(data_head_length(&digest)).ok_or(HeaderError::Overflow)?;
             if stated != expected {
@@ -228,14 +271,15 @@ impl Header {
     /// Checks that an image's contents are there, once each, its root among them.
     fn check_contents(&self, image: &Image) -> Result<(), HeaderError> {
         let problem = |problem| HeaderError::Image { name: image.label(), digest: image.digest, problem };
-        let mut seen = std::collections::HashSet::with_capacity(image.contents.len());
         let mut has_root = false;
         for position in &image.contents {
             let content = self.content(*position).ok_or_else(|| problem("one of its contents is not in the header"))?;
             has_root |= content.digest == image.digest;
-            if !seen.insert(position) {
-                return Err(problem("one of its contents is listed twice"));
-            }
+        }
+        let mut sorted = image.contents.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(problem("one of its contents is listed twice"));
         }
         if has_root { Ok(()) } else { Err(problem("its contents do not include that manifest")) }
     }
@@ -310,7 +354,8 @@ impl Header {
     }
 
     /// A blob, or where the position is beyond them, something required.
-    fn content(&self, position: usize) -> Option<Content> {
+    fn content(&self, position: u32) -> Option<Content> {
+        let position = usize::try_from(position).ok()?;
         match self.blobs.get(position) {
             Some(blob) => Some(Content { digest: blob.digest, size: blob.size }),
             None => self.requires.get(position.checked_sub(self.blobs.len())?).copied(),

@@ -14,8 +14,9 @@ use zstd::bulk::Decompressor;
 
 use super::frames::{self, FramePlace, Frames};
 use super::reader::FILL_LIMIT;
+use super::signature::{Signed, Trust};
 use super::tape::Tape;
-use super::{Blob, BundleError, BundleFiles, Header, Result, frame};
+use super::{Blob, BundleError, BundleFiles, Header, Result, frame, trace};
 use crate::fs::{ColdFile, is_same_file};
 use crate::oci::Digest;
 
@@ -68,11 +69,11 @@ struct BundleFile {
 impl OpenBundle {
     /// Opens a bundle, in one file or in volumes: reads its header, and of a compressed one the table at its end.
     pub fn open(path: &Path) -> Result<Self> {
-        BundleFiles::find(path, &[])?.open()
+        Ok(BundleFiles::find(path, &[])?.open(&Trust::default())?.0)
     }
 
-    /// Opens a bundle that is not just one file.
-    pub fn over(bytes: Box<dyn RandomAccess>) -> Result<Self> {
+    /// Opens a bundle that is not just one file, and that must be signed as `trust` says; with who signed it.
+    pub fn over(bytes: Box<dyn RandomAccess>, trust: &Trust) -> Result<(Self, Option<Signed>)> {
         let size = bytes.size()?;
         let mut file = BundleFile { bytes, frames: None, bytes_read: AtomicU64::new(0) };
         let mut magic = [0; 4];
@@ -82,7 +83,9 @@ impl OpenBundle {
         };
         let tar_size = if is_zstd { file.load_frames(size)? } else { size };
         let file = Arc::new(file);
-        let (header, signature) = Tape::new(OpenBlob::new(&file, 0, tar_size)).preamble()?;
+        let preamble = Tape::new(OpenBlob::new(&file, 0, tar_size)).preamble(|_| is_zstd.then_some(size))?;
+        let signed = trust.check(&preamble.json, preamble.signature.as_deref())?;
+        let (header, signature) = preamble.parse()?;
         let signature_size = signature.as_ref().map(|signature| signature.len() as u64);
         let expected = header.tar_size(signature_size);
         let area = header.data_area(signature_size);
@@ -97,7 +100,7 @@ impl OpenBundle {
         } else if tar_size != expected {
             return Err(BundleError::Size { expected, found: tar_size });
         }
-        Ok(Self { file, header: Arc::new(header), signature: signature.map(Into::into), area })
+        Ok((Self { file, header: Arc::new(header), signature: signature.map(Into::into), area }, signed))
     }
 
     /// The header.
@@ -152,10 +155,22 @@ impl BundleFile {
 
     /// Reads the table at the end of a compressed bundle. Returns the length of the tar stream.
     fn load_frames(&mut self, size: u64) -> Result<u64> {
-        let frames = frames::load(size, &|bytes, offset| self.read_exact_at(bytes, offset))?;
+        let frames =
+            frames::load(size, &|bytes, offset| self.read_exact_at(bytes, offset)).map_err(|error| match error {
+                BundleError::SeekTable(frames::NO_TABLE) if !self.begins_as_ours(size) => {
+                    BundleError::ForeignCompression
+                }
+                error => error,
+            })?;
         let tar = frames.tar_size();
         self.frames = Some(frames);
         Ok(tar)
+    }
+
+    /// Whether a file without a table begins with frames of a bundle.
+    fn begins_as_ours(&self, size: u64) -> bool {
+        let mut bytes = vec![0; usize::try_from(size.min(trace::LOOK)).unwrap_or_default()];
+        self.read_exact_at(&mut bytes, 0).is_ok() && (trace::begins(&bytes) || trace::has_frame(&bytes))
     }
 
     /// Reads and expands a frame.

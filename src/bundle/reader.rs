@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::expand::Expanded;
 use super::members::Member;
 use super::open::OpenBlob;
-use super::tape::Tape;
+use super::signature::{Signed, Trust, TrustError};
+use super::tape::{Preamble, Tape};
 use super::ustar::END;
 use super::{BundleError, Header, OpenBundle, Result, frame};
 use crate::endpoint::Mismatch;
@@ -66,17 +67,57 @@ pub struct BundleReader<R> {
     next: usize,
 }
 
-impl<R: Read> BundleReader<R> {
-    /// Reads the header of a bundle, compressed or not, and its signature.
-    pub fn new(mut input: R) -> Result<Self> {
+/// A bundle of which the header was read as bytes, and not looked into.
+pub struct BegunBundle<R> {
+    tape: Tape<Input<R>>,
+    preamble: Preamble,
+}
+
+impl<R: Read> BegunBundle<R> {
+    /// Reads the bytes of a bundle's header, compressed or not, and of its signature.
+    pub fn read(mut input: R) -> Result<Self> {
         let mut magic = Vec::new();
         input.by_ref().take(frame::MAGIC.len() as u64).read_to_end(&mut magic)?;
         let is_zstd = magic == frame::MAGIC;
         let input = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(input));
         let input = if is_zstd { Input::Zstd(Box::new(Expanded::new(input)?)) } else { Input::Plain(input) };
         let mut tape = Tape::new(input);
-        let (header, signature) = tape.preamble()?;
-        Ok(Self { tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
+        let preamble = tape.preamble(|input| match input {
+            Input::Zstd(input) => Some(input.consumed()),
+            Input::Plain(_) | Input::AtRest(_) => None,
+        })?;
+        Ok(Self { tape, preamble })
+    }
+
+    /// Checks who has signed the header.
+    pub fn check(&self, trust: &Trust) -> Result<Option<Signed>, TrustError> {
+        trust.check(&self.preamble.json, self.preamble.signature.as_deref())
+    }
+
+    /// Looks into the header.
+    pub fn open(self) -> Result<BundleReader<R>> {
+        let (header, signature) = self.preamble.parse()?;
+        Ok(BundleReader { tape: self.tape, header: Arc::new(header), signature, current: None, left: 0, next: 0 })
+    }
+}
+
+impl<R> fmt::Debug for BegunBundle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BegunBundle").field("length", &self.preamble.json.len()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Read> BundleReader<R> {
+    /// Reads the header of a bundle, compressed or not, and its signature, whoever has made it.
+    pub fn new(input: R) -> Result<Self> {
+        BegunBundle::read(input)?.open()
+    }
+
+    /// The same of a bundle that must be signed as `trust` says; with who signed it.
+    pub fn trusted(input: R, trust: &Trust) -> Result<(Self, Option<Signed>)> {
+        let begun = BegunBundle::read(input)?;
+        let signed = begun.check(trust)?;
+        Ok((begun.open()?, signed))
     }
 
     /// Reads a bundle at rest, of which the blobs that nobody reads are not read.

@@ -8,11 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::{Blob, Content, HeaderError, Image};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Digest, Platform, RepositoryName};
 use crate::store::Links;
 
 type Result<T, E = HeaderError> = std::result::Result<T, E>;
 
+/// The most platforms that an image names, and the most features that a platform does: in memory they take several times
+/// their bytes.
+pub(super) const PLATFORMS_LIMIT: usize = crate::oci::GRAPH_LIMIT;
+pub(super) const FEATURES_LIMIT: usize = 16;
 /// Texts of a header are shown to people; longer ones are not meant for them.
 const TEXT_LIMIT: usize = 4096;
 
@@ -56,15 +60,15 @@ pub(super) fn check(
         return Err(duplicate("blob", digest));
     }
     in_order("repository", repositories.iter().map(|links| &links.name))?;
-    let mut unused: Vec<Option<Digest>> = blobs.iter().map(|blob| Some(blob.digest)).collect();
+    let mut used = vec![false; blobs.len()];
     let mut unused_elsewhere = elsewhere.clone();
     for links in repositories {
         unique("layer link", links.layers.iter().copied())?;
         let revisions = unique("revision link", links.revisions.iter().copied())?;
         in_order("tag", links.tags.iter().map(|tag| &tag.name))?;
         for digest in links.layers.iter().chain(&links.revisions) {
-            if let Some(blob) = positions.find(blobs, digest).and_then(|position| unused.get_mut(position)) {
-                *blob = None;
+            if let Some(used) = positions.find(blobs, digest).and_then(|position| used.get_mut(position)) {
+                *used = true;
             } else if elsewhere.contains(digest) {
                 unused_elsewhere.remove(digest);
             } else {
@@ -79,7 +83,8 @@ pub(super) fn check(
             });
         }
     }
-    let mut unused = unused.into_iter().flatten().chain(unused_elsewhere);
+    let unused = blobs.iter().zip(used).filter(|(_, used)| !used).map(|(blob, _)| blob.digest);
+    let mut unused = unused.chain(unused_elsewhere);
     unused.next().map_or(Ok(()), |digest| Err(HeaderError::Unused(digest)))
 }
 
@@ -105,6 +110,10 @@ pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<(
             if linked.and_then(|index| links.tags.get(index)).is_none_or(|link| link.digest != image.digest) {
                 return Err(problem("the tag in the repository does not"));
             }
+        }
+        let is_wide = |platform: &Platform| platform.os_features.len() > FEATURES_LIMIT;
+        if image.platforms.len() > PLATFORMS_LIMIT || image.platforms.iter().any(is_wide) {
+            return Err(problem("it names more platforms, or features of one, than readers take"));
         }
         if !seen.insert((&image.name, &image.tag, &image.digest)) {
             return Err(duplicate("image", &name));

@@ -273,19 +273,20 @@ impl Trust {
         self
     }
 
-    /// Checks the signature in a bundle and the one beside it: one of them must be by a trusted key.
+    /// Checks the signature in a bundle over the bytes of its header, and the one beside it: one of them must be by a
+    /// trusted key.
     ///
     /// `None` where everybody is trusted.
-    pub fn check(&self, header: &Header, embedded: Option<&[u8]>) -> Result<Option<Signed>, TrustError> {
+    pub fn check(&self, header: &[u8], embedded: Option<&[u8]>) -> Result<Option<Signed>, TrustError> {
         let Some(keys) = &self.keys else { return Ok(None) };
         if keys.is_empty() {
             return Err(TrustError::NoKeys);
         }
         let numbers: Vec<String> = keys.iter().map(|key| key.id.to_string()).collect();
         let trusted = numbers.join(", ");
-        let (mut refused, signed) = (None, header.to_json());
+        let mut refused = None;
         for signature in embedded.into_iter().chain(self.detached.as_deref()) {
-            match check_one(keys, signature, &signed, &trusted) {
+            match check_one(keys, signature, header, &trusted) {
                 Ok(signed) => return Ok(Some(signed)),
                 Err(error) => {
                     refused.get_or_insert(error);
@@ -367,7 +368,7 @@ mod tests {
     fn check(keys: &[&PublicKey], header: &Header, signatures: &[&[u8]]) -> Result<Option<Signed>, TrustError> {
         let trust = Trust::keys(keys.iter().map(|key| (*key).clone()).collect());
         let detached = signatures.get(1).map(|signature| signature.to_vec());
-        trust.with_signature(detached).check(header, signatures.first().copied())
+        trust.with_signature(detached).check(&header.to_json(), signatures.first().copied())
     }
 
     #[test]
@@ -380,7 +381,7 @@ mod tests {
         assert!(matches!(check(&[&other], &header(1), &[&signature]), Err(TrustError::Unknown { .. })));
         assert!(matches!(check(&[&public], &header(1), &[]), Err(TrustError::Unsigned { .. })));
         assert_eq!(check(&[], &header(1), &[&signature]), Err(TrustError::NoKeys));
-        assert_eq!(Trust::default().check(&header(1), None), Ok(None));
+        assert_eq!(Trust::default().check(&header(1).to_json(), None), Ok(None));
         let resigned = theirs.sign(&header(1)).unwrap();
         assert!(check(&[&public], &header(1), &[&resigned]).is_err());
         assert!(check(&[&public], &header(1), &[&resigned, &signature]).is_ok());

@@ -4,12 +4,34 @@ use std::io::{self, Read};
 
 use super::members::{Member, header_head, signature_head};
 use super::ustar::{self, BLOCK, padded};
-use super::{BundleError, HEADER_LIMIT, HEADER_NAME, Header, HeaderError, Kind, Result, SIGNATURE_NAME};
+use super::{BundleError, HEADER_LIMIT, HEADER_NAME, Header, HeaderError, Kind, Result, SIGNATURE_NAME, frame, trace};
 
 /// The longest signature that a reader takes, in bytes.
 pub const SIGNATURE_LIMIT: u64 = 64 * 1024;
 /// How much memory a length that nobody has checked may claim at a time.
 const CHUNK: u64 = 1024 * 1024;
+/// How many bytes of header there may be for each compressed byte of a bundle, beyond the first [`CHUNK`]. Digests do
+/// not compress; of real headers, those of many tags of one large index come closest.
+const DENSITY: u64 = 256;
+
+/// The beginning of a bundle: the bytes of its header, into which nobody has looked, and of its signature.
+#[derive(Debug)]
+pub(super) struct Preamble {
+    pub(super) json: Vec<u8>,
+    mtime: u64,
+    pub(super) signature: Option<Vec<u8>>,
+}
+
+impl Preamble {
+    /// Reads the header.
+    pub(super) fn parse(self) -> Result<(Header, Option<Vec<u8>>)> {
+        let header = Header::parse(&self.json)?;
+        if header.mtime() != self.mtime {
+            return Err(HeaderError::Time(header.mtime()).into());
+        }
+        Ok((header, self.signature))
+    }
+}
 
 /// A tar stream and the position in it.
 #[derive(Debug)]
@@ -153,8 +175,9 @@ impl<S: Read> Tape<S> {
         }
     }
 
-    /// Reads the header and its signature.
-    pub(super) fn preamble(&mut self) -> Result<(Header, Option<Vec<u8>>)> {
+    /// Reads the header and its signature, as bytes. `held` says how many bytes the stream has taken or can take from a
+    /// compressed file, if it is one.
+    pub(super) fn preamble(&mut self, held: impl Fn(&S) -> Option<u64>) -> Result<Preamble> {
         let name = || HEADER_NAME.to_owned();
         let block = self.first_block()?;
         let size = ustar::size(&block).unwrap_or(u64::MAX);
@@ -162,24 +185,26 @@ impl<S: Read> Tape<S> {
             return Err(HeaderError::Large(size).into());
         }
         let mtime = ustar::mtime(&block).unwrap_or_default();
-        let head = header_head(size, mtime);
-        if head != block {
-            return Err(self.unexpected(&head, &block, name()));
+        let expected = header_head(size, mtime);
+        if expected != block {
+            return Err(self.unexpected(&expected, &block, name()));
         }
-        let json = self.content(size, &name)?;
-        let header = Header::parse(&json)?;
-        if header.mtime() != mtime {
-            return Err(HeaderError::Time(header.mtime()).into());
-        }
+        let dense = |stream: &S, length: u64| match held(stream) {
+            Some(held) if length > CHUNK.saturating_add(held.saturating_mul(DENSITY)) => {
+                let limit = CHUNK.saturating_add(held.saturating_mul(DENSITY));
+                Err(HeaderError::Dense { held, limit }.into())
+            }
+            _ => Ok(()),
+        };
+        let json = self.content(size, &name, dense)?;
         self.expect_padding(size, &name)?;
-        let first = || {
-            header
-                .members()
-                .next()
-                .map_or_else(|| "the end of the archive".to_owned(), |member| member.entry.to_string())
+        // Only where the bundle ends here, the header is looked into, for the name of what is cut off.
+        let first = || match Header::parse(&json).ok().and_then(|header| header.members().next()) {
+            Some(member) => member.entry.to_string(),
+            None => "the end of the archive".to_owned(),
         };
         let signature = self.signature(mtime, &first)?;
-        Ok((header, signature))
+        Ok(Preamble { json, mtime, signature })
     }
 
     /// The block that tells whether this is a bundle at all.
@@ -198,8 +223,16 @@ impl<S: Read> Tape<S> {
             return Ok(block);
         }
         let begun = first.get(..HEADER_NAME.len()).unwrap_or(first);
-        if length > 0 && length < BLOCK && HEADER_NAME.as_bytes().starts_with(begun) {
+        let is_begun = HEADER_NAME.as_bytes().starts_with(begun) || frame::MAGIC.starts_with(first);
+        if length > 0 && length < BLOCK && is_begun {
             return Err(BundleError::Truncated { offset: self.position, member: HEADER_NAME.to_owned() });
+        }
+        let mut looked = first.to_vec();
+        // What cannot be read tells nothing.
+        let _ = self.stream.by_ref().take(trace::LOOK).read_to_end(&mut looked);
+        if trace::is_in(&looked) {
+            let (expected, found) = (HEADER_NAME.to_owned(), ustar::describe(first));
+            return Err(BundleError::Member { offset: 0, expected, found });
         }
         Err(BundleError::NotABundle(Kind::of(first)))
     }
@@ -217,20 +250,30 @@ impl<S: Read> Tape<S> {
         if size > SIGNATURE_LIMIT || head != block {
             return Err(self.unexpected(&head, &block, name()));
         }
-        let signature = self.content(size, &name)?;
+        let signature = self.content(size, &name, |_, _| Ok(()))?;
         self.expect_padding(size, &name)?;
         Ok(Some(signature))
     }
 
-    /// Reads a content whose length is within bounds, but may be a lie.
-    fn content(&mut self, size: u64, member: &dyn Fn() -> String) -> Result<Vec<u8>> {
+    /// Reads a content whose length is within bounds, but may be a lie. `sound` judges each length that is reached.
+    fn content(
+        &mut self,
+        size: u64,
+        member: &dyn Fn() -> String,
+        sound: impl Fn(&S, u64) -> Result<()>,
+    ) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         let mut left = size;
         while left > 0 {
             let now = left.min(CHUNK);
             let start = content.len();
+            if content.capacity() == start {
+                // At most twice what has come so far, and at the end no more than there is.
+                content.reserve_exact(usize::try_from(left.min(CHUNK.max(start as u64))).unwrap_or_default());
+            }
             content.resize(start + usize::try_from(now).unwrap_or_default(), 0);
             self.fill(content.get_mut(start..).unwrap_or_default(), member)?;
+            sound(&self.stream, content.len() as u64)?;
             left -= now;
         }
         Ok(content)

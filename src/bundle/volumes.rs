@@ -28,7 +28,7 @@ pub use size::{NAMED_SIZES, SIZE_LIMIT, VolumeSize, VolumeSizeError};
 pub use sums::Sums;
 pub use write::{CutVolumes, VolumeWriter};
 
-use super::{BundleError, OpenBundle, Result};
+use super::{BundleError, OpenBundle, Result, Signed, Trust};
 use crate::fs::ColdFile;
 
 /// What is wrong with volumes, before anything in them is looked at.
@@ -140,11 +140,12 @@ impl BundleFiles {
         if is_part || set.exists()? { Ok(Self::Volumes(set)) } else { one() }
     }
 
-    /// Opens the bundle for reading in any order; all volumes must be there.
-    pub fn open(&self) -> Result<OpenBundle> {
+    /// Opens the bundle for reading in any order, if it is signed as `trust` says; with who signed it. All volumes must be
+    /// there.
+    pub fn open(&self, trust: &Trust) -> Result<(OpenBundle, Option<Signed>)> {
         match self {
-            Self::One(path) => OpenBundle::over(Box::new(fs::File::open(path)?)),
-            Self::Volumes(set) => set.open(),
+            Self::One(path) => OpenBundle::over(Box::new(fs::File::open(path)?), trust),
+            Self::Volumes(set) => set.open(trust),
         }
     }
 

@@ -13,7 +13,7 @@ use super::failure::{self, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
 use super::stdout::{Form, Stdout};
-use super::terminal;
+use super::terminal::{self, Line};
 use crate::copy::{Engine, Limits};
 use crate::observe::{Observer, Silent, Stop};
 use crate::oci::Platform;
@@ -49,7 +49,7 @@ impl Context {
     /// The surroundings that the command line asks for; `is_logged` says that what is said goes to a file too.
     pub(super) fn new(cli: &Cli, is_logged: bool) -> Self {
         let args = &cli.global;
-        log::start(args, is_logged);
+        log::start(args);
         let lines = is_logged || args.debug || args.verbose > 1;
         let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !lines;
         let bars = drawn.then(|| Arc::new(Bars::new()));
@@ -192,7 +192,7 @@ impl Context {
                 json.push(b'\n');
                 self.stdout.write(&json)
             }
-            Form::Text => self.stdout.write(text.as_bytes()),
+            Form::Text => self.stdout.write_text(text),
             // Where the data is.
             Form::Data => {
                 text.lines().for_each(|line| self.say(line));
@@ -217,7 +217,7 @@ impl Context {
     }
 
     /// Says something on standard error in any case.
-    fn insist(&self, line: &str) {
+    fn insist(&self, line: impl Into<Line>) {
         match &self.bars {
             Some(bars) => bars.say(line),
             None => terminal::say(line),
@@ -240,9 +240,9 @@ impl Context {
         }
     }
 
-    /// What begins red and bold text, and what ends it.
-    const fn colours(&self) -> (&'static str, &'static str, &'static str) {
-        if self.colour { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") }
+    /// What begins red and bold text.
+    const fn colours(&self) -> (&'static str, &'static str) {
+        if self.colour { ("\x1b[1;31m", "\x1b[1m") } else { ("", "") }
     }
 
     /// Tells why the command failed, which is its end.
@@ -261,23 +261,23 @@ impl Context {
 
     /// Prints a failure on standard error.
     fn tell(&self, failure: &Failure) {
-        let (red, bold, off) = self.colours();
+        let (red, bold) = self.colours();
         let mut lines = failure.lines().into_iter();
         let first = lines.next().unwrap_or_default();
-        terminal::say(&format!("{red}error{off}: {}", terminal::printable(&first)));
+        terminal::say(Line::headed("", red, "error", &first));
         for line in lines {
-            terminal::say(&format!("  caused by: {}", terminal::printable(&line)));
+            terminal::say(Line::headed("  ", "", "caused by", &line));
         }
         for hint in failure.hints() {
-            terminal::say(&format!("{bold}hint{off}: {hint}"));
+            terminal::say(Line::headed("", bold, "hint", hint));
         }
     }
 
     /// Prints why one image failed, while the others go on.
     pub(super) fn print_error(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
         let message = format!("{what}: {error}");
-        let (red, bold, off) = self.colours();
-        self.insist(&format!("{red}error{off}: {}", terminal::printable(&message)));
+        let (red, bold) = self.colours();
+        self.insist(Line::headed("", red, "error", &message));
         // A registry that is gone fails a hundred images: why, and what to do about it, is the same for all.
         let causes = failure::causes(&message, error.source());
         let hint = failure::hint(error);
@@ -288,12 +288,12 @@ impl Context {
             self.insist("  caused by: the same");
         } else {
             for cause in causes {
-                self.insist(&format!("  caused by: {}", terminal::printable(&cause)));
+                self.insist(Line::headed("  ", "", "caused by", &cause));
             }
         }
         let is_new = |hint: &String| self.hinted.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone());
         if let Some(hint) = hint.filter(is_new) {
-            self.insist(&format!("  {bold}hint{off}: {hint}"));
+            self.insist(Line::headed("  ", bold, "hint", &hint));
         }
     }
 }

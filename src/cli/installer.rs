@@ -90,7 +90,8 @@ impl Installer<'_> {
         if name.contains(char::is_control) {
             return Err(Failure::new(Kind::Usage, format!("{name:?} is no name for a bundle with an installer")));
         }
-        let script = SCRIPT.replace("@BUNDLE@", &quoted(&name)).replace("@ID@", &quoted(&self.header.id().to_string()));
+        // The name comes last: it may be anything, and what it holds is not looked at again.
+        let script = SCRIPT.replace("@ID@", &quoted(&self.header.id().to_string())).replace("@BUNDLE@", &quoted(&name));
         let page = self.page(&name);
         let mut files = Vec::new();
         for (name, bytes, mode) in
@@ -168,9 +169,9 @@ fn by_hand(name: &str, in_volumes: bool) -> String {
     let name = quoted(name);
     match (is_plain, in_volumes) {
         (true, false) => format!("tar -xf {name} -C /var/lib/registry"),
-        (true, true) => format!("cat {name}.[0-9]* | tar -x -C /var/lib/registry"),
+        (true, true) => format!("cat {name}.[0-9][0-9][0-9] | tar -x -C /var/lib/registry"),
         (false, false) => format!("zstd -dc {name} | tar -x -C /var/lib/registry"),
-        (false, true) => format!("cat {name}.[0-9]* | zstd -dc | tar -x -C /var/lib/registry"),
+        (false, true) => format!("cat {name}.[0-9][0-9][0-9] | zstd -dc | tar -x -C /var/lib/registry"),
     }
 }
 

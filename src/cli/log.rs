@@ -14,8 +14,8 @@ use super::terminal;
 /// What warns of a registry, which is worth a note and no more; a server's warnings have a time.
 const NOTED: &str = "hod::registry";
 
-/// Lets the log appear: warnings, or more with `-vv` and `--debug`. `is_logged` says that it goes to a file too.
-pub(super) fn start(args: &GlobalArgs, is_logged: bool) {
+/// Lets the log appear: warnings, or more with `-vv` and `--debug`.
+pub(super) fn start(args: &GlobalArgs) {
     let level = match (args.debug, args.verbose, args.quiet) {
         (true, ..) => "hod=debug",
         (_, 2.., _) => "hod=info",
@@ -25,12 +25,12 @@ pub(super) fn start(args: &GlobalArgs, is_logged: bool) {
     let asked = EnvFilter::try_from_env("HOD_LOG");
     let notes = asked.is_err() && level == "hod=warn";
     let filter = asked.unwrap_or_else(|_| EnvFilter::new(level));
-    let ansi = !is_logged && terminal::has_colour();
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| terminal::Said)
-        .with_ansi(ansi)
-        .event_format(Lines { log: format().with_target(false).with_ansi(ansi), notes })
+        // Colours would come among words of others, which are cleaned of such things where they are written.
+        .with_ansi(false)
+        .event_format(Lines { log: format().with_target(false).with_ansi(false), notes })
         .try_init();
 }
 

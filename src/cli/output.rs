@@ -3,7 +3,7 @@
 //! A file comes to its place as a whole. What is no file, such as a pipe, a device or a link, is written through and
 //! stays what it is; `-` is standard output.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,16 @@ pub(super) fn bundle(path: &Path, streams: bool) -> Result<PathBuf, Failure> {
     };
     Err(Failure::new(Kind::Usage, format!("{} {problem}", path.display()))
         .hint("name the file that the bundle is to be"))
+}
+
+/// Standard output for binary data, which would be noise on a terminal, or worse.
+pub(super) fn binary() -> Result<io::Stdout, Failure> {
+    let out = io::stdout();
+    if out.is_terminal() {
+        return Err(Failure::new(Kind::Usage, "standard output is a terminal, and this is binary data")
+            .hint("let it go to a file or another program, as in > FILE"));
+    }
+    Ok(out)
 }
 
 /// Opens what can only be written from front to back, where a path is that: a pipe, which is waited for until somebody

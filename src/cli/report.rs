@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use super::terminal::printable;
 use crate::oci::Digest;
 
 /// A path in a document of JSON, which has no form for one that is no UTF-8.
@@ -56,8 +57,9 @@ pub(super) enum Align {
 
 /// A table with columns as wide as their widest cell, two blanks apart.
 pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|(title, _)| title.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }

@@ -54,10 +54,16 @@ impl Stdout {
         Self { form, answered: AtomicBool::new(false), failed: Mutex::default() }
     }
 
-    /// Writes what the run comes to, or a part of it.
+    /// Writes data or a document: what the run comes to, or a part of it.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.answered.store(true, Ordering::Relaxed);
         terminal::data(bytes)
+    }
+
+    /// Writes text for people.
+    pub(super) fn write_text(&self, text: &str) -> io::Result<()> {
+        self.answered.store(true, Ordering::Relaxed);
+        terminal::text(text)
     }
 
     /// Keeps why a part failed, for the document that tells of the end.

@@ -1,5 +1,10 @@
 //! Standard output and standard error: colour, line endings, and readers that go away.
+//!
+//! Texts of others, such as labels, names in layers and words of registries, pass through here and nowhere else, so that
+//! none of them acts on a terminal. Messages and tables are always cleaned. Data is cleaned where it goes to a terminal;
+//! in pipes and files it is byte for byte what it is.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -10,7 +15,7 @@ use clap::error::{ContextKind, ContextValue};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::observe::Stop;
+use crate::observe::{Stop, acts_on_terminals};
 use crate::secret::without_passwords;
 
 /// How often a reader that waits looks whether it is to stop, in milliseconds.
@@ -26,11 +31,68 @@ pub(super) fn has_colour() -> bool {
     is_interactive() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Writes data to standard output.
+/// Writes data to standard output: as it is, but for a terminal.
 pub(super) fn data(bytes: &[u8]) -> io::Result<()> {
+    if io::stdout().is_terminal() { write_out(for_terminal(bytes).as_bytes()) } else { write_out(bytes) }
+}
+
+/// Writes text for people to standard output.
+pub(super) fn text(text: &str) -> io::Result<()> {
+    write_out(cleaned(text, LAYOUT).as_bytes())
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// Data that a terminal can show: JSON says the same in escapes, and in other text marks stand for what is not shown.
+fn for_terminal(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
+        return cleaned(&text, LAYOUT).into_owned();
+    }
+    let mut json = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if acts_on_terminals(letter) && !LAYOUT.contains(&letter) {
+            let _ = std::fmt::Write::write_fmt(&mut json, format_args!("\\u{:04x}", u32::from(letter)));
+        } else {
+            json.push(letter);
+        }
+    }
+    json
+}
+
+/// What may stand in a text of several lines.
+const LAYOUT: &[char] = &['\n', '\t'];
+
+/// Text with a mark for each character on which a terminal would act, but for those that are kept.
+fn cleaned<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
+    let acts = |letter: char| acts_on_terminals(letter) && !kept.contains(&letter);
+    if text.contains(acts) { text.replace(acts, "\u{fffd}").into() } else { text.into() }
+}
+
+/// A line that can be shown.
+#[derive(Debug)]
+pub(super) struct Line(String);
+
+impl Line {
+    /// A line with a heading in a style, which is a sequence of ours or empty.
+    pub(super) fn headed(indent: &str, style: &str, heading: &str, text: &str) -> Self {
+        let end = if style.is_empty() { "" } else { "\x1b[0m" };
+        Self(format!("{indent}{style}{heading}{end}: {}", printable(text)))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Line {
+    fn from(text: &str) -> Self {
+        Self(cleaned(text, &['\t']).into_owned())
+    }
 }
 
 /// The file that gets what standard error gets.
@@ -44,19 +106,29 @@ pub(super) fn log_to(path: &Path) -> io::Result<()> {
 }
 
 /// Writes a line to standard error; there is nobody to tell when that fails.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(Said, "{line}");
+pub(super) fn say(line: impl Into<Line>) {
+    let _ = tell(&format!("{}\n", line.into().0));
 }
 
 /// Writes a line to the log file alone, where there is one.
 pub(super) fn log(line: &str) {
     if let Some(log) = LOG.get() {
-        let line = without_passwords(line);
-        let _ = writeln!(log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
+        let line = Line::from(line).0;
+        let _ = writeln!(log.lock().unwrap_or_else(PoisonError::into_inner), "{}", without_passwords(&line));
     }
 }
 
-/// Standard error, and the log file where there is one. Whoever writes, the passwords of addresses are left out.
+/// Writes to standard error, and to the log file where there is one. Whoever writes, the passwords of addresses are
+/// left out.
+fn tell(text: &str) -> io::Result<()> {
+    let text = without_passwords(text);
+    if let Some(log) = LOG.get() {
+        log.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())?;
+    }
+    io::stderr().lock().write_all(text.as_bytes())
+}
+
+/// Standard error, and the log file where there is one, for text without colours.
 pub(super) struct Said;
 
 impl io::Write for Said {
@@ -65,13 +137,7 @@ impl io::Write for Said {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let text = String::from_utf8_lossy(bytes);
-        let text = without_passwords(&text);
-        let bytes = text.as_bytes();
-        if let Some(log) = LOG.get() {
-            log.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?;
-        }
-        io::stderr().lock().write_all(bytes)
+        tell(&cleaned(&String::from_utf8_lossy(bytes), LAYOUT))
     }
 
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
@@ -91,7 +157,7 @@ pub(super) fn can_ask() -> bool {
 /// Asks a question and reads the answer, one line; `None` where the input has ended.
 pub(super) fn ask(question: &str) -> io::Result<Option<String>> {
     let mut out = io::stderr().lock();
-    write!(out, "{question}")?;
+    write!(out, "{}", cleaned(question, LAYOUT))?;
     out.flush()?;
     let mut answer = String::new();
     let count = io::stdin().read_line(&mut answer)?;
@@ -142,12 +208,13 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let text = error.render();
         let text = if has_colour() { text.ansi().to_string() } else { text.to_string() };
-        let _ = write!(Said, "{text}");
+        // The styles are clap's, and the words those of whoever has typed them.
+        let _ = tell(&text);
     } else {
         let _ = error.print();
     }
     for variable in variables_behind(error) {
-        say(&format!("hint: the value comes from the variable {variable}"));
+        say(&*format!("hint: the value comes from the variable {variable}"));
     }
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
@@ -180,10 +247,7 @@ fn variables_behind(error: &clap::Error) -> Vec<String> {
 /// Text that cannot move the cursor, whatever a registry or a file name put into it, and that tells no password which
 /// somebody has typed into an address.
 pub(super) fn printable(text: &str) -> String {
-    without_passwords(text)
-        .chars()
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
-        .collect()
+    cleaned(&without_passwords(text), &[]).into_owned()
 }
 
 #[cfg(test)]
@@ -202,6 +266,34 @@ mod tests {
         stop.request();
         assert_eq!(waiting.join().unwrap(), Err("stopped".to_owned()));
         drop(feed);
+    }
+
+    #[test]
+    fn terminals_get_nothing_to_act_on() {
+        let hostile = "a\u{1b}[31m\u{7}\u{9b}\u{202e}\u{2066}\r\u{85}\tb\nc";
+        assert_eq!(
+            printable(hostile),
+            "a\u{fffd}[31m\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}b\u{fffd}c"
+        );
+        assert_eq!(Line::from(hostile).0.matches('\n').count(), 0);
+        let shown = cleaned(hostile, LAYOUT);
+        assert!(
+            shown.ends_with("\tb\nc")
+                && !shown.contains(|letter| acts_on_terminals(letter) && !"\t\n".contains(letter))
+        );
+        assert!(matches!(cleaned("größe 大\n", LAYOUT), Cow::Borrowed(_)));
+        let line = Line::headed("", "\x1b[1m", "hint", "\u{1b}[2Jx");
+        assert_eq!(line.as_str(), "\u{1b}[1mhint\u{1b}[0m: \u{fffd}[2Jx");
+    }
+
+    #[test]
+    fn json_says_the_same_on_a_terminal() {
+        let json = "{\n\t\"a\": \"\u{9b}\u{202e}ü\"\n}\n";
+        let shown = for_terminal(json.as_bytes());
+        assert_eq!(shown, "{\n\t\"a\": \"\\u009b\\u202eü\"\n}\n");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&shown), value(json));
+        assert_eq!(for_terminal(b"a\x1bb\xff\n"), "a\u{fffd}b\u{fffd}\n");
     }
 
     #[test]

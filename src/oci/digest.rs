@@ -23,6 +23,21 @@ pub enum Algorithm {
     Sha512,
 }
 
+impl Digest {
+    /// The digest with this hash.
+    pub fn of_sha256(hash: [u8; 32]) -> Self {
+        let mut bytes = [0; 64];
+        bytes.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self { algorithm: Algorithm::Sha256, bytes }
+    }
+
+    /// The hash, where it is by SHA-256.
+    pub fn sha256_bytes(&self) -> Option<[u8; 32]> {
+        let hash = self.bytes.first_chunk::<32>()?;
+        (self.algorithm == Algorithm::Sha256).then_some(*hash)
+    }
+}
+
 impl Algorithm {
     /// All algorithms, in the order of their names.
     pub const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];

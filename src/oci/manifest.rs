@@ -7,6 +7,7 @@
 use serde::Deserialize;
 
 use super::descriptor::null_is_empty;
+use super::weight::{Heavy, check_weight};
 use super::{Descriptor, MediaType};
 
 /// The largest manifest that registries accept (distribution's limit on a manifest's body).
@@ -51,6 +52,9 @@ pub enum ManifestError {
     /// More bytes than any registry takes.
     #[error("the manifest has {0} bytes: registries accept at most {MANIFEST_LIMIT}")]
     Large(u64),
+    /// More values than memory takes.
+    #[error("the manifest cannot be read")]
+    Heavy(#[from] Heavy),
     /// Not the JSON of a manifest.
     #[error("the manifest is not valid JSON of a manifest")]
     Json(#[source] serde_json::Error),
@@ -124,6 +128,7 @@ impl Manifest {
         if bytes.len() as u64 > MANIFEST_LIMIT {
             return Err(ManifestError::Large(bytes.len() as u64));
         }
+        check_weight(bytes)?;
         let head: Head = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         let named = MediaType::parse(&head.media_type);
         match head.schema_version {

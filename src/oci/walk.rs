@@ -5,8 +5,9 @@
 //! deep like others. Who visits each manifest once and keeps no graph needs no limit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::weight::{WEIGHT_LIMIT, weight};
 use super::{Manifest, ManifestError, MediaType};
 
 /// How many indexes may lie one in another. Two is what tools write; registries have no limit.
@@ -14,6 +15,9 @@ pub const NESTING_LIMIT: usize = 8;
 /// How many manifests the indexes of one image may name in all, each counted as often as it is named. Real images have
 /// some dozens; indexes that name each other many times would be walked for ever, few as they are.
 pub const GRAPH_LIMIT: usize = 10_000;
+
+/// What the manifests of one image may take in memory, by estimate. So many as an image may name take half of it.
+const GRAPH_WEIGHT: u64 = 2 * WEIGHT_LIMIT;
 
 /// Why a manifest cannot be part of a graph.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,9 @@ pub enum GraphError {
     /// The indexes of the image name more manifests than any image needs.
     #[error("it and the indexes around it name more than {GRAPH_LIMIT} manifests: take the images in them one by one")]
     Wide,
+    /// Manifests with more in them than any image needs.
+    #[error("it and the manifests before it take more than {} MiB of memory: take the images one by one", GRAPH_WEIGHT >> 20)]
+    Heavy,
     /// An index in more indexes than any tool writes.
     #[error("it is an index within {NESTING_LIMIT} others, and none may lie deeper: take the images in it one by one")]
     Deep,
@@ -37,6 +44,8 @@ pub struct Walk {
     around: usize,
     /// Manifests that the indexes of the image have named so far.
     named: Arc<AtomicUsize>,
+    /// What its manifests take in memory so far.
+    weight: Arc<AtomicU64>,
 }
 
 impl Walk {
@@ -48,6 +57,10 @@ impl Walk {
     /// Reads a manifest that was announced as `announced`; with the walk by which to go into its children.
     pub fn read(&self, announced: &MediaType, bytes: &[u8]) -> Result<(Manifest, Self), GraphError> {
         let manifest = Manifest::parse(announced, bytes).map_err(GraphError::Manifest)?;
+        let own = weight(bytes);
+        if self.weight.fetch_add(own, Ordering::Relaxed).saturating_add(own) > GRAPH_WEIGHT {
+            return Err(GraphError::Heavy);
+        }
         let below = self.enter(&manifest)?;
         Ok((manifest, below))
     }
@@ -61,7 +74,7 @@ impl Walk {
         if self.named.fetch_add(count, Ordering::Relaxed).saturating_add(count) > GRAPH_LIMIT {
             return Err(GraphError::Wide);
         }
-        Ok(Self { around: self.around + 1, named: self.named.clone() })
+        Ok(Self { around: self.around + 1, named: self.named.clone(), weight: self.weight.clone() })
     }
 }
 

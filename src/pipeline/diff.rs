@@ -79,7 +79,7 @@ impl Snapshot {
         let mut snapshot = Self::default();
         snapshot.contents.extend(contents.iter().map(|content| (content.digest, content.size)));
         for image in images {
-            let own = image.contents.iter().filter_map(|position| contents.get(*position));
+            let own = image.contents.iter().filter_map(|position| contents.get(*position as usize));
             let known = Known { digest: image.digest, contents: Some(own.map(|content| content.digest).collect()) };
             let name = StoredName { repository: image.name.clone(), tag: image.tag.clone() };
             snapshot.images.insert(label(&name, &image.digest), known);

@@ -12,7 +12,7 @@ use super::open::OpenSource;
 use super::schema1;
 use crate::copy::Engine;
 use crate::endpoint::{EndpointError, Prefix, Verified};
-use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform, Platforms};
+use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, Platform, Platforms, check_weight};
 
 pub use config::{History, ImageConfig, RootFs, RunConfig};
 
@@ -149,7 +149,11 @@ pub async fn read_config(from: &OpenSource, config: &Descriptor) -> Result<Bytes
         return Err(EndpointError::new(crate::endpoint::Fault::Rejected, problem));
     }
     let reader = from.source.open(config, 0).await?;
-    Verified::new(config, Prefix::none(config.digest.algorithm()), reader).collect().await
+    let bytes = Verified::new(config, Prefix::none(config.digest.algorithm()), reader).collect().await?;
+    match check_weight(&bytes) {
+        Ok(()) => Ok(bytes),
+        Err(heavy) => Err(EndpointError::new(crate::endpoint::Fault::Rejected, heavy)),
+    }
 }
 
 impl Inspected {

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::contents::{Held, Holdings};
-use crate::bundle::{Content, Header};
+use crate::bundle::{Content, HEADER_LIMIT, Header};
 use crate::oci::{Digest, Manifest, MediaType, Node, RepositoryName, Tag};
 use crate::store::{Store, StoreError};
 
@@ -22,7 +22,7 @@ pub const FORMAT: &str = "hod-inventory";
 /// The version of the format that is written and read.
 pub const VERSION: u64 = 1;
 /// The longest inventory that is read, in bytes.
-pub const INVENTORY_LIMIT: u64 = 256 * 1024 * 1024;
+pub const INVENTORY_LIMIT: u64 = HEADER_LIMIT;
 
 /// What a place holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct ListedImage {
     /// The digest of the root manifest.
     pub digest: Digest,
     /// Positions of what it consists of, as far as it is there.
-    pub contents: Vec<usize>,
+    pub contents: Vec<u32>,
 }
 
 /// A file that is no inventory.
@@ -102,7 +102,7 @@ impl Inventory {
     /// The inventory of images that were read. `is_there` tells whether a config or layer is.
     pub fn of_images<E>(images: &[Held], mut is_there: impl FnMut(&Digest, u64) -> Result<bool, E>) -> Result<Self, E> {
         let mut contents = Vec::new();
-        let mut positions: HashMap<Digest, Option<usize>> = HashMap::new();
+        let mut positions: HashMap<Digest, Option<u32>> = HashMap::new();
         let mut listed = Vec::with_capacity(images.len());
         for held in images {
             let manifests = held.graph.manifests();
@@ -114,7 +114,7 @@ impl Inventory {
                     Some(position) => *position,
                     None if is_manifest || is_there(&digest, size)? => {
                         contents.push(Content { digest, size });
-                        Some(contents.len() - 1)
+                        u32::try_from(contents.len() - 1).ok()
                     }
                     None => None,
                 };
@@ -247,8 +247,10 @@ fn check(images: &[ListedImage], contents: &[Content]) -> Result<(), InventoryEr
         return Err(InventoryError::Inconsistent("a content is listed twice"));
     }
     for image in images {
-        let mut own = HashSet::with_capacity(image.contents.len());
-        if !image.contents.iter().all(|position| *position < contents.len() && own.insert(*position)) {
+        let mut own = image.contents.clone();
+        own.sort_unstable();
+        let is_twice = own.windows(2).any(|pair| pair.first() == pair.last());
+        if is_twice || own.last().is_some_and(|last| *last as usize >= contents.len()) {
             return Err(InventoryError::Inconsistent("an image has a content that is not listed, or twice"));
         }
     }
@@ -311,7 +313,7 @@ mod tests {
     fn sample() -> Inventory {
         let contents: Vec<Content> =
             (0..4_u64).map(|size| Content { digest: Digest::sha256(&[u8::try_from(size).unwrap()]), size }).collect();
-        let image = |name: &str, tag: Option<&str>, root: usize, contents_of: &[usize]| ListedImage {
+        let image = |name: &str, tag: Option<&str>, root: usize, contents_of: &[u32]| ListedImage {
             name: name.parse().unwrap(),
             tag: tag.map(|tag| tag.parse().unwrap()),
             digest: contents[root].digest,
@@ -368,7 +370,7 @@ mod tests {
                 json.truncate(position);
             }
             if let Ok(Inventory::Full { images, contents }) = Inventory::parse(&json) {
-                prop_assert!(images.iter().flat_map(|image| &image.contents).all(|position| *position < contents.len()));
+                prop_assert!(images.iter().flat_map(|image| &image.contents).all(|position| (*position as usize) < contents.len()));
             }
         }
     }

@@ -133,7 +133,7 @@ fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
         tag: held.name.tag.clone(),
         digest: root.digest,
         media_type: root.media_type.clone(),
-        contents: contents.filter_map(|digest| positions.get(&digest).copied()).collect(),
+        contents: contents.filter_map(|digest| u32::try_from(*positions.get(&digest)?).ok()).collect(),
         platforms: held.graph.platforms(),
         group: held.group.clone(),
         source: held.source.clone(),

@@ -25,7 +25,7 @@ use super::push_base::{BaseError, find_base};
 use super::push_chosen::{chosen, contents};
 use super::resolve::ResolveOptions;
 use super::select::{Unmatched, select};
-use crate::bundle::{BundleError, BundleReader, Header, Image, Trust, TrustError};
+use crate::bundle::{BundleError, BundleReader, Header, Image, Trust};
 use crate::copy::{CopyError, Engine};
 use crate::endpoint::{self, BlobReader, EndpointError, Fault, Place, Sink, Source};
 use crate::observe::{Event, Stop};
@@ -37,7 +37,7 @@ const CHUNK: usize = 256 * 1024;
 /// Chunks that wait at the most.
 const CHUNKS: usize = 8;
 /// Bytes of manifests that are kept in memory at the most.
-const KEPT_LIMIT: u64 = 1024 * 1024 * 1024;
+const KEPT_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Why a stream could not be pushed.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +46,6 @@ pub enum StreamError {
     /// The bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// Nobody who is trusted has signed it.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
     /// A blob that is needed by several images.
     #[error("cannot push {digest}, which {} of the bundle needs", repository)]
     Blob {
@@ -138,9 +135,8 @@ pub async fn push_stream(
 
 /// Reads the bundle and hands it over piece by piece.
 fn read(input: impl Read, trust: &Trust, sender: &mpsc::Sender<Piece>, stop: &Stop) -> Result<(), StreamError> {
-    let mut reader = BundleReader::new(input)?;
+    let (mut reader, _) = BundleReader::trusted(input, trust)?;
     let header = reader.header().clone();
-    trust.check(&header, reader.signature())?;
     let manifests: std::collections::HashSet<Digest> =
         header.repositories().iter().flat_map(|links| links.revisions.iter().copied()).collect();
     let bytes: u64 = header.blobs().iter().filter(|blob| manifests.contains(&blob.digest)).map(|blob| blob.size).sum();

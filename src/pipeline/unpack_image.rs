@@ -6,6 +6,8 @@
 mod error;
 mod layer;
 mod members;
+mod names;
+mod notes;
 mod owners;
 mod pax;
 mod rootfs;

@@ -17,7 +17,7 @@ use zstd::bulk::Decompressor;
 use super::finding::{Code, Finding, Findings};
 use crate::bundle::frames::{self, FramePlace, Frames};
 use crate::bundle::volumes::{Ask, VolumeReader};
-use crate::bundle::{BundleError, BundleReader, Header, SIGNATURE_NAME, Trust, VolumeSet};
+use crate::bundle::{BegunBundle, BundleError, Header, SIGNATURE_NAME, Signed, Trust, TrustError, VolumeSet};
 use crate::observe::{Event, Observer, Stop};
 use compare::Comparison;
 use judge::Judge;
@@ -36,7 +36,7 @@ pub fn verify_volumes(
 ) -> Result<Findings, BundleError> {
     let mut media = Media { set: set.clone(), ask };
     media.locate(1)?;
-    let begun = Beginning::read(&media.set);
+    let begun = Beginning::read(&media.set, trust);
     let total = begun.as_ref().ok().filter(|begun| !begun.compressed).map(Beginning::tar_size);
     let mut parts = Parts::find(media, total)?;
     let begun = match begun {
@@ -53,7 +53,7 @@ pub fn verify_volumes(
     } else {
         plain(parts, &begun, observer, stop)?
     };
-    match trust.check(&begun.header, begun.signature.as_deref()) {
+    match begun.signed {
         Ok(signed) => found.signed = signed,
         Err(error) => found.findings.push(Finding::new(Code::SignatureInvalid, SIGNATURE_NAME, error.to_string())),
     }
@@ -63,20 +63,23 @@ pub fn verify_volumes(
 /// The header, and what lies before the data area.
 struct Beginning {
     header: Arc<Header>,
+    signed: Result<Option<Signed>, TrustError>,
     signature: Option<Vec<u8>>,
     compressed: bool,
 }
 
 impl Beginning {
-    fn read(set: &VolumeSet) -> Result<Self, BundleError> {
+    fn read(set: &VolumeSet, trust: &Trust) -> Result<Self, BundleError> {
         let mut magic = [0; 4];
         let file = set.locate(1)?;
-        let reader = BundleReader::new(VolumeReader::new(set.clone(), None))?;
+        let begun = BegunBundle::read(VolumeReader::new(set.clone(), None))?;
+        let signed = begun.check(trust);
+        let reader = begun.open()?;
         if let Some(file) = file {
             std::io::Read::read_exact(&mut fs_err::File::open(file.path)?, &mut magic)?;
         }
         let signature = reader.signature().map(<[u8]>::to_vec);
-        Ok(Self { header: reader.header().clone(), signature, compressed: FramePlace::begins(&magic) })
+        Ok(Self { header: reader.header().clone(), signed, signature, compressed: FramePlace::begins(&magic) })
     }
 
     fn signature_size(&self) -> Option<u64> {

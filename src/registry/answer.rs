@@ -10,6 +10,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
+use crate::observe::acts_on_terminals;
+
 /// As much of an answer's body as is read.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 /// As many characters of a text as are shown.
@@ -141,11 +143,8 @@ fn text(value: &serde_json::Value) -> String {
 
 /// One line of at most [`TEXT_LIMIT`] characters, without what a terminal would act on.
 fn clean(text: &str) -> String {
-    let directs_text =
-        |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let printable = text.chars().map(|letter| if letter.is_whitespace() { ' ' } else { letter });
-    let mut clean: String =
-        printable.filter(|letter| !letter.is_control() && !directs_text(*letter)).take(TEXT_LIMIT).collect();
+    let mut clean: String = printable.filter(|letter| !acts_on_terminals(*letter)).take(TEXT_LIMIT).collect();
     clean.truncate(clean.trim_end().len());
     clean.trim_start().to_owned()
 }

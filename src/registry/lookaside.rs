@@ -125,7 +125,7 @@ impl Lookaside {
         let mut found = Self::default();
         let mut has_default = false;
         for path in files(sources)? {
-            let text = fs_err::read_to_string(&path).map_err(LookasideError::Read)?;
+            let text = crate::fs::read_config(&path).map_err(LookasideError::Read)?;
             let written: Written = serde_saphyr::from_str(&text)
                 .map_err(|error| LookasideError::Syntax { path: path.clone(), problem: error.to_string() })?;
             if let Some(places) = written.default_docker {

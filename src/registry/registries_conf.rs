@@ -299,7 +299,7 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> RegistriesConfErr
 }
 
 fn read(path: &Path) -> Result<String, RegistriesConfError> {
-    fs_err::read_to_string(path).map_err(RegistriesConfError::Read)
+    crate::fs::read_config(path).map_err(RegistriesConfError::Read)
 }
 
 /// The drop-in files of a folder, in the order of their names.

@@ -23,9 +23,9 @@ use crate::oci::{Algorithm, Digest, Hasher, MANIFEST_LIMIT, ManifestError};
 /// How much is read at once.
 const CHUNK: usize = 512 * 1024;
 /// How many members an archive of images may have; the largest in use have a few thousand.
-const MEMBERS: usize = 1_000_000;
+const MEMBERS: usize = 100_000;
 /// How many bytes their names and the targets of links may have in all.
-const NAMES: usize = 128 * 1024 * 1024;
+const NAMES: usize = 32 * 1024 * 1024;
 /// How long extended headers and long names may be, as in layers.
 const EXTENDED: u64 = 1024 * 1024;
 /// How much is read of what describes a member: that, and blocks of headers.

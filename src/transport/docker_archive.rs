@@ -30,7 +30,9 @@ use super::archive::{Part, TarFile, expanded, hash_in};
 use super::layer::Compression;
 use super::{ArchiveImage, TransportError};
 use crate::endpoint::{BlobReader, Place, Result, Source};
-use crate::oci::{Algorithm, DOCKER_IO, Descriptor, Digest, Hasher, MediaType, Reference, Version, diff_ids};
+use crate::oci::{
+    Algorithm, DOCKER_IO, Descriptor, Digest, Hasher, MediaType, Reference, Version, check_weight, diff_ids,
+};
 
 /// What messages call such archives.
 const KIND: &str = "docker";
@@ -99,6 +101,7 @@ impl DockerArchive {
     fn of(tar: TarFile) -> super::Result<Self> {
         let bad = |problem: String| TransportError::NoArchive { path: tar.path().to_owned(), kind: KIND, problem };
         let list = tar.small("manifest.json")?.ok_or_else(|| bad("it has no manifest.json".to_owned()))?;
+        check_weight(&list).map_err(|heavy| bad(format!("its manifest.json: {heavy}")))?;
         let items: Vec<DockerItem> =
             serde_json::from_slice(&list).map_err(|error| bad(format!("its manifest.json: {error}")))?;
         Ok(Self { tar, items: items.into(), compressed: Arc::default() })

@@ -219,7 +219,15 @@ impl Sink for OciArchiveSink {
         &self.place
     }
 
-    async fn published(&self, _: &Graph, _: &[Tag]) -> Result<bool> {
+    /// Keeps places for all of an image, in its own order: which content comes first is a matter of chance.
+    async fn published(&self, graph: &Graph, _: &[Tag]) -> Result<bool> {
+        let (this, graph) = (self.clone(), graph.clone());
+        blocking(move || {
+            let mut state = this.lock();
+            graph.blobs().into_iter().try_for_each(|blob| state.place(blob).map(drop))?;
+            graph.manifests().into_iter().try_for_each(|node| state.place(&node.descriptor).map(drop))
+        })
+        .await?;
         Ok(false)
     }
 

@@ -28,6 +28,46 @@ fn config(transport: &str, archive: &Path) -> Vec<u8> {
 }
 
 #[test]
+fn the_same_image_gives_the_same_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first layers take longest, so that the others overtake them.
+    let layers: Vec<_> = (0..12).map(|number| layer(number, 2_000_000 >> number)).collect();
+    image("linux/amd64", &layers).write_layout(&folder.path().join("layout"));
+    for transport in TRANSPORTS {
+        let made = |name: &str, jobs: &str| {
+            let archive = folder.path().join(name);
+            let to = format!("{transport}:{}:web:1.0", archive.display());
+            hod(["copy", "--jobs", jobs, "oci:layout", &to]).in_folder(folder.path()).ok();
+            archive
+        };
+        let one = made(&format!("{transport}-1.tar"), "1");
+        let bytes = fs::read(&one).unwrap();
+        for round in 0..3 {
+            let many = made(&format!("{transport}-8-{round}.tar"), "8");
+            assert!(bytes == fs::read(many).unwrap(), "{transport}");
+        }
+        // Layers stand in the order of the image, and tell nothing of who made the archive, and when.
+        let mut tar = tar::Archive::new(&*bytes);
+        for entry in tar.entries().unwrap() {
+            let entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+        }
+        let mut tar = tar::Archive::new(&*bytes);
+        let sizes = tar.entries().unwrap().map(|entry| entry.unwrap().size()).filter(|size| *size > 0);
+        let sizes: Vec<u64> =
+            sizes.take_while(|size| *size < 4_000_000).skip_while(|size| *size < 900_000).take(3).collect();
+        assert!(sizes.is_sorted_by(|one, next| one > next), "{transport}: {sizes:?}");
+        // The judges read it.
+        skopeo([
+            "copy",
+            &format!("{transport}:{}", one.display()),
+            &format!("dir:{}/{transport}", folder.path().display()),
+        ]);
+    }
+}
+
+#[test]
 fn an_archive_goes_through_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     for transport in TRANSPORTS {

@@ -45,10 +45,11 @@ fn signatures() {
     let trust = Trust::keys(vec![key]);
     for good in ["v1.minisig", "v1-crlf.minisig"] {
         let signature = fs::read(fixtures("signatures").join(good)).unwrap();
-        assert_eq!(trust.check(&header, Some(&signature)).unwrap().unwrap().comment, "hod bundle v1");
+        assert_eq!(trust.check(&header.to_json(), Some(&signature)).unwrap().unwrap().comment, "hod bundle v1");
     }
-    let refused =
-        |(name, bytes): (String, Vec<u8>)| (name, trust.check(&header, Some(&bytes)).unwrap_err().to_string());
+    let refused = |(name, bytes): (String, Vec<u8>)| {
+        (name, trust.check(&header.to_json(), Some(&bytes)).unwrap_err().to_string())
+    };
     assert_messages(
         &damaged("signatures", ".minisig").into_iter().map(refused).collect(),
         &[

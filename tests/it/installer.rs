@@ -16,6 +16,7 @@ use crate::support::skopeo;
 use crate::support::tls::Certificates;
 use crate::support::tree;
 
+mod medium;
 mod systemd;
 
 /// The static hod, built once a run.

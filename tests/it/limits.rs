@@ -1,5 +1,7 @@
 //! Little memory for large blobs, images that are too wide, disks that are full, and stores that cannot be written.
 
+mod hostile;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -216,6 +216,55 @@ fn push_and_streams_check_before_the_first_request() {
 }
 
 #[test]
+fn who_signed_is_asked_before_the_header_is_looked_into() {
+    let bench = Bench::new();
+    let broken = |name: &str| {
+        let mut bytes = fs::read(bench.path(name)).unwrap();
+        // The first brace of the header.
+        bytes[512] = b'[';
+        fs::write(bench.path("broken.tar"), &bytes).unwrap();
+        bytes
+    };
+    let key = ["--key", "ours.pub"];
+    for (name, says) in [("plain.tar", "the bundle is not signed"), ("signed.tar", "the signature")] {
+        let bytes = broken(name);
+        let to = ["--root", "nowhere"];
+        for words in
+            [&["unpack", "broken.tar"][..], &["unpack", "-"], &["push", "broken.tar"], &["serve", "broken.tar"]]
+        {
+            let more: &[&str] = match words[0] {
+                "unpack" => &to,
+                "push" => &["docker://127.0.0.1:1"],
+                _ => &[],
+            };
+            let output = hod([words, more, &key].concat()).in_folder(bench.path("")).input(&*bytes).code(4);
+            assert!(output.stderr.contains(says), "{words:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("bundle.json cannot be used"), "{words:?}: {}", output.stderr);
+        }
+        let without = hod(["unpack", "broken.tar", "--root", "nowhere"]).in_folder(bench.path("")).code(4);
+        assert!(without.stderr.contains("bundle.json cannot be used"), "{}", without.stderr);
+    }
+}
+
+#[test]
+fn that_nothing_is_trusted_is_said_with_the_names_that_were_looked_for() {
+    let bench = Bench::new();
+    let unpack =
+        |more: &[&str]| hod([&["unpack", "plain.tar", "--root", "root"], more].concat()).in_folder(bench.path(""));
+    let says = "note: no key is trusted by default, and no signature is checked: ";
+    let run = unpack(&[]);
+    let own = run.home().join(".config/hod/trusted").display().to_string();
+    let said = run.ok().stderr;
+    assert_eq!(said.matches(says).count(), 1, "{said}");
+    assert!(said.contains(&format!("{says}{own} and /etc/hod/trusted: not found")), "{said}");
+    let said = unpack(&[]).env("HOME", "").ok().stderr;
+    assert!(said.contains(&format!("{says}/etc/hod/trusted: not found")), "{said}");
+    for more in [&["--no-key"][..], &["--quiet"]] {
+        assert!(!unpack(more).ok().stderr.contains(says));
+    }
+}
+
+#[test]
 fn a_folder_of_trusted_keys_is_read_by_default() {
     let bench = Bench::new();
     let config = bench.path("config");

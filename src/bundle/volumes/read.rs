@@ -75,6 +75,10 @@ impl VolumeReader {
 
     /// Opens the next volume; says whether there was one.
     fn advance(&mut self) -> Result<bool> {
+        // Whoever reads on has seen the header of the first volume, and who signed it.
+        if let Some(first) = self.last.as_ref().filter(|_| self.begun == 1 && self.set.sums().is_none()) {
+            self.total = plain_length(&first.path);
+        }
         let certain = self.follows();
         if certain == Some(false) {
             return Ok(false);
@@ -93,9 +97,6 @@ impl VolumeReader {
         let file = fs::File::open(&found.path)?;
         if number == 1 {
             self.first = found.size;
-            if self.set.sums().is_none() {
-                self.total = plain_length(&found.path);
-            }
         }
         self.begun = number;
         self.reached += found.size;

@@ -8,7 +8,7 @@ use fs_err as fs;
 
 use super::name::{self, SUMS_END};
 use super::{Sums, VolumeError, volume_name};
-use crate::bundle::{BundleError, OpenBundle, RandomAccess, Result};
+use crate::bundle::{BundleError, OpenBundle, RandomAccess, Result, Signed, Trust};
 
 /// A volume that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,11 +135,11 @@ impl VolumeSet {
     }
 
     /// Opens the bundle, all of whose volumes must be there.
-    pub(super) fn open(&self) -> Result<OpenBundle> {
+    pub(super) fn open(&self, trust: &Trust) -> Result<(OpenBundle, Option<Signed>)> {
         let volumes = self.volumes()?;
         let next = volumes.parts.len() + 1;
         let size = volumes.size()?;
-        OpenBundle::over(Box::new(volumes)).map_err(|error| match error {
+        OpenBundle::over(Box::new(volumes), trust).map_err(|error| match error {
             // Without sums, the last volumes can be missing unnoticed.
             BundleError::Truncated { offset, .. } if offset == size && self.sums.is_none() => self.missing(next).into(),
             BundleError::SeekTable(_) if self.sums.is_none() => self.missing(next).into(),

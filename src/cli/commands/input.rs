@@ -25,8 +25,9 @@ use crate::pipeline::select::{SelectError, Unmatched, select};
 use crate::store::Store;
 use crate::transport::Location;
 
-/// The largest list that is read. The longest in use have a few thousand lines.
-const LIST_LIMIT: u64 = 64 * 1024 * 1024;
+/// The largest list that is read, in bytes and lines. The longest in use have a few thousand lines.
+const LIST_LIMIT: u64 = 32 * 1024 * 1024;
+const LINES_LIMIT: usize = 100_000;
 
 /// The registries that images are looked up at.
 pub(super) fn concerned(args: &ImageArgs, list: &ImageList) -> Concerned {
@@ -136,6 +137,9 @@ fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {
     if read? as u64 > LIST_LIMIT {
         return Err(std::io::Error::other(format!("more than {LIST_LIMIT} bytes: this is no list of images")));
     }
+    if content.split(|byte| *byte == b'\n').nth(LINES_LIMIT + 1).is_some() {
+        return Err(std::io::Error::other(format!("more than {LINES_LIMIT} lines: this is no list of images")));
+    }
     Ok(content)
 }
 
@@ -208,6 +212,9 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
 pub(super) fn bundle_failure(path: &Path, error: BundleError) -> Failure {
     if let BundleError::Volume(error) = &error {
         return super::media::volume_failure(path, error);
+    }
+    if let BundleError::Trust(error) = error {
+        return super::trust::refused(path, error);
     }
     let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
     let kind = match &error {

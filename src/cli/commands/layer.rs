@@ -1,6 +1,5 @@
 //! `hod layer`: one layer of an image, as an archive or as files.
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use super::{opening, unpack_image};
 use crate::cli::args::{LayerAction, LayerCommand, LayerExtractArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::output;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::unpack_image::{Target, UnpackOptions, expand_layer, find_layer, unpack_layer};
 
@@ -32,7 +32,7 @@ async fn extract(context: &Context, args: LayerExtractArgs) -> Result<ExitCode, 
     let failed = |error| unpack_image::failure(&what, error);
     let layer = find_layer(&image, &args.layer).map_err(failed)?;
     let Some(folder) = args.folder else {
-        expand_layer(&engine, &source, &layer, Box::new(io::stdout())).await.map_err(failed)?;
+        expand_layer(&engine, &source, &layer, Box::new(output::binary()?)).await.map_err(failed)?;
         context.close();
         return Ok(ExitCode::SUCCESS);
     };

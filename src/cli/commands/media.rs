@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::input;
 use crate::bundle::volumes::{Answer, Ask};
-use crate::bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle, VolumeError};
+use crate::bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle, Signed, Trust, VolumeError};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::terminal::Interruptible;
@@ -16,21 +16,21 @@ pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Fai
     BundleFiles::find(path, folders).map_err(|error| input::bundle_failure(path, error))
 }
 
-/// Opens a bundle for reading in any order.
-pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<OpenBundle, Failure> {
-    files(path, folders)?.open().map_err(|error| input::bundle_failure(path, error))
+/// Opens a bundle for reading in any order, if it is signed as `trust` says; with who signed it.
+pub(super) fn open(path: &Path, folders: &[PathBuf], trust: &Trust) -> Result<(OpenBundle, Option<Signed>), Failure> {
+    files(path, folders)?.open(trust).map_err(|error| input::bundle_failure(path, error))
 }
 
 /// The same for who can do without: not of what comes through a pipe, or in volumes of which some are missing.
 pub(super) fn open_at_rest(path: &Path, folders: &[PathBuf]) -> Option<OpenBundle> {
     let files = BundleFiles::find(path, folders).ok().filter(|_| path != Path::new("-") && !is_pipe(path))?;
-    files.open().ok()
+    Some(files.open(&Trust::default()).ok()?.0)
 }
 
 /// The header of a bundle; of volumes, those that hold it are enough.
 pub(super) fn header(path: &Path, folders: &[PathBuf]) -> Result<Arc<Header>, Failure> {
     let read = |files: BundleFiles| match files {
-        BundleFiles::One(_) => Ok(files.open()?.header().clone()),
+        BundleFiles::One(_) => Ok(files.open(&Trust::default())?.0.header().clone()),
         BundleFiles::Volumes(_) => Ok(BundleReader::new(files.read(None)?)?.header().clone()),
     };
     read(files(path, folders)?).map_err(|error| input::bundle_failure(path, error))

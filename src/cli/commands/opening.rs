@@ -49,14 +49,10 @@ pub(super) async fn with_bundles<'a>(
     for path in paths {
         let trusted = match purpose {
             Purpose::Look => Trust::default(),
-            Purpose::Take(args) => trust::trust(args, &media::whole(&path, &[]))?,
+            Purpose::Take(args) => trust::trust(context, args, &media::whole(&path, &[]))?,
         };
         let file = path.clone();
-        let opened = input::blocking(move || {
-            let bundle = media::open(&file, &[])?;
-            let signed = trust::check(&trusted, &file, bundle.header(), bundle.signature())?;
-            Ok((bundle, signed))
-        });
+        let opened = input::blocking(move || media::open(&file, &[], &trusted));
         let (bundle, signed) = opened.await?;
         trust::say(context, signed.as_ref());
         places = places.with_bundle(&path, bundle);

@@ -214,7 +214,7 @@ impl Job {
 
     fn run_whole(&self) -> Result<Done, Failure> {
         if self.output == Path::new("-") {
-            return self.stream(std::io::stdout());
+            return self.stream(output::binary()?);
         }
         if let Some(file) = output::stream(&self.output).map_err(|error| Failure::of(Kind::Failed, error))? {
             return self.stream(file);

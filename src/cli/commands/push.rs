@@ -116,9 +116,8 @@ async fn outbound(
         }
         Target::Bundle(path) => {
             let label = path.display().to_string();
-            let bundle = media::open(&path, &args.media.from_dir)?;
-            let trusted = trust::trust(&args.trust, &media::whole(&path, &args.media.from_dir))?;
-            let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
+            let trusted = trust::trust(context, &args.trust, &media::whole(&path, &args.media.from_dir))?;
+            let (bundle, signed) = media::open(&path, &args.media.from_dir, &trusted)?;
             trust::say(context, signed.as_ref());
             let images = input::chosen(context, &ManifestsOnly(bundle.clone()), &args.images).await?;
             let needed = LazyCell::new(|| -> BTreeSet<Digest> {
@@ -173,10 +172,9 @@ async fn stream(
 ) -> Result<PushReceipt, Failure> {
     let wanted = input::wanted(context, &args.images)?;
     let wanted = wanted.map(|list| (list, input::resolve_options(&args.images, false)));
-    let trusted = trust::trust(&args.trust, &media::whole(&args.source, &args.media.from_dir))?;
+    let trusted = trust::trust(context, &args.trust, &media::whole(&args.source, &args.media.from_dir))?;
     let pushed = push_stream(engine, registries, input, wanted, options, (trusted, &context.stop)).await;
     pushed.map_err(|error| match error {
-        StreamError::Trust(error) => trust::refused(&args.source, error),
         StreamError::Bundle(error) => input::bundle_failure(&args.source, error),
         StreamError::Base(error) => base_failure(error),
         StreamError::Stopped => Failure::interrupted(true),

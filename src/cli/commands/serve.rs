@@ -111,12 +111,11 @@ async fn bundle(context: &Context, args: &ServeArgs, path: &Path) -> Result<Open
         return Err(Failure::new(Kind::Usage, format!("{} is no bundle", path.display()))
             .hint("serve one store, or any number of bundles that are files"));
     };
-    let trusted = trust::trust(&args.trust, &media::whole(&path, folders))?;
+    let trusted = trust::trust(context, &args.trust, &media::whole(&path, folders))?;
     if args.verify {
         verify_media(context, media::files(&path, folders)?, path.clone(), trusted.clone()).await?;
     }
-    let bundle = media::open(&path, folders)?;
-    let signed = trust::check(&trusted, &path, bundle.header(), bundle.signature())?;
+    let (bundle, signed) = media::open(&path, folders, &trusted)?;
     trust::say(context, signed.as_ref());
     Ok(bundle)
 }

@@ -27,7 +27,7 @@ use crate::transport::DirTree;
 use report::{Outcome, finish};
 
 /// The largest configuration file that is read.
-const FILE_LIMIT: u64 = 64 * 1024 * 1024;
+const FILE_LIMIT: u64 = crate::fs::CONFIG_LIMIT;
 
 /// What a source is, before anything is asked.
 enum Wanted {

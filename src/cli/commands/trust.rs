@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::input;
-use crate::bundle::{Header, KEY_LIMIT, KeyError, PublicKey, SIGNATURE_LIMIT, Signed, SigningKey, Trust, TrustError};
+use crate::bundle::{KEY_LIMIT, KeyError, PublicKey, SIGNATURE_LIMIT, Signed, SigningKey, Trust, TrustError};
 use crate::cli::args::{PassphraseArgs, TrustArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
@@ -16,13 +16,19 @@ const SYSTEM_FOLDER: &str = "/etc/hod/trusted";
 const SUFFIX: &str = ".header.minisig";
 
 /// Whose bundles are wanted: the keys that were named, else those in the folders, else anybody's.
-pub(super) fn trust(args: &TrustArgs, bundle: &Path) -> Result<Trust, Failure> {
+pub(super) fn trust(context: &Context, args: &TrustArgs, bundle: &Path) -> Result<Trust, Failure> {
     if args.no_key {
         return Ok(Trust::default());
     }
     let keys = if args.key.is_empty() {
-        let folders: Vec<PathBuf> = folders().into_iter().filter(|folder| !is_absent(folder)).collect();
+        let all = folders();
+        let folders: Vec<PathBuf> = all.iter().filter(|folder| !is_absent(folder)).cloned().collect();
         if folders.is_empty() && args.signature.is_none() {
+            // Somebody else's HOME, as under sudo and cron, has other keys, or none.
+            let names: Vec<String> = all.iter().map(|folder| folder.display().to_string()).collect();
+            let names = names.join(" and ");
+            context
+                .say(&format!("note: no key is trusted by default, and no signature is checked: {names}: not found"));
             return Ok(Trust::default());
         }
         folder_keys(&folders)?
@@ -104,16 +110,6 @@ pub(super) fn beside(bundle: &Path) -> PathBuf {
     let mut name = bundle.as_os_str().to_owned();
     name.push(SUFFIX);
     name.into()
-}
-
-/// Checks who has signed a bundle.
-pub(super) fn check(
-    trust: &Trust,
-    bundle: &Path,
-    header: &Header,
-    signature: Option<&[u8]>,
-) -> Result<Option<Signed>, Failure> {
-    trust.check(header, signature).map_err(|error| refused(bundle, error))
 }
 
 /// The failure that a bundle of a stranger is.

@@ -22,12 +22,10 @@ pub(in crate::cli) async fn run(context: &Context, args: UnpackArgs) -> Result<E
         return Err(failure.hint("hod select takes images of a store into another one, and hod push into a registry"));
     }
     let input = media::read(context, &args.bundle, &args.media.from_dir)?;
-    let trusted = trust::trust(&args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;
+    let trusted = trust::trust(context, &args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;
     let bundle = args.bundle.clone();
     let (reader, signed) = input::blocking(move || {
-        let reader = BundleReader::new(input).map_err(|error| input::bundle_failure(&bundle, error))?;
-        let signed = trust::check(&trusted, &bundle, reader.header(), reader.signature())?;
-        Ok((reader, signed))
+        BundleReader::trusted(input, &trusted).map_err(|error| input::bundle_failure(&bundle, error))
     })
     .await?;
     trust::say(context, signed.as_ref());

@@ -64,8 +64,8 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, 
     };
     let trusted = match &target {
         Target::Store(_) => Trust::default(),
-        Target::Bundle(path) => trust::trust(&args.trust, &media::whole(path, &args.media.from_dir))?,
-        Target::Stream => trust::trust(&args.trust, &args.target)?,
+        Target::Bundle(path) => trust::trust(context, &args.trust, &media::whole(path, &args.media.from_dir))?,
+        Target::Stream => trust::trust(context, &args.trust, &args.target)?,
     };
     let (observer, stop) = (context.observer(), context.stop.clone());
     let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "goes on without it"));

@@ -119,50 +119,109 @@ undo() {
     say "done; images that were unpacked or pushed stay where they are"
 }
 
-# Checks that the files beside this one are those that were packed together.
-check_sums() {
-    command -v sha256sum >/dev/null 2>&1 || fail "there is no sha256sum (coreutils or busybox have it)"
-    if [ "$skip_sums" = yes ]; then
-        wanted=$(awk -v bundle="$bundle" '
-            { name = substr($0, 67) }
-            name == bundle { next }
-            index(name, bundle ".") == 1 && substr(name, length(bundle) + 2) ~ /^[0-9]+$/ { next }
-            { print }' "$here/SHA256SUMS")
-    else
-        wanted=$(cat "$here/SHA256SUMS")
-    fi
-    say "checking the files of this folder"
-    (cd "$here" && printf '%s\n' "$wanted" | sha256sum -c -) >"$work/sums" 2>&1 || {
-        grep -v ': OK$' "$work/sums" >&2 || :
-        fail "these files are not as they were packed: copy them again"
-    }
+# Takes the sums, and the signature over them, from the medium, once: from here on the copies count.
+take_sums() {
+    for name in SHA256SUMS SHA256SUMS.minisig; do
+        [ -e "$here/$name" ] || [ -h "$here/$name" ] || continue
+        is_plain "$name"
+        cp "$here/$name" "$work/$name"
+    done
+    [ -e "$work/SHA256SUMS" ] || fail "there is no SHA256SUMS beside this file"
 }
 
-# Checks the signature over the sums, where something other than this medium can do it.
+# Ends the run where a name of the medium is not that of a plain file: a link or pipe could lead anywhere.
+is_plain() { [ -f "$here/$1" ] && [ ! -h "$here/$1" ] || fail "$here/$1 is not a plain file"; }
+
+# Finds the keys with which the sums must be signed: those that were named, or the trusted ones of this machine.
+find_keys() {
+    wanted=$keys
+    [ "$no_key" = no ] && [ -z "$keys" ] || return 0
+    own=${XDG_CONFIG_HOME:-${HOME:+$HOME/.config}}
+    own=${own:+$own/hod/trusted}
+    there=no
+    for directory in "$own" /etc/hod/trusted; do
+        [ -n "$directory" ] && [ -e "$directory" ] || continue
+        there=yes
+        for key in "$directory"/*.pub; do
+            [ ! -e "$key" ] || wanted="$wanted$key
+"
+        done
+    done
+    if [ $there = no ]; then
+        say "note: no key is trusted by default, and no signature is checked: ${own:+$own and }/etc/hod/trusted: not found"
+    elif [ -z "$wanted" ]; then
+        fail "there is no trusted key (*.pub) in ${own:+$own or }/etc/hod/trusted; name a key with --key, or give --no-key"
+    fi
+}
+
+# Checks the signature over the sums. It must be there where keys are wanted; only something other than this medium can
+# tell whether it is right.
 check_signature() {
-    [ -n "$keys" ] && [ -e "$here/SHA256SUMS.minisig" ] && command -v minisign >/dev/null 2>&1 || return 0
+    [ "$no_key" = no ] && [ -n "$wanted" ] || return 0
+    [ -e "$work/SHA256SUMS.minisig" ] ||
+        fail "the medium is not signed: SHA256SUMS.minisig is missing; nothing of the medium was run"
+    if ! command -v minisign >/dev/null 2>&1; then
+        say "note: there is no minisign on this machine: only the hod of this medium checks the signature of the bundle"
+        return 0
+    fi
     old_ifs=$IFS
     IFS='
 '
-    for key in $keys; do
-        if minisign -Vq -p "$key" -m "$here/SHA256SUMS" -x "$here/SHA256SUMS.minisig" >/dev/null 2>&1; then
+    for key in $wanted; do
+        # A key may be given as itself, as for hod.
+        if [ -e "$key" ]; then option=-p; else option=-P; fi
+        if minisign -Vq "$option" "$key" -m "$work/SHA256SUMS" -x "$work/SHA256SUMS.minisig" >/dev/null 2>&1; then
             IFS=$old_ifs
             say "the sums are signed with $key"
             return 0
         fi
     done
     IFS=$old_ifs
-    fail "the sums are not signed with a key that was named"
+    fail "the sums are not signed with a trusted key; nothing of the medium was run"
 }
 
-# A copy of hod that can be run: media may be mounted so that nothing on them can.
+# Checks that the files beside this one are those that were packed together.
+check_sums() {
+    command -v sha256sum >/dev/null 2>&1 || fail "there is no sha256sum (coreutils or busybox have it)"
+    # Names of this directory alone: no paths, nothing that sha256sum or a terminal would act on.
+    if LC_ALL=C grep -qv '^[0-9a-f]\{64\}  [^/[:cntrl:]][^/[:cntrl:]]*$' "$work/SHA256SUMS"; then
+        fail "SHA256SUMS has a line that hod does not write: get the medium again"
+    fi
+    cut -c 67- "$work/SHA256SUMS" >"$work/names"
+    for name in hod install.sh; do
+        grep -qxF -e "$name" "$work/names" || fail "SHA256SUMS does not name $name: get the medium again"
+    done
+    grep -qxF -e "$bundle" -e "$bundle.001" "$work/names" ||
+        fail "SHA256SUMS does not name $bundle: get the medium again"
+    while IFS= read -r name; do
+        if [ -e "$here/$name" ] || [ -h "$here/$name" ]; then is_plain "$name"; fi
+    done <"$work/names"
+    if [ "$skip_sums" = yes ]; then
+        bundle=$bundle awk '
+            { name = substr($0, 67); bundle = ENVIRON["bundle"] }
+            name == bundle { next }
+            index(name, bundle ".") == 1 && substr(name, length(bundle) + 2) ~ /^[0-9]+$/ { next }
+            { print }' "$work/SHA256SUMS" >"$work/wanted"
+    else
+        cp "$work/SHA256SUMS" "$work/wanted"
+    fi
+    say "checking the files of this directory"
+    (cd "$here" && sha256sum -c "$work/wanted") >"$work/sums" 2>&1 || {
+        grep -v ': OK$' "$work/sums" >&2 || :
+        fail "these files are not as they were packed: copy them again"
+    }
+}
+
+# The hod of the medium, copied and checked once more: media may be mounted so that nothing on them can be run, and may
+# give other bytes when they are read again.
 find_hod() {
-    hod=$here/hod
-    "$hod" --version >/dev/null 2>&1 && return 0
-    cp "$here/hod" "$work/hod"
-    chmod 755 "$work/hod"
     hod=$work/hod
-    "$hod" --version >/dev/null 2>&1 || fail "$here/hod does not run on this machine ($(uname -m))"
+    cp "$here/hod" "$hod"
+    [ "$(sum_of "$hod")" = "$(awk 'substr($0, 67) == "hod" { print $1 }' "$work/SHA256SUMS")" ] ||
+        fail "$here/hod has changed while it was read: get the medium again"
+    chmod 755 "$hod"
+    "$hod" --version >/dev/null 2>&1 ||
+        fail "$here/hod does not run on this machine ($(uname -m)) from $work: if nothing can be run there, set TMPDIR"
 }
 
 # Runs a command of hod with the keys that were named.
@@ -186,7 +245,6 @@ BindReadOnlyPaths=$real" ;;
     put "$unit" 644 <<UNIT
 [Unit]
 Description=Registry over $root (hod)
-Documentation=file://$here/README.txt
 After=network.target
 
 [Service]
@@ -258,8 +316,10 @@ show_plan() {
 }
 
 install() {
-    check_sums
+    take_sums
+    find_keys
     check_signature
+    check_sums
     find_hod
     show_plan
     [ "$dry" = yes ] && return 0

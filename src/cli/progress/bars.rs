@@ -8,6 +8,7 @@ use std::time::Instant;
 use indicatif::style::ProgressTracker;
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::super::terminal::Line;
 use super::image_line;
 use super::outages::Outages;
 use crate::observe::{Event, Observer};
@@ -42,8 +43,8 @@ impl Bars {
     }
 
     /// Prints a line above the bars.
-    pub(in crate::cli) fn say(&self, line: &str) {
-        let _ = self.all.println(line);
+    pub(in crate::cli) fn say(&self, line: impl Into<Line>) {
+        let _ = self.all.println(line.into().as_str());
     }
 
     /// Does something while no bars are on the screen.
@@ -183,15 +184,15 @@ impl Observer for Bars {
             Event::ImageDone { .. } | Event::ImageFailed { .. } => {
                 state.image_done();
                 if let Some(line) = image_line(event) {
-                    self.say(&line);
+                    self.say(&*line);
                 }
             }
             Event::Retrying { .. } | Event::Retried { .. } => {
                 if let Some(line) = state.outages.line(event) {
-                    self.say(&line);
+                    self.say(&*line);
                 }
             }
-            Event::Notice(text) => self.say(&format!("note: {text}")),
+            Event::Notice(text) => self.say(Line::headed("", "", "note", text)),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Lines {
     fn details(&self, event: &Event<'_>) {
         if let Some(line) = retry_line(event) {
             let line = format!("  {line}");
-            if self.verbose { terminal::say(&line) } else { terminal::log(&line) }
+            if self.verbose { terminal::say(&*line) } else { terminal::log(&line) }
         }
     }
 }
@@ -90,7 +90,7 @@ impl Observer for Lines {
             _ => None,
         };
         if let Some(line) = line {
-            terminal::say(&line);
+            terminal::say(&*line);
             state.last = Instant::now();
         }
     }

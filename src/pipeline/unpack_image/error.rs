@@ -50,6 +50,14 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
+    /// More of something than is kept of it in memory.
+    #[error("there are more than {limit} {what}, which is the limit")]
+    Many {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// What was unpacked is not what the config says.
     #[error("the layer unpacks to {found}, but the image's config says {expected}")]
     DiffId {

@@ -28,6 +28,7 @@ pub(super) fn apply(
 ) -> Result<(), LayerError> {
     let mut content = Hashed::new(input, diff_id)?;
     let mut members = Members::new(&mut content);
+    rootfs.notes.begin_layer();
     let mut maker = Maker::new(rootfs, &mut made.left_out, how);
     while let Some(member) = members.next()? {
         made.entries += 1;
@@ -42,6 +43,7 @@ pub(super) fn apply(
             }
         } else {
             maker.make(member, &mut members)?;
+            maker.rootfs.notes.check()?;
         }
     }
     // What follows the end of the archive counts for the digest, too.
@@ -94,7 +96,10 @@ fn opaque(maker: &mut Maker<'_>, path: &[u8]) -> Result<(), LayerError> {
     let mut above = components(path)?;
     above.pop();
     let Some(place) = maker.rootfs.find(&above, false)? else { return Ok(()) };
-    let emptied = maker.rootfs.empty(&place.folder, &mut place.path.clone(), &maker.written);
+    if maker.rootfs.notes.is_new(place.key) {
+        return Ok(());
+    }
+    let emptied = maker.rootfs.empty((&place.folder, place.key), Some(&maker.written));
     emptied.map(drop).map_err(|error| LayerError::Write { path: shown(path), source: error.into() })
 }
 
@@ -105,7 +110,10 @@ fn whiteout(maker: &mut Maker<'_>, path: &[u8], hidden: &[u8]) -> Result<(), Lay
         return Err(LayerError::Entry { path: shown(path), problem: "it hides nothing that has a name" });
     }
     let Some(place) = maker.rootfs.find(&above, false)? else { return Ok(()) };
-    let removed = maker.rootfs.remove(&place.folder, hidden, &mut place.child(hidden), &maker.written);
+    if maker.rootfs.notes.is_new(place.key) {
+        return Ok(());
+    }
+    let removed = maker.rootfs.remove((&place.folder, place.key), hidden, Some(&maker.written));
     removed.map(drop).map_err(|error| LayerError::Write { path: shown(path), source: error.into() })
 }
 

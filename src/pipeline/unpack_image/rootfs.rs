@@ -4,16 +4,17 @@
 //! a symbolic link: links are read and followed here, with the top of the tree as `/`, as a process in the
 //! container would see them. So nothing outside can be reached, whatever links a layer makes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
-use crate::oci::Digest;
+use super::names::Batches;
+use super::notes::{Key, Notes, Written, key};
 
 /// How deep folders may nest.
 const DEPTH: usize = 256;
@@ -32,10 +33,7 @@ pub(super) const FOLDER: OFlags =
 #[derive(Debug)]
 pub(super) struct Rootfs {
     top: Arc<OwnedFd>,
-    /// What folders get in the end, by device and inode: while files come into them they are open to their owner.
-    folders: HashMap<(u64, u64), Folder>,
-    /// The sums of files, by device and inode, where they are wanted.
-    sums: Option<HashMap<(u64, u64), Digest>>,
+    pub(super) notes: Notes,
     /// Who gets what no entry has described.
     owner: Option<(Uid, Gid)>,
     /// The folder of the entry before, which mostly is that of the next.
@@ -53,18 +51,16 @@ pub(super) struct Folder {
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) folder: Arc<OwnedFd>,
-    pub(super) path: Vec<Vec<u8>>,
+    pub(super) key: Key,
+    path: Vec<Vec<u8>>,
 }
 
 impl Place {
     /// Where something in this folder really is.
-    pub(super) fn child(&self, name: &[u8]) -> Vec<Vec<u8>> {
+    fn child(&self, name: &[u8]) -> Vec<Vec<u8>> {
         self.path.iter().cloned().chain([name.to_vec()]).collect()
     }
 }
-
-/// Where entries of the current layer really are: what its whiteouts do not concern.
-pub(super) type Written = HashSet<Vec<u8>>;
 
 /// The parts of an entry's path, below the top.
 pub(super) fn components(path: &[u8]) -> Result<Vec<Vec<u8>>, LayerError> {
@@ -91,9 +87,9 @@ impl Rootfs {
         if let Some((user, group)) = owner {
             fs::fchown(&top, Some(user), Some(group))?;
         }
-        let folders = HashMap::from([(key(&stat), Folder { mode: 0o755, mtime: (0, 0) })]);
-        let sums = with_sums.then(HashMap::new);
-        Ok(Self { top: Arc::new(top), folders, sums, owner, last: None })
+        let mut notes = Notes::new(with_sums);
+        notes.made(key(&stat), Folder { mode: 0o755, mtime: (0, 0) });
+        Ok(Self { top: Arc::new(top), notes, owner, last: None })
     }
 
     /// Finds a folder by its path, through the symbolic links of the tree. With `make` it is made where it is not
@@ -149,7 +145,8 @@ impl Rootfs {
             }
         }
         let folder = stack.last().map_or(&self.top, |(_, folder)| folder).clone();
-        let place = Place { folder, path: stack.into_iter().map(|(name, _)| name).collect() };
+        let key = key(&fs::fstat(&folder).map_err(failed)?);
+        let place = Place { folder, key, path: stack.into_iter().map(|(name, _)| name).collect() };
         self.last = Some((path.to_vec(), place.clone()));
         Ok(Some(place))
     }
@@ -161,36 +158,14 @@ impl Rootfs {
         if let Some((user, group)) = self.owner {
             fs::fchown(&folder, Some(user), Some(group))?;
         }
-        self.describe(&folder, Folder { mode: 0o755, mtime: (0, 0) })?;
+        self.notes.made(key(&fs::fstat(&folder)?), Folder { mode: 0o755, mtime: (0, 0) });
         Ok(folder)
     }
 
     /// Notes what a folder gets in the end.
     pub(super) fn describe(&mut self, folder: &OwnedFd, what: Folder) -> Result<(), Errno> {
-        self.folders.insert(key(&fs::fstat(folder)?), what);
+        self.notes.describe(key(&fs::fstat(folder)?), what);
         Ok(())
-    }
-
-    /// What a folder gets in the end.
-    pub(super) fn described(&self, folder: &fs::Stat) -> Option<Folder> {
-        self.folders.get(&key(folder)).copied()
-    }
-
-    /// Whether the sums of files are wanted.
-    pub(super) const fn wants_sums(&self) -> bool {
-        self.sums.is_some()
-    }
-
-    /// Notes the sum of a file.
-    pub(super) fn note_sum(&mut self, file: &OwnedFd, sum: Digest) -> Result<(), Errno> {
-        let stat = fs::fstat(file)?;
-        self.sums.as_mut().map(|sums| sums.insert(key(&stat), sum));
-        Ok(())
-    }
-
-    /// The sum of a file.
-    pub(super) fn sum(&self, file: &fs::Stat) -> Option<Digest> {
-        self.sums.as_ref()?.get(&key(file)).copied()
     }
 
     /// Whether that name is a link to a folder of the tree.
@@ -223,31 +198,35 @@ impl Rootfs {
 
     /// Removes whatever has that name.
     pub(super) fn clear(&mut self, place: &Place, name: &[u8]) -> Result<(), Errno> {
-        self.remove(&place.folder, name, &mut place.child(name), &Written::new()).map(drop)
+        self.remove((&place.folder, place.key), name, None).map(drop)
     }
 
-    /// Removes what has that name and is not of the current layer; says whether nothing is left there.
+    /// Removes what has that name, but for what the current layer has written, if that is given; says whether nothing is
+    /// left there.
     pub(super) fn remove(
         &mut self,
-        above: &OwnedFd,
+        (above, above_key): (&OwnedFd, Key),
         name: &[u8],
-        path: &mut Vec<Vec<u8>>,
-        written: &Written,
+        written: Option<&Written>,
     ) -> Result<bool, Errno> {
+        let is_written = || written.is_some_and(|written| written.contains(above_key, name));
         match open(above, name) {
             Ok(folder) => {
-                self.last = None;
-                let empty = self.empty(&folder, path, written)?;
-                if !empty || written.contains(&path.join(&b'/')) {
+                let key = key(&fs::fstat(&folder)?);
+                if written.is_some() && self.notes.is_new(key) {
                     return Ok(false);
                 }
-                let stat = fs::fstat(&folder)?;
+                self.last = None;
+                let empty = self.empty((&folder, key), written)?;
+                if !empty || is_written() {
+                    return Ok(false);
+                }
                 fs::unlinkat(above, name, AtFlags::REMOVEDIR)?;
-                self.folders.remove(&key(&stat));
+                self.notes.forget(key);
                 Ok(true)
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                if written.contains(&path.join(&b'/')) {
+                if is_written() {
                     return Ok(false);
                 }
                 self.last = None;
@@ -259,20 +238,29 @@ impl Rootfs {
         }
     }
 
-    /// Removes what is in a folder and not of the current layer; says whether nothing is left.
-    pub(super) fn empty(
-        &mut self,
-        folder: &OwnedFd,
-        path: &mut Vec<Vec<u8>>,
-        written: &Written,
-    ) -> Result<bool, Errno> {
-        let mut empty = true;
-        for name in names(folder)? {
-            path.push(name.clone());
-            empty &= self.remove(folder, &name, path, written)?;
-            path.pop();
+    /// Removes what is in a folder, but for what the current layer has written, if that is given; says whether nothing is
+    /// left.
+    pub(super) fn empty(&mut self, (folder, key): (&OwnedFd, Key), written: Option<&Written>) -> Result<bool, Errno> {
+        loop {
+            let (mut empty, mut removed) = (true, false);
+            let mut batches = Batches::of(folder, false)?;
+            let mut names = batches.next()?;
+            let is_whole = batches.ended;
+            loop {
+                for name in names.iter() {
+                    let is_gone = self.remove((folder, key), name, written)?;
+                    (empty, removed) = (empty && is_gone, removed || is_gone);
+                }
+                if batches.ended {
+                    break;
+                }
+                names = batches.next()?;
+            }
+            // Not every filesystem tells of all names while some of them are removed.
+            if is_whole || !removed {
+                return Ok(empty);
+            }
         }
-        Ok(empty)
     }
 
     /// Reads a file of the tree as a process in the container would find it; `None` where there is none.
@@ -315,17 +303,20 @@ impl Rootfs {
     }
 
     fn finish_folder(&self, folder: &OwnedFd) -> Result<(), Errno> {
-        for name in names(folder)? {
-            match open(folder, &name) {
-                Ok(below) => self.finish_folder(&below)?,
-                Err(Errno::NOTDIR | Errno::LOOP) => {}
-                Err(error) => return Err(error),
+        let mut batches = Batches::of(folder, true)?;
+        while !batches.ended {
+            for name in batches.next()?.iter() {
+                match open(folder, name) {
+                    Ok(below) => self.finish_folder(&below)?,
+                    Err(Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         let stat = fs::fstat(folder)?;
-        if let Some(Folder { mode, mtime }) = self.folders.get(&key(&stat)) {
-            fs::fchmod(folder, Mode::from_raw_mode(*mode))?;
-            fs::futimens(folder, &times(*mtime))?;
+        if let Some(Folder { mode, mtime }) = self.notes.folder(key(&stat)) {
+            fs::fchmod(folder, Mode::from_raw_mode(mode))?;
+            fs::futimens(folder, &times(mtime))?;
         }
         Ok(())
     }
@@ -335,26 +326,10 @@ pub(super) fn open(above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     fs::openat(above, name, FOLDER, Mode::empty())
 }
 
-fn key(stat: &fs::Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
-
 /// Both times of a file.
 pub(super) fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     let time = Timespec { tv_sec: seconds, tv_nsec: i64::from(nanoseconds) };
     Timestamps { last_access: time, last_modification: time }
-}
-
-/// What is in a folder, all of it before anything is done with it.
-pub(super) fn names(folder: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in fs::Dir::read_from(folder.as_fd())? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if !matches!(&*name, b"." | b"..") {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 /// Whether there is anything of that name, and whether it is a folder.

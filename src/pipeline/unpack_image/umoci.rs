@@ -10,8 +10,10 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::names::{Names, Room};
+use super::notes::key;
 use super::owners::{IdMapping, Owners};
-use super::rootfs::{Rootfs, names, open};
+use super::rootfs::{Rootfs, open};
 use crate::oci::{Algorithm, Descriptor, Digest, Hasher};
 
 /// The name of the description.
@@ -62,7 +64,7 @@ pub(super) fn description(image: &Descriptor, owners: &Owners) -> io::Result<Vec
 /// Writes the listing of a tree whose folders have not been closed to their owner yet.
 pub(super) fn write_listing(rootfs: &Rootfs, output: impl Write) -> io::Result<()> {
     let top = rootfs.top();
-    let mut listing = Listing { rootfs, owner: None, output };
+    let mut listing = Listing { rootfs, owner: None, room: Room::new(), output };
     writeln!(listing.output, "#      keywords: size,type,uid,gid,mode,link,nlink,tar_time,sha256digest,xattr")?;
     listing.folder(&top, ".", ".")?;
     listing.output.flush()
@@ -72,6 +74,7 @@ struct Listing<'a, W> {
     rootfs: &'a Rootfs,
     /// User and group of entries whose lines do not say otherwise.
     owner: Option<(u32, u32)>,
+    room: Room,
     output: W,
 }
 
@@ -85,7 +88,7 @@ impl<W: Write> Listing<'_, W> {
             writeln!(self.output, "/set type=file nlink=1 mode=0664 uid={} gid={}", owner.0, owner.1)?;
         }
         let mut mode = stat.st_mode & 0o7777;
-        if let Some(described) = self.rootfs.described(&stat) {
+        if let Some(described) = self.rootfs.notes.folder(key(&stat)) {
             mode = described.mode;
             stat.st_mtime = described.mtime.0;
         }
@@ -93,23 +96,24 @@ impl<W: Write> Listing<'_, W> {
         let attributes =
             attributes(|list| fs::flistxattr(folder, list), |name, value| fs::fgetxattr(folder, name, value))?;
         writeln!(self.output, "{name}{line}{attributes}")?;
+        let all = Names::sorted(folder, &mut self.room)?;
+        let is_folder = |stat: &fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let mut folders = Vec::new();
-        let mut all = names(folder)?;
-        all.sort_unstable();
-        for name in all {
-            let stat = fs::statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                folders.push(name);
+        for (position, name) in all.iter().enumerate() {
+            let stat = fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if is_folder(&stat) {
+                folders.push(position);
             } else {
-                self.file(folder, &name, &stat)?;
+                self.file(folder, name, &stat)?;
             }
         }
-        for name in folders {
-            let below = open(folder, &name)?;
-            let name = encoded(&name);
+        for name in folders.into_iter().filter_map(|position| all.get(position)) {
+            let below = open(folder, name)?;
+            let name = encoded(name);
             let path = if path == "." { name.clone() } else { format!("{path}/{name}") };
             self.folder(&below, &path, &name)?;
         }
+        self.room.free(&all);
         writeln!(self.output, "..")
     }
 
@@ -118,7 +122,7 @@ impl<W: Write> Listing<'_, W> {
         let target = (kind == FileType::Symlink).then(|| fs::readlinkat(above, name, Vec::new())).transpose()?;
         let mut line = self.line(stat, stat.st_mode & 0o7777, target.as_deref().map(std::ffi::CStr::to_bytes))?;
         if kind == FileType::RegularFile {
-            let sum = self.rootfs.sum(stat).map_or_else(|| read(above, name), Ok)?;
+            let sum = self.rootfs.notes.sum(key(stat)).map_or_else(|| read(above, name), Ok)?;
             let _ = write!(line, " sha256digest={}", sum.hex());
             let mut path = format!("/proc/self/fd/{}/", above.as_raw_fd()).into_bytes();
             path.extend_from_slice(name);

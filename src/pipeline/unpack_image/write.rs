@@ -9,8 +9,9 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::members::{Kind, Member, Members};
+use super::notes::{Written, key};
 use super::owners::{Owners, ROOTLESS};
-use super::rootfs::{Folder, Place, Rootfs, Written, components, look, times};
+use super::rootfs::{Folder, Place, Rootfs, components, look, times};
 use crate::oci::{Algorithm, Hasher};
 
 /// How much is moved at once.
@@ -49,7 +50,7 @@ pub(super) struct How {
 
 impl<'a> Maker<'a> {
     pub(super) fn new(rootfs: &'a mut Rootfs, left_out: &'a mut LeftOut, how: &'a How) -> Self {
-        Self { rootfs, written: Written::new(), left_out, how, buffer: vec![0; CHUNK] }
+        Self { rootfs, written: Written::default(), left_out, how, buffer: vec![0; CHUNK] }
     }
 
     /// Makes an entry; its bytes are read from the archive.
@@ -70,14 +71,12 @@ impl<'a> Maker<'a> {
         if member.kind == Kind::Folder && self.how.keep_links && self.rootfs.is_link_to_folder(&place, name)? {
             // What the entry says goes to the link: what it leads to has its own.
             self.describe_by_name(&place, name, member).map_err(failed)?;
-            self.written.insert(place.child(name).join(&b'/'));
-            return Ok(());
+            return self.note(&place, name);
         }
         if member.kind == Kind::Folder {
             let (folder, is_new) = self.rootfs.folder(&place, name).map_err(failed)?;
             self.describe(&folder, member, !is_new).map_err(failed)?;
-            self.written.insert(place.child(name).join(&b'/'));
-            return Ok(());
+            return self.note(&place, name);
         }
         if member.kind == Kind::HardLink {
             self.hard_link(&place, name, member)?;
@@ -93,8 +92,12 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        self.written.insert(place.child(name).join(&b'/'));
-        Ok(())
+        self.note(&place, name)
+    }
+
+    /// Notes that an entry is of this layer, where something of a layer below could be beside it.
+    fn note(&mut self, place: &Place, name: &[u8]) -> Result<(), LayerError> {
+        if self.rootfs.notes.is_new(place.key) { Ok(()) } else { self.written.insert(place.key, name) }
     }
 
     /// Makes of the owner that the image says the one that the entry gets.
@@ -144,7 +147,7 @@ impl<'a> Maker<'a> {
         let file = fs::openat(&*place.folder, name, flags, Mode::RUSR | Mode::WUSR);
         let file = file.map_err(|error| failed(error.into()))?;
         let mut file = File::from_parts(file.into(), shown(&member.path));
-        let mut hasher = self.rootfs.wants_sums().then(|| Hasher::new(Algorithm::Sha256));
+        let mut hasher = self.rootfs.notes.wants_sums().then(|| Hasher::new(Algorithm::Sha256));
         loop {
             let count = archive.read(&mut self.buffer)?;
             let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
@@ -156,7 +159,7 @@ impl<'a> Maker<'a> {
         let file = OwnedFd::from(file.into_parts().0);
         let mut settled = || -> Result<(), Errno> {
             if let Some(hasher) = hasher.take() {
-                self.rootfs.note_sum(&file, hasher.finish())?;
+                self.rootfs.notes.note_sum(key(&fs::fstat(&file)?), &hasher.finish());
             }
             // Another owner takes setuid bits and capabilities away: it comes first. A mode may forbid the owner to set
             // attributes: it comes last.

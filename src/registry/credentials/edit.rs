@@ -93,7 +93,7 @@ impl CredentialFile {
     }
 
     fn read(&self) -> Result<Map<String, Value>, CredentialsError> {
-        let bytes = match fs::read(&self.path) {
+        let bytes = match crate::fs::read_within(&self.path, crate::fs::CONFIG_LIMIT) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(CredentialsError::Read(error)),

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use fs_err as fs;
 use serde::Deserialize;
 
 use super::{Credentials, CredentialsError, Login, normal_host};
@@ -54,7 +53,7 @@ struct Entry {
 impl AuthFile {
     /// Reads a file; an empty one holds nothing.
     pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
-        let bytes = fs::read(path).map_err(CredentialsError::Read)?;
+        let bytes = crate::fs::read_within(path, crate::fs::CONFIG_LIMIT).map_err(CredentialsError::Read)?;
         let legacy = path.file_name().is_some_and(|name| name == ".dockercfg");
         let content = if bytes.iter().all(u8::is_ascii_whitespace) {
             Ok(Content::default())
@@ -156,6 +155,8 @@ fn is_host_key(key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     fn file(name: &str, content: &str) -> Result<AuthFile, CredentialsError> {

@@ -28,6 +28,8 @@ fn header(name: &str, size: u64, mode: u32) -> io::Result<tar::Header> {
     header.set_size(size);
     header.set_mode(mode);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_cksum();
     Ok(header)
 }

@@ -1,6 +1,6 @@
 //! Writing images to an archive that `docker load` reads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,10 @@ struct State {
     /// The digest of each layer before compression.
     layers: HashMap<Digest, Digest>,
     configs: HashMap<Digest, Bytes>,
+    /// Layers in the order in which they go into the archive, whichever comes first.
+    order: VecDeque<Digest>,
+    /// Expanded layers that wait for their turn.
+    waiting: HashMap<Digest, fs::File>,
     /// Members that are in the archive.
     written: HashSet<String>,
 }
@@ -94,6 +98,9 @@ impl DockerArchiveSink {
     /// Completes the archive, which is there from now on. Blocks.
     pub fn finish(&self) -> crate::transport::Result<()> {
         let mut output = self.output();
+        // Those behind a layer that has not come.
+        let order = std::mem::take(&mut self.lock().order);
+        order.into_iter().try_for_each(|digest| self.append(&mut output, digest))?;
         let list = serde_json::to_vec(&self.lock().items).map_err(io::Error::from)?;
         output.member("manifest.json", &list)?;
         output.finish()
@@ -107,17 +114,41 @@ impl DockerArchiveSink {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends an expanded layer, unless the archive has it.
-    fn append(&self, digest: Digest, diff: Digest, layer: &mut fs::File) -> crate::transport::Result<()> {
-        let name = format!("{}.tar", diff.hex());
+    /// Takes an expanded layer, and appends all layers whose turn it is.
+    fn take(&self, digest: Digest, diff: Digest, layer: fs::File) -> crate::transport::Result<()> {
         let mut output = self.output();
-        if !self.lock().written.contains(&name) {
-            output.file(&name, layer)?;
+        {
+            let mut state = self.lock();
+            state.layers.insert(digest, diff);
+            state.waiting.insert(digest, layer);
+            if !state.order.contains(&digest) {
+                state.order.push_back(digest);
+            }
         }
-        let mut state = self.lock();
-        state.written.insert(name);
-        state.layers.insert(digest, diff);
-        Ok(())
+        loop {
+            let mut state = self.lock();
+            let Some(next) = state.order.front().copied().filter(|next| state.layers.contains_key(next)) else {
+                return Ok(());
+            };
+            state.order.pop_front();
+            drop(state);
+            self.append(&mut output, next)?;
+        }
+    }
+
+    /// Appends a layer that waits, unless the archive has it.
+    fn append(&self, output: &mut Output, digest: Digest) -> crate::transport::Result<()> {
+        let (mut layer, name) = {
+            let mut state = self.lock();
+            let found = state.waiting.remove(&digest).zip(state.layers.get(&digest));
+            let Some((layer, diff)) = found else { return Ok(()) };
+            let name = format!("{}.tar", diff.hex());
+            if !state.written.insert(name.clone()) {
+                return Ok(());
+            }
+            (layer, name)
+        };
+        output.file(&name, &mut layer)
     }
 
     fn list(&self, root: &Descriptor, bytes: &[u8]) -> crate::transport::Result<()> {
@@ -179,6 +210,7 @@ impl Sink for DockerArchiveSink {
         if graph.root.manifest.media_type.is_index() {
             return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
         }
+        self.lock().order.extend(graph.root.manifest.blobs().skip(1).map(|layer| layer.digest));
         Ok(false)
     }
 
@@ -203,9 +235,9 @@ impl Sink for DockerArchiveSink {
         if content.media_type.is_manifest() {
             return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
         }
-        let (mut layer, diff) = expand(body, self.scratch.clone()).await?;
+        let (layer, diff) = expand(body, self.scratch.clone()).await?;
         let (this, digest) = (self.clone(), content.digest);
-        blocking(move || this.append(digest, diff, &mut layer)).await?;
+        blocking(move || this.take(digest, diff, layer)).await?;
         Ok(Placed::Written)
     }
 

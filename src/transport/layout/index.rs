@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use crate::oci::{Descriptor, Digest, MediaType};
+use crate::oci::{Descriptor, Digest, MediaType, check_weight};
 use crate::transport::{LayoutImage, TransportError};
 
 /// The annotation that holds an image's name in a layout.
@@ -46,6 +47,7 @@ impl Index {
             path: path.to_owned(),
             source,
         };
+        check_weight(bytes).map_err(|heavy| bad(heavy.into()))?;
         let mut fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| bad(error.into()))?;
         let entries = match fields.remove("manifests") {
             Some(Value::Array(entries)) => entries,
@@ -54,7 +56,7 @@ impl Index {
             Some(_) => return Err(bad("its manifests are no list".into())),
         };
         for entry in &entries {
-            serde_json::from_value::<Descriptor>(entry.clone()).map_err(|error| bad(error.into()))?;
+            Descriptor::deserialize(entry).map_err(|error| bad(error.into()))?;
         }
         Ok(Self { fields, entries })
     }
@@ -68,7 +70,7 @@ impl Index {
 
     /// The images with their names.
     pub(in crate::transport) fn images(&self) -> Vec<(Option<String>, Descriptor)> {
-        let read = |entry: &Value| serde_json::from_value::<Descriptor>(entry.clone()).ok();
+        let read = |entry: &Value| Descriptor::deserialize(entry).ok();
         self.entries.iter().filter_map(|entry| Some((name(entry).map(str::to_owned), read(entry)?))).collect()
     }
 

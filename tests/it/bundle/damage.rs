@@ -1,10 +1,13 @@
 //! Bundles that are cut or changed: an error, never a panic, never a wrong blob.
 
-use hod::bundle::{BundleError, Compression, Kind};
-use hod::oci::Digest;
+use std::io::Read as _;
+
+use hod::bundle::{BundleError, BundleReader, Compression, Kind, OpenBundle, RandomAccess, Trust};
+use hod::oci::{Algorithm, Digest};
 use proptest::prelude::*;
 
 use super::sample::{FORMS, Sample, read, words};
+use crate::support::hod::hod;
 
 /// Reads a damaged bundle. What comes out of it must be right even so.
 fn check(bundle: &[u8]) -> Result<Digest, BundleError> {
@@ -28,8 +31,6 @@ fn every_cut_is_noticed() {
                     assert!(!member.is_empty(), "{end}");
                 }
                 BundleError::NotABundle(Kind::Empty) => assert_eq!(end, 0),
-                // Fewer bytes than a magic number.
-                BundleError::NotABundle(Kind::Unknown) => assert!(end < 4),
                 other => panic!("{end}: {other:?}"),
             }
         }
@@ -115,6 +116,120 @@ fn a_table_that_lies_is_refused() {
         assert!(matches!(error, BundleError::SeekTable(_) | BundleError::Zstd { .. }), "{error:?}");
     }
     assert!(matches!(check(&bundle[..table]).unwrap_err(), BundleError::Truncated { .. }));
+}
+
+/// Bytes in memory as a file at rest.
+struct AtRest(Vec<u8>);
+
+impl RandomAccess for AtRest {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        let rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn size(&self) -> std::io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+}
+
+/// The same for a bundle that is opened at its end.
+fn check_at_rest(bundle: &[u8]) -> Result<Digest, BundleError> {
+    let (bundle, _) = OpenBundle::over(Box::new(AtRest(bundle.to_vec())), &Trust::default())?;
+    let mut reader: BundleReader<&[u8]> = BundleReader::at_rest(&bundle);
+    while let Some(mut body) = reader.next_blob()? {
+        let (digest, mut bytes) = (*body.digest(), Vec::new());
+        body.read_to_end(&mut bytes)?;
+        assert_eq!(Digest::of(digest.algorithm(), &bytes), digest);
+    }
+    Ok(reader.finish()?.id())
+}
+
+/// What may have become of a bundle on its way: each with what was done to it.
+fn faults(bundle: &[u8], position: usize) -> Vec<(String, Vec<u8>)> {
+    let mut all = vec![(format!("cut at {position}"), bundle[..position].to_vec())];
+    let mut less = bundle.to_vec();
+    less.remove(position);
+    all.push((format!("without byte {position}"), less));
+    for byte in [0, 0xff, b'{'] {
+        let mut more = bundle.to_vec();
+        more.insert(position, byte);
+        all.push((format!("{byte:#x} before byte {position}"), more));
+    }
+    for bit in 0..8 {
+        let mut flipped = bundle.to_vec();
+        flipped[position] ^= 1 << bit;
+        all.push((format!("bit {bit} of byte {position}"), flipped));
+    }
+    all
+}
+
+#[test]
+fn each_single_fault_is_damage_and_nothing_else() {
+    let mut frames = Sample::small();
+    let flat = frames.blob(Algorithm::Sha256, &vec![b'x'; 1_100_000]);
+    let manifest = frames.contents.blobs[0].digest;
+    frames.repository("flat", &[flat], &[manifest], &["1"]);
+    for (sample, form, all) in
+        [(Sample::small(), FORMS[1], true), (frames, FORMS[1], false), (Sample::small(), FORMS[0], false)]
+    {
+        let (bundle, id) = (sample.write(form), sample.header().id());
+        // Of the others both ends, which tell what a file is.
+        let is_looked_at = |position: &usize| all || *position < 520 || *position + 40 > bundle.len();
+        for position in (0..bundle.len()).filter(is_looked_at) {
+            for (what, faulty) in faults(&bundle, position) {
+                for (read, result) in [("a stream", check(&faulty)), ("a file", check_at_rest(&faulty))] {
+                    match result {
+                        // Bits that mean nothing, and zeros behind a tar.
+                        Ok(found) => assert_eq!(found, id, "{what} of {read}"),
+                        Err(BundleError::NotABundle(Kind::Empty)) => assert!(faulty.is_empty(), "{what} of {read}"),
+                        Err(BundleError::NotABundle(_) | BundleError::ForeignCompression | BundleError::Read(_)) => {
+                            panic!("{what} of {read} is not known as damage")
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_ends_with_its_exit_code_whoever_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.tar.zst");
+    let bundle = Sample::small().write(FORMS[1]);
+    for position in [0, 3, 4, 5, bundle.len() - 1] {
+        for (what, faulty) in faults(&bundle, position).into_iter().filter(|(what, _)| !what.starts_with("bit 4")) {
+            if faulty.is_empty() || check(&faulty).is_ok() {
+                continue;
+            }
+            fs_err::write(&path, &faulty).unwrap();
+            for words in [&["unpack", "x.tar.zst", "--root", "root"][..], &["unpack", "-", "--root", "root"]] {
+                let output = hod(words).in_folder(folder.path()).input(&*faulty).run();
+                assert_eq!(output.code, Some(4), "{what}, {words:?}: {}", output.stderr);
+                assert!(!output.stderr.contains("another program"), "{what}, {words:?}: {}", output.stderr);
+            }
+        }
+        let (what, faulty) = faults(&bundle, position).remove(1);
+        fs_err::write(&path, faulty).unwrap();
+        for command in ["verify", "ls"] {
+            let output = hod([command, "x.tar.zst"]).in_folder(folder.path()).run();
+            assert_eq!(output.code, Some(4), "{what}, {command}: {}", output.stderr);
+        }
+    }
+    // What never was a bundle is not called a damaged one.
+    let foreign = zstd::encode_all(&*Sample::small().write(FORMS[0]), 3).unwrap();
+    fs_err::write(&path, foreign).unwrap();
+    for command in ["verify", "ls"] {
+        let output = hod([command, "x.tar.zst"]).in_folder(folder.path()).run();
+        assert!(
+            format!("{}{}", output.text(), output.stderr).contains("another program"),
+            "{command}: {}",
+            output.stderr
+        );
+    }
 }
 
 proptest! {

@@ -44,9 +44,10 @@ impl Sample {
         let name: RepositoryName = name.parse().unwrap();
         let root = *revisions.last().unwrap();
         let tag = |tag: &&str| -> Tag { tag.parse().unwrap() };
-        let position = |digest: &Digest| self.contents.blobs.iter().position(|blob| blob.digest == *digest);
+        let position =
+            |digest: &Digest| u32::try_from(self.contents.blobs.iter().position(|blob| blob.digest == *digest)?).ok();
         // Empty blobs are one and the same, and may be layer and manifest.
-        let mut contents: Vec<usize> = revisions.iter().chain(layers).filter_map(position).collect();
+        let mut contents: Vec<u32> = revisions.iter().chain(layers).filter_map(position).collect();
         let mut seen = std::collections::HashSet::new();
         contents.retain(|position| seen.insert(*position));
         self.contents.images.extend(tags.iter().map(|text| Image {

@@ -80,7 +80,7 @@ fn volumes_are_read_as_one_file() {
         let found = verify(folder.path());
         assert_eq!(found.findings, []);
         assert_eq!((found.blobs, found.bytes), (sample.bytes.len(), bundle.len() as u64));
-        let open = BundleFiles::find(folder.path(), &[]).unwrap().open().unwrap();
+        let open = BundleFiles::find(folder.path(), &[]).unwrap().open(&Trust::default()).unwrap().0;
         for (digest, bytes) in &sample.bytes {
             let mut read = Vec::new();
             open.blob(digest).unwrap().read_to_end(&mut read).unwrap();
@@ -115,7 +115,7 @@ fn missing_volumes_and_what_they_hold() {
             fs::remove_file(volume(folder.path(), number)).unwrap();
             let found = verify(folder.path());
             assert_eq!(blamed(&found), [(Code::VolumeMissing, number)], "{form:?} {number}");
-            let error = BundleFiles::find(folder.path(), &[]).unwrap().open().unwrap_err().to_string();
+            let error = BundleFiles::find(folder.path(), &[]).unwrap().open(&Trust::default()).unwrap_err().to_string();
             assert!(error.contains(&format!("r.tar.{number:03} is missing")), "{error}");
         }
         // The sums are not needed for it, unless it is the last of a compressed bundle.
@@ -301,7 +301,7 @@ proptest! {
             fs::write(folder.path().join("r.tar.sha256"), sums).unwrap();
         }
         if let Ok(files) = BundleFiles::find(folder.path(), &[]) {
-            prop_assert!(files.open().is_err());
+            prop_assert!(files.open(&Trust::default()).is_err());
             if let BundleFiles::Volumes(set) = files {
                 prop_assert!(!verify_volumes(&set, None, &Trust::default(), &Silent, &Stop::default()).unwrap().findings.is_empty());
             }

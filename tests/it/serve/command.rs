@@ -119,7 +119,11 @@ fn leave_out(from: &Path, to: &Path, digest: &Digest) {
     let all: Vec<Content> =
         header.blobs().iter().map(|blob| Content { digest: blob.digest, size: blob.size }).collect();
     let (requires, blobs): (Vec<Content>, Vec<Content>) = all.iter().partition(|content| content.digest == *digest);
-    let position = |old: &usize| blobs.iter().chain(&requires).position(|content| *content == all[*old]).unwrap();
+    let position = |old: &u32| {
+        let content = all[usize::try_from(*old).unwrap()];
+        let found = blobs.iter().chain(&requires).position(|known| *known == content);
+        u32::try_from(found.unwrap()).unwrap()
+    };
     let mut images = header.images().to_vec();
     for image in &mut images {
         image.contents = image.contents.iter().map(position).collect();

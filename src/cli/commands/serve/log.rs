@@ -18,7 +18,7 @@ pub(super) struct Lines {
 impl AccessLog for Lines {
     fn on(&self, access: &Access<'_>) {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        terminal::say(&line(self.json, &time(seconds), access));
+        terminal::say(&*line(self.json, &time(seconds), access));
     }
 }
 
