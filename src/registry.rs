@@ -13,6 +13,7 @@
 
 mod answer;
 mod auth;
+mod cause;
 mod challenge;
 mod client;
 mod credentials;

@@ -3,9 +3,7 @@
 //! A message names what was asked for, and of whom; URLs in it went through
 //! [`crate::secret::redacted`], and credentials are named by where they came from.
 
-use std::error::Error;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +12,8 @@ use reqwest::StatusCode;
 use url::Url;
 
 use super::answer::Answer;
+pub use super::cause::Cause;
+use super::cause::{is_plain, rustls_error, said_of};
 use super::credentials::CredentialsError;
 use super::lookaside::LookasideError;
 use super::pages::Endless;
@@ -312,24 +312,6 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What is wrong with an encrypted connection. Certificates that were made to be tried out mostly sign themselves, as
-/// only those of authorities should, and for that the library has a name and no words.
-fn said_of(error: &rustls::Error) -> String {
-    let text = error.to_string();
-    if text.contains("CaUsedAsEndEntity") {
-        return "it is the certificate of an authority, and signed by itself".to_owned();
-    }
-    if is_plain(error) {
-        return "it answered without encryption, as servers of plain HTTP do".to_owned();
-    }
-    text
-}
-
-/// Whether an answer was not in TLS: what a server of TLS says begins as TLS does, a refusal, too.
-const fn is_plain(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
-}
-
 impl RegistryError {
     /// What kind of failure it is.
     pub fn fault(&self) -> Fault {
@@ -376,7 +358,7 @@ impl RegistryError {
     ) -> Self {
         let (subject, host) = (Box::new(subject.clone()), authority(url));
         if let Some(tls) = rustls_error(error) {
-            let source = Cause(said_of(tls));
+            let source = said_of(tls);
             return match tls {
                 rustls::Error::InvalidCertificate(_) if without_roots() => Self::NoRoots { subject, host },
                 rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
@@ -387,7 +369,7 @@ impl RegistryError {
         }
         let source = Cause::of(error);
         // The C library's two ways to say "ask again later"; everything else is a definite answer.
-        let later = source.0.contains("Temporary failure") || source.0.contains("Try again");
+        let later = source.says("Temporary failure") || source.says("Try again");
         if error.is_dns() && !later {
             return Self::UnknownHost { subject, host, source };
         }
@@ -420,48 +402,6 @@ impl From<RegistryError> for EndpointError {
 pub(super) fn authority(url: &Url) -> Box<str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
-}
-
-/// The innermost of a chain of errors, in its own words.
-///
-/// What wraps it ("error sending request", "client error") tells nobody anything, and may show a URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause(String);
-
-impl Cause {
-    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut innermost = error;
-        while let Some(source) = innermost.source() {
-            innermost = source;
-        }
-        let text = innermost.to_string();
-        Self(match &*text {
-            "end of file before message length reached" => "it was closed before everything had come".to_owned(),
-            "connection closed before message completed" => "it was closed before an answer had come".to_owned(),
-            _ => text,
-        })
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Cause {}
-
-/// The TLS error in a chain. An `io::Error` that wraps one does not show it as its source.
-fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source());
-    }
-    None
 }
 
 #[cfg(test)]
@@ -537,19 +477,11 @@ mod tests {
         let network = RegistryError::Network {
             subject: Box::new(blob(b"a")),
             host: "r.example".into(),
-            source: Cause("refused".to_owned()),
+            source: Cause::of(&std::io::Error::other("refused")),
         };
         assert_eq!(network.of_host().as_deref(), Some("the connection to r.example failed: refused"));
         let said = "m.example: refused".to_owned();
         let mirrors = RegistryError::Mirrors { said, source: Box::new(network) };
         assert!(mirrors.of_host().unwrap().ends_with("its mirrors have failed too"));
-    }
-
-    #[test]
-    fn finds_tls_errors_below_io_errors() {
-        let tls = rustls::Error::NoCertificatesPresented;
-        let wrapped = io::Error::other(io::Error::other(tls.clone()));
-        assert_eq!(rustls_error(&wrapped), Some(&tls));
-        assert_eq!(rustls_error(&io::Error::other("x")), None);
     }
 }
