@@ -252,7 +252,7 @@ fn that_nothing_is_trusted_is_said_with_the_names_that_were_looked_for() {
     let unpack =
         |more: &[&str]| hod([&["unpack", "plain.tar", "--root", "root"], more].concat()).in_folder(bench.path(""));
     let says = "note: no key is trusted by default, and no signature is checked: ";
-    let run = unpack(&[]);
+    let run = unpack(&[]).env("SUDO_USER", "somebody");
     let own = run.home().join(".config/hod/trusted").display().to_string();
     let said = run.ok().stderr;
     assert_eq!(said.matches(says).count(), 1, "{said}");
@@ -260,8 +260,9 @@ fn that_nothing_is_trusted_is_said_with_the_names_that_were_looked_for() {
     let said = unpack(&[]).env("HOME", "").ok().stderr;
     assert!(said.contains(&format!("{says}/etc/hod/trusted: not found")), "{said}");
     for more in [&["--no-key"][..], &["--quiet"]] {
-        assert!(!unpack(more).ok().stderr.contains(says));
+        assert!(!unpack(more).env("SUDO_USER", "somebody").ok().stderr.contains(says));
     }
+    assert!(!unpack(&[]).ok().stderr.contains(says), "nobody has trusted a key, at home");
 }
 
 #[test]

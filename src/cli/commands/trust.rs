@@ -15,6 +15,13 @@ const SYSTEM_FOLDER: &str = "/etc/hod/trusted";
 /// What is added to a bundle's name for a signature beside it.
 const SUFFIX: &str = ".header.minisig";
 
+/// Whether the home directory may not be that of the person who trusted keys: under sudo and doas it is often another
+/// one, and services and cron jobs may have none.
+fn may_be_another_home() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_set("SUDO_USER") || is_set("DOAS_USER") || !is_set("HOME")
+}
+
 /// Whose bundles are wanted: the keys that were named, else those in the folders, else anybody's.
 pub(super) fn trust(context: &Context, args: &TrustArgs, bundle: &Path) -> Result<Trust, Failure> {
     if args.no_key {
@@ -24,11 +31,13 @@ pub(super) fn trust(context: &Context, args: &TrustArgs, bundle: &Path) -> Resul
         let all = folders();
         let folders: Vec<PathBuf> = all.iter().filter(|folder| !is_absent(folder)).cloned().collect();
         if folders.is_empty() && args.signature.is_none() {
-            // Somebody else's HOME, as under sudo and cron, has other keys, or none.
-            let names: Vec<String> = all.iter().map(|folder| folder.display().to_string()).collect();
-            let names = names.join(" and ");
-            context
-                .say(&format!("note: no key is trusted by default, and no signature is checked: {names}: not found"));
+            if may_be_another_home() {
+                let names: Vec<String> = all.iter().map(|folder| folder.display().to_string()).collect();
+                let names = names.join(" and ");
+                context.say(&format!(
+                    "note: no key is trusted by default, and no signature is checked: {names}: not found"
+                ));
+            }
             return Ok(Trust::default());
         }
         folder_keys(&folders)?

@@ -132,7 +132,9 @@ fn entry(kind: u8, path: &str, link: &str) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o755);
     header.set_entry_type(tar::EntryType::new(kind));
-    header.set_link_name(link).unwrap();
+    if !link.is_empty() {
+        header.set_link_name(link).unwrap();
+    }
     header.set_size(0);
     let record = format!(" path={path}\n");
     let length = (1..).find(|digits| (record.len() + digits).to_string().len() == *digits).unwrap() + record.len();
