@@ -12,12 +12,12 @@ mod blocking;
 mod chunk;
 mod error;
 mod lane;
+mod local_file;
 mod place;
 mod read_ahead;
 mod verified;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use futures_util::stream::BoxStream;
 pub use blocking::blocking;
 pub use chunk::read_chunk;
 pub use error::{EndpointError, Fault};
+pub use local_file::LocalFile;
 pub use place::Place;
 pub use read_ahead::read_ahead;
 pub use verified::{Mismatch, Prefix, Verified};
@@ -109,11 +110,11 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// A file on a disk at hand that is exactly this content, to be linked where it is wanted.
+    /// A file on a disk at hand that should be this content, to be linked where it is wanted.
     ///
-    /// MUST vouch for the bytes: by having checked them when the place took them, or by checking
-    /// them now. The file MUST never be changed, only replaced or removed.
-    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+    /// The file MUST be one that its place never changes, but only replaces or removes. MUST NOT say that its bytes are
+    /// known unless the place has hashed the file in the state that it has now.
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         let _ = content;
         Ok(None)
     }
@@ -147,10 +148,11 @@ pub trait Sink: Send + Sync {
         Ok(None)
     }
 
-    /// Takes content that is a file for which its source vouches, see [`Source::file`]: `Linked`
-    /// where both places share the file from now on, `Cloned` where they share its blocks, `Written` where it was copied, `None` where this
-    /// sink takes bytes alone. The rules of `put` hold.
-    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+    /// Takes content that is a file of its source, see [`Source::file`]: `Linked` where both places share the file from
+    /// now on, `Cloned` where they share its blocks, `None` where neither is possible, so that the bytes have to come.
+    ///
+    /// MUST fail with [`Fault::Corrupt`] where [`LocalFile::digest_of`] the link is another. The rules of `put` hold.
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
         let _ = (content, file);
         Ok(None)
     }

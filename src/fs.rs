@@ -11,11 +11,12 @@ mod stretch;
 
 use std::fs::TryLockError;
 use std::io;
-use std::io::Read as _;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt as _;
 
 pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
@@ -171,6 +172,19 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 pub fn sync_filesystem(path: &Path) -> io::Result<()> {
     let file = fs::File::open(path)?;
     nix::unistd::syncfs(file).map_err(|error| with_path(path, &error.into()))
+}
+
+/// A file from its beginning on, whatever the position of its handle is.
+pub fn from_start(file: &fs::File) -> impl Read {
+    struct FromStart<'a>(&'a fs::File, u64);
+    impl Read for FromStart<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read_at(buffer, self.1)?;
+            self.1 += count as u64;
+            Ok(count)
+        }
+    }
+    FromStart(file, 0)
 }
 
 /// Makes an empty file share the blocks of another (a reflink); says whether the filesystem can.

@@ -10,6 +10,7 @@
 
 mod commit;
 mod error;
+mod hashed;
 mod ingest;
 pub mod layout;
 mod passed;
@@ -47,6 +48,7 @@ pub use writers::{Outgoing, Writers};
 use crate::fs::Directory;
 use crate::oci::RepositoryName;
 use commit::Rounds;
+use hashed::Hashed;
 use root::Root;
 use staging::Staging;
 
@@ -61,6 +63,7 @@ pub struct Store {
 
 struct Inner {
     root: Root,
+    hashed: Hashed,
     writing: Option<Writing>,
 }
 
@@ -105,7 +108,7 @@ impl Store {
     }
 
     fn new(root: Root, writing: Option<Writing>) -> Self {
-        Self { inner: Arc::new(Inner { root, writing }) }
+        Self { inner: Arc::new(Inner { hashed: Hashed::of(&root, writing.is_some()), root, writing }) }
     }
 
     /// The folder that holds `docker/registry/v2`.

@@ -3,6 +3,8 @@
 //! Errors of the library are turned into failures here and nowhere else, so that the hints stand
 //! together and every command gives the same one for the same trouble.
 
+mod hidden;
+
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -11,24 +13,19 @@ use crate::bundle::LeftOut;
 use crate::cli::report;
 use crate::copy::{CopyError, Side};
 use crate::endpoint::{EndpointError, Fault};
-use crate::oci::GraphError;
-use crate::pipeline::bundle::BundlingError;
+use crate::oci::{GraphError, ManifestError};
 use crate::pipeline::contents::ContentsError;
 use crate::pipeline::copy_image::CopyImageError;
-use crate::pipeline::fetch::FetchError;
 use crate::pipeline::incoming::IncomingError;
-use crate::pipeline::pack::PackError;
 use crate::pipeline::push::PushError;
-use crate::pipeline::reach::ReachError;
-use crate::pipeline::resolve::ImageError;
+use crate::pipeline::resolve::{Failed, ImageError};
 use crate::pipeline::room::RoomError;
 use crate::pipeline::sync::run::SyncError;
-use crate::pipeline::unpack::UnpackError;
-use crate::pipeline::unpack_image::UnpackImageError;
 use crate::registry::RegistryError;
 use crate::secret::without_passwords;
 use crate::store::StoreError;
 use crate::transport::TransportError;
+use hidden::{io_error, room_error, store_error};
 
 /// The kinds of bad ends, by exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +62,11 @@ impl Kind {
         }
     }
 
+    /// How a command ends that failed because of this error. Damage is told from every other failure.
+    fn with(self, error: &(dyn Error + 'static)) -> Self {
+        if self == Self::Failed && is_corrupt(error) { Self::Corrupt } else { self }
+    }
+
     /// How a command ends some of whose images failed. Damage of what is at hand, which running it again does not mend,
     /// counts for more than that the others are done.
     pub(super) fn of_images<'a, E: Error + 'static>(
@@ -78,6 +80,11 @@ impl Kind {
         } else {
             Self::Failed
         }
+    }
+
+    /// The same for lines of a list. A registry that gives wrong bytes has failed; what is on this machine is damaged.
+    pub(super) fn of_lines(failed: &[Failed], others_done: bool) -> Self {
+        Self::of_images(failed.iter().filter(|failed| failed.line.place.is_some()).map(|it| &it.error), others_done)
     }
 }
 
@@ -102,7 +109,7 @@ impl Failure {
     pub(super) fn of(kind: Kind, error: impl Error + Send + Sync + 'static) -> Self {
         let hints = hint(&error).into_iter().collect();
         let message = error.to_string();
-        Self { kind, message, cause: Some(Box::new(error)), hints, output_closed: false }
+        Self { kind: kind.with(&error), message, cause: Some(Box::new(error)), hints, output_closed: false }
     }
 
     /// The images of a store or bundle cannot be told.
@@ -118,6 +125,7 @@ impl Failure {
     /// Adds why.
     pub(super) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
         self.hints.extend(hint(&cause));
+        self.kind = self.kind.with(&cause);
         self.cause = Some(Box::new(cause));
         self
     }
@@ -173,10 +181,8 @@ pub(super) const DAMAGED_STORE: &str = "nothing was written; find what is damage
 pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
     match error {
         ContentsError::Read(error) | ContentsError::Image { source: error, .. } => {
-            let error: &(dyn Error + 'static) = error;
-            let store = error.downcast_ref::<StoreError>();
-            matches!(store, Some(StoreError::Corrupt { .. } | StoreError::Link { .. } | StoreError::Absent { .. }))
-                || error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
+            let store = (error as &(dyn Error + 'static)).downcast_ref();
+            is_corrupt(error) || matches!(store, Some(StoreError::Link { .. } | StoreError::Absent { .. }))
         }
         ContentsError::Absent { .. } => true,
         ContentsError::Manifest { source, .. } => matches!(source, GraphError::Manifest(_)),
@@ -185,12 +191,20 @@ pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
 }
 
 /// Whether some place gave bytes that are not what they should be.
-pub(super) fn is_corrupt(error: &(dyn Error + 'static)) -> bool {
-    let of_endpoint = |error: &(dyn Error + 'static)| {
-        error.downcast_ref::<EndpointError>().is_some_and(|error| error.fault() == Fault::Corrupt)
-            || error.downcast_ref::<TransportError>().is_some_and(|error| error.fault() == Fault::Corrupt)
-    };
-    chain(Some(error)).any(of_endpoint)
+fn is_corrupt(error: &(dyn Error + 'static)) -> bool {
+    chain(Some(error)).any(|error| {
+        if let Some(error) = error.downcast_ref::<EndpointError>() {
+            return error.fault() == Fault::Corrupt || is_corrupt(error.cause());
+        }
+        match error.downcast_ref() {
+            // Content is named by its digest everywhere but in an image directory.
+            Some(TransportError::Manifest { source, .. }) => {
+                !matches!(source, ManifestError::Schema1 | ManifestError::Large(_))
+            }
+            Some(error) => error.fault() == Fault::Corrupt,
+            None => store_error(error).is_some_and(|error| error.fault() == Fault::Corrupt),
+        }
+    })
 }
 
 fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -270,20 +284,6 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
     io_hint(io_error(error)?)
 }
 
-/// That something has no room, also where errors that are transparent hide it.
-fn room_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a RoomError> {
-    if let Some(FetchError::Room(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    if let Some(IncomingError::Room(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    if let Some(BundlingError::Room(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    error.downcast_ref()
-}
-
 /// What to do where bytes have no room, before any of them was written.
 fn room_hint(error: &RoomError) -> Option<String> {
     let RoomError::Short { needed, free, .. } = error else { return None };
@@ -332,33 +332,6 @@ fn fault_hint(fault: Fault) -> Option<String> {
         Fault::Unreachable => Some("see that it can be reached, and run the same command again".to_owned()),
         fault => copy_fault_hint(fault),
     }
-}
-
-/// The error of the system, also where errors that are transparent hide it.
-fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let of_store = |error: &'a StoreError| if let StoreError::Io(error) = error { Some(error) } else { None };
-    if let Some(FetchError::Store(error)) = error.downcast_ref() {
-        return of_store(error);
-    }
-    if let Some(UnpackError::Store(error)) = error.downcast_ref() {
-        return of_store(error);
-    }
-    if let Some(IncomingError::Store(error)) = error.downcast_ref() {
-        return of_store(error);
-    }
-    if let Some(PackError::Store(error)) = error.downcast_ref() {
-        return of_store(error);
-    }
-    if let Some(ReachError::Store(error)) = error.downcast_ref() {
-        return of_store(error);
-    }
-    if let Some(TransportError::Io(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    if let Some(UnpackImageError::Io(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    error.downcast_ref().and_then(of_store).or_else(|| error.downcast_ref())
 }
 
 fn io_hint(error: &io::Error) -> Option<String> {

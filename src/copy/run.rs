@@ -201,7 +201,11 @@ impl Engine {
         }
         let file = source.file(blob).await.map_err(|error| CopyError::content(blob, Side::Source, from, error))?;
         let Some(file) = file else { return Ok(None) };
-        sink.link(blob, &file).await.map_err(|error| CopyError::content(blob, Side::Destination, to, error))
+        sink.link(blob, file).await.map_err(|error| match error.fault() {
+            // What the sink has hashed is the source's file.
+            Fault::Corrupt => CopyError::content(blob, Side::Source, from, error),
+            _ => CopyError::content(blob, Side::Destination, to, error),
+        })
     }
 
     /// Whether the sink has the blob, or can take it from another repository of its place.

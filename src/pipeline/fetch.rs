@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::elsewhere;
+use super::incoming;
 use super::resolve::{Failed, ImageError, Resolution, Resolved};
 use super::room::{RoomError, require_room};
 use crate::copy::{Copied, CopyError, Engine};
@@ -172,10 +173,11 @@ pub async fn fetch(
     drop(running);
     receipt.images.sort_by(|a, b| a.image.line.origin.cmp(&b.image.line.origin));
     receipt.failed.sort_by(|a, b| a.line.origin.cmp(&b.line.origin));
-    let store = store.clone();
+    let finishing = store.clone();
     // What failed images left is kept for the next run.
-    let finished = tokio::task::spawn_blocking(move || store.finish()).await;
+    let finished = tokio::task::spawn_blocking(move || finishing.finish()).await;
     finished.unwrap_or(Ok(()))?;
+    incoming::tell_repaired(&store, engine.observer())?;
     Ok(receipt)
 }
 

@@ -3,13 +3,12 @@
 //! What a registry says of a tag is taken for true otherwise, and one that has lost a layer or manifest behind its tags
 //! would never get it again.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
+use crate::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
 use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
 /// A sink that does not say which manifests it has, so that they are sent again, and each of their blobs is asked for.
@@ -46,7 +45,7 @@ impl Sink for Forced {
         self.0.adopt(content, from).await
     }
 
-    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
         self.0.link(content, file).await
     }
 

@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use super::processors::{Taker, on_all_processors};
 use super::room::{RoomError, require_room};
-use crate::bundle::Header;
+use crate::bundle::{Blob, Header};
+use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Digest, Foreign, RepositoryName, Tag, is_referrers_tag};
 use crate::store::{Links, Store, StoreError, TagLink};
 
@@ -124,17 +126,27 @@ fn compare_lists(store: &Store, name: &RepositoryName, tag: &Tag, is_list: bool)
     Err(IncomingError::Unmergeable { root: store.root().to_owned(), name: format!("{name}:{tag}"), there, comes })
 }
 
-/// Refuses what does not fit.
-pub(super) fn check_space(header: &Header, store: &Store) -> Result<(), IncomingError> {
-    let mut needed = 0_u64;
-    for blob in header.blobs() {
-        if !store.has(&blob.digest, blob.size)? {
-            // What an interrupted run has left is thrown away when the blob is written, and has its room already.
-            let left = blob.size - store.kept(&blob.digest, blob.size)?;
-            needed = needed.saturating_add(left);
-        }
+/// Refuses what does not fit. Blobs of the root that hod has not hashed are hashed now, on all processors.
+pub(super) fn check_space(header: &Header, store: &Store, stop: &Stop) -> Result<(), IncomingError> {
+    let needed = |blob: &Blob| match store.holds(&blob.digest, blob.size)? {
+        true => Ok(0),
+        // What an interrupted run has left is thrown away when the blob is written, and has its room already.
+        false => Ok(blob.size - store.kept(&blob.digest, blob.size)?),
+    };
+    let sizes = on_all_processors(header.blobs(), stop, |taken: Taker<'_, Blob>, found| {
+        taken.map(needed).for_each(found);
+    });
+    let sum = sizes.into_iter().try_fold(0_u64, |sum, size: Result<u64, StoreError>| Ok(sum.saturating_add(size?)));
+    Ok(require_room("the images need", store.root(), sum.map_err(IncomingError::Store)?)?)
+}
+
+/// Says which damaged content of a root was replaced.
+pub(super) fn tell_repaired(store: &Store, observer: &dyn Observer) -> Result<(), StoreError> {
+    for digest in store.repaired()? {
+        let notice = format!("{digest} was damaged in {} and is right now", store.root().display());
+        observer.on(&Event::Notice(&notice));
     }
-    Ok(require_room("the images need", store.root(), needed)?)
+    Ok(())
 }
 
 /// Makes the links of everything that has come. Returns what became of the tags.

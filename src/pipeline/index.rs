@@ -1,7 +1,6 @@
 //! An index made of images: which children, with which platforms, in which format.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +12,7 @@ use super::copy_image::{Choice, CopyImageError, MultiArch, load};
 use super::inspect::read_config;
 use super::open::OpenSource;
 use crate::copy::Engine;
-use crate::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source};
+use crate::endpoint::{BlobReader, EndpointError, Fault, LocalFile, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platform, Platforms, Version};
 
 /// An image that goes into an index.
@@ -218,7 +217,7 @@ impl Source for Joined {
         self.of(&content.digest)?.open(content, offset).await
     }
 
-    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         self.of(&content.digest)?.file(content).await
     }
 }

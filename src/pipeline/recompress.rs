@@ -4,7 +4,7 @@
 //! comes of a layer waits in a nameless file until the image has been copied; two images that share a layer share that too.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::workshop::Workshop;
 use crate::copy::{CopyError, Engine};
-use crate::endpoint::{BlobReader, Place, Result, Source};
+use crate::endpoint::{BlobReader, LocalFile, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, Graph, Version};
 use crate::transport::{Compression, Recoded, recode};
 
@@ -137,7 +137,7 @@ impl Source for Recompressed {
         }
     }
 
-    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         if self.made.contains_key(&content.digest) { Ok(None) } else { self.inner.file(content).await }
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! Link files are written anew, since registries change theirs in place; `data` files never change, and
 //! so may have a name in both roots. Where that cannot be, the file shares its blocks (a reflink), and
-//! where that cannot be either, its bytes are copied and checked.
+//! where that cannot be either, its bytes are copied. Bytes that hod has not hashed before are hashed in all three cases.
 
 use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
 
 use super::contents::Held;
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
 use super::pack;
-use crate::bundle::Header;
+use super::processors::{Taker, on_all_processors};
+use crate::bundle::{Blob, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Digest, Hasher};
@@ -75,15 +77,25 @@ pub fn select_into(
 ) -> Result<SelectedInto, SelectIntoError> {
     incoming::welcome(header, to, existing)?;
     if !crate::fs::same_filesystem(from.root(), to.root()).map_err(StoreError::from)? {
-        incoming::check_space(header, to)?;
+        incoming::check_space(header, to, stop)?;
     }
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "select", images: header.images().len(), bytes });
     let mut done = SelectedInto::default();
-    for blob in header.blobs() {
-        let (digest, size) = (blob.digest, blob.size);
-        let placed = place(from, to, (&digest, size), stop).map_err(|failed| match failed {
-            _ if stop.is_requested() => SelectIntoError::Stopped,
+    let failed = AtomicBool::new(false);
+    let placed = on_all_processors(header.blobs(), stop, |taken: Taker<'_, Blob>, found| {
+        for blob in taken.take_while(|_| !failed.load(Ordering::Relaxed)) {
+            let placed = place(from, to, (&blob.digest, blob.size), stop);
+            failed.fetch_or(placed.is_err(), Ordering::Relaxed);
+            found((blob.digest, blob.size, placed));
+            observer.on(&Event::Moved { digest: &blob.digest, bytes: blob.size });
+        }
+    });
+    if stop.is_requested() {
+        return Err(SelectIntoError::Stopped);
+    }
+    for (digest, size, placed) in placed {
+        let placed = placed.map_err(|failed| match failed {
             Failed::Source(source) => SelectIntoError::Source { digest, images: pack::users(images, &digest), source },
             Failed::Destination(error) => error.into(),
         })?;
@@ -94,9 +106,9 @@ pub fn select_into(
             Placed::Written | Placed::Mounted => &mut done.copied,
         };
         *sum = (sum.0 + 1, sum.1.saturating_add(size));
-        observer.on(&Event::Moved { digest: &digest, bytes: size });
     }
     done.tags = incoming::link(header, to, existing)?;
+    incoming::tell_repaired(to, observer)?;
     Ok(done)
 }
 
@@ -108,13 +120,19 @@ enum Failed {
 
 /// Brings a blob to its store in the cheapest way.
 fn place(from: &Store, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) -> Result<Placed, Failed> {
-    if to.has(digest, size).map_err(Failed::Destination)? {
+    if to.holds(digest, size).map_err(Failed::Destination)? {
         return Ok(Placed::AlreadyThere);
     }
-    let file = from.open_blob(digest).map_err(Failed::Source)?;
-    if let Some(placed) = to.link_in(digest, size, &file).map_err(Failed::Destination)? {
-        return Ok(placed);
+    if let Some(file) = from.file(digest, size).map_err(Failed::Source)? {
+        let linked = to.link_in(digest, size, &file).map_err(|error| match error {
+            StoreError::Corrupt { .. } => Failed::Source(error),
+            error => Failed::Destination(error),
+        });
+        if let Some(placed) = linked? {
+            return Ok(placed);
+        }
     }
+    let file = from.open_blob(digest).map_err(Failed::Source)?;
     copy(file, to, (digest, size), stop)
 }
 

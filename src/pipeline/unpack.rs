@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use super::base::{Lacking, lacking};
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
-use crate::bundle::{Blob, BlobBody, BundleError, BundleReader, Header};
+use super::processors::{Taker, on_all_processors};
+use crate::bundle::{Blob, BlobBody, BundleError, BundleReader, Content, Header};
 use crate::endpoint::Placed;
 use crate::observe::{Event, Observer, Stop};
 use crate::oci::{Descriptor, MediaType};
@@ -77,9 +78,12 @@ pub fn unpack(
     stop: &Stop,
 ) -> Result<Unpacked, UnpackError> {
     let header = reader.header().clone();
-    check_required(&header, store)?;
+    check_required(&header, store, stop)?;
     incoming::welcome(&header, store, existing)?;
-    incoming::check_space(&header, store)?;
+    incoming::check_space(&header, store, stop)?;
+    if stop.is_requested() {
+        return Err(UnpackError::Stopped);
+    }
     let all = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
     let (mut written, mut there) = ((0, 0), (0, 0));
@@ -110,9 +114,10 @@ pub fn unpack(
     let header = reader.finish()?;
     writers.finish()?;
     // A garbage collection may have taken some of it away in the meantime.
-    check_required(&header, store)?;
+    check_required(&header, store, stop)?;
     let tags = incoming::link(&header, store, existing)?;
     store.forget_passed(&header.id())?;
+    incoming::tell_repaired(store, observer)?;
     Ok(Unpacked { header, tags, written, there })
 }
 
@@ -173,13 +178,15 @@ fn receive(
     Ok(())
 }
 
-fn check_required(header: &Header, store: &Store) -> Result<(), UnpackError> {
-    let mut missing = BTreeSet::new();
-    for content in header.requires() {
-        if !store.has(&content.digest, content.size)? {
-            missing.insert(content.digest);
-        }
+fn check_required(header: &Header, store: &Store, stop: &Stop) -> Result<(), UnpackError> {
+    let looked = on_all_processors(header.requires(), stop, |taken: Taker<'_, Content>, found| {
+        taken.map(|it| Ok((it.digest, store.holds(&it.digest, it.size)?))).for_each(found);
+    });
+    if stop.is_requested() {
+        return Err(UnpackError::Stopped);
     }
+    let looked = looked.into_iter().collect::<Result<Vec<_>, StoreError>>()?;
+    let missing: BTreeSet<_> = looked.into_iter().filter(|(_, held)| !held).map(|(digest, _)| digest).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -163,6 +163,7 @@ impl Store {
                 Err(error) => ended.push((ticket.number, Err(error))),
             }
         }
+        self.inner.hashed.flush();
         (under_way, ended)
     }
 
@@ -175,7 +176,7 @@ impl Store {
         }
         for (to, digest) in links.content() {
             self.refers_to(writing, &links.name, &digest)?;
-            if self.holds(&to, &digest)? {
+            if self.is_linked(&to, &digest)? {
                 continue;
             }
             let from = writing.staging.link(&digest)?;
@@ -188,7 +189,7 @@ impl Store {
             let links = [Entry::TagIndex(links.name.clone(), name.clone(), *digest), current];
             let mut missing = 0;
             for link in &links {
-                missing += usize::from(!self.holds(link, digest)?);
+                missing += usize::from(!self.is_linked(link, digest)?);
             }
             if missing == 0 {
                 continue;
@@ -201,7 +202,7 @@ impl Store {
     }
 
     /// Whether a link is in its place and holds a digest. One that registries cannot read is one to be written again.
-    fn holds(&self, link: &Entry, digest: &Digest) -> Result<bool> {
+    fn is_linked(&self, link: &Entry, digest: &Digest) -> Result<bool> {
         match self.link(link) {
             Err(StoreError::Link { .. }) => Ok(false),
             found => Ok(found? == Some(*digest)),

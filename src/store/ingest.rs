@@ -4,6 +4,7 @@
 //! completes it, so that the disk works while others still receive. Smaller ones wait for the sync
 //! of the next commit, which they share.
 
+use std::fs::Metadata;
 use std::io;
 use std::io::IoSlice;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,21 +14,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fs_err as fs;
-use fs_err::os::unix::fs::FileExt as _;
 use rustix::fs::OFlags;
 
 use super::staging::STAGED;
 use super::{Entry, Result, Staging, Store, StoreError};
-use crate::endpoint::{Placed, Prefix};
-use crate::fs::{ALIGNMENT, Appender, Child};
+use crate::endpoint::{LocalFile, Placed, Prefix};
+use crate::fs::{ALIGNMENT, Appender, Child, from_start};
 use crate::oci::{Digest, Hasher};
 
 /// Blobs from this size on are synced one by one.
 const LARGE: u64 = 1024 * 1024;
 /// How long to wait before looking again whether another process is done.
 pub(super) const POLL: Duration = Duration::from_millis(50);
-/// How much of a kept prefix is read at once.
-const READ: usize = 256 * 1024;
 
 /// What became of the wish to write some content.
 #[derive(Debug)]
@@ -62,22 +60,30 @@ pub(super) struct Parked {
 }
 
 impl Store {
-    /// Whether the content is in its place, or complete and waiting for its commit.
-    ///
-    /// The size alone is compared: content comes to its place only after its hash was checked.
+    /// Whether the content is in its place, or complete and waiting for its commit, as far as that is known without
+    /// reading it. [`Store::holds`] knows.
     pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
-        let waits = |staging: &Staging| staging.size(digest) == Some(size);
-        if self.inner.writing.as_ref().is_some_and(|writing| waits(&writing.staging)) {
+        if self.is_staged(digest, size) {
             return Ok(true);
         }
-        Ok(self.size(digest)? == Some(size))
+        Ok(self.in_place(digest, size)?.is_some_and(|metadata| !self.is_damaged(digest, &metadata)))
+    }
+
+    /// Whether the content is complete and waits for its commit.
+    pub(super) fn is_staged(&self, digest: &Digest, size: u64) -> bool {
+        self.inner.writing.as_ref().is_some_and(|writing| writing.staging.size(digest) == Some(size))
+    }
+
+    /// The file in the place of some content, if it has the right length.
+    pub(super) fn in_place(&self, digest: &Digest, size: u64) -> Result<Option<Metadata>> {
+        let found = self.tree().look(&Entry::Data(*digest).to_string())?;
+        Ok(found.filter(|metadata| metadata.is_file() && metadata.len() == size))
     }
 
     /// How many bytes of some content, which is `size` long, lie here unfinished. Whoever writes it goes on after
     /// them or takes their room; nobody has checked them.
     pub fn kept(&self, digest: &Digest, size: u64) -> Result<u64> {
-        let file =
-            |path: String| -> Result<Option<_>> { Ok(self.tree().look(&path)?.filter(std::fs::Metadata::is_file)) };
+        let file = |path: String| -> Result<Option<_>> { Ok(self.tree().look(&path)?.filter(Metadata::is_file)) };
         let mut kept = file(Staging::partial_below(digest))?.map_or(0, |found| found.len());
         // A process that was killed leaves more, of which the next one that writes makes partial content.
         let folders = if self.is_writable() { Vec::new() } else { self.folders(STAGED)? };
@@ -93,11 +99,11 @@ impl Store {
         let staging = self.staging()?;
         let place = staging.partial(digest);
         loop {
-            if self.has(digest, size)? {
+            if self.holds(digest, size)? {
                 return Ok(Attempt::There);
             }
             let Some(mut ingest) = Ingest::open(self, digest, size, place.clone())? else { return Ok(Attempt::Busy) };
-            if self.has(digest, size)? || ingest.length > size {
+            if self.holds(digest, size)? || ingest.length > size {
                 ingest.remove()?;
                 continue;
             }
@@ -106,20 +112,28 @@ impl Store {
         }
     }
 
-    /// Takes a file as content, by a hard link or a reflink; `None` where neither is possible. The caller MUST
-    /// have checked its digest.
+    /// Takes a file as content, by a hard link or a reflink; `None` where neither is possible.
     ///
     /// From here on [`Store::has`] knows it; [`Store::commit`] puts it in its place.
-    pub fn link_in(&self, digest: &Digest, size: u64, file: &fs::File) -> Result<Option<Placed>> {
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where its bytes are others.
+    pub fn link_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placed>> {
         let staging = self.staging()?;
-        let metadata = file.metadata()?;
+        let metadata = file.file().metadata()?;
         if !metadata.is_file() || metadata.len() != size {
             return Ok(None);
         }
         // A link has one owner and one mode: the root's, or it is no file for the root.
         if self.tree().owns_as_is(&metadata) {
-            match staging.link_content(digest, size, file) {
-                Ok(true) => return Ok(Some(Placed::Linked)),
+            let staged = staging.staged(digest);
+            match file.link_to(&staged) {
+                Ok(true) => {
+                    check(file, &staged, digest).inspect_err(|_| drop(staged.remove()))?;
+                    self.inner.hashed.note(digest, &metadata);
+                    staging.wait(digest, size);
+                    return Ok(Some(Placed::Linked));
+                }
                 Ok(false) => {}
                 // Another filesystem, or one without links, or the kernel's rules on links to others' files.
                 Err(error) => match error.kind() {
@@ -136,13 +150,14 @@ impl Store {
     }
 
     /// Takes a file as content by a reflink, where the filesystem can.
-    fn clone_in(&self, digest: &Digest, size: u64, file: &fs::File) -> Result<Option<Placed>> {
+    fn clone_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placed>> {
         let place = self.staging()?.upload();
         let clone = self.tree().create_new(&place, OFlags::RDWR, size)?;
         let take = || {
-            if !crate::fs::clone_file(file, &clone)? || clone.metadata()?.len() != size {
+            if !crate::fs::clone_file(file.file(), &clone)? || clone.metadata()?.len() != size {
                 return Ok(None);
             }
+            check(file, &place, digest)?;
             // Whoever is writing the same content at this moment will be done with it.
             let Attempt::Begun(mut ingest) = self.try_ingest(digest, size)? else { return Ok(None) };
             ingest.replace(clone, &place, size)?;
@@ -198,11 +213,11 @@ impl Ingest {
     ///
     /// Complete content with another digest is thrown away.
     pub fn prefix(&mut self) -> Result<Prefix> {
-        let hasher = Hasher::new(self.digest.algorithm());
+        let mut hasher = Hasher::new(self.digest.algorithm());
         if self.length == 0 {
             return Ok(Prefix::new(0, hasher));
         }
-        let hasher = hash(self.file.file(), hasher)?;
+        hasher.read(from_start(self.file.file()))?;
         if self.length == self.size && hasher.clone().finish() != self.digest {
             self.restart()?;
             return Ok(Prefix::none(self.digest.algorithm()));
@@ -272,10 +287,13 @@ impl Ingest {
         }
         self.flush()?;
         let staging = self.store.staging()?;
+        if self.size >= LARGE {
+            self.file.file().sync_data()?;
+        }
+        self.store.inner.hashed.note(&self.digest, &self.file.file().metadata()?);
         if self.size < LARGE {
             staging.add(&self.digest, self.size)?;
         } else {
-            self.file.file().sync_data()?;
             self.store.tree().place(&self.place, &Entry::Data(self.digest).to_string())?;
             staging.touch();
         }
@@ -297,17 +315,11 @@ impl Ingest {
     }
 }
 
-/// Adds the bytes of a file, from its beginning on, to a hash.
-pub(super) fn hash(file: &fs::File, mut hasher: Hasher) -> io::Result<Hasher> {
-    let mut buffer = vec![0; READ];
-    let mut position = 0;
-    loop {
-        let count = file.read_at(&mut buffer, position)?;
-        if count == 0 {
-            return Ok(hasher);
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-        position += count as u64;
+/// Refuses what was made of a file and has other bytes than the content.
+fn check(file: &LocalFile, linked: &Child, expected: &Digest) -> Result<()> {
+    match file.digest_of(linked, expected)? {
+        found if found == *expected => Ok(()),
+        found => Err(StoreError::Corrupt { path: file.path().to_owned(), found }),
     }
 }
 

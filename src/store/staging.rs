@@ -6,6 +6,7 @@
 //! ├── referrers                   held by who changes an index of referrers
 //! ├── tls/                        the authority of a server
 //! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
+//! ├── hashed-<user>               files that were hashed, see `hashed`
 //! ├── partial/bundle-<hex>        how far a bundle with that id was read that is being unpacked
 //! └── staged/<number>/            of one process, locked while it lives
 //!     ├── <algorithm>-<hex>       complete small content that waits for the next sync
@@ -184,17 +185,9 @@ impl Staging {
         Ok(())
     }
 
-    /// Takes complete content that is somebody else's file too; says whether it could: the path of that file may lead to
-    /// another one by now.
-    pub(super) fn link_content(&self, digest: &Digest, size: u64, file: &fs::File) -> io::Result<bool> {
-        let staged = self.staged(digest);
-        staged.link_from(file.path())?;
-        if !staged.is(&file.metadata()?)? {
-            staged.remove()?;
-            return Ok(false);
-        }
+    /// Takes complete content that is where it waits already, and is somebody else's file too.
+    pub(super) fn wait(&self, digest: &Digest, size: u64) {
         self.blobs().insert(*digest, size);
-        Ok(true)
     }
 
     /// Content waits no longer, because it is in its place.
@@ -383,7 +376,7 @@ fn retire(root: &Root, name: &Child, folder: &Directory, partial: &Directory) ->
     }
     for (entry, kind) in folder.entries()? {
         let child = folder.child(&entry);
-        // What has another name is somebody else's file too (`link_content`): it must not grow, nor change its owner.
+        // What has another name is somebody else's file too (`Store::link_in`): it must not grow, nor change its owner.
         if kind == FileType::RegularFile && entry.to_str().is_some_and(is_content) && child.stat()?.st_nlink == 1 {
             // A link and not a rename: it must not replace a file that somebody writes to.
             let _ = child.link(&partial.child(&entry));

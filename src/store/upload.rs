@@ -8,9 +8,8 @@ use std::io::{self, Write as _};
 use fs_err as fs;
 use rustix::fs::OFlags;
 
-use super::ingest::hash;
 use super::{Attempt, Entry, Result, Store, StoreError};
-use crate::fs::Child;
+use crate::fs::{Child, from_start};
 use crate::oci::{Algorithm, Digest, Hasher};
 
 /// Content on its way into a store, not yet named. Dropping it throws it away.
@@ -92,6 +91,7 @@ impl Upload {
             // Whoever else writes it may take long, and this one is complete.
             Attempt::Busy => {
                 self.file.sync_data()?;
+                self.store.inner.hashed.note(digest, &self.file.metadata()?);
                 self.store.tree().place(&self.place, &Entry::Data(*digest).to_string())?;
                 self.store.staging()?.touch();
             }
@@ -103,7 +103,9 @@ impl Upload {
         if algorithm == Algorithm::Sha256 {
             return Ok(self.hasher.clone().finish());
         }
-        Ok(hash(&self.file, Hasher::new(algorithm))?.finish())
+        let mut hasher = Hasher::new(algorithm);
+        hasher.read(from_start(&self.file))?;
+        Ok(hasher.finish())
     }
 }
 

@@ -25,9 +25,11 @@ use rustix::fs::FileType;
 
 use super::TransportError;
 use super::archive::read_small;
-use super::landing::{Landings, blocking, checked, name_on_its_way};
+use super::landing::{Landings, blocking, holds, local_file, name_on_its_way};
 use super::scaffold::{Made, Scaffolds};
-use crate::endpoint::{BlobReader, FirstFormat, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead};
+use crate::endpoint::{
+    BlobReader, FirstFormat, LocalFile, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead,
+};
 use crate::fs::Directory;
 use crate::oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Schema1, Tag, Version};
 
@@ -175,8 +177,8 @@ impl Source for DirSource {
         Ok(Some(FirstFormat { bytes, manifest, sizes }))
     }
 
-    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
-        checked(content, self.path_of(content)).await
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
+        local_file(self.path_of(content)).await
     }
 }
 
@@ -320,17 +322,19 @@ impl Sink for DirSink {
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
-        let found = has(&self.path.join(file_name(content)), content.size)?;
+        let found = holds(content, self.path.join(file_name(content))).await?;
         if found {
             self.need(content);
         }
         Ok(found)
     }
 
-    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
         let placed = self.landings.link(content, file, &self.path.join(file_name(content))).await?;
-        self.need(content);
-        Ok(Some(placed))
+        if placed.is_some() {
+            self.need(content);
+        }
+        Ok(placed)
     }
 
     async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {

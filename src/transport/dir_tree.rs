@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{DirSink, Scaffolds};
-use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
+use crate::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified, read_ahead};
 use crate::oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
 /// A folder for image directories. Clones are the same folder.
@@ -76,13 +76,17 @@ impl Sink for DirTreeSink {
             let received = self.tree.received.lock().unwrap_or_else(PoisonError::into_inner);
             received.get(&content.digest).cloned()
         };
-        match file {
-            Some(file) if file.is_file() => self.image.link(content, &file).await,
-            _ => Ok(None),
+        let Some(file) = file.and_then(|path| crate::fs::open_plain(&path).ok()) else { return Ok(None) };
+        let bytes = file.try_clone()?;
+        // It was written in this run, and its bytes were checked then.
+        if let Some(placed) = self.image.link(content, LocalFile::new(file, true)).await? {
+            return Ok(Some(placed));
         }
+        let body = Verified::new(content, Prefix::none(content.digest.algorithm()), read_ahead(bytes, content.size));
+        self.image.put(content, body).await.map(Some)
     }
 
-    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
         self.image.link(content, file).await
     }
 

@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fs_err as fs;
-use fs_err::os::unix::fs::FileExt as _;
 use futures_util::StreamExt as _;
 use rustix::fs::{FileType, OFlags};
 
 use super::TransportError;
-use crate::endpoint::{EndpointError, Fault, Mismatch, Placed, Prefix, Result, Verified};
-use crate::fs::{Child, Directory};
+use super::dir::has;
+use crate::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placed, Prefix, Result, Verified};
+use crate::fs::{Child, ColdFile, Directory, from_start, open_plain};
 use crate::oci::{Descriptor, Digest, Hasher};
 
 /// How many bytes are gathered before they are written.
@@ -82,7 +82,8 @@ impl Landings {
                 partial.remove()?;
                 return Ok(none());
             }
-            let hasher = hash(&file, Hasher::new(digest.algorithm()))?;
+            let mut hasher = Hasher::new(digest.algorithm());
+            hasher.read(from_start(&file))?;
             if length == content.size && hasher.clone().finish() != digest {
                 partial.remove()?;
                 return Ok(none());
@@ -184,36 +185,62 @@ impl Landings {
         Ok(())
     }
 
-    /// Takes a file by a hard link, or by a copy that the filesystem may make without moving bytes.
-    pub(super) async fn link(&self, content: &Descriptor, file: &Path, place: &Path) -> Result<Placed> {
-        let (this, digest, size) = (self.clone(), content.digest, content.size);
-        let (file, place) = (file.to_owned(), place.to_owned());
+    /// Takes a file by a hard link or a reflink, and checks it before it is in its place; `None` where neither is possible.
+    pub(super) async fn link(&self, content: &Descriptor, file: LocalFile, place: &Path) -> Result<Option<Placed>> {
+        let (this, digest, size, place) = (self.clone(), content.digest, content.size, place.to_owned());
         blocking(move || {
-            let found = fs::metadata(&file)?.len();
-            if found != size {
-                return Err(TransportError::Size { path: file, found, expected: size });
+            let metadata = file.file().metadata()?;
+            if metadata.len() != size || metadata.dev() != this.folder.stat()?.st_dev {
+                return Ok(None);
             }
-            // Whatever is in the way of a link, a copy may still be possible, and says more where it is not.
-            if fs::hard_link(&file, &place).is_ok() {
-                return Ok(Placed::Linked);
+            // Whatever is in the way of a link, the bytes may still be read, and that says more where they cannot.
+            if let Some(partial) = this.hard_link(&file, &digest) {
+                let placed = check(&file, &partial, &digest).and_then(|()| Ok(put_at(&partial, &place)?));
+                // A rename leaves both names where they are those of one file already.
+                let _ = partial.remove();
+                return placed.map(|()| Some(Placed::Linked));
             }
             let (partial, landing) = this.create(&digest)?;
-            let mut from = fs::File::open(&file)?;
-            // Neither a reflink nor copy_file_range takes a file that was opened for appending.
-            let mut to = partial.open(OFlags::WRONLY)?;
-            if crate::fs::clone_file(&from, &to)? && to.metadata()?.len() == size {
+            let take = || {
+                // A reflink is not made to a file that was opened for appending.
+                if !crate::fs::clone_file(file.file(), &partial.open(OFlags::WRONLY)?)? {
+                    return Ok(None);
+                }
+                check(&file, &partial, &digest)?;
                 settle(&landing.file, &partial, &place)?;
-                return Ok(Placed::Cloned);
+                Ok(Some(Placed::Cloned))
+            };
+            let placed = take();
+            if !matches!(placed, Ok(Some(_))) {
+                let _ = partial.remove();
             }
-            let copied = io::copy(from.file_mut(), to.file_mut())?;
-            if copied != size {
-                return Err(TransportError::Size { path: file, found: copied, expected: size });
-            }
-            settle(&landing.file, &partial, &place)?;
-            Ok(Placed::Written)
+            placed
         })
         .await
     }
+
+    /// Makes a hard link under a name for content on its way, if that is possible.
+    fn hard_link(&self, file: &LocalFile, digest: &Digest) -> Option<Child> {
+        for number in 0_u32.. {
+            let partial = self.folder.child(partial_name(digest, number));
+            match file.link_to(&partial) {
+                Ok(is_linked) => return is_linked.then_some(partial),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Refuses what was made of a file and has other bytes than the content.
+fn check(file: &LocalFile, linked: &Child, expected: &Digest) -> super::Result<()> {
+    let found = file.digest_of(linked, expected)?;
+    if found == *expected {
+        return Ok(());
+    }
+    let (path, expected, found) = (file.path().to_owned(), Box::new(*expected), Box::new(found));
+    Err(TransportError::Corrupt { path, expected, found })
 }
 
 /// The name of a partial file of content, the first or another.
@@ -244,6 +271,11 @@ fn settle(file: &fs::File, partial: &Child, place: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.sync_data()?;
+    put_at(partial, place)
+}
+
+/// Renames a complete file to its place.
+fn put_at(partial: &Child, place: &Path) -> io::Result<()> {
     let folder = crate::fs::folder_of(place);
     fs::create_dir_all(folder)?;
     partial.rename(&Directory::open(folder)?.child(place.file_name().unwrap_or_default()))
@@ -254,38 +286,27 @@ fn is_wrong(error: &EndpointError) -> bool {
     error.fault() == Fault::Corrupt && !matches!(error.cause().downcast_ref(), Some(Mismatch::Short { .. }))
 }
 
-/// Adds a file's bytes to a hash.
-fn hash(file: &fs::File, mut hasher: Hasher) -> io::Result<Hasher> {
-    let mut buffer = vec![0; 256 * 1024];
-    let mut position = 0;
-    loop {
-        let count = file.read_at(&mut buffer, position)?;
-        if count == 0 {
-            return Ok(hasher);
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-        position += count as u64;
-    }
+/// The file at a path, for whoever wants to link it; `None` where there is none. Its bytes are not known.
+pub(super) async fn local_file(path: PathBuf) -> Result<Option<LocalFile>> {
+    blocking(move || match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(LocalFile::new(open_plain(&path)?, false))),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    })
+    .await
 }
 
-/// A file of a place that cannot vouch for its bytes: `path` if they are the content, now that they were hashed.
-pub(super) async fn checked(content: &Descriptor, path: PathBuf) -> Result<Option<PathBuf>> {
-    let content = content.clone();
+/// Whether a file is there and holds exactly that content.
+pub(super) async fn holds(content: &Descriptor, path: PathBuf) -> Result<bool> {
+    let (digest, size) = (content.digest, content.size);
     blocking(move || {
-        let metadata = match fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        if !metadata.is_file() || metadata.len() != content.size {
-            return Ok(None);
+        if !has(&path, size)? {
+            return Ok(false);
         }
-        let found = hash(&fs::File::open(&path)?, Hasher::new(content.digest.algorithm()))?.finish();
-        if found != content.digest {
-            let (expected, found) = (Box::new(content.digest), Box::new(found));
-            return Err(TransportError::Corrupt { path, expected, found });
-        }
-        Ok(Some(path))
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.read(ColdFile::new(open_plain(&path)?))?;
+        Ok(hasher.finish() == digest)
     })
     .await
 }

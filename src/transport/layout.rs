@@ -27,10 +27,10 @@ pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
 
 use super::archive::read_small;
 use super::dir::{described, open_file};
-use super::landing::{blocking, checked};
+use super::landing::{blocking, local_file};
 use super::scaffold::Made;
 use super::{LayoutImage, TransportError};
-use crate::endpoint::{BlobReader, Place, Result, Source};
+use crate::endpoint::{BlobReader, LocalFile, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, Version};
 
 /// The most that is read of `oci-layout`, which has a few dozen bytes.
@@ -172,7 +172,7 @@ impl Source for LayoutSource {
         open_file(&self.layout.path, self.layout.blob(&content.digest), content, offset).await
     }
 
-    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
-        checked(content, self.layout.blob(&content.digest)).await
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
+        local_file(self.layout.blob(&content.digest)).await
     }
 }

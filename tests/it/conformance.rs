@@ -270,7 +270,7 @@ async fn what_is_published_is_there_from_any_offset(subject: &Subject) {
         publish(&*sink, &image).await.unwrap();
     }
     for file in [source.file(&image.blobs[1].descriptor).await.unwrap()].into_iter().flatten() {
-        assert_eq!(Digest::sha256(&std::fs::read(file).unwrap()), image.blobs[1].digest());
+        assert_eq!(Digest::sha256(&std::fs::read(file.path()).unwrap()), image.blobs[1].digest());
     }
 }
 

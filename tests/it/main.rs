@@ -31,6 +31,7 @@ mod costs;
 mod credentials;
 mod daemon;
 mod damage;
+mod damaged_sources;
 mod delta;
 mod failed_copy;
 mod faults;

@@ -54,7 +54,7 @@ fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
         context.print_error(&line.label(), error);
     }
     let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));
-    Failure::new(Kind::Failed, message)
+    Failure::new(Kind::of_lines(images, false), message)
 }
 
 fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Failure> {

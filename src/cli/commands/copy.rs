@@ -12,7 +12,7 @@ use super::opening::Purpose;
 use super::{Concerned, input, opening};
 use crate::cli::args::{CopyArgs, FormatArg};
 use crate::cli::context::Context;
-use crate::cli::failure::{Failure, Kind, causes, is_corrupt};
+use crate::cli::failure::{Failure, Kind, causes};
 use crate::cli::{output, report};
 use crate::copy::Engine;
 use crate::endpoint::{Placed, Sink};
@@ -351,8 +351,7 @@ fn describe(task: &Task, image: &CopiedImage) -> Value {
 
 fn end(context: &Context, mut outcome: Outcome, many: bool, lost: usize) -> Result<ExitCode, Failure> {
     if !many && let Some((label, error)) = outcome.failed.pop() {
-        let kind = if is_corrupt(&error) { Kind::Corrupt } else { Kind::Failed };
-        return Err(Failure::new(kind, format!("cannot copy {label}")).because(error));
+        return Err(Failure::new(Kind::Failed, format!("cannot copy {label}")).because(error));
     }
     if outcome.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);

@@ -171,7 +171,7 @@ fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode
     for Failed { line, error, .. } in missing {
         context.print_error(&format!("{}: {}", line.origin, line.reference), error);
     }
-    let kind = if plan.images.is_empty() { Kind::Failed } else { Kind::Partial };
+    let kind = Kind::of_lines(missing, !plan.images.is_empty());
     Err(Failure::new(kind, format!("{} cannot be had", report::count(missing.len(), "image"))))
 }
 

@@ -83,7 +83,7 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
     }
     let failed = receipt.failed.len();
     let message = format!("{failed} of {} failed", report::count(listed, "image"));
-    let kind = if receipt.images.is_empty() || receipt.stopped_early { Kind::Failed } else { Kind::Partial };
+    let kind = Kind::of_lines(&receipt.failed, !receipt.images.is_empty() && !receipt.stopped_early);
     let failure = Failure::new(kind, message);
     Err(if receipt.stopped_early {
         failure.hint("stopped at the first failure; without --fail-fast the other images are fetched")

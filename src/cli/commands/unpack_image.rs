@@ -13,7 +13,7 @@ use crate::cli::args::UnpackImageArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::{output, report};
-use crate::endpoint::{EndpointError, Fault};
+use crate::endpoint::EndpointError;
 use crate::oci::Digest;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::unpack_image::{
@@ -90,10 +90,6 @@ fn is_damage(error: &(dyn Error + 'static)) -> bool {
         )
     };
     layer_error(error).is_some_and(damage)
-        || causes(error).filter_map(|error| error.downcast_ref::<EndpointError>()).any(|error| {
-            let inner = error.cause().downcast_ref::<EndpointError>();
-            error.fault() == Fault::Corrupt || inner.is_some_and(|inner| inner.fault() == Fault::Corrupt)
-        })
 }
 
 /// What is wrong with a layer, if that is it.

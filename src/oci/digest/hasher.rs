@@ -5,6 +5,7 @@
 //! after the other, on one and the same core.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use sha2::digest::array::Array;
 use sha2::digest::block_api::{BlockSizeUser as _, CoreProxy as _, UpdateCore as _};
@@ -14,6 +15,8 @@ use super::{Algorithm, Digest};
 
 /// Blocks of one hash before it is the other's turn: as many as let the processor see both at once.
 const TURN: usize = 2;
+/// Bytes that are read at a time.
+const CHUNK: usize = 256 * 1024;
 
 /// A running hash of one of the algorithms.
 #[derive(Clone)]
@@ -42,6 +45,19 @@ impl Hasher {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha384(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Adds all that a reader gives.
+    pub fn read(&mut self, mut reader: impl Read) -> io::Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.update(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! A layer as the engine brings it: unpacked as it comes, on a thread of its own.
 
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,10 +34,10 @@ impl LayerSink {
         Self { place: Place::local(name, None), work: Arc::new(work) }
     }
 
-    /// Works on what can be read, on a thread that may block.
-    fn unpack(&self, open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Unpacking {
+    /// Works on what comes, on a thread that may block.
+    fn unpack(&self, mut chunks: Chunks) -> Unpacking {
         let work = self.work.clone();
-        task::spawn_blocking(move || work(&mut *open().map_err(LayerError::Read)?))
+        task::spawn_blocking(move || work(&mut chunks))
     }
 }
 
@@ -58,18 +57,10 @@ impl Sink for LayerSink {
         Ok(false)
     }
 
-    /// Reads a file for which its source vouches.
-    async fn link(&self, _: &Descriptor, file: &Path) -> Result<Option<Placed>> {
-        let file = file.to_owned();
-        let unpacking = self.unpack(move || Ok(Box::new(fs_err::File::open(file)?)));
-        settled(unpacking).await?;
-        Ok(Some(Placed::Written))
-    }
-
     /// What fails cannot be tried again: something of it is in the tree.
     async fn put(&self, _: &Descriptor, mut body: Verified) -> Result<Placed> {
         let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
-        let unpacking = self.unpack(move || Ok(Box::new(Chunks { receiver, current: Bytes::new() })));
+        let unpacking = self.unpack(Chunks { receiver, current: Bytes::new() });
         let mut failed = None;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| {
@@ -84,15 +75,25 @@ impl Sink for LayerSink {
         }
         drop(sender);
         let unpacked = settled(unpacking).await;
-        match failed {
-            Some(error) => Err(EndpointError::new(Fault::Rejected, error)),
-            None => unpacked.map(|()| Placed::Written),
+        if let Some(error) = failed {
+            return Err(final_error(error));
         }
+        unpacked?;
+        // What follows the end of a compressed layer counts for its digest, too.
+        while let Some(chunk) = body.next().await {
+            chunk.map_err(final_error)?;
+        }
+        Ok(Placed::Written)
     }
 
     async fn publish(&self, _: &Descriptor, _: Bytes, _: &[Tag]) -> Result<()> {
         Err(EndpointError::new(Fault::Rejected, "a tree of files takes no manifests"))
     }
+}
+
+/// A failure that is not tried again.
+fn final_error(error: EndpointError) -> EndpointError {
+    EndpointError::new(Fault::Rejected, error)
 }
 
 async fn settled(unpacking: Unpacking) -> Result<()> {

@@ -1,13 +1,11 @@
 //! Writing to a repository of a store.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::writer::receive;
 use super::{Repository, begin, blocking, has_layer, has_revision};
-use crate::endpoint::{EndpointError, Fault, Mismatch, Place, Placed, Prefix, Result, Sink, Verified};
+use crate::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Place, Placed, Prefix, Result, Sink, Verified};
 use crate::oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
 use crate::store::{self, Store, StoreError, TagLink};
 
@@ -35,7 +33,7 @@ impl Sink for Repository {
         let (store, name, content) = (self.store.clone(), self.name.clone(), content.clone());
         blocking(move || {
             let linked = if content.media_type.is_manifest() { has_revision } else { has_layer };
-            Ok(linked(&store, &name, &content.digest)? && store.size(&content.digest)? == Some(content.size))
+            Ok(linked(&store, &name, &content.digest)? && store.holds(&content.digest, content.size)?)
         })
         .await
     }
@@ -43,7 +41,7 @@ impl Sink for Repository {
     async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placed>> {
         let (store, digest, size) = (self.store.clone(), content.digest, content.size);
         let is_manifest = content.media_type.is_manifest();
-        let found = blocking(move || match (store.has(&digest, size)?, is_manifest) {
+        let found = blocking(move || match (store.holds(&digest, size)?, is_manifest) {
             (false, _) => Ok(None),
             (true, false) => Ok(Some(Bytes::new())),
             (true, true) => store.read_manifest(&digest).map(Some),
@@ -56,9 +54,9 @@ impl Sink for Repository {
         Ok(Some(Placed::Linked))
     }
 
-    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
-        let (store, digest, size, file) = (self.store.clone(), content.digest, content.size, file.to_owned());
-        let placed = blocking(move || store.link_in(&digest, size, &crate::fs::open_plain(&file)?)).await?;
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+        let (store, digest, size) = (self.store.clone(), content.digest, content.size);
+        let placed = blocking(move || store.link_in(&digest, size, &file)).await?;
         if placed.is_some() {
             self.remember(content);
         }
@@ -147,12 +145,12 @@ impl Wanted {
             }
         }
         for (digest, size) in &self.manifests {
-            if !has_revision(store, name, digest)? || store.size(digest)? != Some(*size) {
+            if !has_revision(store, name, digest)? || !store.holds(digest, *size)? {
                 return Ok(false);
             }
         }
         for (digest, size) in &self.blobs {
-            if !has_layer(store, name, digest)? || store.size(digest)? != Some(*size) {
+            if !has_layer(store, name, digest)? || !store.holds(digest, *size)? {
                 return Ok(false);
             }
         }

@@ -1,12 +1,10 @@
 //! Reading from a repository of a store.
 
-use std::path::PathBuf;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Repository, blocking, reader};
-use crate::endpoint::{BlobReader, Place, Result, Source};
+use crate::endpoint::{BlobReader, LocalFile, Place, Result, Source};
 use crate::oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Version};
 use crate::store::{self, Store, StoreError};
 
@@ -35,14 +33,9 @@ impl Source for Repository {
         blocking(move || reader::open(&store, &digest, size, offset)).await
     }
 
-    async fn file(&self, content: &Descriptor) -> Result<Option<PathBuf>> {
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         let (store, digest, size) = (self.store.clone(), content.digest, content.size);
-        // What is in its place was checked on its way there.
-        blocking(move || {
-            let file = store.open_blob(&digest)?;
-            Ok((file.metadata()?.len() == size).then(|| file.path().to_owned()))
-        })
-        .await
+        blocking(move || store.file(&digest, size)).await
     }
 }
 

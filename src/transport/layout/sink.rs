@@ -8,11 +8,11 @@ use bytes::Bytes;
 use fs_err as fs;
 
 use super::Layout;
-use crate::endpoint::{Place, Placed, Prefix, Result, Sink, Verified};
+use crate::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
 use crate::oci::{Descriptor, Digest, Graph, Manifest, Tag};
 use crate::transport::TransportError;
 use crate::transport::dir::{described, has};
-use crate::transport::landing::{Landings, blocking};
+use crate::transport::landing::{Landings, blocking, holds};
 use crate::transport::scaffold::{Made, Scaffolds};
 
 /// A layout to write one image to.
@@ -109,7 +109,7 @@ impl Layout {
         let manifest = Manifest::parse(&content.media_type, &bytes)
             .map_err(|source| TransportError::Manifest { path: path.clone(), source })?;
         self.check(content.digest, &manifest)?;
-        if has(&path, content.size)? {
+        if has(&path, content.size)? && fs::read(&path)? == bytes {
             return Ok(());
         }
         if let Some(folder) = path.parent() {
@@ -145,15 +145,15 @@ impl Sink for LayoutSink {
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
-        Ok(has(&self.layout.blob(&content.digest), content.size)?)
+        holds(content, self.layout.blob(&content.digest)).await
     }
 
-    async fn link(&self, content: &Descriptor, file: &Path) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
         let place = self.layout.blob(&content.digest);
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder)?;
         }
-        self.landings.link(content, file, &place).await.map(Some)
+        self.landings.link(content, file, &place).await
     }
 
     async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hod::endpoint::{EndpointError, Fault, Placed, Prefix, Sink as _, Verified};
+use hod::endpoint::{EndpointError, Fault, LocalFile, Placed, Prefix, Sink as _, Verified};
 use hod::store::{Attempt, Links, Store, TagLink};
 use tokio::sync::oneshot;
 
@@ -165,10 +165,8 @@ async fn somebody_elses_file_is_never_written_to() {
     let content = layer(noise(1, 100_000));
     fs_err::write(&theirs, &content.bytes).unwrap();
     let store = Store::create(&root).unwrap();
-    assert_eq!(
-        store.link_in(&content.digest(), 100_000, &fs_err::File::open(&theirs).unwrap()).unwrap(),
-        Some(Placed::Linked)
-    );
+    let file = LocalFile::new(fs_err::File::open(&theirs).unwrap(), false);
+    assert_eq!(store.link_in(&content.digest(), 100_000, &file).unwrap(), Some(Placed::Linked));
     // It ends before the commit; then they do with their file what they like.
     drop(store);
     assert_eq!(unfinished(&root), Vec::<String>::new());
