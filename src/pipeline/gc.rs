@@ -130,8 +130,11 @@ impl Garbage {
             observer.on(&Event::Moved { digest: &blob.digest, bytes: blob.size });
         }
         store.remove_hollow_blobs()?;
+        store.remove_hollow_repositories()?;
         store.discard_unfinished()?;
-        Ok(store.finish()?)
+        store.finish()?;
+        // What a removal that was killed has taken is deleted by now: it is over.
+        Ok(store.end_removal()?)
     }
 }
 

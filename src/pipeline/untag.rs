@@ -67,7 +67,8 @@ pub fn tag(store: &Store, image: &StoreImage, new: &StoredName) -> Result<Digest
 /// Takes names away: a tag, or with a digest a manifest and all its tags. Of what no tag names any more nothing can be
 /// pulled, unless `tags_only`.
 ///
-/// Names that are not there are reported together, and then nothing is removed. The store must have been opened with
+/// Names that are not there are reported together, and then nothing is removed; those count as removed that an earlier
+/// call was to remove when its process was killed. All go, or none. The store must have been opened with
 /// [`Store::alone`].
 pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<Untagged, UntagError> {
     let mut by_repository: BTreeMap<&RepositoryName, Vec<&StoreImage>> = BTreeMap::new();
@@ -79,6 +80,8 @@ pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<Un
     for (name, images) in by_repository {
         plans.push((name, Plan::new(store, name, &images, tags_only, &mut unknown)?));
     }
+    let removal = store.removal()?;
+    unknown.retain(|name| !removal.has(name));
     if !unknown.is_empty() {
         return Err(UntagError::Unknown(unknown));
     }
@@ -89,11 +92,15 @@ pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<Un
         done.tags.extend(plan.tags.iter().map(|(tag, digest)| ((*name).clone(), tag.clone(), *digest)));
         done.images.extend(plan.roots.iter().map(|digest| ((*name).clone(), *digest)));
     }
-    store.remove_links(&links)?;
     let revisions = |(name, plan): &(&RepositoryName, Plan)| {
         plan.revisions.iter().map(|digest| Entry::Revision((*name).clone(), *digest)).collect::<Vec<_>>()
     };
-    store.remove_links(&plans.iter().flat_map(revisions).collect::<Vec<_>>())?;
+    store.note_removal(&removal, images.iter().map(ToString::to_string))?;
+    store.withdraw(&links)?;
+    store.withdraw(&plans.iter().flat_map(revisions).collect::<Vec<_>>())?;
+    store.forget_withdrawn()?;
+    store.finish()?;
+    store.end_removal()?;
     Ok(done)
 }
 

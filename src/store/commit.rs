@@ -330,3 +330,42 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_comes_over_whatever_is_there_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        let (old, new) = (Digest::sha256(b"old"), Digest::sha256(b"new"));
+        store.add(&old, b"old").unwrap();
+        store.add(&new, b"new").unwrap();
+        let links = |name: &RepositoryName, digest: Digest| {
+            let tags = vec![TagLink { name: "t".parse().unwrap(), digest }];
+            [Links { revisions: vec![digest], tags, ..Links::none(name.clone()) }]
+        };
+        let names = ["none", "empty", "incomplete", "another", "index-is-lost"].map(|name| name.parse().unwrap());
+        for name in &names {
+            let tag: crate::oci::Tag = "t".parse().unwrap();
+            let directory = folder.path().join(Entry::TagCurrent(name.clone(), tag.clone()).directory());
+            let index = Entry::TagIndex(name.clone(), tag.clone(), new).under(folder.path());
+            match name.as_str() {
+                "empty" => fs::create_dir_all(&directory).unwrap(),
+                "incomplete" => fs::create_dir_all(directory.join("index/sha256/x")).unwrap(),
+                "another" => drop(store.commit(&links(name, old)).unwrap()),
+                "index-is-lost" => {
+                    store.commit(&links(name, new)).unwrap();
+                    fs::remove_file(&index).unwrap();
+                }
+                _ => {}
+            }
+            store.commit(&links(name, new)).unwrap();
+            assert_eq!(store.tag(name, &tag).unwrap(), Some(new), "{name}");
+            assert_eq!(fs::read_to_string(&index).unwrap(), new.to_string(), "{name}");
+            assert_eq!(store.commit(&links(name, new)).unwrap().links, 0, "{name}");
+        }
+        assert_eq!(fs::read_dir(folder.path().join(".hod/staged/0")).unwrap().count(), 0);
+    }
+}

@@ -4,6 +4,7 @@
 //! .hod/
 //! ├── lock                        held shared by all that write, alone by who deletes
 //! ├── referrers                   held by who changes an index of referrers
+//! ├── removed                     names that are being removed, or were when the process was killed
 //! ├── tls/                        the authority of a server
 //! ├── partial/<algorithm>-<hex>   content on its way, locked while somebody writes to it
 //! ├── hashed-<user>               files that were hashed, see `hashed`
@@ -13,13 +14,13 @@
 //!     ├── link-<number>           links likewise
 //!     ├── tag-<number>/           a tag likewise, with both of its links
 //!     ├── upload-<number>         content whose digest is not known yet, or links that are going away
-//!     └── withdrawn/              tags that are going away with their manifests
+//!     └── withdrawn/              tags and manifests that are going away together
 //! ```
 //!
 //! A partial file only ever grows or is removed, so who has hashed its first bytes and finds the
 //! same file with the same length knows all of it. What a process leaves behind when it dies
 //! becomes partial content again, to be hashed before anyone trusts it; what is somebody else's file
-//! as well is let go. Tags come back whose manifests are still there.
+//! as well is let go. Tags and manifests that were to go together come back.
 //!
 //! There are no links here. Whoever may write to the root can put some, so nothing is opened through one, and whatever
 //! hod has not made is left alone.
@@ -49,6 +50,9 @@ pub(super) const PARTIAL: &str = ".hod/partial";
 /// What waits for its place, in a directory for each process.
 pub(super) const STAGED: &str = ".hod/staged";
 
+/// The names that a removal takes, among hod's own files.
+const REMOVED: &str = "removed";
+
 /// What a process that writes holds of a root.
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -60,8 +64,9 @@ pub(super) struct Staging {
     anchor: fs::File,
     /// Held for its lock.
     _lock: fs::File,
-    links: AtomicU64,
-    uploads: AtomicU64,
+    numbers: AtomicU64,
+    /// Whether nobody asks any more for the names that were removed.
+    removal_ended: AtomicBool,
     blobs: Mutex<BTreeMap<Digest, u64>>,
     /// Memory for large content on its way.
     pub(super) blocks: Arc<Blocks>,
@@ -116,8 +121,8 @@ impl Staging {
             own,
             partial,
             _lock: lock,
-            links: AtomicU64::new(0),
-            uploads: AtomicU64::new(0),
+            numbers: AtomicU64::new(0),
+            removal_ended: AtomicBool::new(false),
             blobs: Mutex::default(),
             blocks: Arc::default(),
             unsynced: AtomicBool::new(false),
@@ -205,14 +210,14 @@ impl Staging {
 
     /// Writes a link file that waits for its place.
     pub(super) fn link(&self, digest: &Digest) -> Result<Child, StoreError> {
-        let link = self.own.directory.child(format!("link-{}", self.links.fetch_add(1, Ordering::Relaxed)));
+        let link = self.own.directory.child(format!("link-{}", self.number()));
         self.write_link(&link, digest)?;
         Ok(link)
     }
 
     /// Writes a tag that waits for its place: a directory with its links, so that it appears as a whole.
     pub(super) fn tag(&self, digest: &Digest, links: &[String; 2]) -> Result<Child, StoreError> {
-        let tag = self.own.directory.child(format!("tag-{}", self.links.fetch_add(1, Ordering::Relaxed)));
+        let tag = self.own.directory.child(format!("tag-{}", self.number()));
         let top = self.root.make_child(&tag)?;
         for link in links {
             let (above, name) = link.rsplit_once('/').unwrap_or(("", link));
@@ -232,24 +237,39 @@ impl Staging {
         file.write_all(text.as_bytes()).map_err(|error| StoreError::write(file.path(), length, error))
     }
 
-    /// A new name of this process's own, which goes when it goes.
-    pub(super) fn upload(&self) -> Child {
-        self.own.directory.child(format!("upload-{}", self.uploads.fetch_add(1, Ordering::Relaxed)))
+    /// A new number, higher than those before.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Where tags are kept until their manifests are gone.
+    /// A new name of this process's own, which goes when it goes.
+    pub(super) fn upload(&self) -> Child {
+        self.own.directory.child(format!("upload-{}", self.number()))
+    }
+
+    /// Where tags and manifests are kept until all that go together are gone.
     pub(super) fn withdrawn(&self) -> Child {
         self.own.directory.child(WITHDRAWN)
     }
 
-    /// The place for a tag that is going away, which is `folder` below the root.
-    pub(super) fn withdraw_to(&self, folder: &str) -> Result<Child, StoreError> {
-        let mut directory = self.own.directory.clone();
+    /// The place for what is going away with that number, which is `folder` below the repositories.
+    pub(super) fn withdraw_to(&self, number: u64, folder: &str) -> Result<Child, StoreError> {
+        let mut directory = self.withdrawn().make_or_open(0o777)?.child(number.to_string()).make_or_open(0o777)?;
         let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
-        for part in std::iter::once(WITHDRAWN).chain(above.split('/').filter(|part| !part.is_empty())) {
+        for part in above.split('/').filter(|part| !part.is_empty()) {
             directory = directory.child(part).make_or_open(0o777)?;
         }
         Ok(directory.child(name))
+    }
+
+    /// The file with the names that a removal takes.
+    pub(super) fn removed(&self) -> Child {
+        self.private(REMOVED)
+    }
+
+    /// Forgets what was removed when this process ends: until then it may be killed, and run again.
+    pub(super) fn end_removal(&self) {
+        self.removal_ended.store(true, Ordering::SeqCst);
     }
 
     /// Notes that names have changed, so that the next sync is not skipped.
@@ -275,6 +295,9 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         let _ = retire(&self.root, &self.own.name, &self.own.directory, &self.partial);
+        if self.removal_ended.load(Ordering::SeqCst) {
+            let _ = self.removed().remove();
+        }
     }
 }
 

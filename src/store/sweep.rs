@@ -5,7 +5,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
-use super::layout::BLOBS;
+use super::layout::{BLOBS, REPOSITORIES};
 use super::root::absent;
 use super::{Entry, Result, Store, staging};
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
@@ -78,6 +78,23 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Removes the folders of repositories in which nothing is left, likewise.
+    pub fn remove_hollow_repositories(&self) -> Result<()> {
+        let mut names = self.folders(REPOSITORIES)?;
+        let mut hollow = Vec::new();
+        while let Some(name) = names.pop() {
+            let folder = format!("{REPOSITORIES}/{name}");
+            let (own, deeper): (Vec<_>, Vec<_>) =
+                self.folders(&folder)?.into_iter().partition(|it| it.starts_with('_'));
+            names.extend(deeper.iter().map(|it| format!("{name}/{it}")));
+            if own.is_empty() {
+                hollow.push(folder);
+            }
+        }
+        // What is in a folder was found after it.
+        hollow.iter().rev().try_for_each(|folder| self.remove_empty(folder, 1))
     }
 
     /// Removes a folder and those above it, so many at most, as long as nothing is in them.

@@ -1,68 +1,124 @@
-//! Tags that go together with their manifests.
+//! Tags and manifests that go together, or not at all.
 //!
 //! A tag has to go before its manifest, or it would lead nowhere for a moment. Whoever is killed in between would
-//! leave a manifest without the tag by which it is known for what it is: the signature of an image that is gone would
-//! be an image without a tag, which somebody may have asked for. So such tags are kept aside until the manifests are gone:
+//! leave a manifest without the tag by which it is known for what it is: an image that nobody can remove by its name any
+//! more, or the signature of an image that is gone, which would be an image without a tag. So both are kept aside until
+//! all are out of their places, and let go in one step:
 //!
 //! ```text
-//! .hod/staged/<number>/withdrawn/docker/registry/v2/repositories/<name>/_manifests/tags/<tag>/
+//! .hod/staged/<number>/withdrawn/<number>/<name>/_manifests/tags/<tag>/
+//! .hod/staged/<number>/withdrawn/<number>/<name>/_manifests/revisions/<algorithm>/<hex>/
 //! ```
 //!
-//! What a dead process has kept there comes back if its manifest is still in place, and all is as it was before.
+//! What a dead process has kept there comes back in the opposite order, a tag only to its manifest, and all is as it
+//! was before. Which names a removal takes is noted in `.hod/removed`, for whoever runs it again.
 
+use std::cmp::Reverse;
 use std::io::Read as _;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 
-use super::layout::LINK_LIMIT;
+use super::layout::{LINK_LIMIT, REPOSITORIES};
 use super::root::{Root, absent};
-use super::{Entry, Result, Store};
-use crate::fs::Directory;
+use super::{Entry, Result, Store, StoreError};
+use crate::fs::{Directory, Removal};
 use crate::oci::Digest;
 
-/// Where withdrawn tags are, in the folder of a process.
+/// Where withdrawn tags and manifests are, in the folder of a process.
 pub(super) const WITHDRAWN: &str = "withdrawn";
 
 impl Store {
-    /// Takes tags away and keeps them aside, each named by its `current` link. They are gone for good when
-    /// [`Store::forget_withdrawn`] was called; until then those whose manifests are still in place come back when this
-    /// process ends. That they are gone from their places is durable when this returns.
-    pub fn withdraw(&self, tags: &[Entry]) -> Result<()> {
+    /// Takes tags, each named by its `current` link, or manifests away, and keeps them aside. They are gone for good when
+    /// [`Store::forget_withdrawn`] was called; until then they come back when this process ends. That they are gone from
+    /// their places is durable when this returns.
+    pub fn withdraw(&self, links: &[Entry]) -> Result<()> {
         let staging = self.staging()?;
-        for tag in tags {
-            let folder = tag.directory();
+        let mut number = staging.number();
+        for link in links {
+            let folder = link.directory();
             let Some(from) = self.tree().child(&folder)? else { continue };
-            absent(from.rename(&staging.withdraw_to(&folder)?))?;
+            // An index goes before its children, and comes back after them.
+            if matches!(link, Entry::Revision(..)) {
+                number = staging.number();
+            }
+            absent(from.rename(&staging.withdraw_to(number, below(&folder))?))?;
             staging.touch();
         }
         self.finish()
     }
 
-    /// Lets go of the tags that were withdrawn.
+    /// Lets go of all that was withdrawn, in one step. That is durable after the next [`Store::finish`].
     pub fn forget_withdrawn(&self) -> Result<()> {
-        absent(self.staging()?.withdrawn().remove_tree())?;
+        let staging = self.staging()?;
+        let gone = staging.upload();
+        if absent(staging.withdrawn().rename(&gone))?.is_some() {
+            staging.touch();
+            gone.remove_tree()?;
+        }
+        Ok(())
+    }
+
+    /// The note of a removal, with the names that one was to take that was killed.
+    pub fn removal(&self) -> Result<Removal> {
+        Ok(Removal::open(self.staging()?.removed())?)
+    }
+
+    /// Notes the names that are about to be removed.
+    pub fn note_removal(&self, removal: &Removal, names: impl IntoIterator<Item = String>) -> Result<()> {
+        removal.note(names)?;
+        self.tree().give(&removal.file().open(OFlags::RDONLY | OFlags::NONBLOCK)?)
+    }
+
+    /// Says that all names are removed that were noted. They are forgotten when this process has left nothing else.
+    pub fn end_removal(&self) -> Result<()> {
+        self.staging()?.end_removal();
         Ok(())
     }
 }
 
-/// Puts back the tags whose manifests are still in place. Afterwards what is left there is deleted, so whatever cannot
-/// be read is an error.
+/// A path of a root, below the repositories.
+fn below(path: &str) -> &str {
+    path.strip_prefix(REPOSITORIES).unwrap_or(path).trim_start_matches('/')
+}
+
+/// Puts back what was withdrawn, a tag where its manifest is in place. Afterwards what is left there is deleted, so
+/// whatever cannot be read is an error.
 pub(super) fn restore(root: &Root, withdrawn: &Directory) -> Result<()> {
+    let entries = withdrawn.entries()?.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
+    let mut numbers: Vec<u64> = entries.filter_map(|(name, _)| name.to_str()?.parse().ok()).collect();
+    numbers.sort_unstable_by_key(|number| Reverse(*number));
+    for number in numbers {
+        restore_one(root, &withdrawn.child(number.to_string()).directory()?)?;
+    }
+    Ok(())
+}
+
+fn restore_one(root: &Root, withdrawn: &Directory) -> Result<()> {
+    let is_there = |entry: &Entry| Ok::<_, StoreError>(root.look(&entry.to_string())?.is_some());
     for (path, _) in withdrawn.files_below()? {
-        let Some(Entry::TagCurrent(name, tag)) = path.to_str().and_then(Entry::parse) else { continue };
-        let link = match withdrawn.open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK) {
-            Ok(link) => link,
-            Err(error) => return Err(crate::fs::with_path(&withdrawn.path().join(path), &error.into()).into()),
+        let Some(link) = path.to_str().and_then(|path| Entry::parse(&format!("{REPOSITORIES}/{path}"))) else {
+            continue;
         };
-        let mut text = Vec::new();
-        link.take(LINK_LIMIT).read_to_end(&mut text)?;
-        // A file that is no link was no tag.
-        let Ok(digest) = String::from_utf8_lossy(&text).parse::<Digest>() else { continue };
-        let is_there = |entry: Entry| Ok::<_, super::StoreError>(root.look(&entry.to_string())?.is_some());
-        let is_whole = is_there(Entry::Revision(name.clone(), digest))? && is_there(Entry::Data(digest))?;
-        let folder = Entry::TagCurrent(name, tag).directory();
+        let is_whole = match &link {
+            Entry::Revision(_, digest) => is_there(&Entry::Data(*digest))?,
+            Entry::TagCurrent(name, _) => {
+                let file = match withdrawn.open_below(&path, OFlags::RDONLY | OFlags::NONBLOCK) {
+                    Ok(file) => file,
+                    Err(error) => {
+                        return Err(crate::fs::with_path(&withdrawn.path().join(path), &error.into()).into());
+                    }
+                };
+                let mut text = Vec::new();
+                file.take(LINK_LIMIT).read_to_end(&mut text)?;
+                // A file that is no link was no tag.
+                let Ok(digest) = String::from_utf8_lossy(&text).parse::<Digest>() else { continue };
+                is_there(&Entry::Revision(name.clone(), digest))? && is_there(&Entry::Data(digest))?
+            }
+            _ => false,
+        };
+        let folder = link.directory();
         if is_whole && root.look(&folder)?.is_none() {
-            root.place(&withdrawn.child_below(&folder)?, &folder)?;
+            root.place(&withdrawn.child_below(below(&folder))?, &folder)?;
         }
     }
     Ok(())
@@ -97,6 +153,11 @@ mod tests {
         (store, name, all)
     }
 
+    /// Where a link is kept aside, of which all have gone with one call.
+    fn kept(withdrawn: &Path, link: &Entry) -> std::path::PathBuf {
+        fs::read_dir(withdrawn).unwrap().next().unwrap().unwrap().path().join(below(&link.to_string()))
+    }
+
     fn tags(store: &Store, name: &RepositoryName) -> Vec<String> {
         store.tags(name).unwrap().iter().map(Tag::to_string).collect()
     }
@@ -129,7 +190,7 @@ mod tests {
         fs::create_dir(&dead).unwrap();
         fs::rename(own.join(WITHDRAWN), dead.join(WITHDRAWN)).unwrap();
         drop(store);
-        let link = dead.join(WITHDRAWN).join(all[1].0.to_string());
+        let link = kept(&dead.join(WITHDRAWN), &all[1].0);
         fs::remove_file(&link).unwrap();
         // A file that not even root can read.
         fs_err::os::unix::fs::symlink(&link, &link).unwrap();
@@ -149,12 +210,36 @@ mod tests {
         let (store, name, all) = sample(folder.path());
         store.withdraw(&all.clone().map(|(tag, _)| tag)).unwrap();
         let withdrawn = folder.path().join(".hod/staged/0").join(WITHDRAWN);
-        let link = |number: usize| withdrawn.join(all[number].0.to_string());
+        let link = |number: usize| kept(&withdrawn, &all[number].0);
         fs::write(link(0), [0xff; 300]).unwrap();
         fs::remove_file(link(1)).unwrap();
         drop(store);
         assert_eq!(tags(&Store::open(folder.path()).unwrap(), &name), ["c"]);
         assert!(!withdrawn.exists());
+    }
+
+    #[test]
+    fn manifests_come_back_with_their_tags_or_none_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, name, all) = sample(folder.path());
+        let (tags, digests) = (all.clone().map(|(tag, _)| tag), all.map(|(_, digest)| digest));
+        let revisions = digests.map(|digest| Entry::Revision(name.clone(), digest));
+        let count = || {
+            let store = Store::open(folder.path()).unwrap();
+            (store.tags(&name).unwrap().len(), store.revisions(&name).unwrap().len())
+        };
+        store.withdraw(&tags).unwrap();
+        assert_eq!(count(), (0, 3));
+        store.withdraw(&revisions).unwrap();
+        assert_eq!(count(), (0, 0));
+        drop(store);
+        assert_eq!(count(), (3, 3));
+        let store = Store::alone(folder.path()).unwrap();
+        store.withdraw(&tags).unwrap();
+        store.withdraw(&revisions).unwrap();
+        store.forget_withdrawn().unwrap();
+        drop(store);
+        assert_eq!(count(), (0, 0));
     }
 
     #[test]

@@ -115,9 +115,10 @@ async fn delete_manifest(context: &Context, registries: &Registries, reference: 
 fn delete_from_layout(path: &std::path::Path, name: Option<&LayoutImage>, tag_only: bool) -> Result<(), Failure> {
     let failed = |error| Failure::of(Kind::Failed, error);
     let layout = Layout::open(path).map_err(failed)?;
-    layout.untag(name).map_err(failed)?;
+    let removal = layout.removal().map_err(failed)?;
+    layout.untag(&[name.cloned()], &removal).map_err(failed)?;
     if !tag_only {
         layout.sweep(false).map_err(failed)?;
     }
-    Ok(())
+    removal.end().map_err(|error| failed(error.into()))
 }

@@ -74,12 +74,13 @@ fn remove_from_store(
 /// Says which images are not there, before anything is removed.
 fn check_layout(path: &Path, images: &[Option<LayoutImage>]) -> Result<(), Failure> {
     let layout = Layout::open(path).map_err(named::layout_failure)?;
+    let removal = layout.removal().map_err(named::layout_failure)?;
     let mut unknown = Vec::new();
     for image in images {
         if matches!(image, Some(LayoutImage::Position(_))) && images.len() > 1 {
             return Err(Failure::new(Kind::Usage, "a position moves when another image goes: remove one at a time"));
         }
-        if !layout.has(image.as_ref()).map_err(named::layout_failure)? {
+        if !Layout::was_to_go(image.as_ref(), &removal) && !layout.has(image.as_ref()).map_err(named::layout_failure)? {
             unknown.push(image.as_ref().map_or_else(|| path.display().to_string(), ToString::to_string));
         }
     }
@@ -96,12 +97,11 @@ fn remove_from_layout(
     removed: &mut Vec<(String, Value)>,
 ) -> Result<(), Failure> {
     let layout = Layout::open(path).map_err(named::layout_failure)?;
-    for image in images {
-        // The same image may have been named twice.
-        if !layout.has(image.as_ref()).map_err(named::layout_failure)? {
-            continue;
-        }
-        let digest = layout.untag(image.as_ref()).map_err(named::layout_failure)?;
+    let removal = layout.removal().map_err(named::layout_failure)?;
+    let found = layout.untag(images, &removal).map_err(named::layout_failure)?;
+    removal.end().map_err(|error| named::layout_failure(error.into()))?;
+    for (image, digest) in images.iter().zip(found) {
+        let Some(digest) = digest else { continue };
         let name = image.as_ref().map_or_else(|| format!("@{digest}"), ToString::to_string);
         removed.push((name.clone(), json!({ "place": report::path(path), "name": name, "digest": digest })));
     }

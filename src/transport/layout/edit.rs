@@ -8,7 +8,7 @@ use fs_err as fs;
 use rustix::fs::FileType;
 
 use super::Layout;
-use crate::fs::{Child, Directory};
+use crate::fs::{Child, Directory, Removal};
 use crate::oci::{Algorithm, Digest, Manifest, MediaType};
 use crate::transport::landing::name_on_its_way;
 use crate::transport::{LayoutImage, TransportError};
@@ -22,6 +22,14 @@ pub struct Swept {
     pub unfinished: (usize, u64),
     /// Whether nobody else could write meanwhile, which only a dry run does without.
     pub alone: bool,
+}
+
+/// The names that a removal takes.
+const REMOVED: &str = ".hod-removed";
+
+/// What an image is called in the note of a removal.
+fn noted_as(image: Option<&LayoutImage>) -> String {
+    image.map_or_else(|| "the only image".to_owned(), ToString::to_string)
 }
 
 /// What images need. One digest may be a manifest here and a layer there; only as a manifest has it something below it.
@@ -105,17 +113,61 @@ impl Layout {
         })
     }
 
-    /// Removes a name, or a nameless image by its position; blobs stay until [`Layout::sweep`].
-    pub fn untag(&self, image: Option<&LayoutImage>) -> super::super::Result<Digest> {
-        self.update(|index| {
-            let found = index.find(self.path(), image)?;
-            match image {
-                Some(LayoutImage::Name(name)) => {
-                    index.remove(name);
-                }
-                _ => index.remove_digest(&found.digest),
+    /// The note of a removal, with the names that one was to take that was killed.
+    pub fn removal(&self) -> super::super::Result<Removal> {
+        Ok(Removal::open(Directory::open(self.path())?.child(REMOVED))?)
+    }
+
+    /// Whether a removal that was killed was to take this image.
+    pub fn was_to_go(image: Option<&LayoutImage>, removal: &Removal) -> bool {
+        let name = noted_as(image);
+        removal.has(&name) || removal.after(&format!("{name} ")).is_some()
+    }
+
+    /// Removes names, or a nameless image by its position, all at once; blobs stay until [`Layout::sweep`]. Gives what
+    /// each stood for, but for those that a removal has taken that was killed.
+    ///
+    /// The removal MUST be ended when nothing else belongs to it.
+    pub fn untag(
+        &self,
+        images: &[Option<LayoutImage>],
+        removal: &Removal,
+    ) -> super::super::Result<Vec<Option<Digest>>> {
+        let index = self.index()?;
+        let (mut meant, mut lines) = (Vec::new(), Vec::new());
+        for image in images {
+            let name = noted_as(image.as_ref());
+            if let Some(LayoutImage::Position(_)) = image {
+                // What is at a position afterwards is another image: the one that was there has to go.
+                let noted = removal.after(&format!("{name} ")).and_then(|noted| noted.parse().ok());
+                let digest = noted
+                    .map_or_else(|| Ok(index.find(self.path(), image.as_ref())?.digest), Ok::<_, TransportError>)?;
+                lines.push(format!("{name} {digest}"));
+                meant.push(Some(LayoutImage::Digest(digest)));
+                continue;
             }
-            Ok(found.digest)
+            match index.find(self.path(), image.as_ref()) {
+                Err(TransportError::Unknown { .. }) if removal.has(&name) => {}
+                found => drop(found?),
+            }
+            lines.push(name);
+            meant.push(image.clone());
+        }
+        removal.note(lines)?;
+        self.update(|index| {
+            let take = |image: &Option<LayoutImage>| {
+                let found = match index.find(self.path(), image.as_ref()) {
+                    // It is gone, or it was named twice.
+                    Err(TransportError::Unknown { .. }) => return Ok(None),
+                    found => found?.digest,
+                };
+                match image {
+                    Some(LayoutImage::Name(name)) => drop(index.remove(name)),
+                    _ => index.remove_digest(&found),
+                }
+                Ok(Some(found))
+            };
+            meant.iter().map(take).collect()
         })
     }
 
