@@ -68,10 +68,17 @@ pub fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 pub fn claim(path: &Path) -> io::Result<fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    lock_at(path, || open_own(path, options.clone()), try_lock)?.ok_or_else(|| {
-        let problem = format!("{}: another process is writing it", path.display());
-        io::Error::new(io::ErrorKind::ResourceBusy, problem)
-    })
+    loop {
+        let file = lock_at(path, || open_own(path, options.clone()), try_lock)?.ok_or_else(|| {
+            let problem = format!("{}: another process is writing it", path.display());
+            io::Error::new(io::ErrorKind::ResourceBusy, problem)
+        })?;
+        // A run that was killed between two names has left one: the other is of a file that is whole.
+        if file.metadata()?.nlink() <= 1 {
+            return Ok(file);
+        }
+        fs::remove_file(path)?;
+    }
 }
 
 /// Opens a file or directory and locks it; `None` where `lock` says that somebody else has it.
@@ -223,6 +230,21 @@ pub fn partial_of(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
+/// Gives a file another name, unless something has that; says whether it has it now.
+///
+/// # Errors
+/// [`io::ErrorKind::Unsupported`] on filesystems that cannot do both in one step.
+pub fn rename_to_free(from: &Path, to: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
+        Err(error) => Err(with_path(to, &error.into())),
+    }
+}
+
 /// The file that a path leads to through symbolic links, whether it is there or not.
 pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     /// As many as the kernel follows (`path_resolution(7)`).
@@ -307,6 +329,27 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(free_space(folder.path()).unwrap() > 0);
         sync_filesystem(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_claim_leaves_a_file_alone_that_has_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, temporary) = (folder.path().join("a"), folder.path().join(".a.partial"));
+        fs::write(&path, "whole").unwrap();
+        fs::hard_link(&path, &temporary).unwrap();
+        claim(&temporary).unwrap().set_len(0).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn only_a_free_name_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+        fs::write(&one, "1").unwrap();
+        assert!(rename_to_free(&one, &other).unwrap());
+        fs::write(&one, "2").unwrap();
+        assert!(!rename_to_free(&one, &other).unwrap());
+        assert_eq!((fs::read(&one).unwrap(), fs::read(&other).unwrap()), (b"2".to_vec(), b"1".to_vec()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
-use rustix::fs::{Mode, RenameFlags};
+use rustix::fs::Mode;
 
 use super::rootfs::FOLDER;
 use super::{Target, UnpackImageError};
@@ -77,12 +77,12 @@ impl Unfinished {
     pub(super) fn publish(&self) -> Result<(), UnpackImageError> {
         let path = self.target.path();
         crate::fs::sync_filesystem(&self.path)?;
-        let here = rustix::fs::CWD;
-        match rustix::fs::renameat_with(here, &self.path, here, path, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::EXIST) => return Err(UnpackImageError::Exists(path.to_owned())),
-            // A filesystem that does not know the flag; a folder replaces none that has something in it.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(&self.path, path)?,
-            renamed => renamed.map_err(|error| crate::fs::with_path(path, &error.into()))?,
+        match crate::fs::rename_to_free(&self.path, path) {
+            Ok(true) => {}
+            Ok(false) => return Err(UnpackImageError::Exists(path.to_owned())),
+            // A folder replaces none that has something in it.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => fs::rename(&self.path, path)?,
+            Err(error) => return Err(error.into()),
         }
         self.published.store(true, Ordering::SeqCst);
         Ok(crate::fs::sync_directory(above(path))?)

@@ -134,11 +134,11 @@ impl NewTar {
                     }
                     fs::rename(temporary, &self.path)?;
                 } else {
-                    match fs::hard_link(&*temporary, &self.path) {
-                        Ok(()) => fs::remove_file(temporary)?,
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
-                        // Filesystems of removable media have no links.
-                        Err(_) => fs::rename(temporary, &self.path)?,
+                    match crate::fs::rename_to_free(temporary, &self.path) {
+                        Ok(true) => {}
+                        Ok(false) => return Err(taken()),
+                        Err(error) if error.kind() == io::ErrorKind::Unsupported => link(temporary, &self.path)?,
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 crate::fs::sync_directory(&self.folder)?;
@@ -146,6 +146,16 @@ impl NewTar {
         }
         self.finished = true;
         Ok(())
+    }
+}
+
+/// Gives an archive its name, which nobody else may have taken, by a link.
+fn link(temporary: &Path, path: &Path) -> crate::transport::Result<()> {
+    match fs::hard_link(temporary, path) {
+        Ok(()) => Ok(fs::remove_file(temporary)?),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(TransportError::Exists(path.to_owned())),
+        // Filesystems of removable media have no links.
+        Err(_) => Ok(fs::rename(temporary, path)?),
     }
 }
 
