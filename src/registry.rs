@@ -49,12 +49,14 @@ use std::time::Duration;
 
 pub use crate::tls::TrustError;
 pub use answer::{Answer, Reason};
+pub use challenge::token_server;
 pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
 pub use error::{Cause, Refusal, RegistryError, RoutingError};
 pub use host::is_this_machine;
 pub use host_access::HostAccess;
 pub use lookaside::{LookasideError, LookasideSources};
 pub use pages::Endless;
+pub use pages::next_page;
 pub use registries_conf::{RegistriesConfError, RegistriesConfSources};
 pub use repository::Repository;
 pub use subject::Subject;

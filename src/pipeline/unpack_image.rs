@@ -171,6 +171,25 @@ pub async fn unpack_image(
     .await
 }
 
+/// Unpacks a layer that can be read onto what is in a directory.
+///
+/// It is public for the fuzzer: what else takes a layer takes a whole image.
+pub fn apply_layer(
+    layer: impl io::Read,
+    diff_id: &Digest,
+    directory: &Path,
+    owners: Owners,
+) -> Result<Unpacked, LayerError> {
+    let output = |error: rustix::io::Errno| LayerError::Output(error.into());
+    let top = rustix::fs::open(directory, FOLDER, Mode::empty()).map_err(output)?;
+    let mut rootfs = Rootfs::new(top, None, false).map_err(LayerError::Output)?;
+    let mut made = Unpacked::default();
+    let how = How { owners, keep_links: false, keep_whiteouts: false };
+    layer::apply(&mut rootfs, layer, diff_id, &how, &mut made)?;
+    rootfs.finish().map_err(output)?;
+    Ok(made)
+}
+
 /// Unpacks one layer as the archive that it is: whiteouts become files.
 pub async fn unpack_layer(
     engine: &Engine,

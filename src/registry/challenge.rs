@@ -67,6 +67,16 @@ impl Bearer {
     }
 }
 
+/// The token server that a `WWW-Authenticate` header of this registry names.
+///
+/// It is public for the fuzzer, since only a network leads to it otherwise.
+pub fn token_server(header: &str, registry: &Url) -> Option<Url> {
+    match Challenge::parse(std::iter::once(header), registry)? {
+        Challenge::Bearer(bearer) => Some(bearer.realm),
+        Challenge::Basic => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,7 +93,7 @@ impl Pages {
     /// Goes on to the next page, if an answer names one. To be called before [`Pages::body`] takes the answer.
     pub(super) fn turn(&mut self, response: &Response, connection: &Connection) -> Result<bool, RegistryError> {
         let mut links = response.headers.get_all(LINK).iter().map(|link| String::from_utf8_lossy(link.as_bytes()));
-        let Some(target) = links.find_map(|link| Some(targets(&link).next()?.to_owned())) else {
+        let Some(target) = links.find_map(|link| Some(next_page(&link)?.to_owned())) else {
             return Ok(false);
         };
         let nowhere = |_| response.protocol_error("with a link to a next page that leads nowhere");
@@ -147,6 +147,13 @@ impl Pages {
     }
 }
 
+/// The next page that a `Link` header names.
+///
+/// It is public for the fuzzer, since only a network leads to it otherwise.
+pub fn next_page(header: &str) -> Option<&str> {
+    targets(header).next()
+}
+
 /// The targets of the links in a header that lead to a next page.
 fn targets(header: &str) -> impl Iterator<Item = &str> {
     header.split('<').filter_map(|link| {
@@ -166,7 +173,7 @@ mod tests {
 
     #[test]
     fn finds_the_next_page() {
-        let next = |header| targets(header).next();
+        let next = next_page;
         assert_eq!(next(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#), Some("/v2/a/tags/list?last=b&n=2"));
         assert_eq!(next("<https://r.example/x>;title=a;rel=next"), Some("https://r.example/x"));
         assert_eq!(next(r#"</a>; rel="prev", </b,c>; rel="next", </d>; rel="last""#), Some("/b,c"));

@@ -42,6 +42,13 @@ pub struct Admission {
     pub anonymous_read: bool,
 }
 
+impl Admission {
+    /// Whether the files can be read, before a server is started.
+    pub fn check(&self) -> Result<(), ServeError> {
+        Door::new(self).map(drop)
+    }
+}
+
 /// What somebody may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rights {

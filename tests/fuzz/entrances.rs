@@ -1,6 +1,11 @@
 //! The functions through which bytes of others enter hod, each with what must hold whatever the bytes are.
 //!
-//! The fuzzer feeds them inputs of its own making; `tests/it/fuzz.rs` feeds them the fixtures in every test run.
+//! The fuzzer feeds them inputs of its own making; `tests/it/foreign.rs` feeds them the fixtures in every test run.
+
+#[path = "configuration.rs"]
+mod configuration;
+#[path = "images.rs"]
+mod images;
 
 use std::io::{self, Read as _};
 
@@ -12,18 +17,31 @@ use hod::pipeline::list::ListReader;
 use hod::secret::Secret;
 use hod::transport::Location;
 
+/// A name, and what is fed with bytes.
+pub type Entrance = (&'static str, fn(&[u8]));
+
 /// All entrances by name.
-pub const ENTRANCES: &[(&str, fn(&[u8]))] = &[
+pub const ENTRANCES: &[Entrance] = &[
     ("bundle", bundle),
+    ("credentials", configuration::credentials),
+    ("docker-archive", images::docker_archive),
     ("header", header),
+    ("htpasswd", configuration::htpasswd),
+    ("image-config", images::config),
     ("inventory", inventory),
     ("key", key),
+    ("layer", images::layer),
     ("list", list),
     ("manifest", manifest),
+    ("openpgp", images::openpgp),
+    ("policy", configuration::policy),
     ("reference", reference),
+    ("registries-conf", configuration::registries_conf),
+    ("registry-headers", configuration::registry_headers),
     ("seek-table", seek_table),
     ("signature", signature),
     ("sums", sums),
+    ("sync-sources", configuration::sync_sources),
 ];
 
 const BUNDLE: &[u8] = include_bytes!("../../fixtures/bundles/v1.tar.zst");

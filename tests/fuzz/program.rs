@@ -1,6 +1,7 @@
 //! The program that libFuzzer drives: it feeds one of the entrances, which HOD_FUZZ names.
 
 #![no_main]
+#![allow(clippy::disallowed_types, reason = "the macro of libFuzzer opens a file")]
 
 use std::sync::LazyLock;
 
