@@ -74,6 +74,7 @@ mod store;
 mod support;
 mod sync;
 mod templates;
+mod torture;
 mod trust;
 mod unpack_image;
 mod verify_places;
