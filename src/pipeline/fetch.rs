@@ -177,7 +177,7 @@ pub async fn fetch(
     // What failed images left is kept for the next run.
     let finished = tokio::task::spawn_blocking(move || finishing.finish()).await;
     finished.unwrap_or(Ok(()))?;
-    incoming::tell_repaired(&store, engine.observer())?;
+    incoming::tell_repaired(store, engine.observer())?;
     Ok(receipt)
 }
 

@@ -128,10 +128,12 @@ fn compare_lists(store: &Store, name: &RepositoryName, tag: &Tag, is_list: bool)
 
 /// Refuses what does not fit. Blobs of the root that hod has not hashed are hashed now, on all processors.
 pub(super) fn check_space(header: &Header, store: &Store, stop: &Stop) -> Result<(), IncomingError> {
-    let needed = |blob: &Blob| match store.holds(&blob.digest, blob.size)? {
-        true => Ok(0),
+    let needed = |blob: &Blob| {
+        if store.holds(&blob.digest, blob.size)? {
+            return Ok(0);
+        }
         // What an interrupted run has left is thrown away when the blob is written, and has its room already.
-        false => Ok(blob.size - store.kept(&blob.digest, blob.size)?),
+        Ok(blob.size - store.kept(&blob.digest, blob.size)?)
     };
     let sizes = on_all_processors(header.blobs(), stop, |taken: Taker<'_, Blob>, found| {
         taken.map(needed).for_each(found);

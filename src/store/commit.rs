@@ -333,6 +333,8 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]
@@ -346,7 +348,8 @@ mod tests {
             let tags = vec![TagLink { name: "t".parse().unwrap(), digest }];
             [Links { revisions: vec![digest], tags, ..Links::none(name.clone()) }]
         };
-        let names = ["none", "empty", "incomplete", "another", "index-is-lost"].map(|name| name.parse().unwrap());
+        let names: [RepositoryName; 5] =
+            ["none", "empty", "incomplete", "another", "index-is-lost"].map(|name| name.parse().unwrap());
         for name in &names {
             let tag: crate::oci::Tag = "t".parse().unwrap();
             let directory = folder.path().join(Entry::TagCurrent(name.clone(), tag.clone()).directory());

@@ -88,7 +88,9 @@ fn is_own(path: &str, kind: FileType) -> bool {
     let (is_file, is_folder) = (kind == FileType::RegularFile, kind == FileType::Directory);
     match path.split('/').collect::<Vec<_>>().as_slice() {
         [OWN] | [OWN, "partial" | "staged" | "tls"] => is_folder,
-        [OWN, "lock" | "referrers"] => is_file,
+        [OWN, "lock" | "referrers" | "removed"] => is_file,
+        [OWN, name] if name.strip_prefix(".removed.").is_some_and(|rest| rest.ends_with("tmp")) => is_file,
+        [OWN, name] if name.strip_prefix("hashed-").is_some_and(|user| user.parse::<u32>().is_ok()) => is_file,
         [OWN, "partial", name] => is_file && staging::is_partial(name),
         [OWN, "staged", number] => is_folder && number.parse::<u64>().is_ok(),
         [OWN, "staged", _, ..] => is_file || is_folder,

@@ -205,7 +205,7 @@ fn an_old_image_that_is_damaged_is_refused() {
         let mut bad = manifest.clone();
         bad[field] = value;
         write(&bad);
-        let refused = hod(["copy", &from, &to]).code(1);
+        let refused = hod(["copy", &from, &to]).code(4);
         assert!(refused.stderr.contains(says), "{field}: {}", refused.stderr);
     }
     write(&manifest);

@@ -143,7 +143,8 @@ fn sums_name_the_files_of_the_medium_and_nothing_else() {
         sums.lines()
             .filter(|line| !line.ends_with(&format!("  {name}")))
             .map(|line| format!("{line}\n"))
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
     };
     for (text, says) in [
         (without("hod"), "does not name hod"),

@@ -137,7 +137,7 @@ fn entry(kind: u8, path: &str, link: &str) -> Vec<u8> {
     }
     header.set_size(0);
     let record = format!(" path={path}\n");
-    let length = (1..).find(|digits| (record.len() + digits).to_string().len() == *digits).unwrap() + record.len();
+    let length = (1..10).find(|digits| (record.len() + digits).to_string().len() == *digits).unwrap() + record.len();
     let record = format!("{length}{record}");
     let mut extended = tar::Header::new_ustar();
     extended.set_entry_type(tar::EntryType::XHeader);
@@ -169,7 +169,7 @@ fn layers_that_expand_to_many_entries() {
             out.write_all(&entry(b'1', &format!("{deep}/{number:0200}"), "file")).unwrap();
         }
     });
-    assert!(links.bytes.len() < 2_000_000, "{} bytes", links.bytes.len());
+    assert!(links.bytes.len() < 8_000_000, "{} bytes", links.bytes.len());
     // All of them in one directory, which the next layer empties.
     let opaque = layer(|out| out.write_all(&entry(b'0', &format!("{deep}/.wh..wh..opq"), "")).unwrap());
     unpacks("links", &[folders.clone(), links.clone(), opaque]);
@@ -307,18 +307,24 @@ fn lists_inventories_and_configuration() {
     bounded(folder.path(), "digests", &["diff", "inventory", "inventory"], b"", &[]);
 
     let nine = |name: char| format!("[{}]", vec![format!("*{name}"); 9].join(","));
-    let bomb: String =
-        ('b'..='j').zip('a'..='i').map(|(name, before)| format!("{name}: &{name} {}\n", nine(before))).collect();
-    let names: String = (0..100_000).map(|number| format!("    {number:x}: []\n")).collect();
+    let bomb: String = ('b'..='j')
+        .zip('a'..='i')
+        .map(|(name, before)| format!("{name}: &{name} {}\n", nine(before)))
+        .collect::<Vec<_>>()
+        .concat();
+    let names: String = (0..100_000).map(|number| format!("    {number:x}: []\n")).collect::<Vec<_>>().concat();
     for (what, text) in [
         ("aliases", format!("a: &a [\"x\",\"x\"]\n{bomb}")),
         ("deep", format!("a: {}", "[".repeat(2_000_000))),
-        ("names", format!("r.io:\n  images:\n{names}")),
-        ("flow", format!("r.io:\n  images:\n    a: [{}]\n", vec!["x"; 1_000_000].join(","))),
+        ("names", format!("\"127.0.0.1:1\":\n  images:\n{names}")),
+        ("flow", format!("\"127.0.0.1:1\":\n  images:\n    a: [{}]\n", vec!["x"; 1_000_000].join(","))),
         ("long", "x".repeat(100_000_000)),
     ] {
         write("sync.yaml", text.as_bytes());
-        bounded(folder.path(), what, &["sync", "--src", "yaml", "--dest", "dir", "sync.yaml", "out"], b"", &[]);
+        // What is asked of a registry that refuses is not what this is about.
+        let words =
+            ["sync", "--src", "yaml", "--dest", "dir", "sync.yaml", "out", "--retry-times=0", "--command-timeout=20s"];
+        bounded(folder.path(), what, &words, b"", &[]);
     }
     let registry = "docker://127.0.0.1:1/a";
     for (what, text) in [

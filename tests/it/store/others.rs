@@ -135,7 +135,7 @@ fn nothing_waits_for_the_other_end_of_a_pipe() {
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let run = hod(["gc", "--store", text(&place.root())]);
         let (output, _) = run.by_way_of(&["sh", "-c", "shift; exec timeout 60 \"$@\"", "sh"]);
-        let expected = if at == ".hod/lock" { 1 } else { 0 };
+        let expected = i32::from(at == ".hod/lock");
         assert_eq!(output.code, Some(expected), "{at}: {}", output.stderr);
     }
 }

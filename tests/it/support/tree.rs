@@ -51,6 +51,7 @@ pub fn assert_same(left: &Path, right: &Path) {
 
 /// Copies a folder of plain files with their modes.
 pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
     for entry in WalkDir::new(from).min_depth(1) {
         let entry = entry.unwrap();
         let target = to.join(entry.path().strip_prefix(from).unwrap());
