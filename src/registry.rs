@@ -77,7 +77,7 @@ use crate::tls::Roots;
 pub struct Settings {
     /// Where credentials come from.
     pub credentials: CredentialSources,
-    /// A token that a registry gets as it is, instead of credentials; [`CredentialSources::given_for`] says which.
+    /// A token that a registry gets as it is, instead of credentials. It goes where those given without a host go.
     pub registry_token: Option<Secret>,
     /// The directory with certificates for every registry, in place of `certs_d`.
     pub cert_dir: Option<PathBuf>,
