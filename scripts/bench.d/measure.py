@@ -91,7 +91,7 @@ def aside(folder, path):
     """Sees to it that something in a folder is not there, and takes no room, without deleting a file.
 
     For minutes ext4 gives no deleted file's number to a new one, and looks at each of them whenever a file is made: who
-    makes many files would be measured by what those before had left. So files are emptied, and stay to the end."""
+    makes many files would be measured by what those before had left. So files are emptied, and stay to the end; a file that has a name elsewhere, too, is somebody else's."""
     if not os.path.lexists(path):
         return
     os.makedirs(f"{folder}/old", exist_ok=True)
@@ -99,7 +99,8 @@ def aside(folder, path):
     os.rename(path, f"{old}/{os.path.basename(path)}")
     for place, _, names in os.walk(old):
         for name in names:
-            os.truncate(f"{place}/{name}", 0)
+            if os.lstat(f"{place}/{name}").st_nlink == 1:
+                os.truncate(f"{place}/{name}", 0)
 
 
 def first_line(*words):

@@ -75,6 +75,10 @@ def phases(scene):
             Entry("tar xf, then sha256sum of each blob", lambda: f"{extract} && {scene.hashes('root')}", lambda: empty("root")),
             Entry("cp -r", lambda: f"cp -r {path('store')}/docker {path('root')}", lambda: empty("root"))],
             needs=("store", "b.tar"), leaves=("root",)),
+        Phase("select", "Select all images into another store", [
+            Entry("hod select", scene.select, gone("selected")),
+            Entry("cp -rl", lambda: f"cp -rl {path('store')}/docker {path('selected')}", lambda: empty("selected"))],
+            needs=("store",), leaves=("selected",)),
         Phase("push", "Push into an empty registry", [
             Entry("hod push, a bundle", lambda: scene.push("b.tar"), scene.start_target, "target"),
             Entry("hod push, a store", lambda: scene.push("store"), scene.start_target, "target"),

@@ -101,6 +101,9 @@ class Scene:
     def unpack(self):
         return [self.hod, "unpack", "-q", self.path("b.tar"), "--root", self.path("root")]
 
+    def select(self):
+        return [self.hod, "select", "-q", "--store", self.path("store"), "--to", self.path("selected")]
+
     def push(self, source):
         return [self.hod, "push", "-q", self.path(source), f"docker://{self.target.host}"]
 
