@@ -1,32 +1,143 @@
-//! Carries container images across an air gap.
+//! The command line: the only code that prints, reads the environment, or picks exit codes.
 //!
-//! ```text
-//!  images-list ──pull──▶ store ──pack──▶ bundle ══ USB, DVD ══▶ unpack ──▶ registry root
-//!                                                           ╲─▶ push ────▶ any registry
-//!                                                            ╲▶ serve ───▶ pull from it at once
-//! ```
-//!
-//! The modules form layers, and a module may use only what stands to its left:
-//!
-//! ```text
-//! oci, secret, observe, fs, tls < endpoint, signature < policy < store, registry, transport < copy < bundle < pipeline < serve, cli
-//! ```
-//!
-//! `tests/it/architecture.rs` holds the code to it. `docs/architecture.md` walks one pull through them.
+//! [`run`] reads the arguments, starts the runtime, lets the command do its work, and turns what
+//! comes back into text and an exit code. Data goes to standard output, all else to standard error.
 
-pub mod bundle;
-pub mod cli;
-pub mod copy;
-pub mod endpoint;
-pub mod fs;
-pub mod observe;
-pub mod oci;
-pub mod pipeline;
-pub mod policy;
-pub mod registry;
-pub mod secret;
-pub mod serve;
-pub mod signature;
-pub mod store;
-pub mod tls;
-pub mod transport;
+mod args;
+mod commands;
+mod context;
+mod failure;
+mod go_json;
+mod installer;
+mod log;
+mod output;
+mod progress;
+mod report;
+mod stdout;
+mod template;
+mod terminal;
+
+use std::process::ExitCode;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use args::{Cli, Command, OwnFirst};
+use context::Context;
+use failure::{Failure, Kind};
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = match args::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return terminal::usage(&error),
+    };
+    let log = cli.command.log();
+    let opened = log.map_or(Ok(()), terminal::log_to);
+    let context = Context::new(&cli, log.is_some());
+    if let Err(error) = opened {
+        let failure = Failure::new(Kind::Usage, "cannot write the log").because(error);
+        context.fail(&failure);
+        return failure.kind().exit_code();
+    }
+    let result = block_on(&context, cli);
+    context.close();
+    match result {
+        Ok(code) => code,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.fail(&failure);
+            failure.kind().exit_code()
+        }
+    }
+}
+
+/// Runs the command on a runtime of its own, until it is done, interrupted or out of time.
+fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
+    let (serves, goes_on) = (matches!(cli.command, Command::Serve(_)), cli.command.goes_on());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // An upload holds one as long as its client takes, and others must not wait for that.
+        .max_blocking_threads(if serves { 512 } else { 64 })
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failed, "cannot start the runtime").because(error))?;
+    let timeout = cli.global.command_timeout.filter(|limit| !limit.is_zero());
+    let result = runtime.block_on(async {
+        // Before anything is begun that a signal could not end well. A server ends by itself, when transfers have ended.
+        let signals = if serves { Vec::new() } else { listen() };
+        tokio::select! {
+            biased;
+            result = dispatch(context, cli.command) => result,
+            () = received(signals) => Err(Failure::interrupted(goes_on)),
+            () = elapsed(timeout) => Err(Failure::timed_out(goes_on)),
+        }
+    });
+    // Work on threads that cannot be dropped is told to stop, and has a moment to clean up.
+    context.stop.request();
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Plan(OwnFirst(args)) => commands::plan::run(context, args).await,
+        Command::Pull(OwnFirst(args)) => commands::pull::run(context, args).await,
+        Command::Lock(OwnFirst(args)) => commands::lock::run(context, args).await,
+        Command::Pack(OwnFirst(args)) => commands::pack::run(context, args).await,
+        Command::Bundle(OwnFirst(args)) => commands::bundle::run(context, args).await,
+        Command::Unpack(OwnFirst(args)) => commands::unpack::run(context, args).await,
+        Command::Push(OwnFirst(args)) => commands::push::run(context, args).await,
+        Command::Serve(OwnFirst(args)) => commands::serve::run(context, args).await,
+        Command::Select(OwnFirst(args)) => commands::select::run(context, args).await,
+        Command::Tag(OwnFirst(args)) => commands::tag::run(context, args).await,
+        Command::Rm(OwnFirst(args)) => commands::rm::run(context, args).await,
+        Command::Gc(OwnFirst(args)) => commands::gc::run(context, args).await,
+        Command::Stat(OwnFirst(args)) => commands::stat::run(context, args).await,
+        Command::Verify(OwnFirst(args)) => commands::verify::run(context, args).await,
+        Command::Ls(OwnFirst(args)) => commands::ls::run(context, args).await,
+        Command::Inventory(OwnFirst(args)) => commands::inventory::run(context, args).await,
+        Command::Diff(OwnFirst(args)) => commands::diff::run(context, args).await,
+        Command::Keygen(OwnFirst(args)) => commands::keygen::run(context, args).await,
+        Command::Sign(OwnFirst(args)) => commands::sign::run(context, args).await,
+        Command::Copy(OwnFirst(args)) => commands::copy::run(context, *args).await,
+        Command::Sync(OwnFirst(args)) => commands::sync::run(context, *args).await,
+        Command::UnpackImage(OwnFirst(args)) => commands::unpack_image::run(context, args).await,
+        Command::Layer(OwnFirst(args)) => commands::layer::run(context, args).await,
+        Command::Init(OwnFirst(args)) => commands::init::init(context, args).await,
+        Command::New(OwnFirst(args)) => commands::init::new(context, args).await,
+        Command::Inspect(OwnFirst(args)) => commands::inspect::run(context, args).await,
+        Command::ListTags(OwnFirst(args)) => commands::list_tags::run(context, args).await,
+        Command::Delete(OwnFirst(args)) => commands::delete::run(context, args).await,
+        Command::Index(OwnFirst(args)) => commands::index::run(context, args).await,
+        Command::ManifestDigest(OwnFirst(args)) => commands::manifest_digest::run(context, args).await,
+        Command::StandaloneSign(OwnFirst(args)) => commands::standalone::sign(context, args).await,
+        Command::StandaloneVerify(OwnFirst(args)) => commands::standalone::verify(context, args).await,
+        Command::Login(OwnFirst(args)) => commands::login::login(context, args).await,
+        Command::Logout(OwnFirst(args)) => commands::login::logout(context, args).await,
+        Command::Completions(OwnFirst(args)) => commands::shell::completions(context, &args),
+        Command::Man(OwnFirst(args)) => commands::shell::man(context, &args),
+    }
+}
+
+/// Listens for what the user or the system asks a process to end by, from now on.
+fn listen() -> Vec<Signal> {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
+}
+
+/// Returns when one of them has come.
+async fn received(mut signals: Vec<Signal>) {
+    std::future::poll_fn(|context| {
+        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+async fn elapsed(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}

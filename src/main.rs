@@ -1,7 +1,7 @@
-//! The `hod` command. Everything is in the library; see [`hod::cli`].
+//! The `hod` command. Everything is in the library; see [`hod::run`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hod::cli::run()
+    hod::run()
 }

@@ -4,13 +4,13 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::oci::RepositoryName;
-use hod::pipeline::sync::document::Language;
-use hod::pipeline::sync::image_syncer::Configuration;
-use hod::pipeline::sync::source_file::SourceFile;
-use hod::policy::{Policy, Subject};
-use hod::registry::{Registries, Settings, next_page, token_server};
-use hod::serve::Admission;
+use hod_oci::RepositoryName;
+use hod_registry::{Registries, Settings, next_page, token_server};
+use hod_serve::Admission;
+use hod_steps::sync::document::Language;
+use hod_steps::sync::image_syncer::Configuration;
+use hod_steps::sync::source_file::SourceFile;
+use hod_trust::policy::{Policy, Subject};
 use tempfile::TempDir;
 use url::Url;
 

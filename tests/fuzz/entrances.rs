@@ -9,13 +9,13 @@ mod images;
 
 use std::io::{self, Read as _};
 
-use hod::bundle::volumes::Sums;
-use hod::bundle::{BundleReader, Header, OpenBundle, PublicKey, RandomAccess, SigningKey, Trust};
-use hod::oci::{Digest, Manifest, MediaType, Platforms, Reference, RepositoryName};
-use hod::pipeline::inventory::Inventory;
-use hod::pipeline::list::ListReader;
-use hod::secret::Secret;
-use hod::transport::Location;
+use hod_bundle::volumes::Sums;
+use hod_bundle::{BundleReader, Header, OpenBundle, PublicKey, RandomAccess, SigningKey, Trust};
+use hod_image::inventory::Inventory;
+use hod_image::list::ListReader;
+use hod_io::secret::Secret;
+use hod_oci::{Digest, Manifest, MediaType, Platforms, Reference, RepositoryName};
+use hod_transport::Location;
 
 /// A name, and what is fed with bytes.
 pub type Entrance = (&'static str, fn(&[u8]));

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::{Algorithm, Digest, diff_ids};
-use hod::pipeline::inspect::ImageConfig;
-use hod::pipeline::unpack_image::{Owners, apply_layer};
-use hod::signature::{self, PublicKeys};
-use hod::transport::DockerArchive;
+use hod_image::inspect::ImageConfig;
+use hod_oci::{Algorithm, Digest, diff_ids};
+use hod_rootfs::{Owners, apply_layer};
+use hod_transport::DockerArchive;
+use hod_trust::signature::{self, PublicKeys};
 
 use super::configuration::in_file;
 

@@ -1,7 +1,7 @@
-//! Holds the code to the layers that `src/lib.rs` draws, and to the house rules that can be read off a file.
+//! Holds the code to the drawing in `docs/architecture.md`, and to the house rules that can be read off a file.
 //!
-//! A module may use only modules to its left in that drawing, and never climbs to the crate's root by `super`. The
-//! library neither prints nor exits nor asks the environment; `cli` does. Files open with `//!` and stay short.
+//! A crate uses only crates to its left in that drawing. The crates neither print nor exit nor ask the environment; the
+//! command in `src/` does. Files open with `//!` and stay short.
 
 mod code;
 
@@ -10,22 +10,15 @@ use std::path::Path;
 use fs_err as fs;
 use walkdir::WalkDir;
 
-use code::{code_only, used_modules, without_tests};
+use code::{code_only, without_tests};
 
 /// Lines of a file.
 const LINES: usize = 600;
 /// Lines of a file before its tests.
 const LINES_BEFORE_TESTS: usize = 450;
 
-/// Uses that the drawing does not allow, and why they are there.
-const EXCEPTIONS: [(&str, &str, &str); 3] = [
-    ("observe", "endpoint", "an event says how content was placed"),
-    ("observe", "oci", "an event says which content"),
-    ("cli", "serve", "a command starts the server"),
-];
-
-/// What only `cli` may do.
-const FOR_CLI_ONLY: [&str; 14] = [
+/// What only the command may do.
+const FOR_THE_COMMAND_ONLY: [&str; 14] = [
     "println!",
     "print!",
     "eprintln!",
@@ -42,35 +35,27 @@ const FOR_CLI_ONLY: [&str; 14] = [
     "env::remove_var",
 ];
 
-/// The layers, lowest first, each with its modules: from the line with `<` in the documentation of the crate.
-fn layers(documentation: &str) -> Vec<Vec<String>> {
-    let line = documentation.lines().find(|line| line.starts_with("//!") && line.contains(" < ")).unwrap();
-    let names = |layer: &str| layer.split(',').map(|name| name.trim().to_owned()).collect();
-    line.trim_start_matches("//!").split(" < ").map(names).collect()
+/// The layers of crates, lowest first: from the line with `<` in the page.
+fn layers(page: &str) -> Vec<Vec<&str>> {
+    let line = page.lines().find(|line| line.contains(" < ")).unwrap();
+    line.split(" < ").map(|layer| layer.split(',').map(str::trim).collect()).collect()
 }
 
-/// Everything that is wrong with the imports of a file of the library.
-fn import_violations(path: &str, text: &str, layers: &[Vec<String>]) -> Vec<String> {
-    let module = top_module(path);
-    let layer_of = |name: &str| layers.iter().position(|layer| layer.iter().any(|known| known == name));
-    let Some(own) = layer_of(module) else {
-        let is_root = matches!(module, "lib" | "main");
-        return if is_root { Vec::new() } else { vec![format!("{path}: {module} is in no layer of src/lib.rs")] };
-    };
-    let depth = Path::new(path.strip_prefix("src/").unwrap_or(path)).components().count();
-    let mut violations = Vec::new();
-    for used in used_modules(text, depth) {
-        let allowed = used == module
-            || EXCEPTIONS.iter().any(|(user, exception, _)| (*user, *exception) == (module, &used))
-            || layer_of(&used).is_some_and(|layer| layer < own);
-        if !allowed {
-            violations.push(format!("{path}: {module} uses {used}, which does not stand to its left"));
-        }
-    }
-    violations
+/// The crates of hod that a manifest names, for the crate or for its tests.
+fn used_crates(manifest: &str) -> impl Iterator<Item = &str> {
+    let lines = manifest.lines().filter_map(|line| line.strip_prefix("hod-"));
+    lines.map(|line| line.split(['.', ' ']).next().unwrap_or_default())
 }
 
-/// Everything that is wrong with a file besides its imports.
+/// Everything that is wrong with what a crate uses.
+fn layer_violations(name: &str, manifest: &str, layers: &[Vec<&str>]) -> Vec<String> {
+    let layer_of = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+    let Some(own) = layer_of(name) else { return vec![format!("{name} is not in the drawing")] };
+    let above = used_crates(manifest).filter(|used| layer_of(used).is_none_or(|layer| layer >= own));
+    above.map(|used| format!("{name} uses {used}, which does not stand to its left")).collect()
+}
+
+/// Everything that is wrong with a file.
 fn house_violations(path: &str, text: &str) -> Vec<String> {
     let mut violations = Vec::new();
     if !text.starts_with("//! ") {
@@ -80,19 +65,13 @@ fn house_violations(path: &str, text: &str) -> Vec<String> {
     if lines > LINES || before_tests > LINES_BEFORE_TESTS {
         violations.push(format!("{path}: {lines} lines, {before_tests} of them before the tests"));
     }
-    if path.starts_with("src/") && top_module(path) != "cli" {
+    if path.starts_with("crates/") {
         let code = code_only(without_tests(text));
-        for forbidden in FOR_CLI_ONLY.iter().filter(|word| contains_word(&code, word)) {
-            violations.push(format!("{path}: {forbidden} belongs into src/cli"));
+        for forbidden in FOR_THE_COMMAND_ONLY.iter().filter(|word| contains_word(&code, word)) {
+            violations.push(format!("{path}: {forbidden} belongs into the command"));
         }
     }
     violations
-}
-
-/// `store` for `src/store.rs` and `src/store/read.rs`.
-fn top_module(path: &str) -> &str {
-    let inside = path.strip_prefix("src/").unwrap_or(path);
-    inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
 }
 
 /// Whether a word occurs that is not the end of a longer one (`print!` in `eprint!`).
@@ -101,25 +80,44 @@ fn contains_word(code: &str, word: &str) -> bool {
         .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 #[test]
-fn the_code_keeps_to_its_layers_and_rules() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let layers = layers(&fs::read_to_string(root.join("src/lib.rs")).unwrap());
+fn crates_use_what_stands_to_their_left() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let layers = layers(&page);
+    let mut violations = Vec::new();
+    let mut crates = Vec::new();
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        violations.extend(layer_violations(&name, &fs::read_to_string(path.join("Cargo.toml")).unwrap(), &layers));
+        if !page.contains(&format!("| `crates/{name}` |")) {
+            violations.push(format!("{name} has no row in the table"));
+        }
+        crates.push(name);
+    }
+    let drawn = layers.iter().flatten().filter(|name| !crates.iter().any(|known| known == *name));
+    violations.extend(drawn.map(|name| format!("there is no crate {name}")));
+    assert!(crates.len() > 10, "only {crates:?} were found");
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn files_keep_to_the_house_rules() {
     let mut violations = Vec::new();
     let mut files = 0;
-    for folder in ["src", "tests"] {
-        for entry in WalkDir::new(root.join(folder)).sort_by_file_name() {
+    for folder in ["src", "crates", "tests"] {
+        for entry in WalkDir::new(root().join(folder)).sort_by_file_name() {
             let entry = entry.unwrap();
             if entry.path().extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
-            let path = entry.path().strip_prefix(root).unwrap().to_str().unwrap();
-            let text = fs::read_to_string(entry.path()).unwrap();
+            let path = entry.path().strip_prefix(root()).unwrap().to_str().unwrap();
             files += 1;
-            violations.extend(house_violations(path, &text));
-            if folder == "src" {
-                violations.extend(import_violations(path, &text, &layers));
-            }
+            violations.extend(house_violations(path, &fs::read_to_string(entry.path()).unwrap()));
         }
     }
     assert!(files > 50, "only {files} files were found");
@@ -130,37 +128,19 @@ fn the_code_keeps_to_its_layers_and_rules() {
 mod tests {
     use super::*;
 
-    fn imports(path: &str, text: &str) -> usize {
-        let drawing = "//! x\n//! oci, fs, observe < endpoint < store, registry < copy < serve, cli\npub mod oci;";
-        import_violations(path, text, &layers(drawing)).len()
-    }
-
     #[test]
     fn imports_point_to_the_left() {
-        for (path, text, count) in [
-            ("src/store.rs", "use crate::oci::Digest;", 0),
-            ("src/store/read.rs", "use crate::store::layout;\nfn f() { crate::fs::x() }", 0),
-            ("src/store.rs", "use crate::copy::Engine;", 1),
-            ("src/store.rs", "use crate::registry::Host;", 1),
-            ("src/store.rs", "fn f() { crate::cli::run() }", 1),
-            ("src/store.rs", "pub(crate) use crate :: copy::X;", 1),
-            ("src/store.rs", "use crate::{oci::{Digest, Tag}, copy, cli::run};", 2),
-            ("src/store.rs", "use crate::{\n    oci::Digest,\n    registry::{Host, Client},\n};", 1),
-            ("src/store.rs", "use crate::*;", 1),
-            ("src/store.rs", "use super::copy::X;", 1),
-            ("src/store/read.rs", "use super::layout;", 0),
-            ("src/store/read.rs", "use super::super::copy::X;", 1),
-            ("src/store.rs", "#[cfg(test)]\nmod tests {\n use super::*; use super::super::copy; }", 1),
-            ("src/store.rs", "//! See [`crate::copy`].\n/* crate::cli */ const X: &str = \"crate::cli\";", 0),
-            ("src/store.rs", "const X: &str = r#\"\"crate::cli\"#; const Y: char = '\"'; use crate::cli;", 1),
-            ("src/observe.rs", "use crate::endpoint::Placed;", 0),
-            ("src/fs.rs", "use crate::oci::Digest;", 1),
-            ("src/cli/run.rs", "use crate::serve::serve;", 0),
-            ("src/serve.rs", "use crate::cli::run;", 1),
-            ("src/other.rs", "", 1),
-            ("src/lib.rs", "pub use crate::cli::run;", 0),
+        let drawing = layers("x\noci, io < engine < store, registry");
+        for (name, manifest, count) in [
+            ("oci", "[dependencies]\nbytes.workspace = true\n", 0),
+            ("engine", "[dependencies]\nhod-io.workspace = true\nhod-oci = { path = \"../oci\" }\n", 0),
+            ("engine", "hod-engine.workspace = true\n", 1),
+            ("engine", "[dev-dependencies]\nhod-store = { workspace = true, features = [\"testing\"] }\n", 1),
+            ("store", "hod-engine.workspace = true\nhod-registry.workspace = true\n", 1),
+            ("store", "hod-other.workspace = true\n", 1),
+            ("other", "", 1),
         ] {
-            assert_eq!(imports(path, text), count, "{path}: {text}");
+            assert_eq!(layer_violations(name, manifest, &drawing).len(), count, "{name}: {manifest}");
         }
     }
 
@@ -169,19 +149,19 @@ mod tests {
         let long = format!("//! x\n{}", "\n".repeat(500));
         let tested = format!("//! x\n#[cfg(test)]\nmod tests {{\n{}}}\n", "\n".repeat(500));
         for (path, text, count) in [
-            ("src/oci/x.rs", "//! x\nfn f() {}", 0),
-            ("src/oci/x.rs", "fn f() {}", 1),
+            ("crates/oci/src/x.rs", "//! x\nfn f() {}", 0),
+            ("crates/oci/src/x.rs", "fn f() {}", 1),
             ("tests/it/x.rs", "use x;", 1),
-            ("src/oci/x.rs", &*long, 1),
-            ("src/oci/x.rs", &*tested, 0),
-            ("src/oci/x.rs", &*format!("{tested}{}", "\n".repeat(100)), 1),
-            ("src/oci/x.rs", "//! x\nfn f() { println!(\"x\") }", 1),
-            ("src/oci/x.rs", "//! x\nfn f() { eprint!(\"print!\") }", 1),
-            ("src/oci/x.rs", "//! x\n// println!()\nfn f() { std::env::consts::ARCH; env!(\"X\"); }", 0),
-            ("src/oci/x.rs", "//! x\nfn f() { std::env::var_os(\"X\"); std::process::exit(1) }", 2),
-            ("src/cli/x.rs", "//! x\nfn f() { println!(\"x\") }", 0),
+            ("crates/oci/src/x.rs", &*long, 1),
+            ("crates/oci/src/x.rs", &*tested, 0),
+            ("crates/oci/src/x.rs", &*format!("{tested}{}", "\n".repeat(100)), 1),
+            ("crates/oci/src/x.rs", "//! x\nfn f() { println!(\"x\") }", 1),
+            ("crates/oci/src/x.rs", "//! x\nfn f() { eprint!(\"print!\") }", 1),
+            ("crates/oci/src/x.rs", "//! x\n// println!()\nfn f() { std::env::consts::ARCH; env!(\"X\"); }", 0),
+            ("crates/oci/src/x.rs", "//! x\nfn f() { std::env::var_os(\"X\"); std::process::exit(1) }", 2),
+            ("src/x.rs", "//! x\nfn f() { println!(\"x\") }", 0),
             ("tests/it/x.rs", "//! x\nfn f() { println!(\"x\") }", 0),
-            ("src/oci/x.rs", "//! x\n#[cfg(test)]\nmod tests {\n fn f() { println!(\"x\") }\n}\n", 0),
+            ("crates/oci/src/x.rs", "//! x\n#[cfg(test)]\nmod tests {\n fn f() { println!(\"x\") }\n}\n", 0),
         ] {
             assert_eq!(house_violations(path, text).len(), count, "{path}: {text}");
         }

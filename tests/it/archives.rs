@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::{Algorithm, Digest};
+use hod_oci::{Algorithm, Digest};
 use serde_json::{Value, json};
 
 use crate::support::docker_registry::DockerRegistry;

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::bundle::BundleReader;
-use hod::observe::{Event, Observer, Stop};
-use hod::oci::Digest;
-use hod::pipeline::incoming::{ExistingTags, IncomingError, TagChange};
-use hod::pipeline::unpack::UnpackError;
-use hod::store::Store;
+use hod_bundle::BundleReader;
+use hod_engine::observe::{Event, Observer, Stop};
+use hod_oci::Digest;
+use hod_steps::incoming::{ExistingTags, IncomingError, TagChange};
+use hod_steps::unpack::UnpackError;
+use hod_store::Store;
 use walkdir::WalkDir;
 
 use crate::support::docker_registry::DockerRegistry;
@@ -229,7 +229,7 @@ fn a_tag_that_somebody_sets_in_the_meantime_is_one_that_was_there() {
         let store = Store::create(root.path()).unwrap();
         let reader = BundleReader::new(fs::File::open(&bundle).unwrap()).unwrap();
         let meanwhile = Meanwhile(&theirs, root.path(), std::sync::Once::new());
-        let done = hod::pipeline::unpack::unpack(reader, &store, existing, &meanwhile, &Stop::default());
+        let done = hod_steps::unpack::unpack(reader, &store, existing, &meanwhile, &Stop::default());
         let found = store.tag(&"app".parse().unwrap(), &"1".parse().unwrap()).unwrap().unwrap();
         match (existing, done) {
             (ExistingTags::Overwrite, Ok(done)) => {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hod::endpoint::{BlobReader, EndpointError, Fault, Placed, Prefix, Sink, Source, Verified};
-use hod::oci::{Descriptor, Digest, Graph, Manifest, Node, Reference, Version};
-use hod::registry::{Registries, Settings};
-use hod::store::Store;
-use hod::transport::{
+use hod_engine::endpoint::{BlobReader, EndpointError, Fault, Placed, Prefix, Sink, Source, Verified};
+use hod_oci::{Descriptor, Digest, Graph, Manifest, Node, Reference, Version};
+use hod_registry::{Registries, Settings};
+use hod_store::Store;
+use hod_transport::{
     DaemonTls, DirSink, DirSource, DirTree, DockerArchiveSink, DockerDaemon, Layout, OciArchive, OciArchiveSink,
 };
 use tempfile::TempDir;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::Digest;
-use hod::transport::{ArchiveImage, DockerArchive};
+use hod_oci::Digest;
+use hod_transport::{ArchiveImage, DockerArchive};
 use serde_json::Value;
 
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};

@@ -221,7 +221,7 @@ fn a_digest_in_the_list_holds_for_every_source() {
 fn what_belongs_to_an_image_is_not_left_behind_unsaid() {
     let [amd, ..] = children();
     let signature = artifact("text/x", &[layer(30, 10)], None);
-    let tag = hod::oci::cosign_tags(&amd.digest()).next().unwrap();
+    let tag = hod_oci::cosign_tags(&amd.digest()).next().unwrap();
     let registry = Faulty::new(
         Content::default().with("app:1", &amd).with(&format!("app:{tag}"), &signature).with("b:1", &tool()),
     )

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use tempfile::TempDir;
 
 use crate::support::docker_registry::DockerRegistry;

@@ -9,7 +9,7 @@ mod slow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::Method;
 
 use crate::support::faulty::{Effect, Faulty, On, Route, Running, Seen};

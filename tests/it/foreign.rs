@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fs_err as fs;
-use hod::bundle::volumes::Sums;
-use hod::bundle::{Header, PublicKey, SigningKey, Trust};
-use hod::pipeline::list::{ListError, ListReader};
-use hod::secret::Secret;
+use hod_bundle::volumes::Sums;
+use hod_bundle::{Header, PublicKey, SigningKey, Trust};
+use hod_image::list::{ListError, ListReader};
+use hod_io::secret::Secret;
 
 use crate::support::hod::hod;
 

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::engine::{Engine, podman, run};

@@ -1,6 +1,6 @@
 //! `hod index`: lists that registries take and skopeo follows.
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::Value;
 
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::Value;
 
 use crate::support::docker_registry::DockerRegistry;
@@ -177,7 +177,7 @@ fn blobs(layout: &Path) -> Vec<String> {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert!(names.iter().all(|hex| Digest::from_parts(hod::oci::Algorithm::Sha256, hex).is_ok()), "{names:?}");
+    assert!(names.iter().all(|hex| Digest::from_parts(hod_oci::Algorithm::Sha256, hex).is_ok()), "{names:?}");
     names
 }
 

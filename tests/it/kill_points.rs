@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::observe::{Silent, Stop};
-use hod::oci::{Digest, referrers_tag};
-use hod::pipeline::verify::verify_store;
-use hod::store::Store;
+use hod_engine::observe::{Silent, Stop};
+use hod_oci::{Digest, referrers_tag};
+use hod_steps::verify::verify_store;
+use hod_store::Store;
 use tempfile::TempDir;
 use walkdir::WalkDir;
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::referrers_tag;
+use hod_oci::referrers_tag;
 use serde_json::Value;
 
 use crate::support::docker_registry::{DockerRegistry, garbage_collect};

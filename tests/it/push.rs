@@ -140,7 +140,7 @@ fn blobs_come_before_manifests_children_before_indexes_and_tags_last() {
         let mut tagged = Vec::new();
         for seen in requests.iter().filter(|seen| seen.is_write() && seen.route.repository() == Some(name)) {
             match &seen.route {
-                Route::Manifest(_, version) if version.parse::<hod::oci::Digest>().is_err() => {
+                Route::Manifest(_, version) if version.parse::<hod_oci::Digest>().is_err() => {
                     tagged.push(version.clone());
                 }
                 Route::Manifest(..) => assert!(tagged.is_empty(), "{name}: a child after its index"),

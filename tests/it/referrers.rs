@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::{Digest, cosign_tags, referrers_tag};
+use hod_oci::{Digest, cosign_tags, referrers_tag};
 
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::faulty::{Effect, Faulty, On, Route};

@@ -8,9 +8,9 @@ use std::path::Path;
 use bytes::Bytes;
 use fs_err as fs;
 use futures_util::TryStreamExt as _;
-use hod::endpoint::{EndpointError, Fault, Placed, Sink as _, Source as _, Verified};
-use hod::oci::{Descriptor, Graph, Manifest, Node, Tag, Version};
-use hod::registry::{CredentialSources, Credentials, Registries, Repository, Settings};
+use hod_engine::endpoint::{EndpointError, Fault, Placed, Sink as _, Source as _, Verified};
+use hod_oci::{Descriptor, Graph, Manifest, Node, Tag, Version};
+use hod_registry::{CredentialSources, Credentials, Registries, Repository, Settings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use crate::support::docker_registry::DockerRegistry;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::cosign_tags;
+use hod_oci::cosign_tags;
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::faulty::{Effect, Faulty, On};

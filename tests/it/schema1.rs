@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fs_err as fs;
-use hod::oci::{Digest, signed_digest};
+use hod_oci::{Digest, signed_digest};
 use serde_json::{Value, json};
 
 use crate::support::docker_registry::DockerRegistry;

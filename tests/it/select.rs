@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::oci::referrers_tag;
+use hod_oci::referrers_tag;
 use walkdir::WalkDir;
 
 use crate::support::docker_registry::DockerRegistry;

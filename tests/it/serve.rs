@@ -20,8 +20,8 @@ use std::io::Write as _;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::{Algorithm, Digest, Manifest, MediaType};
-use hod::store::Entry;
+use hod_oci::{Algorithm, Digest, Manifest, MediaType};
+use hod_store::Entry;
 
 use crate::support::{fixtures, skopeo};
 use serving::{Serving, code, plant, plant_blob, plant_manifest};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::Value;
 
 use crate::support::engine::{Engine, podman, run};

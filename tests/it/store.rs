@@ -9,9 +9,9 @@ mod shared;
 use std::path::Path;
 
 use bytes::Bytes;
-use hod::endpoint::{Placed, Prefix, Sink as _, Verified};
-use hod::oci::{Descriptor, Digest, MediaType, Tag};
-use hod::store::{Entry, FoundKind, Repository, Store};
+use hod_engine::endpoint::{Placed, Prefix, Sink as _, Verified};
+use hod_oci::{Descriptor, Digest, MediaType, Tag};
+use hod_store::{Entry, FoundKind, Repository, Store};
 
 /// Bytes and what they are; for manifests, all that they name.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ fn tags(names: &[&str]) -> Vec<Tag> {
 }
 
 /// Writes an image as the engine does.
-async fn write(store: &Store, name: &str, names: &[&str], root: &Content) -> hod::endpoint::Result<()> {
+async fn write(store: &Store, name: &str, names: &[&str], root: &Content) -> hod_engine::endpoint::Result<()> {
     let sink = repository(store, name);
     let all = root.all();
     let (blobs, manifests): (Vec<_>, Vec<_>) = all[..all.len() - 1].iter().partition(|part| !part.is_manifest());
@@ -108,7 +108,7 @@ async fn write(store: &Store, name: &str, names: &[&str], root: &Content) -> hod
     sink.publish(&root.descriptor, root.bytes.clone(), &tags(names)).await
 }
 
-async fn bring(sink: &Repository, part: &Content) -> hod::endpoint::Result<Placed> {
+async fn bring(sink: &Repository, part: &Content) -> hod_engine::endpoint::Result<Placed> {
     if sink.contains(&part.descriptor).await? {
         return Ok(Placed::AlreadyThere);
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::Value;
 
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};

@@ -190,7 +190,7 @@ fn a_layout_is_judged_by_what_its_index_and_manifests_say() {
     fs::write(layout.file("index.json"), index.to_string()).unwrap();
     assert_finds(&layout.place(), "blob-size-mismatch", &format!("blobs/sha256/{}", layout.root), &["again", "web"]);
     // An image whose manifest is none.
-    let digest = hod::oci::Digest::sha256(b"<html>");
+    let digest = hod_oci::Digest::sha256(b"<html>");
     fs::write(layout.blob(&digest.hex()), "<html>").unwrap();
     let entry = json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest.to_string(), "size": 6

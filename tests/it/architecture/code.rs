@@ -1,4 +1,4 @@
-//! Reads Rust just far enough: what is code and not comment or text, and which modules of the crate it names.
+//! Reads Rust just far enough: what is code, and not a test, a comment or text.
 
 /// A file up to its unit tests.
 pub fn without_tests(text: &str) -> &str {
@@ -59,47 +59,4 @@ fn quoted(rest: &str, quote: char) -> usize {
         }
     }
     rest.len()
-}
-
-/// The top modules that a file names: by `crate::`, or by more `super::` than it is deep.
-pub fn used_modules(text: &str, depth: usize) -> Vec<String> {
-    let code: String = code_only(text).split_whitespace().collect::<Vec<_>>().join(" ").replace(" :: ", "::");
-    let mut used = Vec::new();
-    for (at, path) in code.match_indices("crate::") {
-        if !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
-            used.extend(heads(&code[at + path.len()..]));
-        }
-    }
-    // Unit tests are one module deeper.
-    for (part, depth) in [(without_tests(text), depth), (&text[without_tests(text).len()..], depth + 1)] {
-        let code = code_only(part);
-        for (at, path) in code.match_indices(&"super::".repeat(depth)) {
-            used.extend(heads(&code[at + path.len()..]).into_iter().map(|head| format!("{head} by way of super")));
-        }
-    }
-    used
-}
-
-/// The first part of each path that `rest` begins with: one, or those of a group in braces.
-fn heads(rest: &str) -> Vec<String> {
-    let Some(group) = rest.strip_prefix('{') else { return vec![head(rest)] };
-    let mut heads = vec![head(group)];
-    let mut open = 1;
-    for (at, character) in group.char_indices() {
-        match character {
-            '{' => open += 1,
-            '}' if open == 1 => break,
-            '}' => open -= 1,
-            ',' if open == 1 => heads.push(head(&group[at + 1..])),
-            _ => {}
-        }
-    }
-    heads.retain(|head| !head.is_empty());
-    heads
-}
-
-fn head(path: &str) -> String {
-    let path = path.trim_start();
-    let end = path.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(path.len());
-    if path.starts_with('*') { "*".to_owned() } else { path[..end].to_owned() }
 }

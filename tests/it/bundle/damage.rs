@@ -2,8 +2,8 @@
 
 use std::io::Read as _;
 
-use hod::bundle::{BundleError, BundleReader, Compression, Kind, OpenBundle, RandomAccess, Trust};
-use hod::oci::{Algorithm, Digest};
+use hod_bundle::{BundleError, BundleReader, Compression, Kind, OpenBundle, RandomAccess, Trust};
+use hod_oci::{Algorithm, Digest};
 use proptest::prelude::*;
 
 use super::sample::{FORMS, Sample, read, words};

@@ -1,7 +1,7 @@
 //! Bundles of the first version of the format, byte for byte. They must be readable for ever.
 
 use fs_err as fs;
-use hod::bundle::{BundleReader, Compression, Contents};
+use hod_bundle::{BundleReader, Compression, Contents};
 
 use super::sample::{Sample, read};
 

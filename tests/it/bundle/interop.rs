@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use hod::bundle::{Compression, HEADER_NAME, Holds};
+use hod_bundle::{Compression, HEADER_NAME, Holds};
 
 use super::sample::Sample;
 
@@ -142,9 +142,9 @@ fn tar_lists_the_members_as_they_are() {
 /// Sizes from 8 GiB on: a file of zeros that takes no space on disk.
 #[test]
 fn tar_and_busybox_know_where_a_large_blob_ends() {
-    use hod::bundle::{Content, Contents, Header};
-    use hod::oci::Digest;
-    use hod::store::Links;
+    use hod_bundle::{Content, Contents, Header};
+    use hod_oci::Digest;
+    use hod_store::Links;
 
     let digest = Digest::sha256(b"not the content, which nobody reads here");
     let name = "large".parse().unwrap();

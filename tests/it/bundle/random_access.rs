@@ -3,8 +3,8 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 
 use fs_err as fs;
-use hod::bundle::{BundleError, Compression, Kind, OpenBundle};
-use hod::oci::{Algorithm, Digest};
+use hod_bundle::{BundleError, Compression, Kind, OpenBundle};
+use hod_oci::{Algorithm, Digest};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use proptest::prelude::*;
 
@@ -171,19 +171,21 @@ proptest! {
 
 /// Pushes one image out of a bundle of all fixtures, and tells how many bytes of the file that took.
 async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
-    use hod::copy::{Engine, Limits, RetryPolicy};
-    use hod::pipeline::{contents::ContentsReader, index_policy::IndexPolicy, push};
+    use hod_engine::copy::{Engine, Limits, RetryPolicy};
+    use hod_image::contents::ContentsReader;
+    use hod_image::index_policy::IndexPolicy;
+    use hod_steps::push;
     use std::sync::Arc;
 
     let registry = crate::support::docker_registry::DockerRegistry::empty();
     let bundle = OpenBundle::open(path).unwrap();
     let (repository, tag) = name.split_once(':').unwrap();
     let stored =
-        hod::pipeline::list::StoredName { repository: repository.parse().unwrap(), tag: Some(tag.parse().unwrap()) };
+        hod_image::list::StoredName { repository: repository.parse().unwrap(), tag: Some(tag.parse().unwrap()) };
     let held = ContentsReader::new(&bundle).image(&stored, None).unwrap();
     let size = held.graph.size();
     let source = Arc::new(bundle.source("the bundle", &held.name.repository));
-    let registries = hod::registry::Registries::new(hod::registry::Settings::default());
+    let registries = hod_registry::Registries::new(hod_registry::Settings::default());
     let options = push::PushOptions {
         destination: format!("docker://{}", registry.host()).parse().unwrap(),
         index: IndexPolicy::Auto,
@@ -191,7 +193,7 @@ async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
         force: false,
     };
     let retry = RetryPolicy { times: 0, delay: std::time::Duration::ZERO };
-    let engine = Engine::new(Limits::for_jobs(4), retry, Arc::new(hod::observe::Silent));
+    let engine = Engine::new(Limits::for_jobs(4), retry, Arc::new(hod_engine::observe::Silent));
     let receipt = push::push(&engine, &registries, vec![push::Outbound { held, source }], &options).await;
     assert_eq!((receipt.images.len(), receipt.failed.len()), (1, 0));
     (bundle.bytes_read(), size)

@@ -1,8 +1,8 @@
 //! What is written is read back; what is not the header's is not written.
 
-use hod::bundle::{BundleError, BundleReader, Compression, Content, Header, HeaderError, Holds, Writer};
-use hod::endpoint::Mismatch;
-use hod::oci::{Algorithm, Digest};
+use hod_bundle::{BundleError, BundleReader, Compression, Content, Header, HeaderError, Holds, Writer};
+use hod_engine::endpoint::Mismatch;
+use hod_oci::{Algorithm, Digest};
 use proptest::prelude::*;
 
 use super::sample::{FORMS, Sample, noise, read, words};
@@ -242,9 +242,9 @@ proptest! {
         for (name, (layers, revisions)) in names.iter().zip(layers.iter().zip(&revisions)) {
             match revisions.last() {
                 Some(_) => sample.repository(name, layers, revisions, &tags),
-                None => sample.contents.repositories.push(hod::store::Links {
+                None => sample.contents.repositories.push(hod_store::Links {
                     layers: layers.clone(),
-                    ..hod::store::Links::none(name.parse().unwrap())
+                    ..hod_store::Links::none(name.parse().unwrap())
                 }),
             }
         }

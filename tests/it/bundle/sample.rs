@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use hod::bundle::{BundleError, BundleReader, Compression, Content, Contents, Header, Image, Writer, Written};
-use hod::oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
-use hod::store::{Links, TagLink};
+use hod_bundle::{BundleError, BundleReader, Compression, Content, Contents, Header, Image, Writer, Written};
+use hod_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
+use hod_store::{Links, TagLink};
 
 /// The contents of a bundle, with the bytes of its blobs.
 #[derive(Debug, Clone, Default)]

@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::bundle::{BundleFiles, Compression, Trust, VolumeSet, VolumeSize, VolumeWriter};
-use hod::observe::{Silent, Stop};
-use hod::pipeline::finding::{Code, Finding, Findings};
-use hod::pipeline::verify_volumes::verify_volumes;
+use hod_bundle::{BundleFiles, Compression, Trust, VolumeSet, VolumeSize, VolumeWriter};
+use hod_engine::observe::{Silent, Stop};
+use hod_steps::finding::{Code, Finding, Findings};
+use hod_steps::verify_volumes::verify_volumes;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -136,8 +136,8 @@ fn missing_volumes_and_what_they_hold() {
 #[test]
 fn a_missing_volume_concerns_its_images_alone() {
     let mut sample = Sample::default();
-    let manifests = [1, 2].map(|seed| sample.blob(hod::oci::Algorithm::Sha256, &noise(seed, 300)));
-    let layers = [3, 4].map(|seed| sample.blob(hod::oci::Algorithm::Sha256, &noise(seed, 900_000)));
+    let manifests = [1, 2].map(|seed| sample.blob(hod_oci::Algorithm::Sha256, &noise(seed, 300)));
+    let layers = [3, 4].map(|seed| sample.blob(hod_oci::Algorithm::Sha256, &noise(seed, 900_000)));
     sample.repository("one", &[layers[0]], &[manifests[0]], &["1"]);
     sample.repository("two", &[layers[1]], &[manifests[1]], &["1"]);
     let folder = cut(&sample.write(Compression::None), SIZE);
@@ -186,7 +186,7 @@ fn one_of_two_volumes_is_short() {
 fn volumes_of_another_bundle() {
     let sample = Sample::large();
     let mut other = Sample::large();
-    let more = other.blob(hod::oci::Algorithm::Sha256, &noise(99, 1000));
+    let more = other.blob(hod_oci::Algorithm::Sha256, &noise(99, 1000));
     other.contents.blobs.rotate_right(1);
     let manifest = other.contents.blobs[1].digest;
     other.contents.images.clear();

@@ -1,7 +1,7 @@
 //! A registry that has more to say than a run can keep: pages without an end, and manifests by the gigabyte.
 
 use bytes::Bytes;
-use hod::oci::{Digest, MediaType};
+use hod_oci::{Digest, MediaType};
 use serde_json::json;
 
 use super::start;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::Method;
 
 use crate::support::faulty::{Effect, Faulty, On, Route, Running};

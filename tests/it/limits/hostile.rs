@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::json;
 
 use crate::bundle::sample::compressed;
@@ -110,8 +110,8 @@ fn headers_of_bundles() {
 /// A layer, compressed, of what is written to it.
 fn layer(write: impl FnOnce(&mut dyn std::io::Write)) -> Blob {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut hasher = hod::oci::Hasher::new(hod::oci::Algorithm::Sha256);
-    struct Both<'a, W>(&'a mut W, &'a mut hod::oci::Hasher);
+    let mut hasher = hod_oci::Hasher::new(hod_oci::Algorithm::Sha256);
+    struct Both<'a, W>(&'a mut W, &'a mut hod_oci::Hasher);
     impl<W: std::io::Write> std::io::Write for Both<'_, W> {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.1.update(bytes);

@@ -1,7 +1,7 @@
 //! Signatures, attestations and what else belongs to images: it lives as long as they do.
 
 use fs_err as fs;
-use hod::oci::{Digest, referrers_tag};
+use hod_oci::{Digest, referrers_tag};
 
 use super::{gc, rm, root_blobs, sample};
 use crate::support::docker_registry::DockerRegistry;

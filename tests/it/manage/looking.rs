@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use fs_err as fs;
-use hod::store::Store;
+use hod_store::Store;
 use serde_json::Value;
 
 use super::{gc, rm};
@@ -32,7 +32,7 @@ fn sample() -> tempfile::TempDir {
     hod(["rm", "oci:layout:web:1.0"]).in_folder(folder.path()).ok();
     // What an interrupted run has left.
     fs::create_dir_all(path("store/.hod/partial")).unwrap();
-    let name = format!("sha256-{}", hod::oci::Digest::sha256(b"left").hex());
+    let name = format!("sha256-{}", hod_oci::Digest::sha256(b"left").hex());
     fs::write(path("store/.hod/partial").join(name), "left").unwrap();
     folder
 }

@@ -1,6 +1,6 @@
 //! Every kind of image, and which of its platforms are taken.
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::json;
 
 use crate::support::docker_registry::DockerRegistry;

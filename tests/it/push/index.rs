@@ -1,6 +1,6 @@
 //! Indexes of which only some children are there, and registries that want them all.
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::Method;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::{Digest, referrers_tag};
+use hod_oci::{Digest, referrers_tag};
 
 use super::{Sample, pull, thing};
 use crate::support::docker_registry::DockerRegistry;

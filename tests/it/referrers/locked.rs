@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::{Digest, referrers_tag};
+use hod_oci::{Digest, referrers_tag};
 
 use super::{Sample, assert_complete, pull, thing};
 use crate::support::faulty::{Effect, Faulty, On, Running};

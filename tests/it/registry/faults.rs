@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use hod::endpoint::{EndpointError, Fault, Sink as _, Source as _, Verified};
-use hod::oci::Digest;
-use hod::registry::Settings;
+use hod_engine::endpoint::{EndpointError, Fault, Sink as _, Source as _, Verified};
+use hod_oci::Digest;
+use hod_registry::Settings;
 use hyper::Method;
 
 use super::{push, read_all, repository, tag, with_password};

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use fs_err as fs;
-use hod::bundle::{Compression, Content, Contents, Header, OpenBundle, Writer};
-use hod::oci::Digest;
+use hod_bundle::{Compression, Content, Contents, Header, OpenBundle, Writer};
+use hod_oci::Digest;
 
 use super::{busybox_layer, manifest, stored};
 use crate::support::hod::hod;

@@ -6,7 +6,7 @@
 
 mod sample;
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::json;
 
 use self::sample::{ask, is, manifest, place, push_blob, push_manifest, push_sample, sample, send, with_digest};

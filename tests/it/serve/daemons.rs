@@ -1,7 +1,7 @@
 //! Docker, containerd and buildah pull and push: by tag, by digest, sparse indexes, as mirrors, many at once.
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 
 use super::clients::run;
 use super::push::registry;

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use fs_err as fs;
-use hod::oci::Digest;
-use hod::store::Entry;
+use hod_oci::Digest;
+use hod_store::Entry;
 
 use super::serving::{Serving, code, plant_blob, plant_manifest};
 use super::stored;

@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use base64::Engine as _;
 use fs_err as fs;
-use hod::serve::{Admission, Options, ServeError, Server};
-use hod::store::Store;
+use hod_serve::{Admission, Options, ServeError, Server};
+use hod_store::Store;
 use serde_json::json;
 
 use super::push::push_image;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use fs_err as fs;
-use hod::oci::Digest;
-use hod::serve::{Admission, Tls};
+use hod_oci::Digest;
+use hod_serve::{Admission, Tls};
 
 use super::command::Served;
 use super::serving::{Serving, plant_blob};
@@ -46,7 +46,7 @@ fn rest(mut stream: TcpStream) -> String {
 }
 
 /// A root with users who have a password each: the name backwards.
-fn guarded(adjust: impl FnOnce(&mut hod::serve::Options)) -> (Serving, tempfile::TempDir) {
+fn guarded(adjust: impl FnOnce(&mut hod_serve::Options)) -> (Serving, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users");
     fs::write(&users, format!("ann:{}\n", bcrypt::hash("nna", 4).unwrap())).unwrap();

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use hod::oci::Digest;
-use hod::serve::{Options, Server};
-use hod::store::Store;
+use hod_oci::Digest;
+use hod_serve::{Options, Server};
+use hod_store::Store;
 use serde_json::json;
 
 use super::push::{MANIFEST, image};

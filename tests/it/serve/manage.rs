@@ -1,7 +1,7 @@
 //! Content management and referrers of distribution-spec 1.1, a test per requirement.
 
-use hod::oci::{Descriptor, Digest, MediaType, ReferrerIndex, referrers_tag};
-use hod::store::Store;
+use hod_oci::{Descriptor, Digest, MediaType, ReferrerIndex, referrers_tag};
+use hod_store::Store;
 use serde_json::{Value, json};
 
 use super::push::{INDEX, MANIFEST, image, push_image, registry};

@@ -1,8 +1,8 @@
 //! Mirrors: an image is found under the name that a client has for it; and what is counted on the way.
 
 use fs_err as fs;
-use hod::serve::Options;
-use hod::store::Entry;
+use hod_serve::Options;
+use hod_store::Entry;
 use serde_json::json;
 
 use super::push::push_image;

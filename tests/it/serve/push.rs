@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::{Algorithm, Digest};
-use hod::store::{Entry, Store};
+use hod_oci::{Algorithm, Digest};
+use hod_store::{Entry, Store};
 use serde_json::{Value, json};
 
 use super::serving::{Serving, code};
@@ -247,7 +247,7 @@ fn a_manifest_is_pushed_by_tag_and_by_digest() {
         let get = serving.get(&format!("/v2/a/b/manifests/{version}"));
         assert_eq!((get.body, get.status), (bytes.clone(), 200));
     }
-    let (name, tag) = ("a/b".parse::<hod::oci::RepositoryName>().unwrap(), "1.0".parse::<hod::oci::Tag>().unwrap());
+    let (name, tag) = ("a/b".parse::<hod_oci::RepositoryName>().unwrap(), "1.0".parse::<hod_oci::Tag>().unwrap());
     for entry in [
         Entry::Revision(name.clone(), digest),
         Entry::TagIndex(name.clone(), tag.clone(), digest),
@@ -397,10 +397,10 @@ fn the_same_blob_from_many_clients_is_one() {
 fn what_cannot_be_written_to_is_not_served_for_writing() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let root = tempfile::tempdir().unwrap();
-    fs::create_dir_all(root.path().join(hod::store::layout::REGISTRY)).unwrap();
+    fs::create_dir_all(root.path().join(hod_store::layout::REGISTRY)).unwrap();
     let store = std::sync::Arc::new(Store::open(root.path()).unwrap());
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let options = hod::serve::Options { listen, writable: true, ..Default::default() };
-    let error = runtime.block_on(hod::serve::Server::bind(store, options)).unwrap_err();
-    assert!(matches!(error, hod::serve::ServeError::NoStore), "{error}");
+    let options = hod_serve::Options { listen, writable: true, ..Default::default() };
+    let error = runtime.block_on(hod_serve::Server::bind(store, options)).unwrap_err();
+    assert!(matches!(error, hod_serve::ServeError::NoStore), "{error}");
 }

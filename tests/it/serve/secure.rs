@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use fs_err as fs;
-use hod::oci::Digest;
-use hod::serve::{Options, ServeError, Server, Tls};
-use hod::store::Store;
+use hod_oci::Digest;
+use hod_serve::{Options, ServeError, Server, Tls};
+use hod_store::Store;
 
 use super::serving::{Serving, plant_blob};
 use crate::support::fixtures;

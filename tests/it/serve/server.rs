@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use hod::oci::Digest;
-use hod::serve::{Options, ServeError, Server, Stopped};
-use hod::store::Store;
+use hod_oci::Digest;
+use hod_serve::{Options, ServeError, Server, Stopped};
+use hod_store::Store;
 
 use super::serving::{Serving, plant_blob};
 use crate::support::raw;

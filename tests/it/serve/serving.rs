@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fs_err as fs;
-use hod::oci::Digest;
-use hod::serve::{Access, AccessLog, Options, Server, Stopped};
-use hod::store::layout::REGISTRY;
-use hod::store::{Entry, Store};
+use hod_oci::Digest;
+use hod_serve::{Access, AccessLog, Options, Server, Stopped};
+use hod_store::layout::REGISTRY;
+use hod_store::{Entry, Store};
 
 use crate::support::raw::{Request, Response};
 

@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hod::endpoint::Fault;
-use hod::store::{Store, StoreError};
+use hod_engine::endpoint::Fault;
+use hod_store::{Store, StoreError};
 
 use super::{assert_sound, image, layer, noise, write};
 use crate::support::root::is_root_for;

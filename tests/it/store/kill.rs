@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use hod::store::Store;
+use hod_store::Store;
 
 use super::{Content, assert_sound, image, layer, noise, unfinished, write};
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::{chown, symlink};
-use hod::oci::Digest;
-use hod::store::{Store, StoreError};
+use hod_oci::Digest;
+use hod_store::{Store, StoreError};
 
 use super::{assert_sound, image, layer, noise, write};
 use crate::support::hod::hod;

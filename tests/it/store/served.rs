@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use hod::endpoint::{Sink as _, Source as _, Verified};
-use hod::oci::{Descriptor, Digest, Version};
-use hod::store::{Entry, Store};
+use hod_engine::endpoint::{Sink as _, Source as _, Verified};
+use hod_oci::{Descriptor, Digest, Version};
+use hod_store::{Entry, Store};
 
 use super::{assert_sound, image, index, layer, noise, repository, tags, unfinished, write};
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
@@ -103,14 +103,14 @@ async fn a_source_reads_what_a_sink_wrote() {
     assert_eq!(source.resolve(&Version::Digest(image.digest())).await.unwrap(), image.descriptor);
     for absent in [Version::Tag(tags(&["2"]).remove(0)), Version::Digest(big.digest())] {
         let error = source.resolve(&absent).await.unwrap_err();
-        assert_eq!(error.fault(), hod::endpoint::Fault::Missing, "{error}");
+        assert_eq!(error.fault(), hod_engine::endpoint::Fault::Missing, "{error}");
     }
     for offset in [0, 1, 524_288, 1_999_999, 2_000_000] {
-        let mut hasher = hod::oci::Hasher::new(hod::oci::Algorithm::Sha256);
+        let mut hasher = hod_oci::Hasher::new(hod_oci::Algorithm::Sha256);
         let start = usize::try_from(offset).unwrap();
         hasher.update(&big.bytes[..start]);
         let reader = source.open(&big.descriptor, offset).await.unwrap();
-        let body = Verified::new(&big.descriptor, hod::endpoint::Prefix::new(offset, hasher), reader);
+        let body = Verified::new(&big.descriptor, hod_engine::endpoint::Prefix::new(offset, hasher), reader);
         assert_eq!(body.collect().await.unwrap(), big.bytes[start..]);
     }
 }
@@ -137,12 +137,12 @@ async fn a_manifest_must_be_one_and_have_its_parts() {
     let sink = repository(&store, "app");
     let image = image("amd64", &[layer("1")]);
     let error = sink.publish(&image.descriptor, image.bytes.clone(), &tags(&["1"])).await.unwrap_err();
-    assert_eq!(error.fault(), hod::endpoint::Fault::Incomplete, "{error}");
+    assert_eq!(error.fault(), hod_engine::endpoint::Fault::Incomplete, "{error}");
 
     let artifact = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#;
     let descriptor = Descriptor::of("application/json".into(), artifact);
     let error = sink.publish(&descriptor, artifact.as_slice().into(), &tags(&["1"])).await.unwrap_err();
-    assert_eq!(error.fault(), hod::endpoint::Fault::Rejected, "{error}");
+    assert_eq!(error.fault(), hod_engine::endpoint::Fault::Rejected, "{error}");
     assert!(store.repositories().unwrap().is_empty());
     assert!(!Entry::Data(Digest::sha256(artifact)).under(root.path()).exists());
 }

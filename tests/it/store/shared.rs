@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hod::endpoint::{EndpointError, Fault, LocalFile, Placed, Prefix, Sink as _, Verified};
-use hod::store::{Attempt, Links, Store, TagLink};
+use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Placed, Prefix, Sink as _, Verified};
+use hod_store::{Attempt, Links, Store, TagLink};
 use tokio::sync::oneshot;
 
 use super::{Content, assert_sound, image, layer, noise, repository, rest, unfinished, write};
@@ -264,7 +264,7 @@ fn a_damaged_link_is_an_error_to_readers_and_repaired_by_writers() {
         ..Links::none("a".parse().unwrap())
     }];
     store.commit(&links).unwrap();
-    let path = hod::store::Entry::TagCurrent("a".parse().unwrap(), "1".parse().unwrap()).under(root.path());
+    let path = hod_store::Entry::TagCurrent("a".parse().unwrap(), "1".parse().unwrap()).under(root.path());
     fs_err::write(&path, "").unwrap();
     let error = store.tag(&name, &tag).unwrap_err();
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");

@@ -28,7 +28,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hod::oci::{Descriptor, Digest};
+use hod_oci::{Descriptor, Digest};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};

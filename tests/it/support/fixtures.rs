@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use tempfile::TempDir;
 
 use super::tree;

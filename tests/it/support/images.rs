@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use fs_err as fs;
-use hod::oci::{Algorithm, Descriptor, Digest, Hasher, MediaType, Platform};
+use hod_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType, Platform};
 use serde_json::{Value, json};
 
 /// A blob: config or layer.

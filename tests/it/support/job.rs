@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::Value;
 
 use super::docker_registry::{DockerRegistry, assert_no_garbage};

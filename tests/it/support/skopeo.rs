@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::process::Command;
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 
 /// Runs skopeo and returns its stdout as bytes; stops the test where it fails.
 ///

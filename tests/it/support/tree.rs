@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use walkdir::WalkDir;
 
 /// Everything below a folder: path to kind, mode and digest.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::Method;
 
 use super::judge::{Judge, MEMORY};

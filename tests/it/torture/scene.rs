@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 
 use super::trace::{Ended, Run};
 use crate::support::faulty::{Faulty, Running as Registry};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod::oci::Digest;
+use hod_oci::Digest;
 
 use super::{Entry, entry, file, folder, hardlink, places, plain, symlink, tar_of};
 use crate::support::hod::{Output, hod};

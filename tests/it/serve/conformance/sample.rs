@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use serde_json::{Value, json};
 
 use super::super::push::MANIFEST;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::Method;
 use tokio::sync::Barrier;
 

@@ -1,7 +1,7 @@
 //! The reading half of the distribution API.
 
 use bytes::Bytes;
-use hod::oci::{Descriptor, Digest};
+use hod_oci::{Descriptor, Digest};
 use serde_json::json;
 
 use super::reply::Reply;

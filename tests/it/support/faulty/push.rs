@@ -1,7 +1,7 @@
 //! The writing half of the distribution API.
 
 use bytes::Bytes;
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::Method;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Requests, as they are remembered and as faults choose among them.
 
-use hod::oci::Digest;
+use hod_oci::Digest;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 

@@ -1,0 +1,243 @@
+//! What can go wrong with a bundle.
+
+use std::io;
+
+use super::{Kind, TrustError, VolumeError};
+use hod_engine::endpoint::Mismatch;
+use hod_oci::{Digest, RepositoryName};
+
+/// A failure to write or read a bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// Something else than a bundle.
+    #[error("this is no bundle but {0}")]
+    NotABundle(Kind),
+    /// The bundle ends too soon.
+    #[error("the bundle ends at byte {offset}, within {member}")]
+    Truncated {
+        /// How many bytes there are: of the file, or of the tar stream where the compression ends well.
+        offset: u64,
+        /// The member that is cut, or whose turn it is.
+        member: String,
+    },
+    /// The header cannot be used.
+    #[error("the header hod/bundle.json cannot be used")]
+    Header(#[source] HeaderError),
+    /// Something else than the member that the header implies.
+    #[error("the bundle has {found} at byte {offset} of the tar stream, where {expected} belongs")]
+    Member {
+        /// Position in the tar stream.
+        offset: u64,
+        /// What the header implies.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A link that does not hold the digest it stands for, or padding that is not zero.
+    #[error("the content of {member} at byte {offset} of the tar stream is not what the header says")]
+    Bytes {
+        /// Position of the content in the tar stream.
+        offset: u64,
+        /// The member.
+        member: String,
+    },
+    /// Bytes after the end.
+    #[error("there are bytes after the end of the bundle, at byte {offset}")]
+    Trailing {
+        /// Where the bundle should have ended.
+        offset: u64,
+    },
+    /// The bytes of a blob are not those that its digest names.
+    #[error(transparent)]
+    Content(Box<Mismatch>),
+    /// A compressed bundle is damaged, or was compressed in another way.
+    #[error("the compressed bundle is damaged at byte {offset}: {problem}")]
+    Zstd {
+        /// Position in the compressed file.
+        offset: u64,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// zstd, but not cut into frames that can be read alone.
+    #[error(
+        "the file was compressed by another program than hod: decompress it first, as in zstd -dc FILE | hod unpack -"
+    )]
+    ForeignCompression,
+    /// The table at the end of a compressed bundle does not describe it.
+    #[error("the table at the end of the compressed bundle does not fit it: {0}")]
+    SeekTable(&'static str),
+    /// The file is shorter or longer than the header implies.
+    #[error("the bundle has {found} bytes where its header implies {expected}")]
+    Size {
+        /// What the header implies.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+    /// A blob was given to the writer out of turn.
+    #[error("{digest} was given to be written, and is not blob number {turn} of the header")]
+    Order {
+        /// The blob that was given.
+        digest: Digest,
+        /// How many blobs have been written, plus one.
+        turn: usize,
+    },
+    /// The writer was finished before its last blob.
+    #[error("the bundle lacks {0} and what follows it")]
+    Unfinished(Digest),
+    /// A signature larger than readers accept.
+    #[error("a signature of {0} bytes is too large")]
+    Signature(usize),
+    /// The content of a blob cannot be read.
+    #[error("cannot read {digest}")]
+    Source {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody who is trusted has signed it. Nothing of it was read but its header, as bytes.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// One of its volumes is not there, or not what it should be.
+    #[error(transparent)]
+    Volume(Box<VolumeError>),
+    /// The bundle cannot be read.
+    #[error("cannot read the bundle")]
+    Read(#[source] io::Error),
+    /// The bundle cannot be written.
+    #[error("cannot write the bundle")]
+    Write(#[source] io::Error),
+}
+
+/// A reader of parts of a bundle is a [`io::Read`], whose errors carry a [`BundleError`].
+impl From<io::Error> for BundleError {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Read)
+    }
+}
+
+impl From<BundleError> for io::Error {
+    fn from(error: BundleError) -> Self {
+        let kind = match &error {
+            BundleError::Read(error) => error.kind(),
+            BundleError::Truncated { .. } => io::ErrorKind::UnexpectedEof,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<Mismatch> for BundleError {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Content(Box::new(mismatch))
+    }
+}
+
+impl BundleError {
+    /// The same, with the name of the member where the failure is about one and has none yet.
+    pub(super) fn within(self, name: &str) -> Self {
+        match self {
+            Self::Truncated { offset, member } if member.is_empty() => {
+                Self::Truncated { offset, member: name.to_owned() }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Why a header cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HeaderError {
+    /// No JSON, or not that of a header.
+    #[error("it is damaged, or a newer hod wrote it")]
+    Json(#[source] serde_json::Error),
+    /// Another format altogether.
+    #[error("its format is {0:?} and not \"hod-bundle\"")]
+    Format(String),
+    /// A version that is yet to come.
+    #[error("the bundle has format version {0} and this hod reads version 1: use a newer hod")]
+    Newer(u64),
+    /// An encoding that is yet to come.
+    #[error("{digest} has the encoding {encoding:?}, which this hod does not know: use a newer hod")]
+    Encoding {
+        /// The blob.
+        digest: Digest,
+        /// The name of the encoding.
+        encoding: String,
+    },
+    /// The same values written in another way.
+    #[error("it is not in the form in which headers are written: no white space, fixed order, nothing unknown")]
+    Form,
+    /// More bytes than a reader takes.
+    #[error("it has {0} bytes, and readers take at most {limit}", limit = super::HEADER_LIMIT)]
+    Large(u64),
+    /// More bytes than the compressed ones around it can hold.
+    #[error("it has more bytes than {held} compressed bytes of a bundle hold: at most {limit}")]
+    Dense {
+        /// How many compressed bytes there are.
+        held: u64,
+        /// How long a header they can hold.
+        limit: u64,
+    },
+    /// More bytes in all than a tar stream of 2^63 bytes holds.
+    #[error("the sizes of its blobs add up to more than a bundle can hold")]
+    Overflow,
+    /// A time that a tar header cannot hold, or that differs from that of the member.
+    #[error("its time {0} is beyond what a tar can hold, or not that of its own member")]
+    Time(u64),
+    /// Something twice.
+    #[error("it has {what} {name} twice, or not in the order of names")]
+    Duplicate {
+        /// What kind of thing.
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// A link to content that is not there.
+    #[error("{repository} refers to {digest}, which the bundle neither holds nor requires")]
+    Absent {
+        /// The repository.
+        repository: RepositoryName,
+        /// The content.
+        digest: Digest,
+    },
+    /// Content that no repository refers to.
+    #[error("no repository refers to {0}")]
+    Unused(Digest),
+    /// A tag or image whose manifest its repository does not have.
+    #[error("{name} points to {digest}, and {problem}")]
+    Image {
+        /// The image, as `name:tag` or `name`.
+        name: String,
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A text with control characters.
+    #[error("{what} {text:?} has control characters or is longer than 4096 bytes")]
+    Text {
+        /// What the text is.
+        what: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// A blob that is not where the rules put it.
+    #[error("{digest} is said to be at offset {stated}, and belongs at {expected}")]
+    Offset {
+        /// The blob.
+        digest: Digest,
+        /// The offset in the header.
+        stated: u64,
+        /// The offset by the rules.
+        expected: u64,
+    },
+}
+
+impl From<HeaderError> for BundleError {
+    fn from(error: HeaderError) -> Self {
+        Self::Header(error)
+    }
+}

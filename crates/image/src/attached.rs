@@ -1,0 +1,299 @@
+//! What belongs to an image without being in it, at a registry and in holdings.
+//!
+//! For the root of an image and each of its chosen children: the referrers that the registry lists or that an index
+//! under a tag names, and cosign's tags; then the same for what was found. A registry that cannot be asked
+//! is an error; only "not found" means that there is nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::list::PinnedReferrer;
+use hod_engine::copy::{CopyError, Engine, Wanted};
+use hod_engine::endpoint::{EndpointError, Fault, Source as _};
+use hod_oci::{
+    Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platforms, ReferrerIndex, Tag, Version,
+    cosign_tags, is_companion_tag, is_referrers_tag, referrer, referrers_tag,
+};
+use hod_registry::{RegistryError, Repository};
+use hod_store as store;
+
+mod held;
+
+pub use held::{belongs_to_another, with_attached};
+
+/// How much may belong to one image, against registries that invent more and more.
+const LIMIT: usize = 10_000;
+
+/// Something that belongs to an image.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// The tag that it has at its place.
+    pub tag: Tag,
+    /// What it is. For an index of referrers, these are its children.
+    pub graph: Arc<Graph>,
+    /// Whether it is an index of referrers, to be merged with others.
+    pub is_index: bool,
+}
+
+/// Why what belongs to an image is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachedError {
+    /// The registry cannot be asked.
+    #[error("cannot find out what belongs to {subject} (signatures, attestations)")]
+    Ask {
+        /// The manifest.
+        subject: Digest,
+        /// Why.
+        #[source]
+        source: EndpointError,
+    },
+    /// Something was found and cannot be had.
+    #[error("cannot get what belongs to {subject} (signatures, attestations)")]
+    Load {
+        /// The manifest.
+        subject: Digest,
+        /// Why.
+        #[source]
+        source: Box<CopyError>,
+    },
+    /// An index of referrers whose entries cannot be told.
+    #[error("{digest}, which should list what belongs to {subject}, cannot be used")]
+    Index {
+        /// The manifest.
+        subject: Digest,
+        /// The index.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// No end.
+    #[error("more than {LIMIT} things belong to the image")]
+    Limit,
+}
+
+/// How many tags of things that belong to images are kept, of all repositories; each takes some hundred bytes.
+const TAGS: usize = 100_000;
+
+/// What a repository says of its tags, once it was asked.
+type Tags = Arc<OnceCell<Listing>>;
+
+/// What a repository says of its tags.
+#[derive(Debug)]
+enum Listing {
+    /// These belong to images.
+    Tags(HashSet<Tag>),
+    /// There are too many to look through: each name is asked for.
+    Long,
+    /// It does not say. Who may pull need not be allowed to list: then each name is asked for.
+    Refused,
+}
+
+/// Finds what belongs to images, in one run: the tags of each repository are listed once.
+#[derive(Debug, Default)]
+pub struct Finder {
+    /// By place.
+    tags: Mutex<HashMap<String, Tags>>,
+    /// How many of them there are.
+    kept: AtomicUsize,
+}
+
+/// One search: where, and what was found so far.
+struct Search<'a> {
+    engine: &'a Engine,
+    repository: Arc<Repository>,
+    kept: Option<&'a store::Repository>,
+    tags: Tags,
+    seen: HashSet<Digest>,
+    /// Manifests that have not been looked at.
+    queue: Vec<Digest>,
+    found: Vec<Attached>,
+}
+
+impl Finder {
+    /// Finds what belongs to an image of a registry's repository. What `kept` has is not asked for again.
+    pub async fn find(
+        &self,
+        engine: &Engine,
+        repository: Arc<Repository>,
+        kept: Option<&store::Repository>,
+        image: &Graph,
+    ) -> Result<Vec<Attached>, AttachedError> {
+        let tags = {
+            let mut all = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(repository.place().to_string()).or_default().clone()
+        };
+        let list = || async {
+            let what = format!("tags of {}", repository.place());
+            let ask = || async { Ok(repository.search_tags(is_companion_tag).await?) };
+            match engine.question(&what, repository.place(), ask).await {
+                Ok(tags) => {
+                    let tags: HashSet<Tag> = tags.into_iter().collect();
+                    let before = self.kept.fetch_add(tags.len(), Ordering::Relaxed);
+                    Ok(if before + tags.len() > TAGS { Listing::Long } else { Listing::Tags(tags) })
+                }
+                Err(error) if error.fault() == Fault::Missing => Ok(Listing::Tags(HashSet::new())),
+                Err(error) if error.cause().downcast_ref().is_some_and(RegistryError::is_endless) => Ok(Listing::Long),
+                Err(error) if matches!(error.fault(), Fault::Denied | Fault::Rejected) => Ok(Listing::Refused),
+                Err(error) => Err(error),
+            }
+        };
+        let root = image.root.descriptor.digest;
+        tags.get_or_try_init(list).await.map_err(|source| AttachedError::Ask { subject: root, source })?;
+        let mut search = Search::new(engine, repository, kept, tags);
+        search.look_at(image);
+        while let Some(subject) = search.queue.pop() {
+            if search.found.len() > LIMIT || search.seen.len() > LIMIT {
+                return Err(AttachedError::Limit);
+            }
+            search.cosign(&subject).await?;
+            search.referrers(&subject).await?;
+        }
+        Ok(search.found)
+    }
+
+    /// Gets what a lock says to belong to an image, and nothing else, wherever tags and indexes are now.
+    pub async fn pinned(
+        &self,
+        engine: &Engine,
+        repository: Arc<Repository>,
+        kept: Option<&store::Repository>,
+        (image, pinned): (&Graph, &[PinnedReferrer]),
+    ) -> Result<Vec<Attached>, AttachedError> {
+        let search = Search::new(engine, repository, kept, Tags::default());
+        let subject = image.root.descriptor.digest;
+        let mut found = Vec::new();
+        let mut indexes: BTreeMap<&Tag, Vec<Node>> = BTreeMap::new();
+        for PinnedReferrer { tag, digest } in pinned {
+            let graph = search.load(&subject, Version::Digest(*digest)).await?;
+            if is_referrers_tag(tag) {
+                indexes.entry(tag).or_default().push(graph.root);
+            } else {
+                found.push(Attached { tag: tag.clone(), graph: Arc::new(graph), is_index: false });
+            }
+        }
+        let index = |(tag, children): (&Tag, _)| {
+            let graph = Arc::new(index_of_referrers(children));
+            Attached { tag: tag.clone(), graph, is_index: true }
+        };
+        found.extend(indexes.into_iter().map(index));
+        Ok(found)
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(engine: &'a Engine, repository: Arc<Repository>, kept: Option<&'a store::Repository>, tags: Tags) -> Self {
+        Self { engine, repository, kept, tags, seen: HashSet::new(), queue: Vec::new(), found: Vec::new() }
+    }
+}
+
+impl Search<'_> {
+    /// Notes the manifests of a graph, to be looked at.
+    fn look_at(&mut self, graph: &Graph) {
+        for node in graph.manifests() {
+            if self.seen.insert(node.descriptor.digest) {
+                self.queue.push(node.descriptor.digest);
+            }
+        }
+    }
+
+    /// What a tag stands for with everything in it; `None` where there is no such tag.
+    async fn tagged(&self, subject: &Digest, tag: &Tag) -> Result<Option<Graph>, AttachedError> {
+        if matches!(self.tags.get(), Some(Listing::Tags(tags)) if !tags.contains(tag)) {
+            return Ok(None);
+        }
+        match self.load(subject, Version::Tag(tag.clone())).await {
+            Ok(graph) => Ok(Some(graph)),
+            Err(AttachedError::Load { source, .. }) if is_absent(&source, tag) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load(&self, subject: &Digest, version: Version) -> Result<Graph, AttachedError> {
+        let wanted = Wanted { version, platforms: Platforms::All, asked: false };
+        let kept = self.kept.map(|kept| kept as &dyn hod_engine::endpoint::Source);
+        let loaded = self.engine.load(&*self.repository, kept, &wanted).await;
+        loaded.map_err(|source| AttachedError::Load { subject: *subject, source: Box::new(source) })
+    }
+
+    async fn cosign(&mut self, subject: &Digest) -> Result<(), AttachedError> {
+        for tag in cosign_tags(subject) {
+            if let Some(graph) = self.tagged(subject, &tag).await? {
+                self.look_at(&graph);
+                self.found.push(Attached { tag, graph: Arc::new(graph), is_index: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// The referrers that the registry lists and those of the index under the tag.
+    async fn referrers(&mut self, subject: &Digest) -> Result<(), AttachedError> {
+        let Some(tag) = referrers_tag(subject) else { return Ok(()) };
+        let what = format!("referrers of {subject} in {}", self.repository.place());
+        let ask = || async { Ok(self.repository.referrers(subject).await?) };
+        let listed = self.engine.question(&what, self.repository.place(), ask).await;
+        let listed = listed.map_err(|source| AttachedError::Ask { subject: *subject, source })?;
+        let lists = listed.is_some();
+        let kept = if lists && matches!(self.tags.get(), Some(Listing::Refused)) {
+            None
+        } else {
+            self.tagged(subject, &tag).await?.filter(|graph| graph.root.manifest.media_type.is_index())
+        };
+        let mut index = ReferrerIndex::default();
+        let mut children = Vec::new();
+        for descriptor in listed.iter().flatten() {
+            let graph = self.load(subject, Version::Digest(descriptor.digest)).await?;
+            index.add(descriptor);
+            children.push(graph.root);
+        }
+        let graph = match kept {
+            Some(kept) if index.is_empty() => kept,
+            Some(kept) => {
+                let digest = kept.root.descriptor.digest;
+                let entries = ReferrerIndex::parse(&kept.root.bytes);
+                index.merge(entries.map_err(|source| AttachedError::Index { subject: *subject, digest, source })?);
+                let known: HashSet<Digest> = children.iter().map(|child| child.descriptor.digest).collect();
+                let more = kept.root.children.into_iter().filter(|child| !known.contains(&child.descriptor.digest));
+                children.extend(more);
+                index_of(index.to_bytes(), children)
+            }
+            None if index.is_empty() => return Ok(()),
+            None => index_of(index.to_bytes(), children),
+        };
+        for child in &graph.root.children {
+            self.look_at(&Graph { root: child.clone() });
+        }
+        self.found.push(Attached { tag, graph: Arc::new(graph), is_index: true });
+        Ok(())
+    }
+}
+
+/// Whether the tag itself is what is missing, and not something that it names.
+fn is_absent(error: &CopyError, tag: &Tag) -> bool {
+    let is_tag = |version: &Version| matches!(version, Version::Tag(missing) if missing == tag);
+    matches!(error, CopyError::Resolve { version, source, .. } if is_tag(version) && source.fault() == Fault::Missing)
+}
+
+/// The index of referrers that names these and says of each what its manifest says: always the same bytes.
+pub(super) fn index_of_referrers(children: Vec<Node>) -> Graph {
+    let mut index = ReferrerIndex::default();
+    for child in &children {
+        index.add(&referrer(&child.descriptor, &child.manifest));
+    }
+    index_of(index.to_bytes(), children)
+}
+
+/// An index of referrers as a graph. One of somebody else's keeps its type with its bytes.
+pub fn index_of(bytes: Bytes, children: Vec<Node>) -> Graph {
+    let parsed = Manifest::parse(&MediaType::parse(""), &bytes);
+    let media_type = parsed.map_or(MediaType::OciIndex, |manifest| manifest.media_type);
+    let descriptor = Descriptor::of(media_type.clone(), &bytes);
+    let kind =
+        hod_oci::ManifestKind::Index { manifests: children.iter().map(|child| child.descriptor.clone()).collect() };
+    let manifest = Manifest { media_type, kind, subject: None, artifact_type: None, annotations: BTreeMap::default() };
+    Graph { root: Node::new(descriptor, bytes, manifest, children, Vec::new()) }
+}

@@ -1,0 +1,82 @@
+//! The images of a registry: what its lists of repositories and tags lead to.
+//!
+//! Untagged images are not found: registries do not list them.
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::contents::Held;
+use super::list::StoredName;
+use super::whole::{WholeError, whole};
+use crate::destination::Destination;
+use hod_engine::endpoint::Fault;
+use hod_oci::{RepositoryName, Version};
+use hod_registry::{Registries, RegistryError};
+
+/// Repositories and tags asked for at the same time.
+const LOOKUPS: usize = 16;
+
+/// Why the images of a registry cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A list.
+    #[error("the registry {host} does not list what it has")]
+    List {
+        /// The registry.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// An image.
+    #[error("cannot read {name}")]
+    Read {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: WholeError,
+    },
+}
+
+/// The tagged images of a registry, or of the path there; their names are those below it.
+pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec<Held>, CatalogError> {
+    let failed = |source| CatalogError::List { host: place.host.to_string(), source: Box::new(source) };
+    let prefix = place.prefix.as_ref().map(|prefix| format!("{prefix}/"));
+    let repositories = registries.catalog(&place.host).await.map_err(failed)?;
+    let named = repositories.into_iter().filter_map(|name| {
+        let own: RepositoryName = match &prefix {
+            Some(prefix) => name.as_str().strip_prefix(prefix.as_str())?.parse().ok()?,
+            None => name.clone(),
+        };
+        Some((name, own))
+    });
+    let images = futures_util::stream::iter(named)
+        .map(|(name, own)| async move {
+            let tags = registries.tags(&place.host, &name).await.map_err(failed)?;
+            let repository = registries.repository(&place.host, &name);
+            let mut images = Vec::with_capacity(tags.len());
+            for tag in tags {
+                let stored = StoredName { repository: own.clone(), tag: Some(tag.clone()) };
+                match whole(&repository, &Version::Tag(tag)).await {
+                    Ok(graph) => images.push(Held {
+                        name: stored,
+                        graph,
+                        group: None,
+                        source: None,
+                        pinned: false,
+                        referrers: None,
+                    }),
+                    // A tag may be deleted while it is being looked at.
+                    Err(WholeError::Source(error)) if error.fault() == Fault::Missing => {}
+                    Err(source) => return Err(CatalogError::Read { name: stored.to_string(), source }),
+                }
+            }
+            Ok::<_, CatalogError>(images)
+        })
+        .buffer_unordered(LOOKUPS)
+        .try_collect::<Vec<_>>()
+        .await?;
+    let mut images: Vec<Held> = images.into_iter().flatten().collect();
+    images.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(images)
+}

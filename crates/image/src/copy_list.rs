@@ -1,0 +1,278 @@
+//! Many images from one place to another: each line of a list becomes a location at either end, and what of it is copied.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::copy_image::{Choice, MultiArch};
+use super::list::{Line, StoredName};
+use super::resolve::{DefaultRegistry, NameStyle};
+use crate::destination::{Destination, DestinationError};
+use hod_oci::{Digest, NameError, Reference, ReferenceError};
+use hod_transport::{ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StoreImage};
+
+/// A place for many images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Registries as the list names them: `docker://` alone.
+    Registries,
+    /// One registry, and perhaps a path there.
+    Registry(Destination),
+    /// A folder with an image directory for each image.
+    Directories(PathBuf),
+    /// A daemon: `docker-daemon:` alone.
+    Daemon,
+    /// A layout, archive, store or bundle, with no image named.
+    Whole(Location),
+}
+
+/// A text that is no place for many images.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// It is no location at all.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// It is no registry.
+    #[error(transparent)]
+    Registry(#[from] DestinationError),
+    /// It names one image.
+    #[error("{0} names one image: with a list, the list names them")]
+    One(Location),
+}
+
+/// An image of a list that is to be copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The first of the lines that ask for it.
+    pub line: Line,
+    /// Where it is.
+    pub from: Location,
+    /// Where it goes.
+    pub to: Location,
+    /// What of it is copied.
+    pub multi_arch: MultiArch,
+    /// The digest that it has at its source, where a line says so.
+    pub digest: Option<Digest>,
+}
+
+/// A line that cannot be copied there.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// Its name.
+    #[error("the image has no valid name there")]
+    Name(#[from] NameError),
+    /// Its name, as a location.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The place on this machine that it is in.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// A place on this machine for a registry that it should name.
+    #[error("it is on this machine, and docker:// alone means the registries that the list names: name one")]
+    NoRegistry,
+    /// Only registries know images by digest alone.
+    #[error("{0} has no tag, and the destination knows images by their names: give it one with as=NAME:TAG")]
+    NoTag(StoredName),
+    /// One name for two things.
+    #[error("{0} and {1} would both become {2}: give one of them another name with as=NAME:TAG")]
+    Clash(Box<Location>, Box<Location>, Box<Location>),
+    /// Lines that want one place to hold two images.
+    #[error("{0} cannot have two digests, and {1} says another")]
+    Digests(Box<Location>, super::list::Origin),
+    /// Another name where there is none.
+    #[error("as= is a name elsewhere, and at docker:// alone images have those of the list: name a registry")]
+    Renamed,
+    /// Images and none.
+    #[error("platform= chooses images of an index, and --multi-arch index-only copies none: leave one of them out")]
+    IndexOnly,
+    /// More than images.
+    #[error(
+        "its referrers= say what belongs to it, and hod copy takes images alone: --no-referrers says that this is meant; hod pull takes both, and hod push or hod select from there"
+    )]
+    Referrers,
+}
+
+impl FromStr for Base {
+    type Err = BaseError;
+
+    fn from_str(text: &str) -> Result<Self, BaseError> {
+        if matches!(text, "docker://" | "docker:") {
+            return Ok(Self::Registries);
+        }
+        if text == "docker-daemon:" {
+            return Ok(Self::Daemon);
+        }
+        if text.starts_with("docker:") {
+            return Ok(Self::Registry(text.parse()?));
+        }
+        match text.parse()? {
+            Location::Dir(path) => Ok(Self::Directories(path)),
+            location @ (Location::Oci(_, None)
+            | Location::OciArchive(_, None)
+            | Location::DockerArchive(_, None)
+            | Location::Store(_, None)
+            | Location::Bundle(_, None)) => Ok(Self::Whole(location)),
+            location => Err(BaseError::One(location)),
+        }
+    }
+}
+
+impl Base {
+    /// Where the image of a line is in this place: at a registry what was asked for, elsewhere what it is called there.
+    ///
+    /// `docker://` alone is what the list says, and so an image on this machine is where the list says.
+    pub fn source(&self, line: &Line) -> Result<Location, LineError> {
+        if let (Self::Registries, Some(place)) = (self, &line.place) {
+            return Ok(place.parse()?);
+        }
+        let qualified = DefaultRegistry::default().qualify(&line.reference)?;
+        let name = kept_as(line, &qualified)?;
+        Ok(match self {
+            Self::Registries => Location::Docker(qualified),
+            Self::Registry(registry) => {
+                let repository = registry.repository(&line.reference.name)?;
+                let reference = Reference { name: repository, host: Some(registry.host.clone()), ..qualified };
+                Location::Docker(reference)
+            }
+            Self::Whole(Location::Store(root, _)) => Location::Store(root.clone(), Some(held(&name, line))),
+            Self::Whole(Location::Bundle(path, _)) => Location::Bundle(path.clone(), Some(held(&name, line))),
+            _ => self.named(&name)?,
+        })
+    }
+
+    /// Where the image of a line goes in this place.
+    pub fn destination(&self, line: &Line) -> Result<Location, LineError> {
+        let qualified = DefaultRegistry::default().qualify(&line.reference)?;
+        let name = kept_as(line, &qualified)?;
+        Ok(match self {
+            Self::Registries => Location::Docker(qualified),
+            Self::Registry(registry) => {
+                let repository = registry.repository(&name.repository)?;
+                let digest = line.reference.digest.filter(|_| name.tag.is_none());
+                Location::Docker(Reference {
+                    host: Some(registry.host.clone()),
+                    name: repository,
+                    tag: name.tag,
+                    digest,
+                })
+            }
+            Self::Whole(Location::Store(root, _)) => Location::Store(root.clone(), Some(held(&name, line))),
+            _ => self.named(&name)?,
+        })
+    }
+
+    /// The image of that name in a place that knows images by name alone.
+    fn named(&self, name: &StoredName) -> Result<Location, LineError> {
+        if name.tag.is_none() {
+            return Err(LineError::NoTag(name.clone()));
+        }
+        let text = name.to_string();
+        Ok(match self {
+            Self::Directories(path) => Location::Dir(Path::new(path).join(&text)),
+            Self::Whole(Location::Oci(path, _)) => Location::Oci(path.clone(), Some(LayoutImage::Name(text.into()))),
+            Self::Whole(Location::OciArchive(path, _)) => {
+                Location::OciArchive(path.clone(), Some(LayoutImage::Name(text.into())))
+            }
+            Self::Daemon => {
+                let reference = text.parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?;
+                Location::DockerDaemon(DaemonImage::Name(reference))
+            }
+            Self::Whole(Location::DockerArchive(path, _)) => {
+                let reference = text.parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?;
+                Location::DockerArchive(path.clone(), Some(ArchiveImage::Name(reference)))
+            }
+            Self::Whole(other) => other.clone(),
+            Self::Registries | Self::Registry(_) => Location::Docker(text.parse()?),
+        })
+    }
+}
+
+/// The images of a list on their way from one place to another, each once. Lines that mean the same image have it copied
+/// with what any of them wants of it. `part` is for lines without platforms of their own.
+///
+/// # Errors
+/// Every line that has no place there, or says what cannot be heeded.
+pub fn listed<'a>(
+    lines: &'a [Line],
+    (from, to): (&Base, &Base),
+    part: &MultiArch,
+    referrers: bool,
+) -> Result<Vec<Listed>, Vec<(&'a Line, LineError)>> {
+    let (mut all, mut bad): (Vec<Listed>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for line in lines {
+        let image = match one(line, (from, to), part, referrers) {
+            Ok(image) => image,
+            Err(error) => {
+                bad.push((line, error));
+                continue;
+            }
+        };
+        let first = taken.get(&image.to.to_string()).and_then(|position| all.get_mut(*position));
+        let Some(first) = first else {
+            taken.insert(image.to.to_string(), all.len());
+            all.push(image);
+            continue;
+        };
+        if let Err(error) = first.join(image) {
+            bad.push((line, error));
+        }
+    }
+    if bad.is_empty() { Ok(all) } else { Err(bad) }
+}
+
+fn one(line: &Line, (from, to): (&Base, &Base), part: &MultiArch, referrers: bool) -> Result<Listed, LineError> {
+    if referrers && line.referrers.as_ref().is_some_and(|referrers| !referrers.is_empty()) {
+        return Err(LineError::Referrers);
+    }
+    let multi_arch = match &line.platforms {
+        Some(_) if *part == MultiArch::IndexOnly => return Err(LineError::IndexOnly),
+        Some(platforms) => MultiArch::Sparse(Choice::asked(platforms.clone())),
+        None => part.clone(),
+    };
+    if line.place.is_some() && *to == Base::Registries {
+        return Err(LineError::NoRegistry);
+    }
+    let (source, destination) = (from.source(line)?, to.destination(line)?);
+    let is_remote = matches!(from, Base::Registries | Base::Registry(_));
+    if is_remote && *to == Base::Registries && is_renamed(line)? {
+        return Err(LineError::Renamed);
+    }
+    let digest = line.reference.digest;
+    Ok(Listed { line: line.clone(), from: source, to: destination, multi_arch, digest })
+}
+
+impl Listed {
+    /// Takes in another line that wants something for the same place.
+    fn join(&mut self, other: Self) -> Result<(), LineError> {
+        if self.from != other.from {
+            return Err(LineError::Clash(Box::new(self.from.clone()), Box::new(other.from), Box::new(other.to)));
+        }
+        match (self.digest, other.digest) {
+            (Some(own), Some(other_digest)) if own != other_digest => {
+                return Err(LineError::Digests(Box::new(other.from), self.line.origin.clone()));
+            }
+            (own, other_digest) => self.digest = own.or(other_digest),
+        }
+        self.multi_arch.join(other.multi_arch);
+        Ok(())
+    }
+}
+
+/// What the image of a line is called wherever images have names of their own.
+fn kept_as(line: &Line, qualified: &Reference) -> Result<StoredName, NameError> {
+    match &line.name {
+        Some(name) => Ok(name.clone()),
+        None => NameStyle::AsListed.apply(&line.reference, qualified),
+    }
+}
+
+/// Whether a line gives its image another name than it has.
+fn is_renamed(line: &Line) -> Result<bool, NameError> {
+    let own = NameStyle::AsListed.apply(&line.reference, &DefaultRegistry::default().qualify(&line.reference)?)?;
+    Ok(line.name.as_ref().is_some_and(|name| *name != own))
+}
+
+fn held(name: &StoredName, line: &Line) -> StoreImage {
+    StoreImage { repository: name.repository.clone(), tag: name.tag.clone(), digest: line.reference.digest }
+}

@@ -1,0 +1,67 @@
+//! `--force`: a registry that is written to even where it says that it has the image.
+//!
+//! What a registry says of a tag is taken for true otherwise, and one that has lost a layer or manifest behind its tags
+//! would never get it again.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use hod_engine::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
+use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
+
+/// A sink that does not say which manifests it has, so that they are sent again, and each of their blobs is asked for.
+struct Forced(Arc<dyn Sink>);
+
+/// The same sink, forced where it is a registry. Places on this machine look at what they have themselves.
+pub fn forced(sink: Arc<dyn Sink>) -> Arc<dyn Sink> {
+    if sink.place().is_remote() { Arc::new(Forced(sink)) } else { sink }
+}
+
+#[async_trait]
+impl Sink for Forced {
+    fn place(&self) -> &Place {
+        self.0.place()
+    }
+
+    async fn published(&self, _: &Graph, _: &[Tag]) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn holds_foreign_layers(&self) -> bool {
+        self.0.holds_foreign_layers()
+    }
+
+    fn finds_digests(&self) -> bool {
+        self.0.finds_digests()
+    }
+
+    async fn contains(&self, content: &Descriptor) -> Result<bool> {
+        Ok(!content.media_type.is_manifest() && self.0.contains(content).await?)
+    }
+
+    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placed>> {
+        self.0.adopt(content, from).await
+    }
+
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+        self.0.link(content, file).await
+    }
+
+    async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {
+        self.0.prefix(content).await
+    }
+
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+        self.0.put(content, body).await
+    }
+
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {
+        self.0.publish(root, bytes, tags).await
+    }
+
+    async fn keep_signatures(&self, manifest: &Digest, is_root: bool, signatures: &[Bytes]) -> Result<bool> {
+        self.0.keep_signatures(manifest, is_root, signatures).await
+    }
+}

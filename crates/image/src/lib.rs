@@ -1,0 +1,32 @@
+//! The subjects of the job: lists, images, where they lie, and what becomes of them on the way.
+
+pub mod admission;
+pub mod attached;
+pub mod base;
+pub mod catalog;
+pub mod contents;
+pub mod convert;
+pub mod copy_image;
+pub mod copy_list;
+pub mod destination;
+pub mod elsewhere;
+pub mod forced;
+pub mod gathered;
+pub mod index;
+pub mod index_policy;
+pub mod inspect;
+pub mod inventory;
+pub mod list;
+pub mod listing;
+pub mod merge;
+mod multi_arch;
+pub mod new_image;
+pub mod open;
+pub mod places;
+pub mod recompress;
+pub mod resolve;
+pub mod schema1;
+pub mod signing;
+pub mod stat;
+pub mod whole;
+mod workshop;

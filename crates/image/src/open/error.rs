@@ -1,0 +1,79 @@
+//! Why a place cannot be opened.
+
+use std::path::PathBuf;
+
+use crate::admission::AdmissionError;
+use crate::contents::ContentsError;
+use crate::signing::SigningError;
+use hod_engine::endpoint::EndpointError;
+use hod_registry::RegistryError;
+use hod_store::StoreError;
+use hod_transport::{Location, TransportError};
+
+/// Why a location cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The trust policy is against it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// It is to be signed, and cannot be.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// Where its signatures would be.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A store or bundle without the name of an image.
+    #[error("{0} is a place with many images: name one of them after another colon")]
+    NoImage(Box<Location>),
+    /// A location that can only be read.
+    #[error("{0} cannot be written: {1}")]
+    ReadOnly(Box<Location>, &'static str),
+    /// A directory, layout or archive.
+    #[error("cannot open {location}")]
+    Transport {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: TransportError,
+    },
+    /// A store.
+    #[error("cannot open {location}")]
+    Store {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: StoreError,
+    },
+    /// A bundle that nobody has opened, where none is read from.
+    #[error("{0} is in a bundle, and no bundle is read here")]
+    Bundle(Box<Location>),
+    /// What a store holds.
+    #[error("cannot take the image from {location}")]
+    Held {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: ContentsError<StoreError>,
+    },
+    /// What a bundle holds.
+    #[error("cannot take the image from {location}")]
+    HeldInBundle {
+        /// The location.
+        location: Box<Location>,
+        /// Why not.
+        #[source]
+        source: ContentsError<EndpointError>,
+    },
+    /// An archive that could not be completed.
+    #[error("cannot write the archive {path}")]
+    Finish {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TransportError,
+    },
+}

@@ -1,0 +1,96 @@
+//! Why the images of a place cannot be had.
+
+use std::path::PathBuf;
+
+use crate::list::LineError;
+use crate::open::OpenError;
+use crate::whole::WholeError;
+use hod_oci::{Digest, NameError, ReferenceError};
+use hod_transport::{Location, LocationError, TransportError};
+
+/// Why the images of a place cannot be told or taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// It is no place.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// What stands after it.
+    #[error(transparent)]
+    Option(#[from] LineError),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be listed.
+    #[error("cannot list the images of {place}")]
+    List {
+        /// The place.
+        place: Box<Location>,
+        /// Why not.
+        #[source]
+        source: TransportError,
+    },
+    /// A folder that cannot be read.
+    #[error("cannot look for images below {}", path.display())]
+    Walk {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: walkdir::Error,
+    },
+    /// There is nothing.
+    #[error("{0} holds no image")]
+    Empty(Box<Location>),
+    /// An image that nothing names.
+    #[error("{0} has no name that it could be kept under: give it one, as in '{0} as=NAME:TAG'")]
+    NoName(Box<Location>),
+    /// An image whose name is none that registries know.
+    #[error(
+        "{place} is called {name:?}, which is no name for a registry: give it another, as in '{place} as=NAME:TAG'"
+    )]
+    BadName {
+        /// The place.
+        place: Box<Location>,
+        /// What it is called.
+        name: String,
+        /// What is wrong with that.
+        #[source]
+        source: ReferenceError,
+    },
+    /// One name for many.
+    #[error("{place} holds {count} images, and as= names one: name one of them in the place")]
+    OneName {
+        /// The place.
+        place: Box<Location>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Another image than a lock says.
+    #[error("{place} holds {found}, and the list wants {locked}")]
+    Moved {
+        /// The place.
+        place: Box<Location>,
+        /// The digest in the list.
+        locked: Box<Digest>,
+        /// The digest there.
+        found: Box<Digest>,
+    },
+    /// A transport that is not for this.
+    #[error("{0} is no place that images are taken from here: use hod copy")]
+    Other(Box<Location>),
+    /// The name, as it would be in a store.
+    #[error("the image has no valid name")]
+    Name(#[from] NameError),
+    /// Its manifests.
+    #[error("cannot read the manifests of {place}")]
+    Manifests {
+        /// The place.
+        place: Box<Location>,
+        /// Why not.
+        #[source]
+        source: WholeError,
+    },
+    /// A thread that reads files.
+    #[error("a thread of hod ended unexpectedly")]
+    Thread(#[source] tokio::task::JoinError),
+}

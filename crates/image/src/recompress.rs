@@ -1,0 +1,143 @@
+//! Layers that are to be compressed in another way: made before the manifests that name them can be written.
+//!
+//! What
+//! comes of a layer waits in a nameless file until the image has been copied; two images that share a layer share that too.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+
+use super::workshop::Workshop;
+use hod_engine::copy::{CopyError, Engine};
+use hod_engine::endpoint::{BlobReader, LocalFile, Place, Result, Source};
+use hod_oci::{Descriptor, Digest, Graph, Version};
+use hod_transport::{Compression, Recoded, recode};
+
+/// Layers that are worked on at the same time; each takes a processor.
+const AT_ONCE: usize = 4;
+
+/// Which layers are compressed in another way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that are not compressed at all.
+    Uncompressed,
+    /// All that are not compressed in the wanted way.
+    Others,
+}
+
+/// Compresses layers in one way.
+#[derive(Debug)]
+pub struct Recompressor {
+    to: Compression,
+    /// What came of layers; `None` where one was as it should be in spite of its type.
+    workshop: Workshop<Option<Arc<Recoded>>>,
+}
+
+/// A source some of whose layers were made here.
+pub struct Recompressed {
+    inner: Arc<dyn Source>,
+    made: HashMap<Digest, Arc<Recoded>>,
+}
+
+impl Recompressor {
+    /// Compresses to `to`, with files in the folder `scratch`.
+    pub fn new(to: Compression, level: Option<u8>, scratch: &Path) -> Self {
+        let scratch = scratch.to_owned();
+        let workshop = Workshop::new(&format!("layers compressed by {}", to.name()), move |body| {
+            let scratch = scratch.clone();
+            async move { Ok(recode(body, to, level, &scratch).await?.map(Arc::new)) }.boxed()
+        });
+        Self { to, workshop }
+    }
+
+    /// What layers are compressed to.
+    pub const fn to(&self) -> Compression {
+        self.to
+    }
+
+    /// Makes the layers of an image that have to be made, found by the digests of what they were made of.
+    pub async fn prepare(
+        &self,
+        engine: &Engine,
+        source: &Arc<dyn Source>,
+        graph: &Graph,
+        which: Which,
+    ) -> std::result::Result<HashMap<Digest, Arc<Recoded>>, CopyError> {
+        let wanted = |blob: &&Descriptor| match Compression::of_layer(&blob.media_type) {
+            Some(found) if found == self.to => false,
+            Some(Compression::None) => true,
+            Some(_) => which == Which::Others,
+            None => false,
+        };
+        let layers: Vec<Descriptor> = graph.blobs().into_iter().filter(wanted).cloned().collect();
+        let made = futures_util::stream::iter(layers).map(|layer| async move {
+            let made = self.layer(engine, source, &layer).await?;
+            Ok::<_, CopyError>(made.map(|made| (layer.digest, made)))
+        });
+        let made: Vec<_> = made.buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(made.into_iter().flatten().collect())
+    }
+
+    async fn layer(
+        &self,
+        engine: &Engine,
+        source: &Arc<dyn Source>,
+        layer: &Descriptor,
+    ) -> std::result::Result<Option<Arc<Recoded>>, CopyError> {
+        loop {
+            engine.place(source, &self.workshop, layer).await?;
+            // Another image that is done with it may have let it go in the meantime.
+            if let Some(made) = self.workshop.made().get(&layer.digest) {
+                return Ok(made.clone());
+            }
+        }
+    }
+
+    /// Lets go of what no image holds any more.
+    pub fn forget(&self) {
+        self.workshop.made().retain(|_, made| made.as_ref().is_none_or(|made| Arc::strong_count(made) > 1));
+    }
+}
+
+impl std::fmt::Debug for Recompressed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recompressed").field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+impl Recompressed {
+    /// A source with more layers than it has itself.
+    pub fn new(inner: Arc<dyn Source>, made: impl IntoIterator<Item = Arc<Recoded>>) -> Self {
+        Self { inner, made: made.into_iter().map(|made| (made.digest, made)).collect() }
+    }
+}
+
+#[async_trait]
+impl Source for Recompressed {
+    fn place(&self) -> &Place {
+        self.inner.place()
+    }
+
+    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
+        self.inner.resolve(version).await
+    }
+
+    async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
+        self.inner.manifest(version).await
+    }
+
+    async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
+        match self.made.get(&content.digest) {
+            Some(made) => Ok(made.stream(offset)),
+            None => self.inner.open(content, offset).await,
+        }
+    }
+
+    async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
+        if self.made.contains_key(&content.digest) { Ok(None) } else { self.inner.file(content).await }
+    }
+}

@@ -1,0 +1,347 @@
+//! From names to digests: asks the registries what each line of a list stands for now.
+//!
+//! Afterwards every image is a graph with known sizes, and nothing but manifests has moved, and the layers of images in
+//! Docker's first format where these are converted.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+
+use super::admission::{Admission, AdmissionError};
+use super::attached::{Attached, AttachedError, Finder};
+use super::convert::ConvertError;
+use super::copy_image::CopyImageError;
+use super::list::{ImageList, Line, StoredName};
+use super::merge::{NameTaken, Taken, merged};
+use super::open::OpenSource;
+use super::places::PlaceError;
+use super::schema1;
+use hod_engine::copy::{CopyError, Engine, Wanted};
+use hod_engine::endpoint::Source;
+use hod_engine::observe::Event;
+use hod_oci::{DOCKER_IO, Digest, Graph, NameError, Platforms, Reference, RepositoryName};
+use hod_registry::Registries;
+use hod_store::{Store, StoreError};
+use hod_transport::Location;
+
+/// How a listed name becomes a name in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NameStyle {
+    /// Without the registry's host, else as written: `alpine`, `coreos/etcd`.
+    #[default]
+    AsListed,
+    /// Names of one part go below `library/`, as mirrors of Docker Hub are asked for them.
+    Library,
+    /// With the registry's host in front: `quay.io/coreos/etcd`.
+    WithHost,
+}
+
+/// Where names without a host are looked up: a registry, and perhaps a path there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultRegistry {
+    /// The registry.
+    pub host: Box<str>,
+    prefix: Option<RepositoryName>,
+}
+
+/// How a list is resolved.
+#[derive(Debug, Clone)]
+pub struct ResolveOptions {
+    /// For names without a host.
+    pub from: DefaultRegistry,
+    /// For lines without platforms of their own.
+    pub platforms: Platforms,
+    /// Whether the user asked for these platforms.
+    pub platforms_asked: bool,
+    /// For lines without a name of their own.
+    pub names: NameStyle,
+    /// Whether the first failure ends it all.
+    pub fail_fast: bool,
+    /// Whether signatures and whatever else belongs to an image come with it.
+    pub referrers: bool,
+    /// The trust policy, where images are taken and not only looked up.
+    pub admission: Option<Arc<Admission>>,
+    /// Where the layers of images in Docker's first format are expanded to convert these; without it they are refused.
+    pub scratch: Option<PathBuf>,
+}
+
+/// An image that is known now.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The line that asked for it.
+    pub line: Line,
+    /// Other lines that mean it, and whose platforms it has too.
+    pub also: Vec<Line>,
+    /// The name that means the same everywhere: with host, and with the digest it had.
+    pub source_name: Reference,
+    /// Where it goes in the store.
+    pub name: StoredName,
+    /// Which of its platforms were chosen.
+    pub platforms: Platforms,
+    /// Where its content comes from.
+    pub source: Arc<dyn Source>,
+    /// What there is to copy.
+    pub graph: Arc<Graph>,
+    /// What belongs to it.
+    pub attached: Vec<Attached>,
+    /// The place on this machine that it is taken from, where that is no registry.
+    pub place: Option<Box<Location>>,
+    /// The digest that it has there, where it was made out of Docker's first format.
+    pub converted_from: Option<Digest>,
+}
+
+/// A line that came to nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// The line.
+    pub line: Line,
+    /// Other lines that mean the same image.
+    pub also: Vec<Line>,
+    /// Why.
+    pub error: ImageError,
+}
+
+/// Why an image came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// It has no valid name in the store or at the registry.
+    #[error("the image has no valid name")]
+    Name(#[from] NameError),
+    /// Another line has taken its name for something else.
+    #[error(transparent)]
+    Taken(#[from] NameTaken),
+    /// The trust policy is against it.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// What belongs to it could not be had.
+    #[error(transparent)]
+    Attached(#[from] AttachedError),
+    /// What belongs to it could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be looked up or copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// It cannot be taken out of Docker's first format.
+    #[error(transparent)]
+    Old(Box<CopyImageError>),
+    /// It cannot be what it has to become.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// The place on this machine that it should come from.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+}
+
+impl From<CopyImageError> for ImageError {
+    fn from(error: CopyImageError) -> Self {
+        Self::Old(Box::new(error))
+    }
+}
+
+/// What became of a list.
+#[derive(Debug, Default)]
+pub struct Resolution {
+    /// The images that are known, in the order of the list.
+    pub images: Vec<Resolved>,
+    /// The lines that came to nothing, in that order too.
+    pub failed: Vec<Failed>,
+}
+
+impl FromStr for DefaultRegistry {
+    type Err = hod_oci::ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.strip_prefix("docker://").unwrap_or(text).trim_end_matches('/');
+        // A host is recognised by what follows it; a name that nobody uses serves as that.
+        let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
+        let bad = || hod_oci::ReferenceError::Host { host: host.to_owned() };
+        if host.is_empty() || !host.contains(['.', ':']) && host != "localhost" {
+            return Err(bad());
+        }
+        let probe: Reference = format!("{host}/x").parse()?;
+        let host = probe.host.ok_or_else(bad)?;
+        Ok(Self { host, prefix: prefix.map(str::parse).transpose()? })
+    }
+}
+
+impl Default for DefaultRegistry {
+    fn default() -> Self {
+        Self { host: DOCKER_IO.into(), prefix: None }
+    }
+}
+
+impl fmt::Display for DefaultRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.prefix.as_ref().map_or(Ok(()), |prefix| write!(f, "/{prefix}"))
+    }
+}
+
+impl DefaultRegistry {
+    /// The reference with its registry and everything else filled in.
+    pub fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
+        let mut qualified = match &self.prefix {
+            Some(prefix) if reference.host.is_none() => {
+                Reference { name: reference.name.below(prefix)?, ..reference.clone() }
+            }
+            _ => reference.clone(),
+        };
+        qualified = qualified.qualified(&self.host)?;
+        Ok(qualified)
+    }
+}
+
+impl NameStyle {
+    /// The name in the store of an image that has none of its own.
+    pub fn apply(self, reference: &Reference, qualified: &Reference) -> Result<StoredName, NameError> {
+        let name = reference.name.as_str();
+        let repository = match self {
+            Self::Library if !name.contains('/') => format!("library/{name}").parse()?,
+            Self::Library | Self::AsListed => reference.name.clone(),
+            Self::WithHost => {
+                let host = qualified.host.as_deref().unwrap_or(DOCKER_IO).to_ascii_lowercase();
+                format!("{}/{}", host.replace(['[', ']'], "").replace(':', "-"), qualified.name).parse()?
+            }
+        };
+        Ok(StoredName { repository, tag: reference.stored_tag() })
+    }
+}
+
+impl Resolution {
+    /// How many lines mean an image that another line stands for.
+    pub fn repeats(&self) -> usize {
+        self.images.iter().map(|image| image.also.len()).sum()
+    }
+}
+
+/// Resolves every line, many at a time. What the store has already is not asked for again.
+pub async fn resolve(
+    engine: &Engine,
+    registries: &Registries,
+    store: Option<&Store>,
+    list: ImageList,
+    options: &ResolveOptions,
+) -> Resolution {
+    engine.observer().on(&Event::Step { name: "resolve", images: list.lines.len(), bytes: 0 });
+    let lookups = engine.limits().images;
+    let finder = Finder::default();
+    let finder = &finder;
+    let mut running = futures_util::stream::iter(list.lines)
+        .map(|line| async move {
+            let result = resolve_line(engine, registries, store, &line, (options, finder)).await;
+            (line, result)
+        })
+        .buffered(lookups);
+    let mut resolution = Resolution::default();
+    let mut taken = Taken::default();
+    while let Some((line, result)) = running.next().await {
+        match result.and_then(|image| claim(&mut taken, image)) {
+            Ok(image) => resolution.images.push(image),
+            Err(error) => {
+                engine.observer().on(&Event::ImageFailed { name: &line.reference.to_string(), cause: &error });
+                resolution.failed.push(Failed { line, also: Vec::new(), error });
+                if options.fail_fast {
+                    break;
+                }
+            }
+        }
+    }
+    resolution.images = merged(resolution.images);
+    resolution
+}
+
+/// Lets the image have its name, unless that means something else already.
+pub(super) fn claim(taken: &mut Taken, image: Resolved) -> Result<Resolved, ImageError> {
+    taken.claim(&image.name, &image.graph.root.descriptor.digest, &image.line)?;
+    Ok(image)
+}
+
+async fn resolve_line(
+    engine: &Engine,
+    registries: &Registries,
+    store: Option<&Store>,
+    line: &Line,
+    (options, finder): (&ResolveOptions, &Finder),
+) -> Result<Resolved, ImageError> {
+    let qualified = options.from.qualify(&line.reference)?;
+    let name = match &line.name {
+        Some(name) => name.clone(),
+        None => options.names.apply(&line.reference, &qualified)?,
+    };
+    let rule = |admission: &Arc<Admission>| admission.rule(&Location::Docker(qualified.clone()));
+    let guard = options.admission.as_ref().map(rule).transpose()?;
+    let host = qualified.host.as_deref().unwrap_or(DOCKER_IO);
+    let repository = Arc::new(registries.source(host, &qualified.name));
+    let source: Arc<dyn Source> = repository.clone();
+    let kept = store.map(|store| store.repository(&name.repository));
+    // The tag is the store's only if the image is kept under the tag that the registry is asked for.
+    let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
+    let asked = line.platforms.is_some() || options.platforms_asked;
+    let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
+    let loaded = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await;
+    let (source, graph, converted_from) = match loaded {
+        Err(error) if schema1::is_reason(&error) => {
+            let scratch = options.scratch.as_deref().ok_or(error)?;
+            let old = OpenSource { source, version: wanted.version.clone(), held: None, guard: None, made_up: false };
+            let (digest, modern) = schema1::modern(engine, &old, scratch).await?;
+            let graph = engine.load(&*modern.source, None, &Wanted { version: modern.version, ..wanted }).await?;
+            (modern.source, graph, Some(digest))
+        }
+        graph => (source, graph?, None),
+    };
+    if let Some(guard) = guard {
+        guard.check(&*source, &graph).await?;
+    }
+    let attached = match &line.referrers {
+        // Nothing belongs to an image that was made just now.
+        _ if !options.referrers || converted_from.is_some() => Vec::new(),
+        Some(pinned) => finder.pinned(engine, repository, kept.as_ref(), (&graph, pinned)).await?,
+        None => finder.find(engine, repository, kept.as_ref(), &graph).await?,
+    };
+    let source_name = Reference { digest: Some(converted_from.unwrap_or(graph.root.descriptor.digest)), ..qualified };
+    let (line, also, graph) = (line.clone(), Vec::new(), Arc::new(graph));
+    Ok(Resolved { line, also, source_name, name, platforms, source, graph, attached, place: None, converted_from })
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved").field("source", &self.source_name).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_store() {
+        let name = |text: &str, style: NameStyle| {
+            let reference: Reference = text.parse().unwrap();
+            let qualified = DefaultRegistry::default().qualify(&reference).unwrap();
+            style.apply(&reference, &qualified).unwrap().to_string()
+        };
+        assert_eq!(name("alpine:3.14", NameStyle::AsListed), "alpine:3.14");
+        assert_eq!(name("quay.io/coreos/etcd:v3.5", NameStyle::AsListed), "coreos/etcd:v3.5");
+        assert_eq!(name("alpine", NameStyle::Library), "library/alpine:latest");
+        assert_eq!(name("alpine", NameStyle::WithHost), "docker.io/library/alpine:latest");
+        assert_eq!(name("host:5000/a/b:1", NameStyle::WithHost), "host-5000/a/b:1");
+    }
+
+    #[test]
+    fn the_default_registry_may_have_a_path() {
+        let from: DefaultRegistry = "mirror.example:5000/hub".parse().unwrap();
+        let qualified = |text: &str| from.qualify(&text.parse().unwrap()).unwrap().to_string();
+        assert_eq!(qualified("alpine:3"), "mirror.example:5000/hub/alpine:3");
+        assert_eq!(qualified("quay.io/a/b:1"), "quay.io/a/b:1");
+        assert_eq!(
+            DefaultRegistry::default().qualify(&"alpine".parse().unwrap()).unwrap().to_string(),
+            "docker.io/library/alpine:latest"
+        );
+        assert!("".parse::<DefaultRegistry>().is_err());
+        assert!("registry".parse::<DefaultRegistry>().is_err());
+    }
+}

@@ -1,0 +1,55 @@
+//! Everything that a source has of an image, whatever its platforms: for places, and for registries that list what they
+//! have.
+//!
+//! A child that the source does not have is absent, as in a sparse index of a store; any other failure is one.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use hod_engine::endpoint::{EndpointError, Fault, Source};
+use hod_oci::{Descriptor, Digest, Graph, GraphError, Node, Version, Walk};
+
+/// Why an image cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum WholeError {
+    /// The source. Its fault decides what can be done.
+    #[error("{0}")]
+    Source(#[from] EndpointError),
+    /// A manifest that makes no sense, or with which it is too much.
+    #[error("manifest {digest} cannot be used")]
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: GraphError,
+    },
+}
+
+/// The image that a tag or digest stands for, with all of its children that are there. Only its root can be missing.
+pub async fn whole(source: &dyn Source, version: &Version) -> Result<Graph, WholeError> {
+    let (descriptor, bytes) = source.manifest(version).await?;
+    Ok(Graph { root: node(source, descriptor, bytes, Walk::default()).await? })
+}
+
+fn node(
+    source: &dyn Source,
+    descriptor: Descriptor,
+    bytes: bytes::Bytes,
+    walk: Walk,
+) -> BoxFuture<'_, Result<Node, WholeError>> {
+    async move {
+        let unusable = |source| WholeError::Manifest { digest: descriptor.digest, source };
+        let (manifest, below) = walk.read(&descriptor.media_type, &bytes).map_err(unusable)?;
+        let (mut children, mut absent) = (Vec::new(), Vec::new());
+        for child in manifest.children() {
+            match source.manifest(&Version::Digest(child.digest)).await {
+                Ok((_, bytes)) => children.push(node(source, child.clone(), bytes, below.clone()).await?),
+                Err(error) if error.fault() == Fault::Missing => absent.push(child.clone()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Node::new(descriptor, bytes, manifest, children, absent))
+    }
+    .boxed()
+}

@@ -1,0 +1,271 @@
+//! The only parser of manifests.
+//!
+//! It reads what the copy engine needs to follow references, and nothing is ever written from
+//! it: manifests travel as the bytes they came in. The rules are those by which the CNCF registry
+//! decides what a stored manifest is, since one that it cannot read stops its garbage collection.
+
+use serde::Deserialize;
+
+use super::descriptor::null_is_empty;
+use super::weight::{Heavy, check_weight};
+use super::{Descriptor, MediaType};
+
+/// The largest manifest that registries accept (distribution's limit on a manifest's body).
+pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// A manifest, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// What it says it is, or what its shape says.
+    pub media_type: MediaType,
+    /// What it refers to.
+    pub kind: ManifestKind,
+    /// The manifest that this one is about, for referrers such as signatures.
+    pub subject: Option<Descriptor>,
+    /// What kind of artifact it is, where it says so.
+    pub artifact_type: Option<Box<str>>,
+    /// Its own annotations.
+    pub annotations: std::collections::BTreeMap<Box<str>, Box<str>>,
+}
+
+/// The two shapes of manifests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestKind {
+    /// One image, or an artifact in an image's clothes.
+    Image {
+        /// The configuration.
+        config: Box<Descriptor>,
+        /// The layers, lowest first.
+        layers: Vec<Descriptor>,
+    },
+    /// A list of manifests, which may be lists again.
+    Index {
+        /// The children, in the order written.
+        manifests: Vec<Descriptor>,
+    },
+}
+
+/// Bytes that are no manifest that could be stored and served.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More bytes than any registry takes.
+    #[error("the manifest has {0} bytes: registries accept at most {MANIFEST_LIMIT}")]
+    Large(u64),
+    /// More values than memory takes.
+    #[error("the manifest cannot be read")]
+    Heavy(#[from] Heavy),
+    /// Not the JSON of a manifest.
+    #[error("the manifest is not valid JSON of a manifest")]
+    Json(#[source] serde_json::Error),
+    /// Docker's first format.
+    #[error(
+        "the manifest has Docker's schema 1 format, which registries of version 3 refuse: convert it with hod pull or hod copy, or push the image again with a current tool"
+    )]
+    Schema1,
+    /// A `schemaVersion` that does not exist.
+    #[error("the manifest has schemaVersion {0}: only version 2 exists")]
+    SchemaVersion(u64),
+    /// A `mediaType` that registries do not know.
+    #[error("the manifest has media type {0:?}, which registries cannot store")]
+    MediaType(String),
+    /// The bytes say one thing, the descriptor or header another.
+    #[error("the manifest says it is {found}, but it was announced as {expected}")]
+    Mismatch {
+        /// What the descriptor or header says.
+        expected: MediaType,
+        /// What the bytes say.
+        found: MediaType,
+    },
+    /// A Docker manifest has to name its type, or a registry would serve it as another.
+    #[error(
+        "the manifest was announced as {0}, but does not name its media type itself: registries would serve it as OCI"
+    )]
+    Unmarked(MediaType),
+    /// Both a config or layers and children, so that readers would disagree on what it is.
+    #[error("the manifest has both layers and child manifests: it is either an image or an index")]
+    Ambiguous,
+    /// A field without which it cannot be used.
+    #[error("the manifest has no {0}")]
+    Missing(&'static str),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    schema_version: Option<u64>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    media_type: String,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(rename = "fsLayers")]
+    fs_layers: Option<serde::de::IgnoredAny>,
+    subject: Option<Descriptor>,
+    artifact_type: Option<Box<str>>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    annotations: std::collections::BTreeMap<Box<str>, Box<str>>,
+}
+
+/// The head alone, for manifests whose body may have any shape.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    schema_version: Option<u64>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    media_type: String,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// `announced` is what a descriptor or a `Content-Type` header calls it; where that is no
+    /// type of a manifest (some registries send `application/json`) the bytes alone decide.
+    ///
+    /// # Errors
+    /// Whatever a registry would refuse, or could not collect garbage around later.
+    pub fn parse(announced: &MediaType, bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() as u64 > MANIFEST_LIMIT {
+            return Err(ManifestError::Large(bytes.len() as u64));
+        }
+        check_weight(bytes)?;
+        let head: Head = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        let named = MediaType::parse(&head.media_type);
+        match head.schema_version {
+            Some(2) => {}
+            Some(1) => return Err(ManifestError::Schema1),
+            Some(other) => return Err(ManifestError::SchemaVersion(other)),
+            None => return Err(ManifestError::Missing("schemaVersion")),
+        }
+        if !head.media_type.is_empty() && !MediaType::MANIFESTS.contains(&named) {
+            return Err(ManifestError::MediaType(head.media_type));
+        }
+        let mut wire: Wire = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        // The manifests of all images are in memory at once.
+        wire.layers.iter_mut().chain(&mut wire.manifests).for_each(Vec::shrink_to_fit);
+        if wire.schema_version == Some(1) || wire.fs_layers.is_some() {
+            return Err(ManifestError::Schema1);
+        }
+        let found = if !wire.media_type.is_empty() {
+            named
+        } else if wire.manifests.is_some() {
+            MediaType::OciIndex
+        } else {
+            MediaType::OciManifest
+        };
+        if announced.is_manifest() && *announced != found {
+            return Err(match announced {
+                MediaType::DockerManifest | MediaType::DockerList if wire.media_type.is_empty() => {
+                    ManifestError::Unmarked(announced.clone())
+                }
+                _ => ManifestError::Mismatch { expected: announced.clone(), found },
+            });
+        }
+        let kind = match (found.is_index(), wire.manifests, wire.config, wire.layers) {
+            (true, Some(manifests), None, None) => ManifestKind::Index { manifests },
+            (true, None, None, None) => return Err(ManifestError::Missing("manifests")),
+            (false, None, Some(config), layers) => {
+                ManifestKind::Image { config: Box::new(config), layers: layers.unwrap_or_default() }
+            }
+            (false, None, None, _) => return Err(ManifestError::Missing("config")),
+            _ => return Err(ManifestError::Ambiguous),
+        };
+        Ok(Self {
+            media_type: found,
+            kind,
+            subject: wire.subject,
+            artifact_type: wire.artifact_type,
+            annotations: wire.annotations,
+        })
+    }
+
+    /// The child manifests; none for an image.
+    pub fn children(&self) -> &[Descriptor] {
+        match &self.kind {
+            ManifestKind::Index { manifests } => manifests,
+            ManifestKind::Image { .. } => &[],
+        }
+    }
+
+    /// Config and layers, in that order; none for an index.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let (config, layers) = match &self.kind {
+            ManifestKind::Image { config, layers } => (Some(&**config), layers.as_slice()),
+            ManifestKind::Index { .. } => (None, &[][..]),
+        };
+        config.into_iter().chain(layers)
+    }
+
+    /// The configuration of an image.
+    pub const fn config(&self) -> Option<&Descriptor> {
+        match &self.kind {
+            ManifestKind::Image { config, .. } => Some(config),
+            ManifestKind::Index { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn unknown() -> MediaType {
+        MediaType::parse("application/json")
+    }
+
+    fn image(extra: &str) -> String {
+        format!(
+            r#"{{"schemaVersion":2,{extra}"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{D}","size":0}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{D}","size":0}}]}}"#
+        )
+    }
+
+    #[test]
+    fn bytes_decide_what_it_is() {
+        let plain = Manifest::parse(&unknown(), image("").as_bytes()).unwrap();
+        assert_eq!(plain.media_type, MediaType::OciManifest);
+        assert_eq!(plain.blobs().count(), 2);
+        let docker = format!(r#""mediaType":"{}","#, MediaType::DockerManifest);
+        let docker = Manifest::parse(&unknown(), image(&docker).as_bytes()).unwrap();
+        assert_eq!(docker.media_type, MediaType::DockerManifest);
+        let index = Manifest::parse(&MediaType::OciIndex, br#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
+        assert_eq!((index.media_type.clone(), index.children().len()), (MediaType::OciIndex, 0));
+    }
+
+    #[test]
+    fn refuses_what_would_break_a_registry() {
+        let refused = |announced: &MediaType, text: &str| {
+            Manifest::parse(announced, text.as_bytes()).map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(refused(&unknown(), "").contains("not valid JSON"));
+        assert!(refused(&unknown(), "[]").contains("not valid JSON"));
+        assert!(refused(&unknown(), "{}").contains("no schemaVersion"));
+        assert!(refused(&unknown(), r#"{"schemaVersion":1,"fsLayers":[]}"#).contains("schema 1"));
+        assert!(refused(&unknown(), r#"{"schemaVersion":3}"#).contains("schemaVersion 3"));
+        assert!(refused(&unknown(), r#"{"schemaVersion":2}"#).contains("no config"));
+        assert!(
+            refused(&unknown(), r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#)
+                .contains("cannot store")
+        );
+        assert!(refused(&MediaType::DockerManifest, &image("")).contains("does not name its media type"));
+        assert!(refused(&MediaType::OciIndex, &image("")).contains("announced"));
+        assert!(refused(&unknown(), &image(r#""manifests":[],"#)).contains("both"));
+        assert!(refused(&unknown(), &image("").replace(D, "sha256:xyz")).contains("not valid JSON"));
+        assert!(refused(&unknown(), &image("").replace(r#""size":0"#, r#""size":-1"#)).contains("not valid JSON"));
+        let large = vec![b' '; usize::try_from(MANIFEST_LIMIT).unwrap() + 1];
+        assert!(matches!(Manifest::parse(&unknown(), &large), Err(ManifestError::Large(_))));
+    }
+
+    #[test]
+    fn null_means_nothing() {
+        let text = image(r#""annotations":null,"subject":null,"#);
+        assert!(Manifest::parse(&unknown(), text.as_bytes()).unwrap().subject.is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = Manifest::parse(&unknown(), &bytes);
+        }
+    }
+}

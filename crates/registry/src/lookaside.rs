@@ -1,0 +1,388 @@
+//! Where signatures lie that registries do not keep: `registries.d` (containers-registries.d(5)).
+//!
+//! A lookaside is a folder, here or on a web server, with `REPOSITORY@ALGORITHM=HEX/signature-N` for each manifest. It
+//! is asked without credentials, and what comes from it is worth nothing until somebody has verified it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::client::Request;
+use super::error::{RegistryError, authority};
+use super::host::Host;
+use super::kept::Kept;
+use super::pages::Endless;
+use super::subject::Subject;
+use hod_oci::{Digest, RepositoryName};
+use hod_trust::policy::docker_scopes;
+
+/// The largest signature that is read.
+const SIGNATURE_LIMIT: usize = 4 * 1024 * 1024;
+/// The most that is read of all signatures of one manifest; real ones have a KiB each.
+const SIGNATURES_LIMIT: usize = 8 * 1024 * 1024;
+/// How many signatures of one manifest are read.
+const SIGNATURES: usize = 128;
+
+/// Where `registries.d` is.
+#[derive(Debug, Clone, Default)]
+pub struct LookasideSources {
+    /// The one folder to read, which must exist (`--registries.d`).
+    pub folder: Option<PathBuf>,
+    /// The folders of which the first that exists is read where none is named.
+    pub folders: Vec<PathBuf>,
+    /// Where signatures lie of which the files say nothing.
+    pub default: Option<PathBuf>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LookasideError {
+    /// A file or folder that cannot be read.
+    #[error("cannot read where signatures are")]
+    Read(#[source] io::Error),
+    /// A signature that cannot be written or removed.
+    #[error("cannot change the signatures")]
+    Write(#[source] io::Error),
+    /// Text that is no YAML, or not what the format wants.
+    #[error("{path} does not say where signatures are: {problem}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The same twice.
+    #[error("{path} says again where the signatures of {name} are")]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The scope.
+        name: String,
+    },
+    /// An address that leads nowhere.
+    #[error("{path}: {url:?} is no place for signatures: write file:///FOLDER, https://HOST/PATH or http://HOST/PATH")]
+    Url {
+        /// The file.
+        path: PathBuf,
+        /// The address.
+        url: String,
+    },
+}
+
+/// All that is configured.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lookaside {
+    default: Bases,
+    /// By scope, from a whole host down to a tag.
+    docker: BTreeMap<String, Bases>,
+    /// Where signatures lie of which nothing is configured.
+    usual: Option<Url>,
+    /// What was written by this configuration.
+    pub(super) kept: Kept,
+}
+
+/// The folders of one scope.
+#[derive(Debug, Clone, Default)]
+struct Bases {
+    /// `lookaside`, in older files `sigstore`.
+    read: Option<Url>,
+    /// `lookaside-staging` or `sigstore-staging`; without it, the same.
+    written: Option<Url>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Written {
+    default_docker: Option<Places>,
+    #[serde(default)]
+    docker: BTreeMap<String, Places>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Places {
+    lookaside: Option<String>,
+    /// The old name.
+    sigstore: Option<String>,
+    lookaside_staging: Option<String>,
+    /// The old name.
+    sigstore_staging: Option<String>,
+    /// These are content of the registry, and travel as such.
+    #[serde(rename = "use-sigstore-attachments")]
+    _use_sigstore_attachments: Option<bool>,
+}
+
+impl Lookaside {
+    /// Reads the configuration.
+    pub(super) fn read(sources: &LookasideSources) -> Result<Self, LookasideError> {
+        let mut found = Self::default();
+        let mut has_default = false;
+        for path in files(sources)? {
+            let text = hod_io::fs::read_config(&path).map_err(LookasideError::Read)?;
+            let written: Written = serde_saphyr::from_str(&text)
+                .map_err(|error| LookasideError::Syntax { path: path.clone(), problem: error.to_string() })?;
+            if let Some(places) = written.default_docker {
+                let name = "all registries".to_owned();
+                if std::mem::replace(&mut has_default, true) {
+                    return Err(LookasideError::Twice { path, name });
+                }
+                found.default = places.bases(&path)?;
+            }
+            for (name, places) in written.docker {
+                let bases = places.bases(&path)?;
+                if found.docker.insert(name.clone(), bases).is_some() {
+                    return Err(LookasideError::Twice { path, name });
+                }
+            }
+        }
+        found.usual = sources.default.as_deref().and_then(|path| Url::from_directory_path(path).ok());
+        Ok(found)
+    }
+
+    /// The folder where a repository's signatures are read.
+    pub(super) fn base(&self, host: &str, name: &RepositoryName) -> Option<Url> {
+        self.find(host, name, |bases| bases.read.as_ref()).or_else(|| self.usual.clone())
+    }
+
+    /// The folder where they are written, if one is configured.
+    pub(super) fn staging(&self, host: &str, name: &RepositoryName) -> Option<Url> {
+        self.find(host, name, |bases| bases.written.as_ref().or(bases.read.as_ref()))
+    }
+
+    /// The same from the narrowest scope that has one.
+    fn find(&self, host: &str, name: &RepositoryName, of: impl Fn(&Bases) -> Option<&Url>) -> Option<Url> {
+        let scopes = docker_scopes(host, name, &[]);
+        let narrowest = scopes.iter().filter_map(|scope| self.docker.get(scope)).find_map(&of);
+        narrowest.or_else(|| of(&self.default)).cloned()
+    }
+}
+
+impl Places {
+    fn bases(&self, path: &Path) -> Result<Bases, LookasideError> {
+        let url = |new: &Option<String>, old: &Option<String>| {
+            new.as_ref().or(old.as_ref()).map(|text| address(path, text)).transpose()
+        };
+        Ok(Bases {
+            read: url(&self.lookaside, &self.sigstore)?,
+            written: url(&self.lookaside_staging, &self.sigstore_staging)?,
+        })
+    }
+}
+
+fn address(path: &Path, text: &str) -> Result<Url, LookasideError> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(url) if url.scheme() == "file" && url.to_file_path().is_ok() => Ok(url),
+        _ => Err(LookasideError::Url { path: path.to_owned(), url: text.to_owned() }),
+    }
+}
+
+fn files(sources: &LookasideSources) -> Result<Vec<PathBuf>, LookasideError> {
+    let list = |folder: &Path| {
+        let entries = fs_err::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+        let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        files.sort();
+        Ok(files)
+    };
+    if let Some(folder) = &sources.folder {
+        return list(folder).map_err(LookasideError::Read);
+    }
+    match sources.folders.iter().find(|folder| folder.is_dir()) {
+        Some(folder) => list(folder).map_err(LookasideError::Read),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The place of one repository's signatures.
+#[derive(Debug, Clone)]
+pub(super) struct SignatureFolder {
+    /// The address that a manifest's own folder begins with.
+    pub(super) base: Url,
+    pub(super) name: RepositoryName,
+    /// Who is asked, where the folder is on a web server.
+    pub(super) host: Option<Arc<Host>>,
+    /// What was written to this folder and others.
+    pub(super) kept: Kept,
+}
+
+impl SignatureFolder {
+    /// The signatures of a manifest, in their order.
+    pub(super) async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>, RegistryError> {
+        let (mut found, mut bytes) = (Vec::<Bytes>::new(), 0);
+        for number in 1..=SIGNATURES {
+            let url = self.address(manifest, number);
+            let shown = url.clone();
+            let signature = match &self.host {
+                Some(host) => fetch(host, url, manifest).await?,
+                None => read(&url).await?,
+            };
+            match signature {
+                Some(signature) => {
+                    bytes += signature.len();
+                    if bytes > SIGNATURES_LIMIT {
+                        let subject = Subject::Signature(authority(&shown), *manifest);
+                        return Err(RegistryError::endless(&subject, &shown, Endless::Bytes(SIGNATURES_LIMIT)));
+                    }
+                    found.push(signature);
+                }
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether it is on this machine: others can only be read.
+    pub(super) fn is_here(&self) -> bool {
+        self.base.scheme() == "file"
+    }
+
+    /// Makes these the signatures of a manifest, beside others of the same run; `false` where the folder is not on this machine.
+    pub(super) async fn keep(&self, manifest: &Digest, signatures: &[Bytes]) -> Result<bool, RegistryError> {
+        if !self.is_here() {
+            return Ok(false);
+        }
+        let (this, manifest, signatures) = (self.clone(), *manifest, signatures.to_vec());
+        let task =
+            tokio::task::spawn_blocking(move || this.kept.write(|number| this.file(&manifest, number), &signatures));
+        task.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(not_written)?;
+        Ok(true)
+    }
+
+    /// Removes the signatures of a manifest and says how many there were; `None` where the folder is not on this machine.
+    pub(super) async fn remove(&self, manifest: &Digest) -> Result<Option<usize>, RegistryError> {
+        if !self.is_here() {
+            return Ok(None);
+        }
+        let (this, manifest) = (self.clone(), *manifest);
+        let task =
+            tokio::task::spawn_blocking(move || hod_io::fs::remove_numbered(1, |number| this.file(&manifest, number)));
+        let removed = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        removed.map(Some).map_err(not_written)
+    }
+
+    /// The file of a signature, where the folder is on this machine.
+    fn file(&self, manifest: &Digest, number: usize) -> PathBuf {
+        self.address(manifest, number).to_file_path().unwrap_or_default()
+    }
+
+    fn address(&self, manifest: &Digest, number: usize) -> Url {
+        let mut url = self.base.clone();
+        let path = format!(
+            "{}/{}@{}={}/signature-{number}",
+            url.path().trim_end_matches('/'),
+            self.name,
+            manifest.algorithm().name(),
+            manifest.hex()
+        );
+        url.set_path(&path);
+        url
+    }
+}
+
+fn not_written(error: io::Error) -> RegistryError {
+    RegistryError::Lookaside(Arc::new(LookasideError::Write(error)))
+}
+
+async fn read(url: &Url) -> Result<Option<Bytes>, RegistryError> {
+    let Ok(path) = url.to_file_path() else { return Ok(None) };
+    let task = tokio::task::spawn_blocking(move || {
+        use std::io::Read as _;
+        let mut bytes = Vec::new();
+        match fs_err::File::open(path) {
+            Ok(file) => file.take(SIGNATURE_LIMIT as u64).read_to_end(&mut bytes).map(|_| Some(Bytes::from(bytes))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
+    });
+    let read = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    read.map_err(|error| RegistryError::Lookaside(Arc::new(LookasideError::Read(error))))
+}
+
+async fn fetch(host: &Arc<Host>, url: Url, manifest: &Digest) -> Result<Option<Bytes>, RegistryError> {
+    let connection = host.connection().await?;
+    let subject = Subject::Signature(host.name.clone(), *manifest);
+    let mut request = Request::new(Method::GET, url.clone(), subject);
+    let response = host.follow(connection, &mut request, None, &url).await?;
+    if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        response.drain().await;
+        return Ok(None);
+    }
+    let response = response.accept(&[StatusCode::OK]).await?;
+    let error = response.protocol_error("with something too large for a signature");
+    response.bytes(SIGNATURE_LIMIT).await?.map(Some).ok_or(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(files: &[(&str, &str)]) -> Result<Lookaside, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs_err::write(folder.path().join(name), text).unwrap();
+        }
+        let sources = LookasideSources { folder: Some(folder.path().to_owned()), ..LookasideSources::default() };
+        Lookaside::read(&sources).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_narrowest_scope_counts() {
+        let found = read_all(&[
+            ("a.yaml", "default-docker:\n  lookaside: file:///default\n  lookaside-staging: file:///staging\n"),
+            ("b.yaml", "docker:\n  r.example:\n    sigstore: https://s.example/r/\n  r.example/team/app:\n    lookaside: http://s.example/app\n  s.example:\n    sigstore-staging: file:///only-staging\n  \"*.wild.example\":\n    lookaside: file:///wild\n"),
+            ("c.txt", "nonsense"),
+        ])
+        .unwrap();
+        let base = |host: &str, name: &str| found.base(host, &name.parse().unwrap()).unwrap().to_string();
+        assert_eq!(base("r.example", "team/app"), "http://s.example/app");
+        assert_eq!(base("r.example", "team/other"), "https://s.example/r/");
+        assert_eq!(base("a.wild.example", "x"), "file:///wild");
+        assert_eq!(base("docker.io", "library/a"), "file:///default");
+        let staging = |host: &str, name: &str| found.staging(host, &name.parse().unwrap()).unwrap().to_string();
+        assert_eq!(staging("docker.io", "library/a"), "file:///staging");
+        assert_eq!(staging("a.wild.example", "x"), "file:///wild");
+        assert_eq!(staging("s.example", "x"), "file:///only-staging");
+        assert_eq!(base("s.example", "x"), "file:///default");
+        let name: RepositoryName = "team/other".parse().unwrap();
+        let folder =
+            SignatureFolder { base: found.base("r.example", &name).unwrap(), name, host: None, kept: Kept::default() };
+        let digest = Digest::sha256(b"");
+        assert_eq!(
+            folder.address(&digest, 2).to_string(),
+            format!("https://s.example/r/team/other@sha256={}/signature-2", digest.hex())
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let twice = "docker:\n  r.example:\n    lookaside: file:///a\n";
+        for (files, says) in [
+            (vec![("a.yaml", "docker: [")], "does not say where signatures are"),
+            (vec![("a.yaml", "dockr: {}\n")], "dockr"),
+            (vec![("a.yaml", twice), ("b.yaml", twice)], "says again where the signatures of r.example are"),
+            (vec![("a.yaml", "default-docker:\n  lookaside: ftp://x/y\n")], "is no place for signatures"),
+            (vec![("a.yaml", "default-docker:\n  lookaside: /x/y\n")], "is no place for signatures"),
+        ] {
+            let error = read_all(&files).unwrap_err();
+            assert!(error.contains(says), "{files:?}: {error}");
+        }
+        assert!(read_all(&[]).unwrap().base("r.example", &"a".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn what_is_usual_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let default = Some(folder.path().to_owned());
+        let found = Lookaside::read(&LookasideSources { default, ..LookasideSources::default() }).unwrap();
+        let name: RepositoryName = "a".parse().unwrap();
+        assert!(found.base("r.example", &name).is_some());
+        assert!(found.staging("r.example", &name).is_none());
+    }
+}

@@ -1,0 +1,337 @@
+//! From an image, wherever it is, to files: what a container runtime takes, or the tree alone.
+//!
+//! Layers go into a folder beside the target, which gets its name when everything is there, checked and durable. So
+//! a target that exists is complete, and what a killed run has left is cleared away by the next.
+
+mod error;
+mod layer;
+mod members;
+mod names;
+mod notes;
+mod owners;
+mod pax;
+mod rootfs;
+mod runtime_config;
+mod sink;
+mod umoci;
+mod unfinished;
+mod users;
+mod write;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fs_err as fs;
+use rustix::fs::{Gid, Mode, Uid};
+
+pub use error::LayerError;
+pub use owners::{IdMapping, IdMappingError, Owners};
+pub use users::UnknownUser;
+pub use write::LeftOut;
+
+use hod_engine::copy::{CopyError, Engine};
+use hod_engine::observe::Event;
+use hod_image::inspect::{InspectError, Inspected};
+use hod_image::open::OpenSource;
+use hod_oci::{Descriptor, Digest, diff_ids};
+use rootfs::{FOLDER, Rootfs};
+use runtime_config::ImageConfig;
+use sink::LayerSink;
+use unfinished::Unfinished;
+use users::User;
+use write::How;
+
+/// What is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A folder with `config.json` and `rootfs/`, and what `umoci repack` needs.
+    Bundle(PathBuf),
+    /// The tree alone.
+    Rootfs(PathBuf),
+}
+
+impl Target {
+    /// The folder that is made.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Bundle(path) | Self::Rootfs(path) => path,
+        }
+    }
+}
+
+/// What was made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unpacked {
+    /// The number of layers.
+    pub layers: usize,
+    /// The number of their entries.
+    pub entries: u64,
+    /// What could not be made.
+    pub left_out: LeftOut,
+}
+
+/// Why an image was not unpacked. Nothing is at the target.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackImageError {
+    /// The image cannot be looked at.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Its config says nothing of layers.
+    #[error("the config {0} is not that of an image that could run")]
+    Config(Digest),
+    /// Config and manifest do not belong together.
+    #[error("the manifest has {} and the config {}", hod_engine::count(*layers, "layer"), hod_engine::count(*diff_ids, "diff id"))]
+    Layers {
+        /// Layers of the manifest.
+        layers: usize,
+        /// Those that the config knows.
+        diff_ids: usize,
+    },
+    /// A layer that was asked for and is not there.
+    #[error("the image has no layer {wanted:?}: it has {}, by number from 1, by digest or by diff id", hod_engine::count(*layers, "layer"))]
+    NoLayer {
+        /// What was asked for.
+        wanted: String,
+        /// How many layers it has.
+        layers: usize,
+    },
+    /// A layer that is none.
+    #[error("cannot unpack {digest}")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: LayerError,
+    },
+    /// A layer did not come.
+    #[error("cannot unpack the image")]
+    Copy(#[from] CopyError),
+    /// The user of the image.
+    #[error(transparent)]
+    User(#[from] UnknownUser),
+    /// The user has a name, and the image's files are not at hand.
+    #[error("the image runs as {0:?}: who that is, only its files say")]
+    NamedUser(String),
+    /// The tree cannot be completed.
+    #[error("cannot complete the tree")]
+    Complete(#[source] LayerError),
+    /// There is something at the target.
+    #[error("{0} exists: an image is unpacked to a new folder")]
+    Exists(PathBuf),
+    /// Another process unpacks to the same target.
+    #[error("another process is unpacking an image to {0}")]
+    Busy(PathBuf),
+    /// The system said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A thread ended.
+    #[error("a thread of hod ended unexpectedly")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// What layers are unpacked into.
+#[derive(Debug)]
+struct State {
+    rootfs: Rootfs,
+    how: How,
+    made: Unpacked,
+}
+
+/// How an image is unpacked.
+#[derive(Debug, Clone)]
+pub struct UnpackOptions {
+    /// What is to be made.
+    pub target: Target,
+    /// Whose the files will be.
+    pub owners: Owners,
+    /// Whether a symbolic link to a folder stays where a layer has a folder of that name.
+    pub keep_links: bool,
+}
+
+/// Unpacks an image that was looked at and is still where it was.
+pub async fn unpack_image(
+    engine: &Engine,
+    source: &OpenSource,
+    image: &Inspected,
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackImageError> {
+    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: false };
+    let (state, unfinished) = place(engine, source, &layers(image)?, &options.target, how).await?;
+    let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
+    let root = image.instance.root.descriptor.clone();
+    finish(state, move |state| {
+        if let Some(bundle) = unfinished.bundle() {
+            describe(state, bundle, &config, &root)?;
+        }
+        Ok(unfinished)
+    })
+    .await
+}
+
+/// Unpacks a layer that can be read onto what is in a directory.
+///
+/// It is public for the fuzzer: what else takes a layer takes a whole image.
+pub fn apply_layer(
+    layer: impl io::Read,
+    diff_id: &Digest,
+    directory: &Path,
+    owners: Owners,
+) -> Result<Unpacked, LayerError> {
+    let output = |error: rustix::io::Errno| LayerError::Output(error.into());
+    let top = rustix::fs::open(directory, FOLDER, Mode::empty()).map_err(output)?;
+    let mut rootfs = Rootfs::new(top, None, false).map_err(LayerError::Output)?;
+    let mut made = Unpacked::default();
+    let how = How { owners, keep_links: false, keep_whiteouts: false };
+    layer::apply(&mut rootfs, layer, diff_id, &how, &mut made)?;
+    rootfs.finish().map_err(output)?;
+    Ok(made)
+}
+
+/// Unpacks one layer as the archive that it is: whiteouts become files.
+pub async fn unpack_layer(
+    engine: &Engine,
+    source: &OpenSource,
+    layer: &(Descriptor, Digest),
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackImageError> {
+    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: true };
+    let layers = std::slice::from_ref(layer);
+    let (state, unfinished) = place(engine, source, layers, &options.target, how).await?;
+    finish(state, move |_| Ok(unfinished)).await
+}
+
+/// Writes one layer, expanded. What was written is to be thrown away if it fails.
+pub async fn expand_layer(
+    engine: &Engine,
+    source: &OpenSource,
+    (layer, diff_id): &(Descriptor, Digest),
+    output: Box<dyn Write + Send>,
+) -> Result<(), UnpackImageError> {
+    let (output, diff_id) = (Mutex::new(output), *diff_id);
+    let sink = LayerSink::new("the layer's reader", move |input| {
+        layer::expand(input, &diff_id, &mut *output.lock().unwrap_or_else(PoisonError::into_inner))
+    });
+    engine.place(&source.source, &sink, layer).await?;
+    Ok(())
+}
+
+/// The layer of an image that has this number, from 1 at the bottom, this digest, or this diff id.
+pub fn find_layer(image: &Inspected, wanted: &str) -> Result<(Descriptor, Digest), UnpackImageError> {
+    let layers = layers(image)?;
+    let number: Option<usize> = wanted.parse().ok();
+    let digest: Option<Digest> = wanted.parse().ok();
+    let mut numbered = (1..).zip(&layers);
+    let found = numbered.find(|(position, (layer, diff_id))| {
+        number == Some(*position) || digest == Some(layer.digest) || digest == Some(*diff_id)
+    });
+    let none = || UnpackImageError::NoLayer { wanted: wanted.to_owned(), layers: layers.len() };
+    found.map(|(_, found)| found.clone()).ok_or_else(none)
+}
+
+/// Unpacks layers into a new folder, lowest first.
+async fn place(
+    engine: &Engine,
+    source: &OpenSource,
+    layers: &[(Descriptor, Digest)],
+    target: &Target,
+    how: How,
+) -> Result<(Arc<Mutex<State>>, Unfinished), UnpackImageError> {
+    let bytes = layers.iter().map(|(layer, _)| layer.size).sum();
+    let owner = root(&how.owners)?;
+    let unfinished = blocking({
+        let target = target.clone();
+        move || Unfinished::begin(&target)
+    })
+    .await?;
+    let rootfs = Rootfs::new(unfinished.open_rootfs()?, owner, unfinished.bundle().is_some())?;
+    let made = Unpacked { layers: layers.len(), ..Unpacked::default() };
+    let state = Arc::new(Mutex::new(State { rootfs, how, made }));
+    engine.observer().on(&Event::Step { name: "unpack-image", images: 1, bytes });
+    for (layer, diff_id) in layers {
+        let (state, diff_id) = (state.clone(), *diff_id);
+        let sink = LayerSink::new(&target.path().display().to_string(), move |input| {
+            let State { rootfs, how, made } = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+            layer::apply(rootfs, input, &diff_id, how, made)
+        });
+        engine.place(&source.source, &sink, layer).await?;
+    }
+    Ok((state, unfinished))
+}
+
+/// The runtime's configuration of an image whose files are in `rootfs`, or not at hand.
+pub fn runtime_config(image: &Inspected, owners: &Owners, rootfs: Option<&Path>) -> Result<Vec<u8>, UnpackImageError> {
+    layers(image)?;
+    let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
+    let Some(path) = rootfs else {
+        let user = User::find(config.user(), "", "");
+        let user = user.map_err(|_| UnpackImageError::NamedUser(config.user().to_owned()))?;
+        return Ok(config.runtime_config(&user, owners, "rootfs")?);
+    };
+    let top = rustix::fs::open(path, FOLDER, Mode::empty());
+    let top = top.map_err(|error| hod_io::fs::with_path(path, &error.into()))?;
+    let (passwd, group) = users::files(&mut Rootfs::new(top, None, false)?).map_err(UnpackImageError::Complete)?;
+    let name = fs::canonicalize(path)?;
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    Ok(config.runtime_config(&User::find(config.user(), &passwd, &group)?, owners, &name)?)
+}
+
+/// Who gets what no entry describes, where that is not whoever unpacks.
+fn root(owners: &Owners) -> Result<Option<(Uid, Gid)>, UnpackImageError> {
+    let (uid, gid) = owners.root().map_err(UnpackImageError::Complete)?;
+    let is_given = nix::unistd::geteuid().is_root() && (uid, gid) != (0, 0);
+    Ok(is_given.then(|| (Uid::from_raw(uid), Gid::from_raw(gid))))
+}
+
+/// The layers, lowest first, each with the digest of what it unpacks to.
+fn layers(image: &Inspected) -> Result<Vec<(Descriptor, Digest)>, UnpackImageError> {
+    let manifest = &image.instance.root.manifest;
+    let digest = manifest.config().map_or(image.digest, |config| config.digest);
+    let diff_ids = diff_ids(&image.config).map_err(|_| UnpackImageError::Config(digest))?;
+    let layers: Vec<Descriptor> = manifest.blobs().skip(1).cloned().collect();
+    if layers.len() != diff_ids.len() {
+        return Err(UnpackImageError::Layers { layers: layers.len(), diff_ids: diff_ids.len() });
+    }
+    for layer in &layers {
+        let digest = layer.digest;
+        layer::check_media_type(&layer.media_type).map_err(|source| UnpackImageError::Layer { digest, source })?;
+    }
+    Ok(layers.into_iter().zip(diff_ids).collect())
+}
+
+/// Writes what a bundle has beside its tree.
+fn describe(
+    State { rootfs, how, .. }: &mut State,
+    bundle: &Path,
+    config: &ImageConfig,
+    image: &Descriptor,
+) -> Result<(), UnpackImageError> {
+    let (passwd, group) = users::files(rootfs).map_err(UnpackImageError::Complete)?;
+    let user = User::find(config.user(), &passwd, &group)?;
+    fs::write(bundle.join("config.json"), config.runtime_config(&user, &how.owners, "rootfs")?)?;
+    fs::write(bundle.join(umoci::DESCRIPTION), umoci::description(image, &how.owners)?)?;
+    let listing = fs::File::create(bundle.join(umoci::listing_name(&image.digest)))?;
+    Ok(umoci::write_listing(rootfs, io::BufWriter::new(listing))?)
+}
+
+/// Completes a tree, after some last work, and gives its folder its name.
+async fn finish(
+    state: Arc<Mutex<State>>,
+    last: impl FnOnce(&mut State) -> Result<Unfinished, UnpackImageError> + Send + 'static,
+) -> Result<Unpacked, UnpackImageError> {
+    blocking(move || {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = last(&mut state)?;
+        state.rootfs.finish().map_err(io::Error::from)?;
+        unfinished.publish()?;
+        Ok(state.made)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, UnpackImageError> + Send + 'static,
+) -> Result<T, UnpackImageError> {
+    tokio::task::spawn_blocking(work).await.map_err(UnpackImageError::Thread)?
+}

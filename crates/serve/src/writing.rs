@@ -1,0 +1,24 @@
+//! What a server that may write has beside what every server has.
+
+use std::sync::Arc;
+
+use super::referrers::Subjects;
+use super::uploads::Uploads;
+use hod_store::Store;
+
+/// A store that clients push to.
+pub(super) struct Writing {
+    pub(super) store: Store,
+    pub(super) uploads: Uploads,
+    /// Whether an index may come without some of its children.
+    pub(super) sparse: bool,
+    /// What the manifests of the store are about.
+    pub(super) subjects: Arc<Subjects>,
+}
+
+impl Writing {
+    /// Lets clients write to a store.
+    pub(super) const fn new(store: Store, uploads: Uploads, subjects: Arc<Subjects>, sparse: bool) -> Self {
+        Self { store, uploads, sparse, subjects }
+    }
+}

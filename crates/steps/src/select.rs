@@ -1,0 +1,89 @@
+//! Which images of a store or bundle a list means, and how much of each.
+
+use hod_image::contents::{ContentsError, ContentsReader, Held, Holdings};
+use hod_image::list::{ImageList, Line};
+use hod_image::merge::{NameTaken, Taken, merged};
+use hod_image::resolve::ResolveOptions;
+use hod_oci::{AbsentPlatforms, Graph, NameError, NotPulled, narrowed};
+
+/// A line for which there is no image, or not enough of one.
+#[derive(Debug)]
+pub struct Unmatched<E: std::error::Error + 'static> {
+    /// The line.
+    pub line: Line,
+    /// Why.
+    pub error: SelectError<E>,
+}
+
+/// Why a line cannot be served from what is held.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError<E: std::error::Error + 'static> {
+    /// It has no valid name.
+    #[error("the image has no valid name")]
+    Name(#[from] NameError),
+    /// Another line has taken its name for something else.
+    #[error(transparent)]
+    Taken(#[from] NameTaken),
+    /// It is not there, or cannot be read.
+    #[error(transparent)]
+    Contents(#[from] ContentsError<E>),
+    /// The index does not have a platform.
+    #[error("cannot take the platforms that were asked for")]
+    Platform(#[from] AbsentPlatforms),
+    /// It has less than that.
+    #[error(transparent)]
+    NotPulled(#[from] NotPulled),
+}
+
+/// Finds the image of every line; lines that mean one image come to one. All lines that have none are reported
+/// together.
+pub fn select<H: Holdings>(
+    holdings: &H,
+    list: ImageList,
+    options: &ResolveOptions,
+) -> Result<Vec<Held>, Vec<Unmatched<H::Error>>> {
+    let mut reader = ContentsReader::new(holdings);
+    let (mut images, mut unmatched, mut taken) = (Vec::new(), Vec::new(), Taken::default());
+    for line in list.lines {
+        let found = find(&mut reader, &line, options).and_then(|held| {
+            taken.claim(&held.name, &held.graph.root.descriptor.digest, &line)?;
+            Ok(held)
+        });
+        match found {
+            Ok(held) => images.push(held),
+            Err(error) => unmatched.push(Unmatched { line, error }),
+        }
+    }
+    if unmatched.is_empty() { Ok(merged(images)) } else { Err(unmatched) }
+}
+
+fn find<H: Holdings>(
+    reader: &mut ContentsReader<'_, H>,
+    line: &Line,
+    options: &ResolveOptions,
+) -> Result<Held, SelectError<H::Error>> {
+    let qualified = options.from.qualify(&line.reference)?;
+    let name = match &line.name {
+        Some(name) => name.clone(),
+        None => options.names.apply(&line.reference, &qualified)?,
+    };
+    let mut held = reader.image(&name, line.reference.digest.as_ref())?;
+    let wanted = match (&line.platforms, options.platforms_asked) {
+        (Some(platforms), _) => Some(platforms),
+        (None, true) => Some(&options.platforms),
+        (None, false) => None,
+    };
+    if let Some(platforms) = wanted {
+        let (root, offer) = narrowed(held.graph.root, platforms)?;
+        if root.manifest.media_type.is_index() {
+            platforms.check(&offer)?;
+        }
+        held.graph = Graph { root };
+    }
+    held.pinned = line.reference.digest.is_some();
+    held.referrers.clone_from(&line.referrers);
+    held.group.clone_from(&line.group);
+    // Where it was on the machine of whoever pulled it says nothing to anybody else.
+    held.source = line.place.is_none().then(|| qualified.to_string().into());
+    Ok(held)
+}

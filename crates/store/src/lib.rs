@@ -1,0 +1,151 @@
+//! The store: a registry root, `docker/registry/v2`, that hod writes and any CNCF registry serves.
+//!
+//! Content reaches its place only complete, verified and durable, and links follow the content that
+//! they name, tags last. A root may be shared with other hod processes and with a running registry;
+//! hod's own files are in `.hod`, outside what the registry sees.
+//!
+//! ```text
+//! ingest ──▶ .hod/partial ──▶ complete ──▶ commit: sync, blobs and links, sync, tags, sync
+//! ```
+
+mod commit;
+mod error;
+mod hashed;
+mod ingest;
+pub mod layout;
+mod passed;
+mod read;
+mod referrers;
+mod remove;
+mod repository;
+mod root;
+mod staging;
+mod still;
+mod sweep;
+mod upload;
+mod walk;
+mod withdraw;
+mod writers;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use fs_err as fs;
+
+pub use commit::Committed;
+pub use error::StoreError;
+pub use ingest::{Attempt, Ingest};
+pub use layout::{Entry, Links, TagLink};
+pub use referrers::ReferrersLock;
+pub use repository::Repository;
+pub use still::Still;
+pub use sweep::StoredBlob;
+pub use upload::Upload;
+pub use walk::{Found, FoundKind, Walk};
+pub use writers::{Outgoing, Writers};
+
+use commit::Rounds;
+use hashed::Hashed;
+use hod_io::fs::Directory;
+use hod_oci::RepositoryName;
+use root::Root;
+use staging::Staging;
+
+/// The result of everything that a store does.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A registry root on disk. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: Root,
+    hashed: Hashed,
+    writing: Option<Writing>,
+}
+
+/// What only a store that was opened for writing has.
+struct Writing {
+    staging: Staging,
+    rounds: Rounds,
+}
+
+impl Store {
+    /// Opens an existing root for reading. Writes nothing, so the filesystem may be read-only.
+    pub fn open(root: &Path) -> Result<Self> {
+        match root::absent(fs::metadata(root.join(layout::REGISTRY)))? {
+            Some(metadata) if metadata.is_dir() => Ok(Self::new(Root::new(root)?, None)),
+            _ => Err(StoreError::NoRoot(root.to_owned())),
+        }
+    }
+
+    /// Opens a root for writing, and makes it where it is missing.
+    ///
+    /// What other processes have left unfinished is kept to be resumed.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another process is alone with the root to delete from it.
+    pub fn create(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root)?;
+        let root = Root::hold(root)?;
+        let staging = Staging::join(&root)?;
+        Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
+    }
+
+    /// Opens an existing root to delete from it. While the value lives no other hod process can write there; a
+    /// registry cannot be kept from it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while another process writes to the root, [`StoreError::Locked`] while one deletes.
+    pub fn alone(root: &Path) -> Result<Self> {
+        Self::open(root)?;
+        let root = Root::hold(root)?;
+        let staging = Staging::join_alone(&root)?;
+        Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
+    }
+
+    fn new(root: Root, writing: Option<Writing>) -> Self {
+        Self { inner: Arc::new(Inner { hashed: Hashed::of(&root, writing.is_some()), root, writing }) }
+    }
+
+    /// The folder that holds `docker/registry/v2`.
+    pub fn root(&self) -> &Path {
+        self.inner.root.path()
+    }
+
+    /// A repository of this store, which need not exist yet, for one image to be read or written.
+    pub fn repository(&self, name: &RepositoryName) -> Repository {
+        Repository::new(self.clone(), name.clone())
+    }
+
+    /// Whether it was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.inner.writing.is_some()
+    }
+
+    /// A directory of that name among hod's own files in the root, which only this user can read.
+    pub fn private(&self, name: &str) -> Result<Directory> {
+        Ok(self.staging()?.private(name).make_or_open(0o700)?)
+    }
+
+    fn tree(&self) -> &Root {
+        &self.inner.root
+    }
+
+    fn writing(&self) -> Result<&Writing> {
+        self.inner.writing.as_ref().ok_or_else(|| StoreError::ReadOnly(self.root().to_owned()))
+    }
+
+    fn staging(&self) -> Result<&Staging> {
+        Ok(&self.writing()?.staging)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("root", &self.root()).finish_non_exhaustive()
+    }
+}

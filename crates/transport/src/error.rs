@@ -1,0 +1,269 @@
+//! What can go wrong with the places of this folder.
+
+use std::io;
+use std::path::PathBuf;
+
+use hod_engine::endpoint::{EndpointError, Fault};
+use hod_io::tls::TrustError;
+use hod_oci::{Digest, ManifestError};
+
+/// A failure of a transport.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// There is no image at that path.
+    #[error("{0} is no image directory: it has no manifest.json")]
+    NoImageDirectory(PathBuf),
+    /// A directory of another version.
+    #[error("{path} says that it is {found:?}: hod reads Directory Transport Version 1")]
+    DirectoryVersion {
+        /// The directory.
+        path: PathBuf,
+        /// The first bytes of its `version`.
+        found: String,
+    },
+    /// Somebody else's files.
+    #[error("{0} has other files in it: an image is written to a folder that is new, empty or has one already")]
+    Foreign(PathBuf),
+    /// A symbolic link where a layout has a directory whose content is to be deleted.
+    #[error("{0} is a symbolic link: hod deletes nothing that is not in the layout itself")]
+    LinkInLayout(PathBuf),
+    /// Another process is deleting content from the layout.
+    #[error("the layout {0} is locked: another hod process is deleting from it")]
+    Locked(PathBuf),
+    /// Content is to be deleted from a layout that another process is writing to.
+    #[error("the layout {0} is in use: another hod process writes to it")]
+    InUse(PathBuf),
+    /// The path holds no layout.
+    #[error("{0} is no OCI image layout: it has no oci-layout and index.json")]
+    NoLayout(PathBuf),
+    /// A layout that cannot be read.
+    #[error("{path} is no file of an OCI image layout 1.0")]
+    LayoutFile {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file holds no archive of the wanted kind.
+    #[error("{path} is no {kind} archive: {problem}")]
+    NoArchive {
+        /// The file.
+        path: PathBuf,
+        /// `OCI` or `docker`.
+        kind: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// More images than one, and none was named.
+    #[error("{path} holds {} images: name one of {}", .images.len(), .images.join(", "))]
+    Several {
+        /// The place.
+        path: PathBuf,
+        /// What they are called.
+        images: Vec<String>,
+    },
+    /// No such image.
+    #[error("{path} holds no image {image}: {}", holds(.images))]
+    Unknown {
+        /// The place.
+        path: PathBuf,
+        /// What was asked for.
+        image: String,
+        /// What there is.
+        images: Vec<String>,
+    },
+    /// No such content.
+    #[error("{path} does not hold {digest}")]
+    Absent {
+        /// The place.
+        path: PathBuf,
+        /// The content.
+        digest: Digest,
+    },
+    /// A manifest came before what it names.
+    #[error("the manifest {manifest} names {digest}, which {path} does not hold")]
+    Incomplete {
+        /// The place.
+        path: PathBuf,
+        /// The manifest.
+        manifest: Box<Digest>,
+        /// What it names.
+        digest: Digest,
+    },
+    /// Content with a length that is not its own.
+    #[error("{path} has {found} bytes instead of {expected}")]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// The length of the content.
+        expected: u64,
+    },
+    /// Content that is not what its name says.
+    #[error("the bytes of {path} have the digest {found} instead of {expected}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The digest that its name says.
+        expected: Box<Digest>,
+        /// The digest of what it holds.
+        found: Box<Digest>,
+    },
+    /// A compressed layer that is damaged.
+    #[error("the layer {path} cannot be expanded: save the image again")]
+    Expand {
+        /// The layer.
+        path: PathBuf,
+        /// What the decoder says.
+        #[source]
+        source: io::Error,
+    },
+    /// A compressed layer that is another than its image has.
+    #[error("the layer {path} expands to {found}, and the config of the image says {expected}: save the image again")]
+    DiffId {
+        /// The layer.
+        path: PathBuf,
+        /// The diff id.
+        expected: Box<Digest>,
+        /// The digest of what it expands to.
+        found: Box<Digest>,
+    },
+    /// Bytes that are no manifest.
+    #[error("{path} does not hold a manifest that can be used")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ManifestError,
+    },
+    /// An archive that is there already.
+    #[error("{0} is there already: hod does not replace an archive; remove it first or choose another name")]
+    Exists(PathBuf),
+    /// A text that is no address of a daemon.
+    #[error(
+        "{0:?} is no address of a daemon that hod can use: write unix:///PATH, tcp://HOST:PORT, http://HOST:PORT, https://HOST:PORT or ssh://[USER@]HOST"
+    )]
+    DaemonHost(String),
+    /// Nobody answers there.
+    #[error("cannot connect to the daemon at {host}")]
+    Connect {
+        /// The daemon.
+        host: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// No TLS with it.
+    #[error("cannot speak TLS with the daemon at {host}")]
+    Tls {
+        /// The daemon.
+        host: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Certificates for TLS with a daemon.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A folder that should have them.
+    #[error("{} holds none of ca.pem, cert.pem and key.pem", .0.display())]
+    NoCertificates(PathBuf),
+    /// `ssh`, or what it runs at the other end, has ended.
+    #[error("there is no way to the daemon at {host}: {message}")]
+    Ssh {
+        /// The daemon.
+        host: String,
+        /// What it said.
+        message: String,
+    },
+    /// The conversation broke off.
+    #[error("the daemon at {host} broke off")]
+    Http {
+        /// The daemon.
+        host: String,
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon says no.
+    #[error("the daemon at {host} {refuses}: {message}")]
+    Daemon {
+        /// The daemon.
+        host: String,
+        /// What it does not do.
+        refuses: &'static str,
+        /// Its status code, 200 where it says so after it had begun to answer.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// Another tool was asked, and failed.
+    #[error("{tool} {fails}: {message}")]
+    Tool {
+        /// The tool.
+        tool: &'static str,
+        /// What it does not do.
+        fails: &'static str,
+        /// Its words.
+        message: String,
+    },
+    /// None of the tools that could do it.
+    #[error(
+        "the storage of podman can be reached by podman, by skopeo or over podman's socket, and none of them is there: install podman or skopeo, or set CONTAINER_HOST"
+    )]
+    NoTool,
+    /// A layer that is none.
+    #[error("{path} is no tar file, as it is or compressed by gzip or zstd")]
+    NoTar {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        #[source]
+        source: io::Error,
+    },
+    /// The format has no place for this.
+    #[error("{kind} cannot hold {what}")]
+    Unsupported {
+        /// The format.
+        kind: &'static str,
+        /// What it cannot hold.
+        what: String,
+    },
+    /// A failure that ended several things at once.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Self>),
+    /// The system said no; the message names the file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn holds(images: &[String]) -> String {
+    if images.is_empty() { "it holds none with a name".to_owned() } else { format!("it holds {}", images.join(", ")) }
+}
+
+impl TransportError {
+    /// What kind of failure it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Unknown { .. } | Self::Absent { .. } | Self::Daemon { status: 404, .. } => Fault::Missing,
+            Self::Incomplete { .. } => Fault::Incomplete,
+            Self::Size { .. } | Self::Corrupt { .. } | Self::Expand { .. } | Self::DiffId { .. } => Fault::Corrupt,
+            Self::Manifest { .. } | Self::Unsupported { .. } => Fault::Rejected,
+            Self::Shared(error) => error.fault(),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,
+                _ => Fault::Other,
+            },
+            _ => Fault::Other,
+        }
+    }
+}
+
+impl From<TransportError> for EndpointError {
+    fn from(error: TransportError) -> Self {
+        Self::new(error.fault(), error)
+    }
+}

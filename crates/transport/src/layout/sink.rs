@@ -1,0 +1,190 @@
+//! Writing one image to a layout.
+
+use std::fs::TryLockError;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fs_err as fs;
+
+use super::Layout;
+use crate::TransportError;
+use crate::dir::{described, has};
+use crate::landing::{Landings, blocking, holds};
+use crate::scaffold::{Made, Scaffolds};
+use hod_engine::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
+use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag};
+
+/// A layout to write one image to.
+#[derive(Debug)]
+pub struct LayoutSink {
+    layout: Layout,
+    place: Place,
+    landings: Landings,
+    /// What the image will be called there.
+    name: Option<String>,
+    /// Locked, so that nobody deletes what no image of the index names yet.
+    _held: fs::File,
+    /// Dropped after the lock: the layout may go with it.
+    _scaffolds: Option<Scaffolds>,
+}
+
+impl LayoutSink {
+    /// A layout that is made where nothing is, as the place for an image; its content may be in a folder of its own.
+    pub(crate) fn make(
+        path: &Path,
+        blobs: Option<&Path>,
+        name: Option<&str>,
+        made: &mut Made,
+    ) -> super::super::Result<Self> {
+        let (layout, _lock) = Layout::make(path, made)?;
+        made.locked_by(&path.join("blobs"));
+        if let Some(blobs) = blobs {
+            made.folder(blobs)?;
+        }
+        layout.with_blobs_in(blobs).sink(name)
+    }
+
+    /// The same, one of several that were opened together.
+    pub(crate) fn within(self, scaffolds: &Scaffolds) -> Self {
+        Self { _scaffolds: Some(scaffolds.clone()), ..self }
+    }
+}
+
+impl Layout {
+    /// This layout as the place for an image of that name, or of none.
+    ///
+    /// # Errors
+    /// [`TransportError::Locked`] while another process is alone with the layout to delete from it.
+    pub fn sink(&self, name: Option<&str>) -> super::super::Result<LayoutSink> {
+        let blobs = self.path().join("blobs");
+        fs::create_dir_all(&blobs)?;
+        let held = fs::File::open(&blobs)?;
+        match held.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(TransportError::Locked(self.path().to_owned())),
+            Err(TryLockError::Error(error)) => return Err(hod_io::fs::with_path(&blobs, &error).into()),
+        }
+        Ok(LayoutSink {
+            layout: self.clone(),
+            place: Place::local(&self.path().display().to_string(), None),
+            landings: Landings::new(&self.blobs)?,
+            name: name.map(str::to_owned),
+            _held: held,
+            _scaffolds: None,
+        })
+    }
+
+    /// Changes the index: nobody else does in the meantime.
+    pub(crate) fn update<T>(
+        &self,
+        change: impl FnOnce(&mut super::Index) -> super::super::Result<T>,
+    ) -> super::super::Result<T> {
+        let lock = fs::File::open(self.path().join("oci-layout"))?;
+        lock.lock()?;
+        let mut index = self.index()?;
+        let before = index.bytes();
+        let result = change(&mut index)?;
+        let after = index.bytes();
+        if after != before {
+            hod_io::fs::write_atomically(&self.path().join("index.json"), &after)?;
+        }
+        Ok(result)
+    }
+
+    fn check(&self, digest: Digest, manifest: &Manifest) -> super::super::Result<()> {
+        for blob in manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()) {
+            if !has(&self.blob(&blob.digest), blob.size)? {
+                let (path, manifest) = (self.path().to_owned(), Box::new(digest));
+                return Err(TransportError::Incomplete { path, manifest, digest: blob.digest });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a manifest as a blob, after the blobs that it names.
+    fn write_manifest(&self, content: &Descriptor, bytes: Bytes) -> super::super::Result<()> {
+        let path = self.blob(&content.digest);
+        let (_, bytes) = described(path.clone(), content.digest, bytes)?;
+        let manifest = Manifest::parse(&content.media_type, &bytes)
+            .map_err(|source| TransportError::Manifest { path: path.clone(), source })?;
+        self.check(content.digest, &manifest)?;
+        if has(&path, content.size)? && fs::read(&path)? == bytes {
+            return Ok(());
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(hod_io::fs::write_atomically(&path, &bytes)?)
+    }
+}
+
+#[async_trait]
+impl Sink for LayoutSink {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn published(&self, graph: &Graph, _: &[Tag]) -> Result<bool> {
+        let (layout, name, root) = (self.layout.clone(), self.name.clone(), graph.root.descriptor.digest);
+        let manifests = graph.manifests().into_iter().map(|node| &node.descriptor);
+        let all: Vec<(Digest, u64)> =
+            graph.blobs().into_iter().chain(manifests).map(|it| (it.digest, it.size)).collect();
+        blocking(move || {
+            if !layout.images()?.iter().any(|(found, image)| *found == name && image.digest == root) {
+                return Ok(false);
+            }
+            for (digest, size) in &all {
+                if !has(&layout.blob(digest), *size)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn contains(&self, content: &Descriptor) -> Result<bool> {
+        holds(content, self.layout.blob(&content.digest)).await
+    }
+
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+        let place = self.layout.blob(&content.digest);
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        self.landings.link(content, file, &place).await
+    }
+
+    async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {
+        self.landings.prefix(content).await
+    }
+
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+        if content.media_type.is_manifest() {
+            let bytes = body.collect().await?;
+            let (layout, content) = (self.layout.clone(), content.clone());
+            blocking(move || layout.write_manifest(&content, bytes)).await?;
+            return Ok(Placed::Written);
+        }
+        self.landings.receive(content, &self.layout.blob(&content.digest), body).await
+    }
+
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
+        let (layout, name, root) = (self.layout.clone(), self.name.clone(), root.clone());
+        blocking(move || {
+            layout.write_manifest(&root, bytes)?;
+            for folder in fs::read_dir(&layout.blobs)? {
+                let folder = folder?;
+                if folder.file_type()?.is_dir() {
+                    hod_io::fs::sync_directory(&folder.path())?;
+                }
+            }
+            layout.update(|index| {
+                index.set(name.as_deref(), &root);
+                Ok(())
+            })
+        })
+        .await
+    }
+}

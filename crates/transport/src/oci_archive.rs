@@ -1,0 +1,271 @@
+//! `oci-archive:` — an OCI image layout in a tar file.
+//!
+//! Read in place. Written in one pass: each content's room is known from its descriptor, so several are
+//! written at once, and the archive gets its name when all images are complete.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fs_err::os::unix::fs::FileExt as _;
+use futures_util::StreamExt as _;
+
+use super::archive::{NewTar, TarFile};
+use super::dir::described;
+use super::landing::blocking;
+use super::layout::{Index, LAYOUT_FILE, check_layout_file};
+use super::{LayoutImage, TransportError};
+use hod_engine::endpoint::{BlobReader, Place, Placed, Result, Sink, Source, Verified};
+use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag, Version};
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// A layout in a tar file.
+#[derive(Debug, Clone)]
+pub struct OciArchive {
+    tar: TarFile,
+    index: Index,
+}
+
+/// An archive to read images from.
+#[derive(Debug)]
+pub struct OciArchiveSource {
+    archive: OciArchive,
+    place: Place,
+}
+
+impl OciArchive {
+    /// Opens an archive and reads what it lists.
+    pub fn open(path: &Path) -> super::Result<Self> {
+        Self::open_in(path, Path::new(super::SCRATCH))
+    }
+
+    /// The same, with another folder for what has to be expanded.
+    pub fn open_in(path: &Path, scratch: &Path) -> super::Result<Self> {
+        let tar = TarFile::open(path, "OCI", scratch)?;
+        let missing = |name: &str| TransportError::NoArchive {
+            path: path.to_owned(),
+            kind: "OCI",
+            problem: format!("it has no {name}"),
+        };
+        let layout = tar.small("oci-layout")?.ok_or_else(|| missing("oci-layout"))?;
+        check_layout_file(&path.join("oci-layout"), &layout)?;
+        let index = tar.small("index.json")?.ok_or_else(|| missing("index.json"))?;
+        let index = Index::parse(&path.join("index.json"), &index)?;
+        Ok(Self { tar, index })
+    }
+
+    /// The images with their names, in the order of the index.
+    pub fn images(&self) -> Vec<(Option<String>, Descriptor)> {
+        self.index.images()
+    }
+
+    /// The image that is meant; without a name there must be exactly one.
+    pub fn find(&self, image: Option<&LayoutImage>) -> super::Result<Descriptor> {
+        self.index.find(self.tar.path(), image)
+    }
+
+    /// This archive as a source.
+    pub fn source(&self) -> OciArchiveSource {
+        let place = Place::local(&self.tar.path().display().to_string(), None);
+        OciArchiveSource { archive: self.clone(), place }
+    }
+
+    fn absent(&self, digest: Digest) -> TransportError {
+        TransportError::Absent { path: self.tar.path().to_owned(), digest }
+    }
+}
+
+#[async_trait]
+impl Source for OciArchiveSource {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn manifest(&self, version: &Version) -> Result<(Descriptor, Bytes)> {
+        let (archive, version) = (self.archive.clone(), version.clone());
+        blocking(move || {
+            let digest = match version {
+                Version::Digest(digest) => digest,
+                Version::Tag(tag) => archive.find(Some(&LayoutImage::Name(tag.as_str().into())))?.digest,
+            };
+            let name = blob_name(&digest);
+            let bytes = archive.tar.small(&name)?.ok_or_else(|| archive.absent(digest))?;
+            described(archive.tar.path().join(name), digest, bytes)
+        })
+        .await
+    }
+
+    async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
+        let name = blob_name(&content.digest);
+        let (start, size) = self.archive.tar.member(&name).ok_or_else(|| self.archive.absent(content.digest))?;
+        if size != content.size {
+            let path = self.archive.tar.path().join(name);
+            return Err(TransportError::Size { path, found: size, expected: content.size }.into());
+        }
+        Ok(self.archive.tar.stream(start + offset, size.saturating_sub(offset)))
+    }
+}
+
+/// An archive to write images to. Clones are the same archive.
+#[derive(Debug, Clone)]
+pub struct OciArchiveSink {
+    path: PathBuf,
+    place: Place,
+    name: Option<String>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    tar: NewTar,
+    index: Index,
+    folders: HashSet<String>,
+    /// Where the bytes of content go.
+    places: HashMap<Digest, u64>,
+    complete: HashMap<Digest, u64>,
+}
+
+impl OciArchiveSink {
+    /// Begins an archive. There must be no file of that name, or an empty one, or a pipe, and then the archive is made
+    /// in `scratch`.
+    pub fn create(path: &Path, scratch: &Path) -> super::Result<Self> {
+        let state = State {
+            tar: NewTar::create(path, scratch)?,
+            index: Index::default(),
+            folders: HashSet::new(),
+            places: HashMap::new(),
+            complete: HashMap::new(),
+        };
+        let place = Place::local(&path.display().to_string(), None);
+        Ok(Self { path: path.to_owned(), place, name: None, state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// The same archive, for an image of that name.
+    #[must_use]
+    pub fn named(&self, name: Option<&str>) -> Self {
+        Self { name: name.map(str::to_owned), ..self.clone() }
+    }
+
+    /// Completes the archive, which is there from now on.
+    ///
+    /// # Errors
+    /// Where content of an image that failed is incomplete: then nothing is left of the archive.
+    pub fn finish(&self) -> super::Result<()> {
+        let mut state = self.lock();
+        if let Some(digest) = state.places.keys().find(|digest| !state.complete.contains_key(*digest)) {
+            return Err(TransportError::Absent { path: self.path.clone(), digest: *digest });
+        }
+        let index = state.index.bytes();
+        state.tar.member("index.json", &index, 0o644)?;
+        state.tar.member("oci-layout", LAYOUT_FILE, 0o644)?;
+        state.tar.finish()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, digest: Digest, manifest: &Manifest) -> super::Result<()> {
+        let state = self.lock();
+        let mut blobs = manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer());
+        match blobs.find(|blob| state.complete.get(&blob.digest) != Some(&blob.size)) {
+            None => Ok(()),
+            Some(blob) => {
+                let (path, manifest) = (self.path.clone(), Box::new(digest));
+                Err(TransportError::Incomplete { path, manifest, digest: blob.digest })
+            }
+        }
+    }
+
+    fn write_manifest(&self, content: &Descriptor, bytes: Bytes) -> super::Result<()> {
+        let path = self.path.join(blob_name(&content.digest));
+        let (_, bytes) = described(path.clone(), content.digest, bytes)?;
+        let manifest =
+            Manifest::parse(&content.media_type, &bytes).map_err(|source| TransportError::Manifest { path, source })?;
+        self.check(content.digest, &manifest)?;
+        let mut state = self.lock();
+        let place = state.place(content)?;
+        state.tar.handle()?.write_all_at(&bytes, place)?;
+        state.complete.insert(content.digest, content.size);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Where content goes, the same place however often it is tried.
+    fn place(&mut self, content: &Descriptor) -> super::Result<u64> {
+        if let Some(place) = self.places.get(&content.digest) {
+            return Ok(*place);
+        }
+        for folder in ["blobs/".to_owned(), format!("blobs/{}/", content.digest.algorithm().name())] {
+            if self.folders.insert(folder.clone()) {
+                self.tar.member(&folder, &[], 0o755)?;
+            }
+        }
+        let place = self.tar.reserve(&blob_name(&content.digest), content.size, 0o644)?;
+        self.places.insert(content.digest, place);
+        Ok(place)
+    }
+}
+
+#[async_trait]
+impl Sink for OciArchiveSink {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Keeps places for all of an image, in its own order: which content comes first is a matter of chance.
+    async fn published(&self, graph: &Graph, _: &[Tag]) -> Result<bool> {
+        let (this, graph) = (self.clone(), graph.clone());
+        blocking(move || {
+            let mut state = this.lock();
+            graph.blobs().into_iter().try_for_each(|blob| state.place(blob).map(drop))?;
+            graph.manifests().into_iter().try_for_each(|node| state.place(&node.descriptor).map(drop))
+        })
+        .await?;
+        Ok(false)
+    }
+
+    async fn contains(&self, content: &Descriptor) -> Result<bool> {
+        Ok(self.lock().complete.get(&content.digest) == Some(&content.size))
+    }
+
+    async fn put(&self, content: &Descriptor, mut body: Verified) -> Result<Placed> {
+        if content.media_type.is_manifest() {
+            let bytes = body.collect().await?;
+            let (this, content) = (self.clone(), content.clone());
+            blocking(move || this.write_manifest(&content, bytes)).await?;
+            return Ok(Placed::Written);
+        }
+        let (mut place, handle) = {
+            let mut state = self.lock();
+            let handle = state.tar.handle()?;
+            (state.place(content)?, Arc::new(handle))
+        };
+        while let Some(chunk) = body.next().await {
+            let (chunk, handle) = (chunk?, handle.clone());
+            let length = chunk.len() as u64;
+            blocking(move || Ok(handle.write_all_at(&chunk, place)?)).await?;
+            place += length;
+        }
+        self.lock().complete.insert(content.digest, content.size);
+        Ok(Placed::Written)
+    }
+
+    /// Lists the image; the archive itself is there after [`OciArchiveSink::finish`].
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
+        let (this, root) = (self.clone(), root.clone());
+        blocking(move || {
+            let root = Descriptor { size: bytes.len() as u64, ..root };
+            this.write_manifest(&root, bytes)?;
+            this.lock().index.set(this.name.as_deref(), &root);
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,109 @@
+//! Arguments of the commands that change what a store or layout holds, or tell what an image is made of.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{RegistryArgs, RetryArgs};
+use hod_oci::Platform;
+
+// `hod init`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  hod init oci:images\n  hod init store:store")]
+pub(crate) struct InitArgs {
+    /// The new place, as oci:DIR or store:DIR
+    #[arg(value_name = "PLACE")]
+    pub(crate) place: String,
+}
+
+// `hod new`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod new oci:images:scratch\n  \
+    hod new oci:images:scratch-arm64 --platform linux/arm64")]
+pub(crate) struct NewArgs {
+    /// The new image, as oci:DIR:NAME
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// What it is to run on, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
+    #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true)]
+    pub(crate) platform: Option<Platform>,
+}
+
+// `hod tag`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    # one more tag\n  \
+    hod tag store:store:web:1.0 stable\n  \
+    # a name in another repository\n  \
+    hod tag --store store web:1.0 mirror/web:1.0\n  \
+    hod tag oci:images:web:1.0 web:stable web:latest")]
+pub(crate) struct TagArgs {
+    /// The image, as store:DIR:NAME:TAG or oci:DIR:NAME, or its name in --store
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Names that it is to have too; in a store a word without a colon is a tag of the same repository
+    #[arg(value_name = "NEW", required = true)]
+    pub(crate) new: Vec<String>,
+    /// The store that the names are in
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(crate) store: Option<PathBuf>,
+}
+
+// `hod rm`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod rm --store store web:1.0 web:1.1\n  \
+    hod rm store:store:web@DIGEST\n  \
+    hod rm oci:images:web:1.0 && hod gc oci:images")]
+pub(crate) struct RmArgs {
+    /// The images, as store:DIR:NAME:TAG, store:DIR:NAME@DIGEST, oci:DIR:NAME or oci:DIR:@DIGEST, or their names in --store
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+    /// The store that the names are in
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(crate) store: Option<PathBuf>,
+    /// Remove the tag alone: in a store the image can still be pulled by its digest
+    #[arg(long, env = "HOD_TAG_ONLY", hide_env = true, value_parser = super::flag())]
+    pub(crate) tag_only: bool,
+}
+
+// `hod gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod gc --store store --dry-run\n  \
+    hod gc --store store\n  \
+    # images that only a digest names go too\n  \
+    hod gc --store store --untagged\n  \
+    hod gc oci:images")]
+pub(crate) struct GcArgs {
+    /// A store or registry root, as DIR or store:DIR, or a layout, as oci:DIR
+    #[arg(value_name = "PLACE", required_unless_present = "store")]
+    pub(crate) place: Option<String>,
+    /// The store
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    pub(crate) store: Option<PathBuf>,
+    /// Tell what would be deleted, and delete nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
+    pub(crate) dry_run: bool,
+    /// Delete images without a tag, also those that were pulled by their digest
+    #[arg(long, env = "HOD_UNTAGGED", hide_env = true, value_parser = super::flag())]
+    pub(crate) untagged: bool,
+}
+
+// `hod stat`.
+#[derive(Debug, Args)]
+#[command(after_help = "EXAMPLES:\n  \
+    hod stat oci:images:web:1.0\n  \
+    hod stat store:store:web:1.0\n  \
+    hod stat docker://registry.site:5000/web:1.0 --json |\n      \
+    jq -r '.history[].diff_id'")]
+pub(crate) struct StatArgs {
+    /// The image, as transport:place
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
+}

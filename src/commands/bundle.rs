@@ -1,0 +1,84 @@
+//! `hod bundle`: list → resolve → bundle, without a store.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::resolving::Named;
+use super::{input, pack};
+use crate::args::BundleArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use crate::{output, report};
+use hod_image::resolve::{Failed, ResolveOptions};
+use hod_steps::bundle::{Bundled, BundlingError, bundle};
+use hod_steps::lock::lock_text;
+
+pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitCode, Failure> {
+    if !args.output.to_string_lossy().ends_with(".tar") {
+        let message = format!("{} cannot be written in one pass", args.output.display());
+        return Err(
+            Failure::new(Kind::Usage, message).hint("name the bundle *.tar; for other forms use hod pull and hod pack")
+        );
+    }
+    args.output = output::bundle(&args.output, false)?;
+    let admission = Some(super::admission::admission(context)?);
+    let named = input::images_and_places(context, &args.images)?;
+    let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+    let named = Named::open(context, named, &registries, local, admission.clone()).await?;
+    let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
+    let engine = context.engine(&args.retry);
+    let (resolution, listed) = named.resolve(&engine, &registries, None, &options).await;
+    if !resolution.failed.is_empty() {
+        return Err(failed(context, &resolution.failed, listed)
+            .hint("nothing was fetched, since a bundle is whole or not there; mend these images, or take them out of the list"));
+    }
+    if let Some(file) = &args.lock {
+        output::write(file, lock_text(&resolution.images).into_bytes()).await?;
+    }
+    let mtime = pack::source_date_epoch()?;
+    let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;
+    let done = done.map_err(|error| match error {
+        BundlingError::Images(images) => failed(context, &images, listed)
+            .hint("run the same command again: what was fetched is kept; or take these images out of the list"),
+        error => Failure::of(Kind::Failed, error),
+    })?;
+    report(context, &args, &done)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
+    context.close();
+    for Failed { line, error, .. } in images {
+        context.print_error(&line.label(), error);
+    }
+    let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));
+    Failure::new(Kind::of_lines(images, false), message)
+}
+
+fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Failure> {
+    if context.is_text() {
+        context.close();
+        context.summary(&format!(
+            "{} with {} in {}: {}, {} fetched in {}",
+            report::count(done.header.images().len(), "image"),
+            report::count(done.header.blobs().len(), "blob"),
+            args.output.display(),
+            report::bytes(done.bytes),
+            report::bytes(done.fetched),
+            report::time(context.begun.elapsed()),
+        ));
+        return Ok(());
+    }
+    let document = json!({
+        "bundle": done.header.id(),
+        "file": report::path(&args.output),
+        "bytes": done.bytes,
+        "bytesFetched": done.fetched,
+        "images": done.header.images().len(),
+        "blobs": done.header.blobs().len(),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    });
+    context.result(&document, "")
+}

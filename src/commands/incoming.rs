@@ -1,0 +1,51 @@
+//! What the commands that bring images into a root say of its tags.
+
+use serde_json::{Value, json};
+
+use crate::args::OnExistingTag;
+use crate::failure::{Failure, Kind};
+use hod_bundle::Header;
+use hod_steps::incoming::{ExistingTags, IncomingError, TagChange, Tags};
+
+/// What was typed, for the pipeline.
+pub(super) const fn existing(typed: OnExistingTag) -> ExistingTags {
+    match typed {
+        OnExistingTag::Overwrite => ExistingTags::Overwrite,
+        OnExistingTag::Skip => ExistingTags::Skip,
+        OnExistingTag::Error => ExistingTags::Refuse,
+    }
+}
+
+const fn word(change: TagChange) -> &'static str {
+    match change {
+        TagChange::New => "new",
+        TagChange::Same => "unchanged",
+        TagChange::Moved => "moved",
+        TagChange::Skipped => "skipped",
+        TagChange::Merged => "merged",
+    }
+}
+
+/// One line a tag, and one an image that has none.
+pub(super) fn lines(header: &Header, tags: &Tags) -> String {
+    let lines = tags.iter().map(|(name, tag, digest, change)| format!("{name}:{tag}  {digest}  {}\n", word(*change)));
+    let untagged = header.images().iter().filter(|image| image.tag.is_none());
+    lines.chain(untagged.map(|image| format!("{}\n", image.label()))).collect()
+}
+
+/// The tags in a JSON document.
+pub(super) fn document(tags: &Tags) -> Vec<Value> {
+    let entry = |(name, tag, digest, change): &(_, _, _, TagChange)| json!({ "name": format!("{name}:{tag}"), "digest": digest, "change": word(*change) });
+    tags.iter().map(entry).collect()
+}
+
+/// Why a root takes nothing, with what to do about it.
+pub(super) fn failure(error: IncomingError) -> Failure {
+    match error {
+        IncomingError::Tags { ref tags, .. } => {
+            let list = tags.join(", ");
+            Failure::of(Kind::Failed, error).hint(format!("no tag was written; they are {list}"))
+        }
+        error => Failure::of(Kind::Failed, error),
+    }
+}

@@ -1,0 +1,61 @@
+//! `hod init` and `hod new`: places without images, and images without layers.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::input;
+use crate::args::{InitArgs, NewArgs};
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use hod_image::new_image::new_image;
+use hod_store::Store;
+use hod_transport::{Layout, LayoutImage, Location};
+
+/// Makes an empty layout or store.
+pub(crate) async fn init(context: &Context, args: InitArgs) -> Result<ExitCode, Failure> {
+    let location: Location = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let (place, failed) = (location.to_string(), format!("cannot make {location}"));
+    let there = Failure::new(Kind::Failed, format!("{location} is there already"));
+    input::blocking(move || match location {
+        Location::Oci(path, None) if Layout::open(&path).is_ok() => Err(there),
+        Location::Oci(path, None) => {
+            Layout::create(&path).map_err(|error| Failure::new(Kind::Failed, failed).because(error))?;
+            Ok(())
+        }
+        Location::Store(root, None) if Store::open(&root).is_ok() => Err(there),
+        Location::Store(root, None) => {
+            Store::create(&root).map_err(|error| Failure::new(Kind::Failed, failed).because(error))?;
+            Ok(())
+        }
+        other => {
+            let failure = Failure::new(Kind::Usage, format!("{other} is neither a layout nor a store"));
+            Err(failure.hint("write oci:DIR or store:DIR"))
+        }
+    })
+    .await?;
+    context.result(&json!({ "place": place }), "")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes an image without layers in a layout.
+pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Failure> {
+    let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
+    let Location::Oci(path, Some(LayoutImage::Name(name))) = &location else {
+        let failure = Failure::new(Kind::Usage, format!("{location} is no name in a layout"));
+        return Err(failure.hint("write oci:DIR:NAME; hod copy brings the image to other places"));
+    };
+    let failed = || Failure::new(Kind::Failed, format!("cannot make {location}"));
+    let layout = path.clone();
+    let layout = input::blocking(move || Layout::open(&layout).map_err(|error| Failure::of(Kind::Failed, error)));
+    let layout =
+        layout.await.map_err(|failure| failure.hint(format!("hod init oci:{} makes a layout", path.display())))?;
+    if layout.has(Some(&LayoutImage::Name(name.clone()))).map_err(|error| failed().because(error))? {
+        let failure = Failure::new(Kind::Failed, format!("{location} is there already"));
+        return Err(failure.hint(format!("hod rm {location} takes the name away")));
+    }
+    let digest = new_image(&layout, name, &platform).await.map_err(|error| failed().because(error))?;
+    context.result(&json!({ "digest": digest }), &format!("{digest}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

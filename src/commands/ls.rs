@@ -1,0 +1,66 @@
+//! `hod ls`: the images of a store or bundle, with what they share.
+
+use std::process::ExitCode;
+
+use super::input::{self, Target};
+use super::media;
+use crate::args::LsArgs;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::report::{self, Align};
+use crate::terminal;
+use crate::terminal::Interruptible;
+use hod_bundle::BundleReader;
+use hod_image::contents::ContentsReader;
+use hod_image::listing::Listing;
+
+pub(crate) async fn run(context: &Context, args: LsArgs) -> Result<ExitCode, Failure> {
+    let target = input::target(&args.target)?;
+    let stop = context.stop.clone();
+    let listing = input::blocking(move || match target {
+        Target::Store(store) => {
+            let images = ContentsReader::new(&store).images();
+            let images = images.map_err(Failure::of_contents)?;
+            Ok(Listing::of_images(&images))
+        }
+        Target::Bundle(path) => Ok(Listing::of_header(&*media::header(&path, &[])?)),
+        Target::Stream => {
+            let reader = BundleReader::new(Interruptible::stdin(&stop));
+            let reader = reader.map_err(|error| input::bundle_failure("-".as_ref(), error))?;
+            Ok(Listing::of_header(reader.header()))
+        }
+    })
+    .await?;
+    context.result(&listing, &text(&listing))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(listing: &Listing) -> String {
+    let head = [
+        ("IMAGE", Align::Left),
+        ("DIGEST", Align::Left),
+        ("PLATFORMS", Align::Left),
+        ("SIZE", Align::Right),
+        ("ONLY HERE", Align::Right),
+    ];
+    let rows: Vec<Vec<String>> = listing
+        .images
+        .iter()
+        .map(|image| {
+            vec![
+                image.name.clone(),
+                image.digest.short(),
+                terminal::printable(&image.platforms.join(",")),
+                report::bytes(image.size),
+                report::bytes(image.unique),
+            ]
+        })
+        .collect();
+    format!(
+        "{}\n{}, {} in all, {} without what they share\n",
+        report::table(&head, &rows),
+        report::count(listing.images.len(), "image"),
+        report::bytes(listing.bytes_of_images),
+        report::bytes(listing.bytes_unique),
+    )
+}

@@ -1,0 +1,165 @@
+//! `hod pull`: list → resolve → fetch.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::resolving::Named;
+use super::{input, lock};
+use crate::args::PullArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use crate::{output, report};
+use hod_engine::endpoint::Placed;
+use hod_image::resolve::{Failed, Resolution, ResolveOptions};
+use hod_steps::fetch::{Receipt, fetch};
+use hod_steps::lock::{failed_text, lock_text};
+use hod_store::Store;
+
+pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
+    if args.dry_run {
+        return super::plan::pull(context, &args).await;
+    }
+    let admission = Some(super::admission::admission(context)?);
+    let named = input::images_and_places(context, &args.images)?;
+    let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
+    let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
+    let scratch = Some(local.scratch.clone());
+    let named = Named::open(context, named, &registries, local, admission.clone()).await?;
+    let options = ResolveOptions { admission, scratch, ..input::resolve_options(&args.images, args.fail_fast) };
+    let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let engine = context.engine(&args.retry);
+
+    let (resolution, listed) = named.resolve(&engine, &registries, Some(&store), &options).await;
+    note_converted(context, &args, &resolution);
+    if let Some(file) = args.lock.as_deref() {
+        let before = lock::old_lock(file);
+        output::write(file, lock_text(&resolution.images).into_bytes()).await?;
+        lock::say(context, before.as_ref(), &resolution.images);
+    }
+    let stopped = args.fail_fast && !resolution.failed.is_empty();
+    let receipt = if stopped {
+        Receipt { failed: resolution.failed, stopped_early: true, ..Receipt::default() }
+    } else {
+        fetch(&engine, &store, resolution, args.fail_fast).await.map_err(|error| Failure::of(Kind::Failed, error))?
+    };
+    if let Some(file) = &args.failed {
+        output::write(file, failed_text(&receipt.failed).into_bytes()).await?;
+    }
+    context.close();
+    if context.is_text() {
+        if !receipt.images.is_empty() {
+            context.summary(&summary(context, &receipt));
+        }
+    } else {
+        context.result(&document(context, &receipt), "")?;
+    }
+    end(context, &receipt, listed)
+}
+
+/// Says which images are others than the registry has.
+fn note_converted(context: &Context, args: &PullArgs, resolution: &Resolution) {
+    let mut left_out = 0;
+    for image in &resolution.images {
+        let Some(old) = image.converted_from else { continue };
+        let (name, new) = (&image.name, image.graph.root.descriptor.digest);
+        context.say(&format!("note: {name} was in Docker's schema 1 format and has a new digest: {old} → {new}"));
+        left_out += 1;
+    }
+    if args.lock.is_some() && left_out > 0 {
+        let images = report::count(left_out, "converted image");
+        context.say(&format!("note: the lock leaves out {images}: no registry has the new digest"));
+    }
+}
+
+/// Says in the end which images failed and why, and picks the exit code.
+fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, Failure> {
+    if receipt.failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for Failed { line, error, .. } in &receipt.failed {
+        context.print_error(&line.label(), error);
+    }
+    let failed = receipt.failed.len();
+    let message = format!("{failed} of {} failed", report::count(listed, "image"));
+    let kind = Kind::of_lines(&receipt.failed, !receipt.images.is_empty() && !receipt.stopped_early);
+    let failure = Failure::new(kind, message);
+    Err(if receipt.stopped_early {
+        failure.hint("stopped at the first failure; without --fail-fast the other images are fetched")
+    } else if kind == Kind::Partial {
+        failure.hint("the other images are done; run the same command again for those that failed")
+    } else {
+        failure
+    })
+}
+
+fn summary(context: &Context, receipt: &Receipt) -> String {
+    let mut text = String::new();
+    let new = receipt.images.iter().filter(|image| !image.unchanged).count();
+    let _ = writeln!(
+        text,
+        "{} ({new} new or moved) · {} unique of {} in all, {} saved by sharing",
+        report::count(receipt.images.len(), "image"),
+        report::bytes(receipt.bytes_unique),
+        report::bytes(receipt.bytes_of_images),
+        report::bytes(receipt.bytes_of_images.saturating_sub(receipt.bytes_unique)),
+    );
+    // Of what comes from registries, links are a matter of the store: images that share layers.
+    let is_local = receipt.images.iter().any(|done| done.image.place.is_some());
+    let linked = receipt.placed.get(&Placed::Linked).map_or(0, |(_, bytes)| *bytes);
+    let linked = if is_local && linked > 0 { format!(", {} linked", report::bytes(linked)) } else { String::new() };
+    let _ = writeln!(
+        text,
+        "{} fetched{linked} in {}",
+        report::bytes(receipt.bytes_written()),
+        report::time(context.begun.elapsed()),
+    );
+    text
+}
+
+fn document(context: &Context, receipt: &Receipt) -> serde_json::Value {
+    let images: Vec<_> = receipt
+        .images
+        .iter()
+        .map(|done| {
+            json!({
+                "name": done.image.name.to_string(),
+                "reference": done.image.line.reference.to_string(),
+                "source": done.image.place.as_ref().map_or_else(
+                    || done.image.source_name.to_string(),
+                    ToString::to_string,
+                ),
+                "digest": done.image.graph.root.descriptor.digest,
+                "mediaType": done.image.graph.root.descriptor.media_type,
+                "platforms": done.image.graph.platforms().iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "size": done.image.graph.size(),
+                "group": done.image.line.group,
+                "unchanged": done.unchanged,
+            })
+        })
+        .collect();
+    let failed: Vec<_> = receipt
+        .failed
+        .iter()
+        .map(|Failed { line, error, .. }| {
+            let causes = crate::failure::causes("", Some(error));
+            json!({ "reference": line.reference.to_string(), "origin": line.origin.to_string(), "causes": causes })
+        })
+        .collect();
+    let placed = |placed: Placed| {
+        let (count, bytes) = receipt.placed.get(&placed).copied().unwrap_or_default();
+        json!({ "count": count, "bytes": bytes })
+    };
+    json!({
+        "images": images,
+        "failed": failed,
+        "bytesOfImages": receipt.bytes_of_images,
+        "bytesUnique": receipt.bytes_unique,
+        "bytesFetched": receipt.bytes_written(),
+        "fetched": placed(Placed::Written),
+        "linked": placed(Placed::Linked),
+        "alreadyThere": placed(Placed::AlreadyThere),
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    })
+}

@@ -1,0 +1,109 @@
+//! `hod rm`: images of stores and layouts lose their names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::input;
+use super::named::{self, Named};
+use crate::args::RmArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use crate::report;
+use hod_steps::untag::untag;
+use hod_transport::{Layout, LayoutImage, StoreImage};
+
+/// What was asked for, by place.
+#[derive(Default)]
+struct Asked {
+    stores: BTreeMap<PathBuf, Vec<StoreImage>>,
+    layouts: BTreeMap<PathBuf, Vec<Option<LayoutImage>>>,
+}
+
+pub(crate) async fn run(context: &Context, args: RmArgs) -> Result<ExitCode, Failure> {
+    let mut asked = Asked::default();
+    for image in &args.images {
+        match named::named(image, args.store.as_deref())? {
+            Named::Store(root, image) => asked.stores.entry(root).or_default().push(image),
+            Named::Layout(path, image) => asked.layouts.entry(path).or_default().push(image),
+        }
+    }
+    let tag_only = args.tag_only;
+    let removed = input::blocking(move || {
+        for (path, images) in &asked.layouts {
+            check_layout(path, images)?;
+        }
+        let mut removed = Vec::new();
+        for (root, images) in &asked.stores {
+            remove_from_store(root, images, tag_only, &mut removed)?;
+        }
+        for (path, images) in &asked.layouts {
+            remove_from_layout(path, images, &mut removed)?;
+        }
+        Ok(removed)
+    })
+    .await?;
+    let lines: String = removed.iter().flat_map(|(name, _)| [name, "\n"]).collect();
+    let entries: Vec<&Value> = removed.iter().map(|(_, entry)| entry).collect();
+    context.result(&json!({ "removed": entries }), &lines)?;
+    context.summary("the space is free after hod gc");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove_from_store(
+    root: &Path,
+    images: &[StoreImage],
+    tag_only: bool,
+    removed: &mut Vec<(String, Value)>,
+) -> Result<(), Failure> {
+    let store = named::alone(root)?;
+    let done = untag(&store, images, tag_only).map_err(named::untag_failure)?;
+    for (name, tag, digest) in &done.tags {
+        let name = format!("{name}:{tag}");
+        removed.push((name.clone(), json!({ "place": report::path(root), "name": name, "digest": digest })));
+    }
+    for (name, digest) in &done.images {
+        let name = format!("{name}@{digest}");
+        removed.push((name.clone(), json!({ "place": report::path(root), "name": name, "digest": digest })));
+    }
+    Ok(())
+}
+
+/// Says which images are not there, before anything is removed.
+fn check_layout(path: &Path, images: &[Option<LayoutImage>]) -> Result<(), Failure> {
+    let layout = Layout::open(path).map_err(named::layout_failure)?;
+    let removal = layout.removal().map_err(named::layout_failure)?;
+    let mut unknown = Vec::new();
+    for image in images {
+        if matches!(image, Some(LayoutImage::Position(_))) && images.len() > 1 {
+            return Err(Failure::new(Kind::Usage, "a position moves when another image goes: remove one at a time"));
+        }
+        if !Layout::was_to_go(image.as_ref(), &removal) && !layout.has(image.as_ref()).map_err(named::layout_failure)? {
+            unknown.push(image.as_ref().map_or_else(|| path.display().to_string(), ToString::to_string));
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::Failed, format!("there is no image {} in {}", unknown.join(", "), path.display()));
+    Err(failure.hint("nothing was removed; see what is there with hod list-tags"))
+}
+
+fn remove_from_layout(
+    path: &Path,
+    images: &[Option<LayoutImage>],
+    removed: &mut Vec<(String, Value)>,
+) -> Result<(), Failure> {
+    let layout = Layout::open(path).map_err(named::layout_failure)?;
+    let removal = layout.removal().map_err(named::layout_failure)?;
+    let found = layout.untag(images, &removal).map_err(named::layout_failure)?;
+    removal.end().map_err(|error| named::layout_failure(error.into()))?;
+    for (image, digest) in images.iter().zip(found) {
+        let Some(digest) = digest else { continue };
+        let name = image.as_ref().map_or_else(|| format!("@{digest}"), ToString::to_string);
+        removed.push((name.clone(), json!({ "place": report::path(path), "name": name, "digest": digest })));
+    }
+    Ok(())
+}

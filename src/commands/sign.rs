@@ -1,0 +1,29 @@
+//! `hod sign`: a signature beside a bundle that is there already.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{input, trust};
+use crate::args::SignArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use crate::{output, report};
+use hod_bundle::OpenBundle;
+
+pub(crate) async fn run(context: &Context, args: SignArgs) -> Result<ExitCode, Failure> {
+    let path = args.bundle.clone();
+    let bundle =
+        input::blocking(move || OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))).await?;
+    let key = trust::signing_key(&args.sign, &args.passphrase).await?;
+    let signature = key.sign(bundle.header()).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let file = args.output.unwrap_or_else(|| trust::beside(&args.bundle));
+    output::write(&file, signature).await?;
+    let (id, number) = (bundle.header().id(), key.public().id().to_string());
+    context.result(
+        &json!({ "bundle": id, "key": number, "signature": report::path(&file) }),
+        &format!("{}\n", file.display()),
+    )?;
+    context.summary(&format!("signed {id} with {number}; give the signature away with the bundle"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,93 @@
+//! `hod unpack`: a bundle into a registry root.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{incoming, input, media, trust};
+use crate::args::UnpackArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use crate::report;
+use hod_bundle::{BundleReader, Signed};
+use hod_steps::unpack::{UnpackError, Unpacked, unpack};
+use hod_store::Store;
+use hod_store::layout::REGISTRY;
+
+pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
+    if args.bundle.join(REGISTRY).is_dir() {
+        let failure = Failure::new(Kind::Usage, format!("{} is a store, and no bundle", args.bundle.display()));
+        return Err(failure.hint("hod select takes images of a store into another one, and hod push into a registry"));
+    }
+    let input = media::read(context, &args.bundle, &args.media.from_dir)?;
+    let trusted = trust::trust(context, &args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;
+    let bundle = args.bundle.clone();
+    let (reader, signed) = input::blocking(move || {
+        BundleReader::trusted(input, &trusted).map_err(|error| input::bundle_failure(&bundle, error))
+    })
+    .await?;
+    trust::say(context, signed.as_ref());
+    let store = Store::create(&args.root).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let existing = incoming::existing(args.on_existing_tag);
+    let (observer, stop, bundle) = (context.observer(), context.stop.clone(), args.bundle.clone());
+    let folders = args.media.from_dir.clone();
+    let done = input::blocking(move || {
+        let reader = at_rest(&reader, &store, (&bundle, &folders)).unwrap_or(reader);
+        unpack(reader, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
+    })
+    .await?;
+    context.result(&document(context, &done, signed.as_ref()), &incoming::lines(&done.header, &done.tags))?;
+    context.summary(&format!(
+        "{} unpacked to {}: {} new ({}), {} there before ({}), in {}",
+        report::count(done.header.images().len(), "image"),
+        args.root.display(),
+        report::count(done.written.0, "blob"),
+        report::bytes(done.written.1),
+        report::count(done.there.0, "blob"),
+        report::bytes(done.there.1),
+        report::time(context.begun.elapsed()),
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The bundle for who need not read all of it again, since an interrupted run has read a part; not if it comes through a
+/// pipe, or on media that are put in one by one.
+fn at_rest<R: Read>(
+    reader: &BundleReader<R>,
+    store: &Store,
+    (bundle, folders): (&Path, &[PathBuf]),
+) -> Option<BundleReader<R>> {
+    let id = reader.header().id();
+    if store.passed(&id).unwrap_or_default() == 0 {
+        return None;
+    }
+    let open = media::open_at_rest(bundle, folders)?;
+    (open.header().id() == id).then(|| BundleReader::at_rest(&open))
+}
+
+fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serde_json::Value {
+    json!({
+        "bundle": done.header.id(),
+        "signed": signed,
+        "images": done.header.images().len(),
+        "tags": incoming::document(&done.tags),
+        "written": { "count": done.written.0, "bytes": done.written.1 },
+        "alreadyThere": { "count": done.there.0, "bytes": done.there.1 },
+        "seconds": context.begun.elapsed().as_secs_f64(),
+    })
+}
+
+fn failure(bundle: &Path, error: UnpackError) -> Failure {
+    match error {
+        UnpackError::Bundle(error) => input::bundle_failure(bundle, error),
+        UnpackError::Stopped => Failure::interrupted(true),
+        UnpackError::Required { ref lacking, .. } => {
+            let lacking = lacking.clone();
+            input::base_failure(Failure::of(Kind::Required, error), &lacking)
+        }
+        UnpackError::Incoming(error) => incoming::failure(error),
+        error @ UnpackError::Store(_) => Failure::of(Kind::Failed, error),
+    }
+}

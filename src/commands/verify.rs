@@ -1,0 +1,118 @@
+//! `hod verify`: fsck of a store, bundle, image directory or layout.
+
+use std::process::ExitCode;
+
+use super::input::{self, Target};
+use super::{media, trust};
+use crate::args::VerifyArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Kind};
+use crate::report;
+use crate::terminal::Interruptible;
+use hod_bundle::{BundleFiles, Trust};
+use hod_image::list::is_place;
+use hod_steps::finding::{Code, Findings};
+use hod_steps::verify_place::{self, VerifyPlaceError};
+use hod_steps::{verify, verify_bundle, verify_volumes};
+use hod_transport::Location;
+
+pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<ExitCode, Failure> {
+    let (found, remedy) = if is_place(&args.target.to_string_lossy()) {
+        place(context, &args).await?
+    } else {
+        store_or_bundle(context, &args).await?
+    };
+    context.result(&found, &text(&found))?;
+    trust::say(context, found.signed.as_ref());
+    context.summary(&format!(
+        "{} with {} hashed, {} and {} followed in {}",
+        report::count(found.blobs, "blob"),
+        report::bytes(found.bytes),
+        report::count(found.links, "link"),
+        report::count(found.images, "image"),
+        report::time(context.begun.elapsed()),
+    ));
+    verdict(&args, &found, remedy)
+}
+
+/// What was found, and what can be done about damage in such a place.
+type Found = (Findings, &'static str);
+
+/// Image directories and layouts.
+async fn place(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
+    let place: Location = args.target.to_string_lossy().parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let remedy = if matches!(place, Location::OciArchive(..)) {
+        "copy the archive again from where it was right"
+    } else {
+        "delete the files named above and copy the images again, with hod copy: what is right is kept"
+    };
+    let (observer, stop, scratch) = (context.observer(), context.stop.clone(), context.scratch());
+    let work = move || {
+        verify_place::verify_place(&place, &scratch, &*observer, &stop).map_err(|error| {
+            let kind = if matches!(error, VerifyPlaceError::Other(_)) { Kind::Usage } else { Kind::Failed };
+            Failure::of(kind, error)
+        })
+    };
+    Ok((input::blocking(work).await?, remedy))
+}
+
+async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
+    let target = input::target_in(&args.target, &args.media.from_dir)?;
+    let remedy = match &target {
+        Target::Store(_) => "delete the blob files named above and pull or unpack again: what is right is kept",
+        Target::Bundle(_) | Target::Stream => "copy the bundle again from where it was right",
+    };
+    let trusted = match &target {
+        Target::Store(_) => Trust::default(),
+        Target::Bundle(path) => trust::trust(context, &args.trust, &media::whole(path, &args.media.from_dir))?,
+        Target::Stream => trust::trust(context, &args.trust, &args.target)?,
+    };
+    let (observer, stop) = (context.observer(), context.stop.clone());
+    let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "goes on without it"));
+    let work = move || match target {
+        Target::Store(store) => {
+            verify::verify_store(&store, &*observer, &stop).map_err(|error| Failure::of(Kind::Failed, error))
+        }
+        Target::Bundle(path) => {
+            let found = match media::files(&path, &folders)? {
+                BundleFiles::One(file) => {
+                    let file = fs_err::File::open(&file).map_err(|error| Failure::of(Kind::Failed, error))?;
+                    verify_bundle::verify_bundle(file, &trusted, &*observer, &stop)
+                }
+                BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, ask, &trusted, &*observer, &stop),
+            };
+            found.map_err(|error| input::bundle_failure(&path, error))
+        }
+        Target::Stream => verify_bundle::verify_bundle(Interruptible::stdin(&stop), &trusted, &*observer, &stop)
+            .map_err(|error| input::bundle_failure("-".as_ref(), error)),
+    };
+    Ok((input::blocking(work).await?, remedy))
+}
+
+/// How the command ends.
+fn verdict(args: &VerifyArgs, found: &Findings, remedy: &str) -> Result<ExitCode, Failure> {
+    if found.findings.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let message = format!("{} is damaged: {}", args.target.display(), report::count(found.findings.len(), "finding"));
+    if found.findings.iter().all(|finding| finding.code == Code::SignatureInvalid) {
+        let message = format!("{} is whole, and not signed by anybody who is trusted", args.target.display());
+        return Err(Failure::new(Kind::Corrupt, message)
+            .hint("ask for one that is signed with a key that is trusted here, or name the signer's with --key"));
+    }
+    Err(Failure::new(Kind::Corrupt, message).hint(bad_volumes(found).unwrap_or_else(|| remedy.to_owned())))
+}
+
+/// What to do about volumes, where it is known which are bad.
+fn bad_volumes(found: &Findings) -> Option<String> {
+    let is_volume =
+        |code| matches!(code, Code::VolumeMissing | Code::VolumeShort | Code::VolumeForeign | Code::VolumeDamaged);
+    let files: Vec<&str> =
+        found.findings.iter().filter(|finding| is_volume(finding.code)).map(|finding| finding.path.as_str()).collect();
+    (!files.is_empty()).then(|| format!("copy again: {}; the other volumes are right", files.join(", ")))
+}
+
+fn text(found: &Findings) -> String {
+    let lines = found.findings.iter().map(|finding| format!("{finding}\n"));
+    lines.collect()
+}

@@ -1,0 +1,237 @@
+//! What lies beside a bundle so that it can be installed where there is nothing: hod itself, a script, sums, a page.
+//!
+//! Nothing here is read by hod. All of it is for people, `sh` and `sha256sum`.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::failure::{Failure, Kind};
+use super::report;
+use hod_bundle::{Header, SigningKey};
+use hod_oci::{Algorithm, Digest, Hasher};
+
+/// The script, in which the name and the id of the bundle are still to be filled in.
+const SCRIPT: &str = include_str!("installer/install.sh");
+/// The file with the sums of all others.
+const SUMS: &str = "SHA256SUMS";
+/// How many images the page names.
+const NAMED: usize = 200;
+
+/// A bundle that is to be installed elsewhere.
+pub(super) struct Installer<'a> {
+    /// The bundle, or what the names of its volumes have in common.
+    pub(super) bundle: &'a Path,
+    /// Its header.
+    pub(super) header: &'a Header,
+    /// Its file or volumes, and other files that belong to it, each with its sum.
+    pub(super) sums: Vec<(String, Digest)>,
+    /// The key that signs the sums too.
+    pub(super) key: Option<&'a SigningKey>,
+}
+
+/// The sums of a bundle: that of its file, or those of its volumes and of the file that lists them.
+pub(super) fn bundle_sums(
+    bundle: &Path,
+    sum: Option<Digest>,
+    list: Option<&Path>,
+) -> Result<Vec<(String, Digest)>, Failure> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut sums: Vec<(String, Digest)> = sum.map(|sum| (name(bundle), sum)).into_iter().collect();
+    if let Some(list) = list {
+        let text = fs_err::read_to_string(list).map_err(|error| Failure::of(Kind::Failed, error))?;
+        let lines = text.lines().filter_map(|line| line.split_once("  "));
+        sums.extend(
+            lines.filter_map(|(hex, file)| Some((file.to_owned(), Digest::from_parts(Algorithm::Sha256, hex).ok()?))),
+        );
+        sums.push((name(list), Digest::sha256(text.as_bytes())));
+    }
+    Ok(sums)
+}
+
+/// A program that needs nothing to run: the one that was named, or this one.
+pub(super) fn static_binary(named: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe().map_err(|error| Failure::of(Kind::Failed, error))?,
+    };
+    let bytes = fs_err::read(&path).map_err(|error| Failure::of(Kind::Usage, error))?;
+    if is_static(&bytes) {
+        return Ok(bytes);
+    }
+    Err(Failure::new(Kind::Usage, format!("{} needs a C library to run, or is no program", path.display())).hint(
+        "name a static hod for the machine on the other side with --installer-binary; scripts/build-static makes one",
+    ))
+}
+
+/// Whether this is a 64-bit ELF program that names no loader (ELF specification, "Program Header": `PT_INTERP`).
+fn is_static(program: &[u8]) -> bool {
+    let number = |at: usize, length: usize| {
+        let bytes = program.get(at..at.checked_add(length)?)?;
+        Some(bytes.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    if !program.starts_with(b"\x7fELF\x02\x01") {
+        return false;
+    }
+    let (Some(start), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else { return false };
+    let kind = |index: u64| {
+        let at = index.checked_mul(size).and_then(|offset| start.checked_add(offset));
+        number(usize::try_from(at?).ok()?, 4)
+    };
+    count > 0 && (0..count).all(|index| kind(index).is_some_and(|kind| kind != 3))
+}
+
+impl Installer<'_> {
+    /// Writes everything beside the bundle, the sums last. Returns the files.
+    pub(super) fn write(mut self, binary: &[u8]) -> Result<Vec<PathBuf>, Failure> {
+        let failed = |error| Failure::of(Kind::Failed, error);
+        let folder = hod_io::fs::folder_of(self.bundle);
+        let name = self.bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.contains(char::is_control) {
+            return Err(Failure::new(Kind::Usage, format!("{name:?} is no name for a bundle with an installer")));
+        }
+        // The name comes last: it may be anything, and what it holds is not looked at again.
+        let script = SCRIPT.replace("@ID@", &quoted(&self.header.id().to_string())).replace("@BUNDLE@", &quoted(&name));
+        let page = self.page(&name);
+        let mut files = Vec::new();
+        for (name, bytes, mode) in
+            [("hod", binary, 0o755), ("install.sh", script.as_bytes(), 0o755), ("README.txt", page.as_bytes(), 0o644)]
+        {
+            hod_io::fs::write_atomically_as(&folder.join(name), bytes, mode).map_err(failed)?;
+            self.sums.push((name.to_owned(), Digest::sha256(bytes)));
+            files.push(folder.join(name));
+        }
+        let lines = self.sums.iter().fold(String::new(), |mut lines, (name, digest)| {
+            let _ = writeln!(lines, "{}  {name}", digest.hex());
+            lines
+        });
+        hod_io::fs::write_atomically(&folder.join(SUMS), lines.as_bytes()).map_err(failed)?;
+        files.push(folder.join(SUMS));
+        let signature = folder.join(format!("{SUMS}.minisig"));
+        if let Some(key) = self.key {
+            let comment = format!("sums of hod bundle {}", self.header.id());
+            let text = key.sign_bytes(lines.as_bytes(), &comment).map_err(|error| Failure::of(Kind::Failed, error))?;
+            hod_io::fs::write_atomically(&signature, &text).map_err(failed)?;
+            files.push(signature);
+        } else if signature.exists() {
+            // One from an earlier run would belong to other sums.
+            fs_err::remove_file(&signature).map_err(failed)?;
+            hod_io::fs::sync_directory(folder).map_err(failed)?;
+        }
+        Ok(files)
+    }
+
+    /// The page for who finds the medium.
+    fn page(&self, name: &str) -> String {
+        let images = self.header.images();
+        let bytes: u64 = self.header.blobs().iter().map(|blob| blob.size).sum();
+        let signed = self.key.map_or_else(
+            || "The bundle is not signed.".to_owned(),
+            |key| {
+                format!(
+                    "The bundle is signed with the minisign key {}. Get that key by another way than\n\
+                     this medium, and name it with --key: then nothing else is taken.",
+                    key.public().id()
+                )
+            },
+        );
+        let mut text = format!(
+            "{name}: {}, {}\nid {}\n\n\
+             To install on this machine, as root:\n\n    \
+             sh install.sh                                   unpack to /var/lib/registry\n    \
+             sh install.sh --serve 127.0.0.1:5000            and serve it from there\n    \
+             sh install.sh --push docker://registry:5000     or push to a registry\n    \
+             sh install.sh --help                            everything else\n\n\
+             It says what it will do and asks before it changes anything, can be run again, and takes back\n\
+             what it has set up with --undo. It needs no network and nothing that is not here.\n\n\
+             {signed}\n\n\
+             Without the script: ./hod --help. Without hod:\n\n    \
+             {}\n\n\
+             Images:\n\n",
+            report::count(images.len(), "image"),
+            report::bytes(bytes),
+            self.header.id(),
+            by_hand(name, self.sums.iter().any(|(file, _)| file != name)),
+        );
+        for image in images.iter().take(NAMED) {
+            let _ = writeln!(text, "    {}", image.label());
+        }
+        if let Some(more) = images.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            let _ = writeln!(text, "    and {more} more: ./hod ls {name}");
+        }
+        text
+    }
+}
+
+/// How to unpack a bundle with what every system has. Volumes have to be joined, in the order of their numbers.
+fn by_hand(name: &str, in_volumes: bool) -> String {
+    let is_plain = Path::new(name).extension().is_some_and(|extension| extension == "tar");
+    let name = quoted(name);
+    match (is_plain, in_volumes) {
+        (true, false) => format!("tar -xf {name} -C /var/lib/registry"),
+        (true, true) => format!("cat {name}.[0-9][0-9][0-9] | tar -x -C /var/lib/registry"),
+        (false, false) => format!("zstd -dc {name} | tar -x -C /var/lib/registry"),
+        (false, true) => format!("cat {name}.[0-9][0-9][0-9] | zstd -dc | tar -x -C /var/lib/registry"),
+    }
+}
+
+/// A text as one word of `sh`.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// A writer that knows the SHA-256 of everything that went through it.
+pub(super) struct Summed<W> {
+    inner: W,
+    hasher: Hasher,
+}
+
+impl<W> Summed<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, hasher: Hasher::new(Algorithm::Sha256) }
+    }
+
+    /// What was written to, and the sum.
+    pub(super) fn finish(self) -> (W, Digest) {
+        (self.inner, self.hasher.finish())
+    }
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_static_programs() {
+        let busybox = fs_err::read("/bin/busybox").unwrap();
+        assert!(is_static(&busybox), "Debian's busybox-static");
+        assert!(!is_static(&fs_err::read("/bin/sh").unwrap()));
+        assert!(!is_static(b"#!/bin/sh\n"));
+        assert!(!is_static(b""));
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("a'$(x)"), "'a'\\''$(x)'");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn programs_that_are_none_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = is_static(&[b"\x7fELF\x02\x01".as_slice(), &bytes].concat());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Numbers and tables as people read them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::terminal::printable;
+use hod_oci::Digest;
+
+/// A path in a document of JSON, which has no form for one that is no UTF-8.
+pub(super) fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A number of bytes in the units that media and networks use: `1.2 GB`.
+pub(super) fn bytes(count: u64) -> String {
+    ByteSize::b(count).display().si().to_string()
+}
+
+/// `1 image`, `2 images`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`.
+pub(super) fn time(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", span.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Text in which each digest is as short as people need it.
+pub(super) fn shortened(text: &str) -> String {
+    let is_of_digest = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
+    let mut short = String::with_capacity(text.len());
+    for part in text.split_inclusive(|letter| !is_of_digest(letter)) {
+        let word = part.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+        match word.parse::<Digest>() {
+            Ok(digest) => short.extend([&*digest.short(), &part[word.len()..]]),
+            Err(_) => short.push_str(part),
+        }
+    }
+    short
+}
+
+/// Where a column's text stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Right,
+}
+
+/// A table with columns as wide as their widest cell, two blanks apart.
+pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let mut widths: Vec<usize> = head.iter().map(|(title, _)| title.chars().count()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for ((cell, (_, align)), width) in cells.zip(head).zip(&widths) {
+            if !line.is_empty() {
+                line.push_str("  ");
+            }
+            let blanks = " ".repeat(width - cell.chars().count().min(*width));
+            match align {
+                Align::Left => line.extend([cell, &blanks]),
+                Align::Right => line.extend([&*blanks, cell]),
+            }
+        }
+        format!("{}\n", line.trim_end())
+    };
+    let mut text = line(&mut head.iter().map(|(title, _)| *title));
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1_234_567_890), "1.2 GB");
+        assert_eq!(count(1, "image"), "1 image");
+        assert_eq!(count(0, "image"), "0 images");
+        assert_eq!(time(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(time(Duration::from_secs(200)), "3 min 20 s");
+    }
+
+    #[test]
+    fn digests_in_text_are_shortened() {
+        let digest = Digest::sha256(b"");
+        let text =
+            |digest: &str| format!("GET http://r:5000/v2/a/blobs/{digest} answered; {digest}: no, not ({digest})");
+        assert_eq!(shortened(&text(&digest.to_string())), text("e3b0c44298fc"));
+        for other in ["", "sha256:abc", "a: b", "Größe: ä"] {
+            assert_eq!(shortened(other), other);
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let head = [("NAME", Align::Left), ("SIZE", Align::Right)];
+        let rows = [vec!["alpine".to_owned(), "3".to_owned()], vec!["a".to_owned(), "12345".to_owned()]];
+        assert_eq!(table(&head, &rows), "NAME     SIZE\nalpine      3\na       12345\n");
+    }
+}
