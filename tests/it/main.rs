@@ -19,6 +19,7 @@
 
 mod architecture;
 mod archives;
+mod book;
 mod bundle;
 mod carry;
 mod cli;
