@@ -319,7 +319,7 @@ impl Header {
     }
 
     /// How many these bytes are.
-    pub const fn json_length(&self) -> u64 {
+    pub(crate) const fn json_length(&self) -> u64 {
         self.length
     }
 

@@ -85,7 +85,7 @@ impl InPlace {
     }
 
     /// How many bytes of a blob an interrupted run claims to have written.
-    pub fn claimed(&self, digest: &Digest) -> u64 {
+    pub(crate) fn claimed(&self, digest: &Digest) -> u64 {
         let size = self.inner.header.blob(digest).map_or(0, |blob| blob.size);
         let kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(digest).copied().unwrap_or(0).min(size)

@@ -1,15 +1,39 @@
 //! The bundle: a registry root as one tar stream, with a header that authenticates the rest.
 //!
-//! `docs/bundle-format.md` is the specification. Three things must stay true:
+//! `docs/bundle-format.md` is the specification.
 //!
-//! * The header decides every other byte of the tar stream. What is to be written, and what a reader
-//!   accepts, is computed from it by [`Header::members`] and nowhere else.
-//! * A reader never hands out the last bytes of a blob before its digest was found right.
-//! * Memory does not grow with the size of the blobs, only with the length of the header.
+//! * **For**: writing and reading bundles, at rest and in pipes, compressed, signed and in volumes.
+//! * **Must stay true**: the header decides every other byte of the tar stream; what is to be written, and what a reader
+//!   accepts, is computed from it by [`Header::members`] and nowhere else. A reader never hands out the last bytes of a blob
+//!   before its digest was found right. Memory does not grow with the size of the blobs, only with the length of the header.
+//! * **Does not**: know registries. Of the store, it has the links that the header lists.
 //!
-//! Everything is synchronous: one thread reads or writes a bundle, and only compression has
-//! threads of its own. Content comes in as [`std::io::Read`] and goes out the same way, so this module knows
-//! no store and no registry.
+//! Everything is synchronous: one thread reads or writes a bundle, and only compression has threads of its own.
+//!
+//! ```
+//! use std::io::Read as _;
+//!
+//! use hod_bundle::{BundleReader, Compression, Content, Contents, Header, Writer};
+//! use hod_oci::Digest;
+//! use hod_store::Links;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let digest = Digest::sha256(b"layer");
+//! let blobs = vec![Content { digest, size: 5 }];
+//! let repositories = vec![Links { layers: vec![digest], ..Links::none("library/app".parse()?) }];
+//! let header = Header::new(Contents { mtime: 0, images: vec![], blobs, requires: vec![], repositories })?;
+//! let mut writer = Writer::new(Vec::new(), &header, None, Compression::None)?;
+//! writer.blob(&digest, &mut &b"layer"[..])?;
+//! let (bundle, _) = writer.finish()?;
+//!
+//! let mut reader = BundleReader::new(&bundle[..])?;
+//! let mut content = String::new();
+//! reader.next_blob()?.expect("the bundle has a blob").read_to_string(&mut content)?;
+//! assert_eq!(content, "layer");
+//! reader.finish()?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod compress;
 mod error;

@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-pub use name::{VOLUMES_LIMIT, check_portable, volume_name};
+pub use name::VOLUMES_LIMIT;
+use name::volume_name;
 pub use read::{Answer, Ask, VolumeReader, WantedVolume};
 pub use set::{VolumeFile, VolumeSet, Volumes};
-pub use size::{NAMED_SIZES, SIZE_LIMIT, VolumeSize, VolumeSizeError};
+pub use size::{VolumeSize, VolumeSizeError};
 pub use sums::Sums;
 pub use write::{CutVolumes, VolumeWriter};
 

@@ -21,11 +21,12 @@ mod transfer;
 
 use std::sync::Arc;
 
-pub use budget::Budget;
+use budget::Budget;
 pub use error::{CopyError, Side};
-pub use flight::Flights;
+use flight::Flights;
 pub use load::Wanted;
-pub use retry::{Retry, RetryPolicy};
+use retry::Retry;
+pub use retry::RetryPolicy;
 pub use run::Copied;
 
 use crate::observe::Observer;

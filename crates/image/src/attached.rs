@@ -95,7 +95,7 @@ enum Listing {
 
 /// Finds what belongs to images, in one run: the tags of each repository are listed once.
 #[derive(Debug, Default)]
-pub struct Finder {
+pub(crate) struct Finder {
     /// By place.
     tags: Mutex<HashMap<String, Tags>>,
     /// How many of them there are.
@@ -116,7 +116,7 @@ struct Search<'a> {
 
 impl Finder {
     /// Finds what belongs to an image of a registry's repository. What `kept` has is not asked for again.
-    pub async fn find(
+    pub(crate) async fn find(
         &self,
         engine: &Engine,
         repository: Arc<Repository>,
@@ -157,7 +157,7 @@ impl Finder {
     }
 
     /// Gets what a lock says to belong to an image, and nothing else, wherever tags and indexes are now.
-    pub async fn pinned(
+    pub(crate) async fn pinned(
         &self,
         engine: &Engine,
         repository: Arc<Repository>,

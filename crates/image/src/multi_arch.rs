@@ -36,7 +36,7 @@ impl Choice {
     }
 
     /// Platforms that are taken from indexes, while an image that is none is taken as it is.
-    pub const fn of_indexes(platforms: Platforms) -> Self {
+    pub(crate) const fn of_indexes(platforms: Platforms) -> Self {
         Self { platforms, asked: None }
     }
 

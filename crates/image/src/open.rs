@@ -183,7 +183,7 @@ impl Places {
     }
 
     /// The same for an image that an open layout has listed. Reads nothing of the layout.
-    pub fn source_in(&self, layout: &Layout, location: &Location, root: Digest) -> Result<OpenSource> {
+    pub(crate) fn source_in(&self, layout: &Layout, location: &Location, root: Digest) -> Result<OpenSource> {
         let guard = self.admission.as_ref().map(|admission| admission.rule(location)).transpose()?;
         let version = Version::Digest(root);
         Ok(OpenSource { source: Arc::new(layout.source()), version, held: None, guard, made_up: false })

@@ -38,7 +38,7 @@ pub struct Recompressor {
 }
 
 /// A source some of whose layers were made here.
-pub struct Recompressed {
+pub(crate) struct Recompressed {
     inner: Arc<dyn Source>,
     made: HashMap<Digest, Arc<Recoded>>,
 }
@@ -111,7 +111,7 @@ impl std::fmt::Debug for Recompressed {
 
 impl Recompressed {
     /// A source with more layers than it has itself.
-    pub fn new(inner: Arc<dyn Source>, made: impl IntoIterator<Item = Arc<Recoded>>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Source>, made: impl IntoIterator<Item = Arc<Recoded>>) -> Self {
         Self { inner, made: made.into_iter().map(|made| (made.digest, made)).collect() }
     }
 }

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// Whether an image could not be loaded because it is of the first format.
-pub fn is_reason(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_reason(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .any(|error| matches!(error.downcast_ref(), Some(ManifestError::Schema1)))
 }
@@ -41,7 +41,7 @@ pub async fn first_format(engine: &Engine, from: &OpenSource) -> std::result::Re
 }
 
 /// The image as it would be today, with its layers in nameless files of the folder `scratch`.
-pub async fn modern(
+pub(crate) async fn modern(
     engine: &Engine,
     from: &OpenSource,
     scratch: &Path,
@@ -51,7 +51,7 @@ pub async fn modern(
 }
 
 /// The same where the manifest has been read already.
-pub async fn modern_of(
+pub(crate) async fn modern_of(
     engine: &Engine,
     from: &OpenSource,
     first: &FirstFormat,
@@ -79,7 +79,7 @@ pub async fn modern_of(
 }
 
 /// The image for somebody who looks at it: all is there but what only the layers know.
-pub fn outline(first: &FirstFormat, from: &OpenSource) -> std::result::Result<OpenSource, CopyImageError> {
+pub(crate) fn outline(first: &FirstFormat, from: &OpenSource) -> std::result::Result<OpenSource, CopyImageError> {
     made_up(first, from.source.clone(), &[], from)
 }
 

@@ -22,7 +22,8 @@ use fs_err::os::unix::fs::FileExt as _;
 pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
 pub use cold::ColdFile;
-pub use direct::{ALIGNMENT, Block, DirectFile};
+pub(crate) use direct::DirectFile;
+pub use direct::{ALIGNMENT, Block};
 pub use directory::{Child, Directory, give_file, open_plain};
 pub use removal::Removal;
 pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
@@ -122,7 +123,7 @@ pub fn try_lock(file: &fs::File) -> io::Result<bool> {
 }
 
 /// Whether a path leads to a file that was opened by it.
-pub fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match fs::metadata(path) {
         Ok(found) => Ok(is_same_file(&own, &found)),

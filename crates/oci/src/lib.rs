@@ -1,8 +1,27 @@
-//! The vocabulary of container images: digests, descriptors, manifests, platforms, names.
+//! The vocabulary of container images: digests, descriptors, manifests, platforms, names, references.
 //!
-//! Everything here is pure: no input or output, no runtime, no clock. What enters comes from
-//! lists, registries and bundles, so every parser in this folder must answer garbage with an
-//! error and never with a panic.
+//! Sources: OCI image-spec 1.1 and distribution-spec 1.1, Docker's manifest schemas 1 and 2.
+//!
+//! * **For**: every other crate. What two of them say about an image, they say in these types.
+//! * **Must stay true**: everything is pure, with no input or output, no runtime and no clock. What enters comes from
+//!   lists, registries and bundles, so every parser answers garbage with an error and never with a panic.
+//!   [`Manifest::parse`] is the only parser of manifests.
+//! * **Does not**: fetch, store or print anything.
+//!
+//! ```
+//! use hod_oci::{Digest, Reference};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let image: Reference = "quay.io/coreos/etcd:v3.5.15".parse()?;
+//! assert_eq!(image.host.as_deref(), Some("quay.io"));
+//! assert_eq!(image.name.as_str(), "coreos/etcd");
+//! assert!("quay.io/coreos/etcd:".parse::<Reference>().is_err());
+//!
+//! let digest = Digest::sha256(b"content");
+//! assert_eq!(digest.to_string().parse::<Digest>()?, digest);
+//! # Ok(())
+//! # }
+//! ```
 
 mod config;
 mod descriptor;
@@ -36,5 +55,5 @@ pub use referrers::{
 };
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;
-pub use walk::{GRAPH_LIMIT, GraphError, NESTING_LIMIT, Walk};
-pub use weight::{Heavy, WEIGHT_LIMIT, check_weight, weight};
+pub use walk::{GRAPH_LIMIT, GraphError, Walk};
+pub use weight::{Heavy, check_weight, weight};

@@ -11,7 +11,7 @@ use super::weight::{WEIGHT_LIMIT, weight};
 use super::{Manifest, ManifestError, MediaType};
 
 /// How many indexes may lie one in another. Two is what tools write; registries have no limit.
-pub const NESTING_LIMIT: usize = 8;
+pub(crate) const NESTING_LIMIT: usize = 8;
 /// How many manifests the indexes of one image may name in all, each counted as often as it is named. Real images have
 /// some dozens; indexes that name each other many times would be walked for ever, few as they are.
 pub const GRAPH_LIMIT: usize = 10_000;

@@ -1,7 +1,7 @@
 //! What a JSON document takes in memory, which can be a hundred times its bytes: `{"":0}` is a tree with room for eleven.
 
 /// The most that a document may take in memory, by estimate. Manifests and configs that people use take less than a MiB.
-pub const WEIGHT_LIMIT: u64 = 64 * 1024 * 1024;
+pub(crate) const WEIGHT_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// A document that is too much for memory, small as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

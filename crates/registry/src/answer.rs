@@ -59,7 +59,7 @@ impl Answer {
     }
 
     /// Whether one of the reasons has this code.
-    pub fn has_code(&self, code: &str) -> bool {
+    pub(crate) fn has_code(&self, code: &str) -> bool {
         self.reasons.iter().any(|reason| reason.code.eq_ignore_ascii_case(code))
     }
 }

@@ -1,5 +1,15 @@
 //! Registries: a client of the OCI distribution API.
 //!
+//! Sources: OCI distribution-spec 1.1, the token protocol of distribution, containers-registries.conf(5), containers-auth.json(5).
+//!
+//! * **For**: one repository of a registry as a source and a sink of the copy engine, and lists of repositories and tags.
+//! * **Must stay true**: credentials go to the registry that they are for and to its token server alone. What a registry gives is
+//!   bounded, in the sum too. Nothing is retried here: an error says by its [`Fault`](hod_engine::endpoint::Fault) whether that is worth
+//!   it, and the copy engine decides.
+//! * **Does not**: check digests of blobs; the engine does.
+//!
+//! One [`Registries`] serves a whole run, so that connections, tokens and what was learned about hosts are shared.
+//!
 //! ```text
 //! Registries ──▶ Host (one for each name) ──▶ Repository: a Source and a Sink
 //!                 ├── connection: address, TLS, clients        host, tls
@@ -7,9 +17,18 @@
 //!                 └── requests: redirects, time limits         client, response, transfer
 //! ```
 //!
-//! One [`Registries`] serves a whole run, so that connections, tokens and what was learned about hosts are
-//! shared. It retries nothing: an error says by its [`Fault`](hod_engine::endpoint::Fault) whether that is worth it,
-//! and the copy engine decides.
+//! ```
+//! use hod_engine::endpoint::Source as _;
+//! use hod_registry::{Registries, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registries = Registries::new(Settings::from_environment(|_| None));
+//! let repository = registries.repository("quay.io", &"coreos/etcd".parse()?);
+//! assert_eq!(repository.place().to_string(), "quay.io/coreos/etcd");
+//! assert_eq!(registries.requests(), 0);
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod auth;

@@ -1,7 +1,23 @@
 //! From an image, wherever it is, to files: what a container runtime takes, or the tree alone.
 //!
-//! Layers go into a folder beside the target, which gets its name when everything is there, checked and durable. So
-//! a target that exists is complete, and what a killed run has left is cleared away by the next.
+//! Sources: OCI image-spec (layers, whiteouts), OCI runtime-spec, umoci's `umoci.json`.
+//!
+//! * **For**: `hod unpack-image` and `hod layer extract`.
+//! * **Must stay true**: no name in a layer is resolved by the kernel, so no layer writes outside its tree. A target that exists is
+//!   complete: layers go into a directory beside it, which gets its name when everything is there, checked and durable. Memory does not
+//!   grow with the number of entries.
+//! * **Does not**: run containers.
+//!
+//! ```
+//! use hod_rootfs::IdMapping;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mapping: IdMapping = "0:100000:65536".parse()?;
+//! assert_eq!((mapping.container, mapping.host, mapping.size), (0, 100_000, 65_536));
+//! assert!("0:100000:0".parse::<IdMapping>().is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod layer;

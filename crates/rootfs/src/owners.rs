@@ -73,12 +73,12 @@ impl Owners {
     }
 
     /// How users are mapped.
-    pub fn uids(&self) -> &[IdMapping] {
+    pub(crate) fn uids(&self) -> &[IdMapping] {
         &self.uids
     }
 
     /// How groups are mapped.
-    pub fn gids(&self) -> &[IdMapping] {
+    pub(crate) fn gids(&self) -> &[IdMapping] {
         &self.gids
     }
 

@@ -62,7 +62,7 @@ pub enum FetchError {
 
 /// The contents of some images: sizes by digest, and what of it is missing in a store.
 #[derive(Debug, Default)]
-pub struct Need {
+pub(crate) struct Need {
     /// Bytes of all images, each counted as if it were alone.
     pub bytes_of_images: u64,
     /// Bytes of the different contents.
@@ -78,7 +78,7 @@ pub struct Need {
 
 impl Need {
     /// Adds up what some images need that a store does not have.
-    pub fn of(images: &[Resolved], store: &Store) -> Result<Self, StoreError> {
+    pub(crate) fn of(images: &[Resolved], store: &Store) -> Result<Self, StoreError> {
         let mut sizes: HashMap<Digest, u64> = HashMap::new();
         let mut linked: HashSet<Digest> = HashSet::new();
         let mut need = Self::default();

@@ -1,4 +1,19 @@
-//! The steps of the job: each takes what the one before it returns.
+//! The steps of the job, a file or folder each: pull ([`fetch`]), [`lock`], [`plan`], [`pack`], [`bundle`], [`unpack`], [`push`], [`select`], [`gc`], [`verify`], [`sync`].
+//!
+//! * **For**: what a command does, without its arguments and its output.
+//! * **Must stay true**: each step takes what the one before it returns. A step that is killed leaves nothing wrong, and goes on when it is
+//!   run again.
+//! * **Does not**: print, read the environment, or choose exit codes.
+//!
+//! ```
+//! use hod_steps::pack;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let header = pack::header(&[], 0)?;
+//! assert!(header.blobs().is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod bundle;
 pub mod diff;

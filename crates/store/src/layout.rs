@@ -30,7 +30,7 @@ pub const BLOBS: &str = "docker/registry/v2/blobs";
 /// The repositories.
 pub const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// How much is read of a link: more than any digest has as text.
-pub const LINK_LIMIT: u64 = 256;
+pub(crate) const LINK_LIMIT: u64 = 256;
 
 /// A file or folder of a registry root.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

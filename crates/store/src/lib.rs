@@ -1,11 +1,34 @@
 //! The store: a registry root, `docker/registry/v2`, that hod writes and any CNCF registry serves.
 //!
-//! Content reaches its place only complete, verified and durable, and links follow the content that
-//! they name, tags last. A root may be shared with other hod processes and with a running registry;
-//! hod's own files are in `.hod`, outside what the registry sees.
+//! Source: the filesystem driver of distribution 2.8 and 3. `docs/store.md` has the layout, byte by byte.
+//!
+//! * **For**: content by digest, links of repositories to it, and tags.
+//! * **Must stay true**: content reaches its place only complete, verified and durable, and links follow the content that
+//!   they name, tags last. A root may be shared with other hod processes and with a running registry; hod's own files are in
+//!   `.hod`, outside what the registry sees.
+//! * **Does not**: fetch anything, or know which images belong together.
 //!
 //! ```text
 //! ingest ──▶ .hod/partial ──▶ complete ──▶ commit: sync, blobs and links, sync, tags, sync
+//! ```
+//!
+//! ```
+//! use hod_oci::{Digest, RepositoryName, Tag};
+//! use hod_store::{Links, Store, TagLink};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = tempfile::tempdir()?;
+//! let store = Store::create(directory.path())?;
+//! let manifest = br#"{"schemaVersion": 2}"#;
+//! let digest = Digest::sha256(manifest);
+//! store.add(&digest, manifest)?;
+//!
+//! let (name, tag): (RepositoryName, Tag) = ("library/app".parse()?, "1.0".parse()?);
+//! let tags = vec![TagLink { name: tag.clone(), digest }];
+//! store.commit(&[Links { revisions: vec![digest], tags, ..Links::none(name.clone()) }])?;
+//! assert_eq!(Store::open(directory.path())?.tag(&name, &tag)?, Some(digest));
+//! # Ok(())
+//! # }
 //! ```
 
 mod commit;

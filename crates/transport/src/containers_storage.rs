@@ -29,7 +29,7 @@ pub struct ContainersStorage {
 
 /// A containers/storage to write one image to. It has the image when `publish` returns, and nothing of it before.
 #[derive(Debug)]
-pub struct ContainersStorageSink {
+pub(crate) struct ContainersStorageSink {
     archive: OciArchiveSink,
     image: StorageImage,
     folder: Arc<Folder>,

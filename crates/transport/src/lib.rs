@@ -1,12 +1,25 @@
 //! The places that other tools write and read: image directories, OCI layouts, archives, container engines.
 //!
-//! [`Location`] is the one list of all transports and their grammar. Each transport of this folder is a
-//! `Source`, and a `Sink` where images can be written to it; `pipeline::open` has the one `match` that
-//! opens a location.
+//! Sources: containers-transports(5), OCI image-spec (image layout), docker-save(1), the API of the Docker engine.
 //!
-//! What is written here becomes visible last: content goes to a temporary file, is checked, made
-//! durable and renamed; the file that names it (`manifest.json`, `index.json`, the archive itself)
-//! follows when all of it is there.
+//! * **For**: a `Source` for each of them, and a `Sink` where images can be written to it. [`Location`] is the one list of all
+//!   transports and their grammar.
+//! * **Must stay true**: what names content becomes visible last. Content goes to a temporary file, is checked, made durable and
+//!   renamed; the file that names it (`manifest.json`, `index.json`, the archive itself) follows when all of it is there. Files of
+//!   others are never written over.
+//! * **Does not**: open a location by its name: that is `hod-image`, where registries and stores are at hand.
+//!
+//! ```
+//! use hod_transport::Location;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let archive: Location = "docker-archive:images.tar:alpine:3.20".parse()?;
+//! assert_eq!(archive.archive(), Some("images.tar".as_ref()));
+//! let image: Location = "docker://quay.io/coreos/etcd:v3.5.15".parse()?;
+//! assert_eq!(image.registry(), Some("quay.io"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod archive;
 mod containers_storage;
@@ -23,7 +36,7 @@ mod oci_archive;
 mod scaffold;
 mod tarball;
 
-pub use containers_storage::{ContainersStorage, ContainersStorageSink};
+pub use containers_storage::ContainersStorage;
 pub use dir::{DirSink, DirSource};
 pub use dir_tree::{DirTree, DirTreeSink};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};

@@ -15,7 +15,7 @@ const DEVICES: [&str; 22] = [
 ];
 
 /// The name of a volume of the bundle `base`, counted from 1.
-pub fn volume_name(base: &str, number: usize) -> String {
+pub(crate) fn volume_name(base: &str, number: usize) -> String {
     format!("{base}.{number:03}")
 }
 
@@ -39,7 +39,7 @@ pub(super) fn is_bundle(name: &str) -> bool {
 }
 
 /// Checks that a name can be written to vfat, exFAT, NTFS, UDF and ISO 9660 with Joliet alike.
-pub fn check_portable(name: &str) -> Result<(), VolumeError> {
+pub(crate) fn check_portable(name: &str) -> Result<(), VolumeError> {
     let error = |problem| Err(VolumeError::Name { name: name.to_owned(), problem });
     let stem = name.split('.').next().unwrap_or_default();
     if name.is_empty() || stem.is_empty() {

@@ -8,14 +8,14 @@ use bytesize::ByteSize;
 use super::{VOLUMES_LIMIT, VolumeError};
 
 /// The smallest volume: below it names run out before any bundle is written.
-pub const SIZE_LIMIT: u64 = 4096;
+pub(crate) const SIZE_LIMIT: u64 = 4096;
 /// What a disc needs for its filesystem and the file with the sums.
 const DISC_OVERHEAD: u64 = 4 << 20;
 
 /// Media by name, with the length of a volume that fits on them in bytes, and why that.
 ///
 /// Of writable discs there are kinds with slightly different room; the smaller counts.
-pub const NAMED_SIZES: [(&str, u64, &str); 5] = [
+pub(crate) const NAMED_SIZES: [(&str, u64, &str); 5] = [
     // A file has at most 2^32 - 1 bytes; whole clusters of 32 KiB at the most.
     ("fat32", (1 << 32) - 32_768, "the largest file on FAT32, whatever the size of the stick"),
     // 359,849 sectors of 2048 bytes (80 minutes).

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 /// A number of places that are handed to those who wait, by weight.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -31,19 +31,19 @@ struct Waiting {
 
 /// A place in a [`Budget`]; dropping it lets the next one in.
 #[derive(Debug)]
-pub struct Permit {
+pub(super) struct Permit {
     shared: Arc<Mutex<Shared>>,
 }
 
 impl Budget {
     /// A budget with that many places, at least one.
-    pub fn new(places: usize) -> Self {
+    pub(super) fn new(places: usize) -> Self {
         let shared = Shared { free: places.max(1), waiting: BinaryHeap::new(), arrivals: 0 };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
     /// Waits for a place. Of those who wait, the heaviest goes first.
-    pub async fn acquire(&self, weight: u64) -> Permit {
+    pub(super) async fn acquire(&self, weight: u64) -> Permit {
         loop {
             let receiver = {
                 let mut shared = lock(&self.shared);

@@ -12,7 +12,7 @@ use hod_oci::{Digest, RepositoryName};
 
 /// Content by the place where it goes and its digest.
 #[derive(Debug, Default)]
-pub struct Flights {
+pub(crate) struct Flights {
     places: Mutex<Places>,
 }
 
@@ -38,7 +38,7 @@ struct Landing {
 ///
 /// Dropping it without [`Flight::landed`] lets the next one try, who may know another source.
 #[derive(Debug)]
-pub struct Flight {
+pub(super) struct Flight {
     flights: Arc<Flights>,
     domain: Box<str>,
     digest: Digest,
@@ -47,7 +47,7 @@ pub struct Flight {
 
 impl Flights {
     /// Waits until nobody else is bringing this content to that place.
-    pub async fn board(self: &Arc<Self>, domain: &str, digest: &Digest) -> Flight {
+    pub(crate) async fn board(self: &Arc<Self>, domain: &str, digest: &Digest) -> Flight {
         let landing = {
             let mut places = self.lock();
             let slot = places.entry(domain.into()).or_default().entry(*digest).or_default();
@@ -83,22 +83,22 @@ impl Slot {
 
 impl Flight {
     /// Whether the place holds the content since this run.
-    pub fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         self.landing.is_there
     }
 
     /// A repository of the place that holds the content since this run, if one was named.
-    pub fn holder(&self) -> Option<&RepositoryName> {
+    pub(super) fn holder(&self) -> Option<&RepositoryName> {
         self.landing.repositories.first()
     }
 
     /// Whether that repository is known to hold it.
-    pub fn is_held_by(&self, repository: Option<&RepositoryName>) -> bool {
+    pub(crate) fn is_held_by(&self, repository: Option<&RepositoryName>) -> bool {
         repository.is_some_and(|repository| self.landing.repositories.contains(repository))
     }
 
     /// Notes that the place holds the content now, in that repository if it matters in which.
-    pub fn landed(mut self, repository: Option<&RepositoryName>) {
+    pub(crate) fn landed(mut self, repository: Option<&RepositoryName>) {
         self.landing.is_there = true;
         if let Some(repository) = repository.filter(|repository| !self.landing.repositories.contains(repository)) {
             self.landing.repositories.push(repository.clone());

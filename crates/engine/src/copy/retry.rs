@@ -41,7 +41,7 @@ pub(super) struct Failures {
 }
 
 /// The patience of one run.
-pub struct Retry {
+pub(crate) struct Retry {
     policy: RetryPolicy,
     /// Set when somebody has waited through all tries in vain, until anything works again: the
     /// others need not wait as long to learn that the network is gone.
@@ -80,14 +80,19 @@ impl Drop for Trial {
 
 impl Retry {
     /// Fresh patience.
-    pub fn new(policy: RetryPolicy, observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn new(policy: RetryPolicy, observer: Arc<dyn Observer>) -> Self {
         Self { policy, exhausted: AtomicBool::new(false), trials: AtomicU64::new(0), observer }
     }
 
     /// Does something until it works, or fails for good, or has been tried often enough.
     ///
     /// `what` says in words what is tried, and `place` where, for whoever watches.
-    pub async fn run<T, F>(&self, what: &str, place: &Place, mut action: impl FnMut() -> F) -> Result<T, EndpointError>
+    pub(super) async fn run<T, F>(
+        &self,
+        what: &str,
+        place: &Place,
+        mut action: impl FnMut() -> F,
+    ) -> Result<T, EndpointError>
     where
         F: Future<Output = Result<T, EndpointError>>,
     {

@@ -87,14 +87,14 @@ impl fmt::Debug for Block {
 ///
 /// The first write that is none ends that for good: only the last one should be short.
 #[derive(Debug)]
-pub struct DirectFile {
+pub(crate) struct DirectFile {
     file: fs::File,
     is_direct: bool,
 }
 
 impl DirectFile {
     /// Takes a file whose position is a multiple of [`ALIGNMENT`].
-    pub fn new(file: fs::File) -> Self {
+    pub(crate) fn new(file: fs::File) -> Self {
         let is_direct = set_direct(&file, true).is_ok();
         Self { file, is_direct }
     }
@@ -116,13 +116,13 @@ impl DirectFile {
     }
 
     /// The file, for the usual way of writing.
-    pub fn into_file(mut self) -> io::Result<fs::File> {
+    pub(crate) fn into_file(mut self) -> io::Result<fs::File> {
         self.end_direct()?;
         Ok(self.file)
     }
 
     /// The file.
-    pub const fn file(&self) -> &fs::File {
+    pub(crate) const fn file(&self) -> &fs::File {
         &self.file
     }
 

@@ -73,7 +73,7 @@ struct Term {
 }
 
 /// Reads a tag as a version, as Masterminds' `NewVersion` does: `v` in front and fewer than three parts are fine.
-pub fn version_of_tag(tag: &str) -> Option<Version> {
+pub(crate) fn version_of_tag(tag: &str) -> Option<Version> {
     let (version, precision) = parse_version(tag, false)?;
     (precision > Precision::Nothing).then_some(version)
 }

@@ -133,7 +133,7 @@ impl Plan {
     }
 
     /// Numbers the tasks that were added since there were `begin` of them.
-    pub fn number_from(&mut self, begin: usize) {
+    pub(crate) fn number_from(&mut self, begin: usize) {
         let total = self.tasks.len().saturating_sub(begin);
         for (position, task) in self.tasks.iter_mut().skip(begin).enumerate() {
             task.count = (position + 1, total);
