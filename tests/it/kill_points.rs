@@ -173,7 +173,10 @@ fn a_select_is_killed() {
 
 #[test]
 fn a_server_is_killed_while_somebody_pushes() {
-    let (source, used) = (Base::of(&small()), used());
+    // What is about another manifest comes into an index, too.
+    let app = image("linux/amd64", &[layer(2, 100)]);
+    let content = small().with("app:about", &artifact("application/x.report", &[layer(3, 10)], Some(&app)));
+    let (source, used) = (Base::of(&content), used());
     let serve = |folder: &Path| hod(["serve", text(&root(folder)), "--writable", "--listen", "127.0.0.1:0"]);
     let host = |printed: &str| printed.trim().rsplit('/').next().unwrap().to_owned();
     let beside = |server: &Traced| {

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hod_engine::endpoint::EndpointError;
+
 /// A server that could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -51,6 +53,9 @@ pub enum ServeError {
     /// A socket that was handed over cannot be used.
     #[error("cannot use the socket that was handed over")]
     Socket(#[source] io::Error),
+    /// What a server that was killed has begun cannot be ended.
+    #[error("cannot write the index of referrers that an earlier server has begun")]
+    Referrers(#[source] EndpointError),
     /// What is served cannot be written to.
     #[error("only a store can be written to, and this is none")]
     NoStore,

@@ -17,7 +17,7 @@ use super::referrers::{descriptor, enter, fallback_tag};
 use super::upload::created_at;
 use super::writing::Writing;
 use hod_engine::endpoint::EndpointError;
-use hod_oci::{Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
+use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
 use hod_store::{Links, TagLink};
 
 /// How often an index of referrers is written that somebody else has replaced.
@@ -116,27 +116,52 @@ impl Writing {
             return Ok(Ok(()));
         };
         // One at a time, or of two referrers that come at once one would be missing.
-        let _alone = self.store.lock_referrers()?;
+        let alone = self.store.lock_referrers()?;
         let tag = fallback_tag(&subject)?;
         if let Some(found) = self.store.foreign_at(pushed.name, &tag)? {
             return Ok(Err(Refusal::taken(pushed.name, &tag, &found)));
         }
+        alone.note(pushed.name, &subject)?;
         let own = descriptor(pushed.digest, pushed.manifest, pushed.bytes.len() as u64);
+        self.enter_referrers(&subject, Some(own), links)?;
+        alone.forget()?;
+        Ok(Ok(()))
+    }
+
+    /// Writes the index of referrers that was to be written when a server was killed. The manifest may be there already,
+    /// so that no client pushes it again.
+    pub(super) fn finish_referrers(&self) -> Result<(), EndpointError> {
+        let alone = self.store.lock_referrers()?;
+        let Some((name, subject)) = alone.noted()? else { return Ok(()) };
+        if self.store.foreign_at(&name, &fallback_tag(&subject)?)?.is_none() {
+            self.enter_referrers(&subject, None, Links::none(name))?;
+        }
+        Ok(alone.forget()?)
+    }
+
+    /// Commits links of a repository, and the index of all referrers of a manifest there, with one that is new.
+    fn enter_referrers(
+        &self,
+        subject: &Digest,
+        own: Option<Descriptor>,
+        mut links: Links,
+    ) -> Result<(), EndpointError> {
+        let (name, tag) = (links.name.clone(), fallback_tag(subject)?);
         for _ in 0..TRIES {
-            let mut all = self.subjects.of(&self.store, pushed.name, &subject)?;
-            all.push(own.clone());
-            let index = enter(&self.store, pushed.name, &tag, &all)?;
+            let mut all = self.subjects.of(&self.store, &name, subject)?;
+            all.extend(own.clone());
+            let index = enter(&self.store, &name, &tag, &all)?;
             if let Some(index) = index {
                 links.revisions.push(index);
                 links.tags.push(TagLink { name: tag.clone(), digest: index });
             }
-            self.store.commit(&[std::mem::replace(&mut links, Links::none(pushed.name.clone()))])?;
+            self.store.commit(&[std::mem::replace(&mut links, Links::none(name.clone()))])?;
             // Another registry on the same root knows no lock, and may have written its own at the same moment.
-            if index.is_none() || self.store.tag(pushed.name, &tag).ok().flatten() == index {
+            if index.is_none() || self.store.tag(&name, &tag).ok().flatten() == index {
                 break;
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

@@ -167,7 +167,9 @@ impl Server {
         let writing = match repositories.store().filter(|_| options.writable) {
             Some(store) => {
                 let uploads = Uploads::new(options.uploads, options.upload_idle);
-                Some(Arc::new(Writing::new(store.clone(), uploads, Arc::clone(&subjects), options.sparse)))
+                let writing = Writing::new(store.clone(), uploads, Arc::clone(&subjects), options.sparse);
+                writing.finish_referrers().map_err(ServeError::Referrers)?;
+                Some(Arc::new(writing))
             }
             None if options.writable => return Err(ServeError::NoStore),
             None => None,

@@ -1,5 +1,8 @@
 //! Indexes of referrers, which are merged and never replaced: each knows only some of them.
 
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
+
 use bytes::Bytes;
 use fs_err as fs;
 
@@ -9,7 +12,33 @@ use hod_oci::{Descriptor, Digest, Foreign, MediaType, MergeError, RepositoryName
 /// The right to change indexes of referrers of a root, for as long as the value lives.
 #[derive(Debug)]
 pub struct ReferrersLock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+/// The longest note: the name of a repository and a digest.
+const NOTE_LIMIT: u64 = 1024;
+
+impl ReferrersLock {
+    /// Notes that the index of a manifest's referrers is to be written next. That is durable with the next commit, and
+    /// so before anything of that commit is visible.
+    pub fn note(&self, name: &RepositoryName, subject: &Digest) -> Result<()> {
+        self.file.file().write_all_at(format!("{name} {subject}\n").as_bytes(), 0)?;
+        Ok(())
+    }
+
+    /// Says that the index is written.
+    pub fn forget(&self) -> Result<()> {
+        Ok(self.file.set_len(0)?)
+    }
+
+    /// What was noted and not forgotten, since a process was killed in between.
+    pub fn noted(&self) -> Result<Option<(RepositoryName, Digest)>> {
+        let mut note = String::new();
+        hod_io::fs::from_start(&self.file).take(NOTE_LIMIT).read_to_string(&mut note)?;
+        // One that was only begun was of a commit that has not begun.
+        let Some((name, subject)) = note.lines().next().and_then(|line| line.split_once(' ')) else { return Ok(None) };
+        Ok(name.parse().ok().zip(subject.parse().ok()))
+    }
 }
 
 impl Store {
@@ -17,7 +46,7 @@ impl Store {
     pub fn lock_referrers(&self) -> Result<ReferrersLock> {
         let file = self.staging()?.referrers()?;
         file.lock().map_err(|error| hod_io::fs::with_path(file.path(), &error))?;
-        Ok(ReferrersLock { _file: file })
+        Ok(ReferrersLock { file })
     }
 
     /// The bytes of the index of referrers that the tag points to, or of whatever it points to instead.
