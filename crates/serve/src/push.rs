@@ -123,7 +123,7 @@ impl Writing {
         }
         alone.note(pushed.name, &subject)?;
         let own = descriptor(pushed.digest, pushed.manifest, pushed.bytes.len() as u64);
-        self.enter_referrers(&subject, Some(own), links)?;
+        self.enter_referrers(&subject, Some(&own), links)?;
         alone.forget()?;
         Ok(Ok(()))
     }
@@ -143,13 +143,13 @@ impl Writing {
     fn enter_referrers(
         &self,
         subject: &Digest,
-        own: Option<Descriptor>,
+        own: Option<&Descriptor>,
         mut links: Links,
     ) -> Result<(), EndpointError> {
         let (name, tag) = (links.name.clone(), fallback_tag(subject)?);
         for _ in 0..TRIES {
             let mut all = self.subjects.of(&self.store, &name, subject)?;
-            all.extend(own.clone());
+            all.extend(own.cloned());
             let index = enter(&self.store, &name, &tag, &all)?;
             if let Some(index) = index {
                 links.revisions.push(index);

@@ -5,7 +5,6 @@
 //! name the next run finds, too.
 
 use std::collections::HashMap;
-use std::fs::TryLockError;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ use super::TransportError;
 use super::dir::has;
 use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placed, Prefix, Result, Verified};
 use hod_io::fs::{Child, ColdFile, Directory, from_start, open_plain};
-use hod_oci::{Descriptor, Digest, Hasher};
+use hod_oci::{Algorithm, Descriptor, Digest, Hasher};
 
 /// How many bytes are gathered before they are written.
 const GATHER: usize = 512 * 1024;
@@ -176,13 +175,19 @@ impl Landings {
             if kind == FileType::RegularFile
                 && is_ours(&name.to_string_lossy())
                 && let Ok(file) = left.open(OFlags::RDONLY)
-                && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+                // Where the system gives no lock, somebody may have it.
+                && file.try_lock().is_ok()
                 && left.is(&file.metadata()?)?
             {
                 left.remove()?;
             }
         }
         Ok(())
+    }
+
+    /// Removes partial files of content that is in its place by now, however it came there.
+    pub(super) fn tidy_landed(&self, is_there: impl Fn(&Digest) -> bool) -> io::Result<()> {
+        self.tidy(|name| digest_on_its_way(name).is_some_and(|digest| is_there(&digest)))
     }
 
     /// Takes a file by a hard link or a reflink, and checks it before it is in its place; `None` where neither is possible.
@@ -194,7 +199,7 @@ impl Landings {
                 return Ok(None);
             }
             // Whatever is in the way of a link, the bytes may still be read, and that says more where they cannot.
-            if let Some(partial) = this.hard_link(&file, &digest) {
+            if let Some((partial, _lock)) = this.hard_link(&file, &digest) {
                 let placed = check(&file, &partial, &digest).and_then(|()| Ok(put_at(&partial, &place)?));
                 // A rename leaves both names where they are those of one file already.
                 let _ = partial.remove();
@@ -219,14 +224,24 @@ impl Landings {
         .await
     }
 
-    /// Makes a hard link under a name for content on its way, if that is possible.
-    fn hard_link(&self, file: &LocalFile, digest: &Digest) -> Option<Child> {
+    /// Makes a hard link under a name for content on its way, if that is possible, and locks it, so that nobody takes it
+    /// for one that was left. All who link a file have the lock together.
+    fn hard_link(&self, file: &LocalFile, digest: &Digest) -> Option<(Child, Option<fs::File>)> {
         for number in 0_u32.. {
             let partial = self.folder.child(partial_name(digest, number));
             match file.link_to(&partial) {
-                Ok(is_linked) => return is_linked.then_some(partial),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(_) => return None,
+                Ok(true) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Ok(false) | Err(_) => return None,
+            }
+            match partial.lock(|| partial.open(OFlags::RDONLY), |file| Ok(file.lock_shared().is_ok())) {
+                Ok(locked) => return Some((partial, locked.map(|(file, _)| file))),
+                // Somebody has taken it for one that was left.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => {
+                    let _ = partial.remove();
+                    return None;
+                }
             }
         }
         None
@@ -247,6 +262,13 @@ fn check(file: &LocalFile, linked: &Child, expected: &Digest) -> super::Result<(
 fn partial_name(digest: &Digest, number: u32) -> String {
     let name = format!(".{}-{}", digest.algorithm().name(), digest.hex());
     if number == 0 { format!("{name}.partial") } else { format!("{name}.{number}.partial") }
+}
+
+/// The content that a partial file of that name is for.
+fn digest_on_its_way(name: &str) -> Option<Digest> {
+    let name = name.strip_prefix('.')?.strip_suffix(".partial")?;
+    let (algorithm, hex) = name.split('.').next()?.split_once('-')?;
+    Digest::from_parts(Algorithm::from_name(algorithm)?, hex).ok()
 }
 
 /// Whether a name is that of a file for content on its way.

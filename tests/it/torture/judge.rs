@@ -98,6 +98,14 @@ impl<'a> Judge<'a> {
 
     /// Whether hod finds nothing wrong.
     pub fn verifies(&self, place: &str) -> Result<(), String> {
+        let root = self.folder.join(place);
+        if root.is_dir() && !place.contains(':') && !root.join("docker/registry/v2").exists() {
+            // A run that was stopped before it made the first directories has left nothing that could be wrong.
+            let files = WalkDir::new(&root).into_iter().filter_map(Result::ok);
+            let files: Vec<_> =
+                files.filter(|it| it.file_type().is_file() && !it.path().starts_with(root.join(".hod"))).collect();
+            return if files.is_empty() { Ok(()) } else { Err(format!("{place} has {files:?} and is no root")) };
+        }
         Run::new(self.folder, ["verify", place])
             .end()
             .good()

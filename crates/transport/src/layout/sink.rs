@@ -172,8 +172,11 @@ impl Sink for LayoutSink {
 
     async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {
         let (layout, name, root) = (self.layout.clone(), self.name.clone(), root.clone());
+        let landings = self.landings.clone();
         blocking(move || {
             layout.write_manifest(&root, bytes)?;
+            // Before the image is there: whoever finds it has nothing more to do.
+            landings.tidy_landed(|digest| layout.blob(digest).exists())?;
             for folder in fs::read_dir(&layout.blobs)? {
                 let folder = folder?;
                 if folder.file_type()?.is_dir() {
