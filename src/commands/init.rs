@@ -8,7 +8,7 @@ use super::input;
 use crate::args::{InitArgs, NewArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
-use hod_image::new_image::new_image;
+use hod_image::new_image::NewImage;
 use hod_store::Store;
 use hod_transport::{Layout, LayoutImage, Location};
 
@@ -16,18 +16,21 @@ use hod_transport::{Layout, LayoutImage, Location};
 pub(crate) async fn init(context: &Context, args: InitArgs) -> Result<ExitCode, Failure> {
     let location: Location = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let (place, failed) = (location.to_string(), format!("cannot make {location}"));
-    let there = Failure::new(Kind::Failed, format!("{location} is there already"));
+    let there = Failure::new(Kind::Failed, format!("{location} is there already, and has images"));
+    // What is there and empty is what is asked for: most likely this command was interrupted, or ran before.
     input::blocking(move || match location {
-        Location::Oci(path, None) if Layout::open(&path).is_ok() => Err(there),
-        Location::Oci(path, None) => {
-            Layout::create(&path).map_err(|error| Failure::new(Kind::Failed, failed).because(error))?;
-            Ok(())
-        }
-        Location::Store(root, None) if Store::open(&root).is_ok() => Err(there),
-        Location::Store(root, None) => {
-            Store::create(&root).map_err(|error| Failure::new(Kind::Failed, failed).because(error))?;
-            Ok(())
-        }
+        Location::Oci(path, None) => match Layout::open(&path) {
+            Ok(layout) if layout.images().is_ok_and(|images| images.is_empty()) => Ok(()),
+            Ok(_) => Err(there),
+            Err(_) => {
+                Layout::create(&path).map(drop).map_err(|error| Failure::new(Kind::Failed, failed).because(error))
+            }
+        },
+        Location::Store(root, None) => match Store::open(&root) {
+            Ok(store) if store.repositories().is_ok_and(|names| names.is_empty()) => Ok(()),
+            Ok(_) => Err(there),
+            Err(_) => Store::create(&root).map(drop).map_err(|error| Failure::new(Kind::Failed, failed).because(error)),
+        },
         other => {
             let failure = Failure::new(Kind::Usage, format!("{other} is neither a layout nor a store"));
             Err(failure.hint("write oci:DIR or store:DIR"))
@@ -51,11 +54,20 @@ pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Fa
     let layout = input::blocking(move || Layout::open(&layout).map_err(|error| Failure::of(Kind::Failed, error)));
     let layout =
         layout.await.map_err(|failure| failure.hint(format!("hod init oci:{} makes a layout", path.display())))?;
-    if layout.has(Some(&LayoutImage::Name(name.clone()))).map_err(|error| failed().because(error))? {
+    let image = NewImage::new(&platform).map_err(|error| failed().because(error))?;
+    let asked = LayoutImage::Name(name.clone());
+    let there = if layout.has(Some(&asked)).map_err(|error| failed().because(error))? {
+        Some(layout.find(Some(&asked)).map_err(|error| failed().because(error))?.digest)
+    } else {
+        None
+    };
+    let digest = image.digest();
+    // The same image under that name is what is asked for.
+    if there.is_some_and(|there| there != digest) {
         let failure = Failure::new(Kind::Failed, format!("{location} is there already"));
         return Err(failure.hint(format!("hod rm {location} takes the name away")));
     }
-    let digest = new_image(&layout, name, &platform).await.map_err(|error| failed().because(error))?;
+    image.write(&layout, name).await.map_err(|error| failed().because(error))?;
     context.result(&json!({ "digest": digest }), &format!("{digest}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

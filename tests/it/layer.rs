@@ -119,15 +119,18 @@ fn empty_places_and_images_are_those_of_umoci() {
     let read = |path: &str| -> Value { serde_json::from_slice(&fs::read(place.join(path)).unwrap()).unwrap() };
     assert_eq!(read("ours/oci-layout"), read("theirs/oci-layout"));
     assert_eq!(read("ours/index.json")["manifests"], json!([]));
-    let output = run(&["init", "oci:ours"]).code(1);
-    assert!(output.stderr.contains("there already"), "{}", output.stderr);
+    // What was interrupted can be run again.
+    run(&["init", "oci:ours"]).ok();
 
     let digest = run(&["new", "oci:ours:empty", "--platform", "linux/arm64"]).ok().text();
     assert_eq!(run(&["inspect", "oci:ours:empty", "--format", "{{.Digest}} {{.Architecture}}"]).ok().text(), {
         format!("{} arm64\n", digest.trim())
     });
-    let output = run(&["new", "oci:ours:empty"]).code(1);
-    assert!(output.stderr.contains("there already"), "{}", output.stderr);
+    assert_eq!(run(&["new", "oci:ours:empty", "--platform", "linux/arm64"]).ok().text(), digest);
+    for words in [&["new", "oci:ours:empty", "--platform", "linux/s390x"][..], &["init", "oci:ours"]] {
+        let output = run(words).code(1);
+        assert!(output.stderr.contains("there already"), "{}", output.stderr);
+    }
     // umoci makes something of it.
     if is_root_for("what umoci makes of it") {
         umoci(place, &["unpack", "--image", "ours:empty", "bundle"]);
@@ -138,9 +141,10 @@ fn empty_places_and_images_are_those_of_umoci() {
     }
 
     run(&["init", "store:store"]).ok();
-    run(&["init", "store:store"]).code(1);
+    run(&["init", "store:store"]).ok();
     let web = format!("store:{}:web:1.0", text(fixtures::root()));
     run(&["copy", &web, "store:store:web:1.0"]).ok();
+    run(&["init", "store:store"]).code(1);
     fs::create_dir(place.join("mine")).unwrap();
     fs::write(place.join("mine/index.json"), "x").unwrap();
     let output = run(&["init", "oci:mine"]).code(1);
