@@ -15,6 +15,7 @@ mod error;
 mod failed;
 mod flight;
 mod load;
+mod memory;
 mod retry;
 mod run;
 mod transfer;
@@ -71,7 +72,7 @@ pub struct Engine {
     lookups: Budget,
     flights: Arc<Flights>,
     failed: Arc<failed::Failed>,
-    memory: Arc<load::Memory>,
+    memory: Arc<memory::Memory>,
     observer: Arc<dyn Observer>,
 }
 

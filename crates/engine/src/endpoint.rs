@@ -14,6 +14,7 @@ mod error;
 mod lane;
 mod local_file;
 mod place;
+mod prefix;
 mod read_ahead;
 mod verified;
 
@@ -21,25 +22,17 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 
 pub use blocking::blocking;
-pub use chunk::read_chunk;
-pub use error::{EndpointError, Fault};
+pub use chunk::{BlobReader, read_chunk};
+pub use error::{EndpointError, Fault, Result};
 pub use local_file::LocalFile;
 pub use place::Place;
+pub use prefix::Prefix;
 pub use read_ahead::read_ahead;
-pub use verified::{Mismatch, Prefix, Verified};
+pub use verified::{Mismatch, Verified};
 
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Schema1, Tag, Version};
-
-/// The result of everything that an endpoint does.
-pub type Result<T> = std::result::Result<T, EndpointError>;
-
-/// Bytes as they come from a place, in chunks of its choosing, checked by nobody.
-///
-/// Chunks and not `AsyncRead`: what the network delivers is passed on without a copy.
-pub type BlobReader = BoxStream<'static, Result<Bytes>>;
 
 /// A manifest in Docker's first format, with what it does not say itself.
 #[derive(Debug, Clone)]

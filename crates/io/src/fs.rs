@@ -5,6 +5,7 @@ mod behind;
 mod cold;
 mod direct;
 mod directory;
+mod numbered;
 mod removal;
 mod replace;
 mod resumed;
@@ -25,6 +26,7 @@ pub use cold::ColdFile;
 pub(crate) use direct::DirectFile;
 pub use direct::{ALIGNMENT, Block};
 pub use directory::{Child, Directory, give_file, open_plain};
+pub use numbered::{remove_numbered, write_numbered};
 pub use removal::Removal;
 pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;
@@ -290,28 +292,6 @@ pub fn allocate(file: &fs::File, length: u64) -> io::Result<()> {
 /// An error of a bare system call, with the path that it was about.
 pub fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// Makes these the files 1, 2, … of a series, and removes those of the series that follow.
-pub fn write_numbered(file: impl Fn(usize) -> PathBuf, contents: &[impl AsRef<[u8]>]) -> io::Result<()> {
-    for (position, content) in contents.iter().enumerate() {
-        write_atomically(&file(position + 1), content.as_ref())?;
-    }
-    remove_numbered(contents.len() + 1, file).map(drop)
-}
-
-/// Removes the files of a series from a number on, up to the first that is not there; returns how many there were.
-pub fn remove_numbered(first: usize, file: impl Fn(usize) -> PathBuf) -> io::Result<usize> {
-    for number in first.. {
-        match fs::remove_file(file(number)) {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(number - first);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(0)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! What is checked is checked against the roots that the caller gives. Where there is none, no certificate is good.
 
+mod error;
 mod roots;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -17,44 +17,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+pub use error::TrustError;
 pub use roots::Roots;
-
-/// Certificates that cannot be read or used.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// A file or directory that cannot be read.
-    #[error("cannot read certificates")]
-    Read(#[source] io::Error),
-    /// The roots that the environment names cannot be read.
-    #[error("cannot read the CA certificates that SSL_CERT_FILE or SSL_CERT_DIR names: {0}")]
-    Environment(String),
-    /// A file without a certificate in it.
-    #[error("{0} holds no certificate in PEM form")]
-    Certificate(PathBuf),
-    /// A file without a private key in it.
-    #[error("{0} holds no private key in PEM form")]
-    Key(PathBuf),
-    /// Half of a pair.
-    #[error("{present} has no partner: {absent} is missing")]
-    Partner {
-        /// The file that is there.
-        present: PathBuf,
-        /// The file that is not.
-        absent: PathBuf,
-    },
-    /// Certificate and key do not fit, or are of a kind that is not supported.
-    #[error("the client certificate {path} cannot be used")]
-    Client {
-        /// The certificate.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: rustls::Error,
-    },
-    /// The TLS library could not be set up.
-    #[error("cannot set up TLS")]
-    Setup(#[source] rustls::Error),
-}
 
 /// A client certificate with its key.
 #[derive(Debug)]

@@ -103,18 +103,6 @@ pub enum DigestError {
 }
 
 impl Digest {
-    /// The SHA-256 digest of some bytes.
-    pub fn sha256(content: &[u8]) -> Self {
-        Self::of(Algorithm::Sha256, content)
-    }
-
-    /// The digest of some bytes.
-    pub fn of(algorithm: Algorithm, content: &[u8]) -> Self {
-        let mut hasher = Hasher::new(algorithm);
-        hasher.update(content);
-        hasher.finish()
-    }
-
     /// The hash function.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -32,6 +32,7 @@ mod media_type;
 mod name;
 mod narrow;
 mod platform;
+mod platforms;
 mod reference;
 mod referrers;
 mod schema1;
@@ -47,7 +48,8 @@ pub use manifest::{MANIFEST_LIMIT, Manifest, ManifestError, ManifestKind};
 pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};
 pub use narrow::{NotPulled, narrowed};
-pub use platform::{AbsentPlatforms, Choice, Offer, Platform, PlatformError, Platforms};
+pub use platform::{Platform, PlatformError};
+pub use platforms::{AbsentPlatforms, Choice, Offer, Platforms};
 pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
 pub use referrers::{
     Foreign, MergeError, ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged,

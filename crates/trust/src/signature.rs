@@ -4,6 +4,8 @@
 //! meant to limit what is signed. A claim is worth nothing before its signature was verified, so only [`verify`] gives
 //! one out. Who may sign what is the policy's business.
 
+mod error;
+mod fingerprint;
 mod key_file;
 mod key_name;
 mod keys;
@@ -15,8 +17,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use error::SignatureError;
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use key_name::NamedKey;
-pub use keys::{Fingerprint, PublicKeys, SecretKeys};
+pub use keys::{PublicKeys, SecretKeys};
 pub use message::{sign, verify};
 
 use hod_oci::Digest;
@@ -42,54 +46,6 @@ pub struct Signed {
     pub signer: Fingerprint,
     /// The primary key to which it belongs.
     pub primary: Fingerprint,
-}
-
-/// A signature that cannot be made or is worth nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum SignatureError {
-    /// The bytes are no `OpenPGP` keys.
-    #[error("{0} holds no OpenPGP keys")]
-    NoKeys(String),
-    /// The bytes are keys and more than that, or parts of keys.
-    #[error("{name} is not understood whole: {problem}; write it anew with gpg --export")]
-    KeyFile {
-        /// The file.
-        name: String,
-        /// What is not understood.
-        problem: String,
-    },
-    /// The key is not among those given.
-    #[error("there is no key {0} among those given")]
-    NoKey(Fingerprint),
-    /// The key must not sign.
-    #[error("the key {key} {problem}")]
-    Key {
-        /// The key.
-        key: Fingerprint,
-        /// Why not.
-        problem: &'static str,
-    },
-    /// The passphrase opens no key.
-    #[error("the secret key {0} cannot be used: is the passphrase right?")]
-    Passphrase(Fingerprint),
-    /// The bytes are no signed `OpenPGP` message.
-    #[error("this is not a signed OpenPGP message: {0}")]
-    Message(String),
-    /// No key given has made it.
-    #[error("the signature is by none of the keys given")]
-    Unknown,
-    /// The signature is not valid.
-    #[error("the signature is not valid: {0}")]
-    Invalid(&'static str),
-    /// What was signed is no claim.
-    #[error("what was signed is no claim about an image")]
-    Claim(#[source] serde_json::Error),
-    /// What was signed is something else.
-    #[error("what was signed is of the type {0:?}, not an image")]
-    Type(String),
-    /// Not a fingerprint.
-    #[error("{0:?} is no fingerprint: write 40 or 64 hex digits")]
-    Fingerprint(String),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -98,19 +98,7 @@ impl<'a> Judge<'a> {
 
     /// Whether hod finds nothing wrong.
     pub fn verifies(&self, place: &str) -> Result<(), String> {
-        let root = self.folder.join(place);
-        if root.is_dir() && !place.contains(':') && !root.join("docker/registry/v2").exists() {
-            // A run that was stopped before it made the first directories has left nothing that could be wrong.
-            let files = WalkDir::new(&root).into_iter().filter_map(Result::ok);
-            let files: Vec<_> =
-                files.filter(|it| it.file_type().is_file() && !it.path().starts_with(root.join(".hod"))).collect();
-            return if files.is_empty() { Ok(()) } else { Err(format!("{place} has {files:?} and is no root")) };
-        }
-        Run::new(self.folder, ["verify", place])
-            .end()
-            .good()
-            .map(drop)
-            .map_err(|error| format!("verify {place}: {error}"))
+        verifies(self.folder, place)
     }
 
     fn is_known(&self, place: &str, digest: &Digest) -> Result<(), String> {
@@ -124,6 +112,20 @@ impl<'a> Judge<'a> {
             || self.folder.join("docker.tar").exists();
         if known { Ok(()) } else { Err(format!("{place} leads to {digest}, which nobody has made")) }
     }
+}
+
+/// Whether hod finds nothing wrong at a place in a folder.
+pub fn verifies(folder: &Path, place: &str) -> Result<(), String> {
+    let root = folder.join(place);
+    if root.is_dir() && !root.join("docker/registry/v2").exists() && !place.ends_with("volumes") {
+        // A run that was stopped before it made the first directories has left nothing that could be wrong.
+        let files = WalkDir::new(&root).into_iter().filter_map(Result::ok);
+        let files: Vec<_> =
+            files.filter(|it| it.file_type().is_file() && !it.path().starts_with(root.join(".hod"))).collect();
+        return if files.is_empty() { Ok(()) } else { Err(format!("{place} is no root, and has {files:?}")) };
+    }
+    let verified = Run::new(folder, ["verify", place]).end().good();
+    verified.map(drop).map_err(|error| format!("verify {place}: {error}"))
 }
 
 /// Whether a manifest and all below it are there and right.

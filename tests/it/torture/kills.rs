@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use super::calls::{Call, Kind};
 use super::scene::{Command, World, again, differences, is_there, left};
 use super::trace::{Ended, Fate, Run};
-use super::{Dice, Job, Outcome};
+use super::{Dice, Job, Outcome, judge};
 
 /// Commands that fail where they have done their work before: what they make is there, what they remove is not.
 const ONCE: [&str; 8] =
@@ -184,7 +184,7 @@ fn story(what: &str, ended: &Ended) -> String {
 /// Whether everything that a run has left verifies.
 fn sound(command: &Command, folder: &Path) -> Result<(), String> {
     for place in command.places.iter().filter(|place| is_there(folder, place)) {
-        Run::new(folder, ["verify", place]).end().good().map_err(|error| format!("verify {place}: {error}"))?;
+        judge::verifies(folder, place)?;
     }
     Ok(())
 }

@@ -1,20 +1,15 @@
 //! Following an image's manifests from its name.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
 
 use super::{CopyError, Engine, Side};
-use crate::endpoint::{EndpointError, Fault, Place, Prefix, Source, Verified};
+use crate::endpoint::{EndpointError, Place, Prefix, Source, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Node, Offer, Platform, Platforms, Version, Walk};
 
 /// The largest config that is read to learn an image's platform. Real ones have a few KiB.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
-
-/// The most that is kept of the manifests and configs of one registry, in bytes: those of many thousand images.
-const MEMORY_LIMIT: u64 = 128 * 1024 * 1024;
 
 /// What is wanted of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,43 +21,6 @@ pub struct Wanted {
     /// Whether somebody asked for these platforms. Where nobody did, an image that is not an index
     /// is taken as it is, whatever its platform.
     pub asked: bool,
-}
-
-/// A manifest that is being asked for, or has been.
-type Answer = Arc<OnceCell<(Descriptor, Bytes)>>;
-
-/// Manifests of this run, so that each is asked for once however many images share it.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    manifests: Mutex<HashMap<Digest, Answer>>,
-    /// The bytes that each registry has given.
-    bytes: Mutex<HashMap<Box<str>, u64>>,
-}
-
-/// A registry that gives more manifests than a run keeps.
-#[derive(Debug, thiserror::Error)]
-#[error("{host} gave more than {} MiB of manifests and configs in this run", MEMORY_LIMIT >> 20)]
-struct TooMuch {
-    host: Box<str>,
-}
-
-impl Memory {
-    /// Counts bytes that are kept from now on.
-    fn admit(&self, place: &Place, bytes: &Bytes) -> Result<(), EndpointError> {
-        if !place.is_remote() {
-            return Ok(());
-        }
-        let mut all = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = match all.get_mut(place.domain()) {
-            Some(sum) => sum,
-            None => all.entry(place.domain().into()).or_default(),
-        };
-        *sum = sum.saturating_add(bytes.len() as u64);
-        if *sum > MEMORY_LIMIT {
-            return Err(EndpointError::new(Fault::Rejected, TooMuch { host: place.domain().into() }));
-        }
-        Ok(())
-    }
 }
 
 /// Where manifests come from: the source, and what is kept of it at hand.

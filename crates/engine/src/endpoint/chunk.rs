@@ -4,6 +4,12 @@ use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+/// Bytes as they come from a place, in chunks of its choosing, checked by nobody.
+///
+/// Chunks and not `AsyncRead`: what the network delivers is passed on without a copy.
+pub type BlobReader = BoxStream<'static, super::Result<Bytes>>;
 
 /// Chunks that are kept, of all that have come back.
 const SPARE: usize = 32;

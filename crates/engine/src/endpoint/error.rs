@@ -6,6 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The result of everything that an endpoint does.
+pub type Result<T> = std::result::Result<T, EndpointError>;
+
 /// The kinds of failure that lead to different actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

@@ -11,33 +11,10 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
+use super::Prefix;
 use super::lane::{self, Lane};
 use super::{BlobReader, EndpointError, Fault, Result};
 use hod_oci::{Algorithm, Descriptor, Digest, Hasher};
-
-/// The first bytes of some content that a sink has kept: how many, and their running hash.
-#[derive(Debug, Clone)]
-pub struct Prefix {
-    pub(super) length: u64,
-    pub(super) hasher: Hasher,
-}
-
-impl Prefix {
-    /// Nothing kept.
-    pub fn none(algorithm: Algorithm) -> Self {
-        Self { length: 0, hasher: Hasher::new(algorithm) }
-    }
-
-    /// `length` bytes that went through `hasher`.
-    pub const fn new(length: u64, hasher: Hasher) -> Self {
-        Self { length, hasher }
-    }
-
-    /// How many bytes are there.
-    pub const fn length(&self) -> u64 {
-        self.length
-    }
-}
 
 /// Why bytes are not the content that was named.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

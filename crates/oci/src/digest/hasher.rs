@@ -120,6 +120,20 @@ fn in_turns(first: (&mut Sha256, &[u8]), second: (&mut Sha256, &[u8])) -> usize 
     count
 }
 
+impl Digest {
+    /// The SHA-256 digest of some bytes.
+    pub fn sha256(content: &[u8]) -> Self {
+        Self::of(Algorithm::Sha256, content)
+    }
+
+    /// The digest of some bytes.
+    pub fn of(algorithm: Algorithm, content: &[u8]) -> Self {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(content);
+        hasher.finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

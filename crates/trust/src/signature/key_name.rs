@@ -2,7 +2,8 @@
 
 use pgp::types::KeyDetails as _;
 
-use super::keys::{Fingerprint, SecretKeys, Standing};
+use super::fingerprint::Fingerprint;
+use super::keys::{SecretKeys, Standing};
 
 /// A secret key that a name fits.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,44 +4,14 @@
 //! subkey counts where primary key and subkey have signed each other.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::SystemTime;
 
 use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPublicSubKey, SignedSecretKey};
 use pgp::packet::{KeyFlags, Signature, SignatureType};
 use pgp::types::{KeyDetails as _, S2kParams, SecretParams, StringToKey, Tag, VerifyingKey};
 
-use super::{SignatureError, key_file};
-
-/// The fingerprint of a key, as hex digits in capitals.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fingerprint(String);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = SignatureError;
-
-    fn from_str(text: &str) -> Result<Self, SignatureError> {
-        let digits = text.replace(' ', "").to_ascii_uppercase();
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if is_hex && matches!(digits.len(), 40 | 64) {
-            Ok(Self(digits))
-        } else {
-            Err(SignatureError::Fingerprint(text.to_owned()))
-        }
-    }
-}
-
-impl From<pgp::types::Fingerprint> for Fingerprint {
-    fn from(found: pgp::types::Fingerprint) -> Self {
-        Self(found.to_string().to_ascii_uppercase())
-    }
-}
+use super::SignatureError;
+use super::key_file;
 
 /// Public keys.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,8 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails as _, Password, SigningKey, VerifyingKey};
 
-use super::keys::{Fingerprint, PublicKeys, SecretKeys, Standing, is_there};
+use super::fingerprint::Fingerprint;
+use super::keys::{PublicKeys, SecretKeys, Standing, is_there};
 use super::{Claim, SignatureError, Signed};
 use hod_io::secret::Secret;
 
