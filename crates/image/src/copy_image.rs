@@ -1,23 +1,24 @@
 //! One image from any place to any other: which part of it, in which format.
 
+mod error;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::admission::AdmissionError;
+pub use error::CopyImageError;
+
 pub use super::convert::Format;
-use super::convert::{ConvertError, convert};
+use super::convert::convert;
 use super::multi_arch::load_part;
 pub use super::multi_arch::{Choice, MultiArch};
 use super::open::{OpenSink, OpenSource};
 use super::recompress::{Recompressed, Recompressor, Which};
 use super::schema1;
-use super::signing::SigningError;
 use hod_engine::copy::{Copied, CopyError, Engine};
-use hod_engine::endpoint::{EndpointError, Fault, Placed, Source};
-use hod_oci::NotPulled;
-use hod_oci::{AbsentPlatforms, Descriptor, Digest, Graph, Version};
+use hod_engine::endpoint::{Fault, Placed, Source};
+use hod_oci::{Descriptor, Digest, Graph};
 use hod_transport::SCRATCH;
 
 impl From<Option<Format>> for Changes {
@@ -43,56 +44,6 @@ pub struct CopiedImage {
     pub recompressed: usize,
     /// The layers that are not carried.
     pub foreign: Vec<Descriptor>,
-}
-
-/// Why an image was not copied.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyImageError {
-    /// The trust policy is against it.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
-    /// Its signatures could not be had or kept.
-    #[error("cannot copy the signatures of {0}")]
-    Signatures(Digest, #[source] EndpointError),
-    /// It could not be signed.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-    /// The signature was made, and nobody wants it.
-    #[error("the signature of {0} was not kept")]
-    NotKept(Digest),
-    /// The engine failed.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// A registry that wants every image of an index.
-    #[error(
-        "{0} seems to take an index only with all of its images: copy all platforms, or pull these into a store and push that with --index rewrite or --index child"
-    )]
-    Part(String, #[source] CopyError),
-    /// The platform is not there.
-    #[error("cannot choose an image of the index")]
-    Platform(#[from] AbsentPlatforms),
-    /// The store or bundle has less of it.
-    #[error(transparent)]
-    NotPulled(#[from] NotPulled),
-    /// A manifest of Docker's first format.
-    #[error("cannot take the image out of Docker's schema 1 format")]
-    First(#[source] EndpointError),
-    /// A manifest of Docker's first format whose digest is to stay.
-    #[error("{0} has Docker's schema 1 format, which is only read: with --preserve-digests it cannot be converted")]
-    Preserve(Version),
-    /// The destination is another image.
-    #[error(
-        "its destination names {pinned}, and what would be copied there is {found}: leave the digest out, or copy the image as it is, with --all if it is an index"
-    )]
-    Pinned {
-        /// The digest in the name of the destination.
-        pinned: Digest,
-        /// The one that the image would have.
-        found: Digest,
-    },
-    /// It cannot be what it was to become.
-    #[error(transparent)]
-    Convert(#[from] ConvertError),
 }
 
 /// What is changed of an image on its way: nothing, unless somebody asks or the destination has to.

@@ -48,6 +48,7 @@ pub mod open;
 pub mod places;
 pub mod recompress;
 pub mod resolve;
+mod resolved;
 pub mod schema1;
 pub mod signing;
 pub mod stat;

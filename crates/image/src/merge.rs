@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::attached::Attached;
 use super::contents::Held;
 use super::list::{Line, Origin, PinnedReferrer, StoredName};
-use super::resolve::Resolved;
+use super::resolved::Resolved;
 use hod_oci::{Digest, Graph, Reference};
 
 /// Another line has taken the name for something else.

@@ -11,18 +11,19 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::admission::{Admission, AdmissionError};
-use super::attached::{Attached, AttachedError, Finder};
+use super::attached::{AttachedError, Finder};
 use super::convert::ConvertError;
 use super::copy_image::CopyImageError;
 use super::list::{ImageList, Line, StoredName};
 use super::merge::{NameTaken, Taken, merged};
 use super::open::OpenSource;
 use super::places::PlaceError;
+pub use super::resolved::Resolved;
 use super::schema1;
 use hod_engine::copy::{CopyError, Engine, Wanted};
 use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
-use hod_oci::{DOCKER_IO, Digest, Graph, NameError, Platforms, Reference, RepositoryName};
+use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RepositoryName};
 use hod_registry::Registries;
 use hod_store::{Store, StoreError};
 use hod_transport::Location;
@@ -66,31 +67,6 @@ pub struct ResolveOptions {
     pub admission: Option<Arc<Admission>>,
     /// Where the layers of images in Docker's first format are expanded to convert these; without it they are refused.
     pub scratch: Option<PathBuf>,
-}
-
-/// An image that is known now.
-#[derive(Clone)]
-pub struct Resolved {
-    /// The line that asked for it.
-    pub line: Line,
-    /// Other lines that mean it, and whose platforms it has too.
-    pub also: Vec<Line>,
-    /// The name that means the same everywhere: with host, and with the digest it had.
-    pub source_name: Reference,
-    /// Where it goes in the store.
-    pub name: StoredName,
-    /// Which of its platforms were chosen.
-    pub platforms: Platforms,
-    /// Where its content comes from.
-    pub source: Arc<dyn Source>,
-    /// What there is to copy.
-    pub graph: Arc<Graph>,
-    /// What belongs to it.
-    pub attached: Vec<Attached>,
-    /// The place on this machine that it is taken from, where that is no registry.
-    pub place: Option<Box<Location>>,
-    /// The digest that it has there, where it was made out of Docker's first format.
-    pub converted_from: Option<Digest>,
 }
 
 /// A line that came to nothing.
@@ -305,12 +281,6 @@ async fn resolve_line(
     let source_name = Reference { digest: Some(converted_from.unwrap_or(graph.root.descriptor.digest)), ..qualified };
     let (line, also, graph) = (line.clone(), Vec::new(), Arc::new(graph));
     Ok(Resolved { line, also, source_name, name, platforms, source, graph, attached, place: None, converted_from })
-}
-
-impl fmt::Debug for Resolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolved").field("source", &self.source_name).field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
