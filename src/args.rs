@@ -8,6 +8,7 @@ mod command;
 mod copy;
 mod delta;
 mod encryption;
+mod flag;
 #[cfg(test)]
 mod help;
 mod images;
@@ -17,6 +18,7 @@ mod installer;
 mod layer;
 mod lock;
 mod manage;
+mod on_existing_tag;
 mod own_first;
 mod plan;
 mod push;
@@ -41,6 +43,7 @@ pub(super) use bundle::BundleArgs;
 pub(super) use copy::{CompressArg, ContentArgs, CopyArgs, FormatArg, LayerArgs};
 pub(super) use delta::{DiffArgs, HaveArgs, InventoryArgs};
 pub(super) use encryption::EncryptionArgs;
+use flag::{flag, truth};
 pub(super) use images::ImageArgs;
 pub(super) use images_at::{DeleteArgs, InspectArgs, ListTagsArgs, LoginArgs, LogoutArgs, ManifestDigestArgs};
 pub(super) use index::{IndexAction, IndexArgs, IndexTarget};
@@ -48,6 +51,7 @@ pub(super) use installer::InstallerArgs;
 pub(super) use layer::{LayerAction, LayerCommand, LayerExtractArgs};
 pub(super) use lock::LockArgs;
 pub(super) use manage::{GcArgs, InitArgs, NewArgs, RmArgs, StatArgs, TagArgs};
+pub(super) use on_existing_tag::OnExistingTag;
 pub(super) use own_first::OwnFirst;
 pub(super) use plan::PlanArgs;
 pub(super) use push::{IndexArg, PushArgs};
@@ -58,7 +62,6 @@ pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use signature::{SigningArgs, StandaloneSignArgs, StandaloneVerifyArgs};
 pub(super) use skopeo::{SkopeoArgs, TlsVerifyArgs};
 pub(super) use switch::parse;
-use switch::truth;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
 use time::{duration, limit};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
@@ -333,17 +336,6 @@ pub(super) struct UnpackArgs {
     pub(super) media: MediaArgs,
 }
 
-/// What to do with a tag that exists and points to something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum OnExistingTag {
-    /// Move it to the bundle's image.
-    Overwrite,
-    /// Leave it where it is.
-    Skip,
-    /// Refuse the bundle before anything is written.
-    Error,
-}
-
 // `hod verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
@@ -396,11 +388,6 @@ pub(super) struct ManArgs {
     /// A folder for one page a command
     #[arg(short, long, value_name = "DIR", env = "HOD_MAN_OUTPUT", hide_env = true)]
     pub(super) output: Option<PathBuf>,
-}
-
-/// Reads a flag's environment variable: anything but nothing, 0, no, off and false sets it.
-fn flag() -> clap::builder::FalseyValueParser {
-    clap::builder::FalseyValueParser::new()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The commands: each turns its arguments into a call of the pipeline, and the result into text.
 
 pub(super) mod bundle;
+mod bundle_failure;
 pub(super) mod copy;
 pub(super) mod delete;
 pub(super) mod diff;

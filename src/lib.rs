@@ -13,15 +13,13 @@ mod log;
 mod output;
 mod progress;
 mod report;
+mod signals;
 mod stdout;
 mod template;
 mod terminal;
 
 use std::process::ExitCode;
-use std::task::Poll;
 use std::time::Duration;
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use args::{Cli, Command, OwnFirst};
 use context::Context;
@@ -65,11 +63,11 @@ fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
     let timeout = cli.global.command_timeout.filter(|limit| !limit.is_zero());
     let result = runtime.block_on(async {
         // Before anything is begun that a signal could not end well. A server ends by itself, when transfers have ended.
-        let signals = if serves { Vec::new() } else { listen() };
+        let signals = if serves { Vec::new() } else { signals::listen() };
         tokio::select! {
             biased;
             result = dispatch(context, cli.command) => result,
-            () = received(signals) => Err(Failure::interrupted(goes_on)),
+            () = signals::received(signals) => Err(Failure::interrupted(goes_on)),
             () = elapsed(timeout) => Err(Failure::timed_out(goes_on)),
         }
     });
@@ -118,21 +116,6 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Completions(OwnFirst(args)) => commands::shell::completions(context, &args),
         Command::Man(OwnFirst(args)) => commands::shell::man(context, &args),
     }
-}
-
-/// Listens for what the user or the system asks a process to end by, from now on.
-fn listen() -> Vec<Signal> {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect()
-}
-
-/// Returns when one of them has come.
-async fn received(mut signals: Vec<Signal>) {
-    std::future::poll_fn(|context| {
-        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-        if came { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 async fn elapsed(timeout: Option<Duration>) {

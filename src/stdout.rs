@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use super::args::{Cli, Command, InspectArgs, LayerAction, OwnFirst};
-use super::commands::inspect::is_json;
 use super::failure::Failure;
 use super::output;
+use super::template::is_json;
 use super::terminal::{self, printable};
 use hod_transport::Location;
 

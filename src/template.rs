@@ -3,9 +3,11 @@
 //! Fields (`{{.Name}}`, `{{.Labels.x}}`), `json`, `join`, `index`, `len`, `upper`, `lower`, `println`, `print`,
 //! `printf`, `eq`, `ne`, `not`, pipes, `if`/`else`/`end`, `range`/`else`/`end`, strings, numbers and `{{-`/`-}}`.
 
+mod error;
 mod functions;
 mod value;
 
+pub(super) use error::TemplateError;
 use functions::call;
 pub(super) use value::{Struct, Value};
 
@@ -14,23 +16,6 @@ pub(super) use value::{Struct, Value};
 pub(super) struct Template {
     nodes: Vec<Node>,
     ends_line: bool,
-}
-
-/// A template that cannot be read, or that asks for what is not there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TemplateError {
-    #[error("the template has {{{{ without }}}}")]
-    Open,
-    #[error("the template has {{{{{0}}}}} where it cannot be")]
-    Unexpected(String),
-    #[error("the template has no {{{{end}}}} for {{{{{0}}}}}")]
-    NoEnd(&'static str),
-    #[error("{0:?} in the template is not understood")]
-    Word(String),
-    #[error("there is no field {0}")]
-    Field(String),
-    #[error("{function} cannot be used on {found}")]
-    Argument { function: String, found: String },
 }
 
 #[derive(Debug)]
@@ -258,6 +243,14 @@ fn operand(word: &Word, value: &Value) -> Result<Value, TemplateError> {
         Word::Function(name) => call(name, &[]),
         Word::Field(path) => value.at(path),
     }
+}
+
+/// Whether a format asks for the whole document and is no template, as the containers tools have it.
+pub(crate) fn is_json(format: &str) -> bool {
+    let action = format.trim();
+    let action = action.strip_prefix("{{").and_then(|action| action.strip_suffix("}}")).map(str::trim);
+    let rest = action.and_then(|action| action.strip_prefix("json"));
+    format.trim() == "json" || rest.is_some_and(|rest| matches!(rest.trim(), "" | "."))
 }
 
 #[cfg(test)]

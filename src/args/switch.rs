@@ -5,9 +5,9 @@
 //! stands there twice the last counts, and what is typed counts more than a variable of the environment that
 //! contradicts it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
-use clap::builder::{BoolValueParser, FalseyValueParser, Resettable, TypedValueParser};
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
@@ -15,19 +15,8 @@ use clap::{
     Subcommand as _,
 };
 
+use super::flag::Truth;
 use super::{Cli, GlobalArgs};
-
-/// What stands behind a flag: a truth value in the words of Go's `strconv.ParseBool`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Truth {
-    /// Whether the environment may say anything at all, and sets the flag with it unless it clearly says no.
-    lenient: bool,
-}
-
-/// Reads a truth value.
-pub(crate) const fn truth() -> Truth {
-    Truth { lenient: false }
-}
 
 /// Reads a command line.
 ///
@@ -139,31 +128,6 @@ fn with_value(flag: Arg) -> Arg {
     }
     let flag = flag.action(ArgAction::Set).value_parser(Truth { lenient: true }).value_name("BOOL");
     flag.num_args(0..=1).require_equals(true).default_missing_value("true").default_value("false")
-}
-
-impl TypedValueParser for Truth {
-    type Value = bool;
-
-    fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<bool, clap::Error> {
-        match value.to_str() {
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            _ => BoolValueParser::new().parse_ref(command, flag, value),
-        }
-    }
-
-    fn parse_ref_(
-        &self,
-        command: &Command,
-        flag: Option<&Arg>,
-        value: &OsStr,
-        source: ValueSource,
-    ) -> Result<bool, clap::Error> {
-        match source {
-            ValueSource::EnvVariable if self.lenient => FalseyValueParser::new().parse_ref(command, flag, value),
-            _ => self.parse_ref(command, flag, value),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,8 @@ use crate::args::ImageArgs;
 use crate::context::Context;
 use crate::failure::{self, Failure, Kind};
 use crate::{report, terminal};
-use hod_bundle::{BundleError, BundleFiles};
+use hod_bundle::BundleFiles;
 use hod_image::attached::{belongs_to_another, with_attached};
-use hod_image::base::Lacking;
 use hod_image::contents::{ContentsReader, Held, Holdings};
 use hod_image::list::{ImageList, Line, ListError, ListReader, Origin, is_place};
 use hod_image::open::Places;
@@ -206,45 +205,6 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
         return Failure::new(Kind::Failed, message).hint("nothing was written");
     }
     Failure::new(Kind::Failed, message).hint("nothing was written; see what is there with hod ls, and pull what is not")
-}
-
-/// A failure of a bundle, with its name and the exit code for its kind.
-pub(super) fn bundle_failure(path: &Path, error: BundleError) -> Failure {
-    if let BundleError::Volume(error) = &error {
-        return super::media::volume_failure(path, error);
-    }
-    if let BundleError::Trust(error) = error {
-        return super::trust::refused(path, error);
-    }
-    let name = if path == Path::new("-") { "standard input".into() } else { path.to_string_lossy() };
-    let kind = match &error {
-        BundleError::Read(_) | BundleError::Write(_) | BundleError::NotABundle(_) | BundleError::ForeignCompression => {
-            Kind::Failed
-        }
-        _ => Kind::Corrupt,
-    };
-    let failure = Failure::new(kind, format!("cannot use the bundle {name}")).because(error);
-    if kind == Kind::Corrupt {
-        return failure.hint("the bundle was damaged on its way: copy it again, and check it there with hod verify");
-    }
-    failure
-}
-
-/// How much of what is missing is named: more of it says no more about the bundle that is wanted.
-const NAMED: usize = 10;
-
-/// The failure of a delta whose base is not there, with what is missing.
-pub(super) fn base_failure(failure: Failure, lacking: &[Lacking]) -> Failure {
-    let line = |Lacking { content, images }: &Lacking| {
-        format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
-    };
-    let failure =
-        failure.hint("nothing was written; bring the bundle that this one builds on first, or pack without --have");
-    let failure = lacking.iter().take(NAMED).map(line).fold(failure, Failure::hint);
-    match lacking.len().saturating_sub(NAMED) {
-        0 => failure,
-        more => failure.hint(format!("missing: {} more", report::count(more, "content"))),
-    }
 }
 
 /// Runs work that blocks on a thread for such work.

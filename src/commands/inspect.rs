@@ -10,7 +10,7 @@ use crate::args::InspectArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::go_json;
-use crate::template::{Template, Value};
+use crate::template::{Template, Value, is_json};
 use hod_engine::endpoint::Fault;
 use hod_image::inspect::{Inspection, inspect, raw};
 use hod_oci::DOCKER_IO;
@@ -41,14 +41,6 @@ pub(crate) async fn run(context: &Context, args: InspectArgs) -> Result<ExitCode
     let tags = if args.no_tags { Vec::new() } else { repo_tags(context, places.registries(), &location).await? };
     let fields: Inspection = found.fields(location.docker_name(), tags);
     print(context, &fields, values::of_image, template.as_ref())
-}
-
-/// Whether a format asks for the whole document and is no template, as the containers tools have it.
-pub(crate) fn is_json(format: &str) -> bool {
-    let action = format.trim();
-    let action = action.strip_prefix("{{").and_then(|action| action.strip_suffix("}}")).map(str::trim);
-    let rest = action.and_then(|action| action.strip_prefix("json"));
-    format.trim() == "json" || rest.is_some_and(|rest| matches!(rest.trim(), "" | "."))
 }
 
 /// Prints a document, or what a template makes of its value.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::bundle_failure;
 use super::input::{self, Target};
 use super::media;
 use crate::args::LsArgs;
@@ -26,7 +27,7 @@ pub(crate) async fn run(context: &Context, args: LsArgs) -> Result<ExitCode, Fai
         Target::Bundle(path) => Ok(Listing::of_header(&*media::header(&path, &[])?)),
         Target::Stream => {
             let reader = BundleReader::new(Interruptible::stdin(&stop));
-            let reader = reader.map_err(|error| input::bundle_failure("-".as_ref(), error))?;
+            let reader = reader.map_err(|error| bundle_failure::of("-".as_ref(), error))?;
             Ok(Listing::of_header(reader.header()))
         }
     })

@@ -4,21 +4,21 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::input;
+use super::bundle_failure;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::terminal::Interruptible;
 use hod_bundle::volumes::{Answer, Ask};
-use hod_bundle::{BundleError, BundleFiles, BundleReader, Header, OpenBundle, Signed, Trust, VolumeError};
+use hod_bundle::{BundleFiles, BundleReader, Header, OpenBundle, Signed, Trust};
 
 /// The file or volumes that a path stands for; `folders` are more places for volumes.
 pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Failure> {
-    BundleFiles::find(path, folders).map_err(|error| input::bundle_failure(path, error))
+    BundleFiles::find(path, folders).map_err(|error| bundle_failure::of(path, error))
 }
 
 /// Opens a bundle for reading in any order, if it is signed as `trust` says; with who signed it.
 pub(super) fn open(path: &Path, folders: &[PathBuf], trust: &Trust) -> Result<(OpenBundle, Option<Signed>), Failure> {
-    files(path, folders)?.open(trust).map_err(|error| input::bundle_failure(path, error))
+    files(path, folders)?.open(trust).map_err(|error| bundle_failure::of(path, error))
 }
 
 /// The same for who can do without: not of what comes through a pipe, or in volumes of which some are missing.
@@ -33,7 +33,7 @@ pub(super) fn header(path: &Path, folders: &[PathBuf]) -> Result<Arc<Header>, Fa
         BundleFiles::One(_) => Ok(files.open(&Trust::default())?.0.header().clone()),
         BundleFiles::Volumes(_) => Ok(BundleReader::new(files.read(None)?)?.header().clone()),
     };
-    read(files(path, folders)?).map_err(|error| input::bundle_failure(path, error))
+    read(files(path, folders)?).map_err(|error| bundle_failure::of(path, error))
 }
 
 /// Reads a bundle from its beginning, `-` being standard input. On a terminal the user is asked for media.
@@ -41,7 +41,7 @@ pub(super) fn read(context: &Context, path: &Path, folders: &[PathBuf]) -> Resul
     if path == Path::new("-") {
         return Ok(Box::new(Interruptible::stdin(&context.stop)));
     }
-    let failed = |error| input::bundle_failure(path, error);
+    let failed = |error| bundle_failure::of(path, error);
     match files(path, folders)? {
         BundleFiles::One(pipe) if is_pipe(&pipe) => {
             let pipe = fs_err::File::open(pipe).map_err(|error| failed(error.into()))?;
@@ -85,21 +85,4 @@ pub(super) fn asker(context: &Context, otherwise: &'static str) -> Option<Ask> {
             Some(folder) => Answer::In(folder.into()),
         })
     }))
-}
-
-/// The failure that a volume is the cause of, with what to do about it.
-pub(super) fn volume_failure(path: &Path, error: &VolumeError) -> Failure {
-    let (kind, hint) = match error {
-        VolumeError::Missing { .. } => {
-            (Kind::Failed, "put its medium in, or copy the file there, or name its folder with --from-dir")
-        }
-        VolumeError::Short { .. } => (Kind::Corrupt, "copy this file again"),
-        VolumeError::Long { .. } => (Kind::Corrupt, "copy the volumes of one bundle into a folder of their own"),
-        VolumeError::SeveralSets { .. } => (Kind::Usage, "name the one that is meant, as in FOLDER/NAME.tar"),
-        VolumeError::Sums { .. } => (Kind::Corrupt, "copy this file again, or delete it: hod works without it"),
-        _ => (Kind::Usage, ""),
-    };
-    let failure = Failure::new(kind, format!("cannot use the bundle {}", path.display()))
-        .because(BundleError::from(error.clone()));
-    if hint.is_empty() { failure } else { failure.hint(hint) }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::input::{self, Target};
-use super::{Concerned, media, trust};
+use super::{Concerned, bundle_failure, media, trust};
 use crate::args::{IndexArg, PushArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -141,7 +141,7 @@ fn base_failure(error: BaseError) -> Failure {
     match error {
         BaseError::Required { ref lacking, .. } => {
             let lacking = lacking.clone();
-            input::base_failure(Failure::of(Kind::Required, error), &lacking)
+            bundle_failure::of_base(Failure::of(Kind::Required, error), &lacking)
         }
         error => Failure::of(Kind::Failed, error),
     }
@@ -176,7 +176,7 @@ async fn stream(
     let trusted = trust::trust(context, &args.trust, &media::whole(&args.source, &args.media.from_dir))?;
     let pushed = push_stream(engine, registries, input, wanted, options, (trusted, &context.stop)).await;
     pushed.map_err(|error| match error {
-        StreamError::Bundle(error) => input::bundle_failure(&args.source, error),
+        StreamError::Bundle(error) => bundle_failure::of(&args.source, error),
         StreamError::Base(error) => base_failure(error),
         StreamError::Stopped => Failure::interrupted(true),
         StreamError::Unmatched(unmatched) => input::unmatched(context, &unmatched),

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::input::{self, Target};
-use super::{media, trust};
+use super::{bundle_failure, media, trust};
 use crate::args::{AccessLogArg, ServeArgs, TlsArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::report;
+use crate::signals;
 use hod_bundle::{BundleFiles, OpenBundle, Trust};
 use hod_serve::{AccessLog, Admission, Bundles, Options, Repositories, Server, Tls, Traced};
 use hod_steps::{verify, verify_bundle, verify_volumes};
@@ -43,7 +44,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, 
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let server = Server::bind(repositories, options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // From now on, so whoever reads the address may end it.
-    let signals = crate::listen();
+    let signals = signals::listen();
     let addresses: Vec<String> = server.addresses().iter().map(|address| format!("{scheme}://{address}")).collect();
     let mut lines: String = addresses.iter().flat_map(|address| ["listening on ", address, "\n"]).collect();
     if let Some(authority) = server.authority() {
@@ -59,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, 
     system::notify("READY=1");
     let stopped = server
         .run(async {
-            crate::received(signals).await;
+            signals::received(signals).await;
             system::notify("STOPPING=1");
         })
         .await;
@@ -139,7 +140,7 @@ async fn verify_media(context: &Context, files: BundleFiles, path: PathBuf, trus
             }
             BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, None, &trusted, &*observer, &stop),
         };
-        found.map(|found| found.findings.len()).map_err(|error| input::bundle_failure(&path, error))
+        found.map(|found| found.findings.len()).map_err(|error| bundle_failure::of(&path, error))
     };
     no_findings(input::blocking(work).await?)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{input, trust};
+use super::{bundle_failure, input, trust};
 use crate::args::SignArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -14,7 +14,7 @@ use hod_bundle::OpenBundle;
 pub(crate) async fn run(context: &Context, args: SignArgs) -> Result<ExitCode, Failure> {
     let path = args.bundle.clone();
     let bundle =
-        input::blocking(move || OpenBundle::open(&path).map_err(|error| input::bundle_failure(&path, error))).await?;
+        input::blocking(move || OpenBundle::open(&path).map_err(|error| bundle_failure::of(&path, error))).await?;
     let key = trust::signing_key(&args.sign, &args.passphrase).await?;
     let signature = key.sign(bundle.header()).map_err(|error| Failure::of(Kind::Failed, error))?;
     let file = args.output.unwrap_or_else(|| trust::beside(&args.bundle));

@@ -1,5 +1,6 @@
 //! `hod sync`: all images of a source to a destination, as skopeo does.
 
+mod beginning;
 mod image_syncer;
 mod report;
 
@@ -15,19 +16,17 @@ use crate::{report as text, terminal};
 use hod_engine::copy::Engine;
 use hod_image::open::Places;
 use hod_oci::{DOCKER_IO, Reference};
+use hod_steps::sync::Origin;
 use hod_steps::sync::destination::{Naming, Plan, Target};
 use hod_steps::sync::directory;
 use hod_steps::sync::image_syncer::platforms::PlatformFilter;
 use hod_steps::sync::run::{SyncOptions, sync};
 use hod_steps::sync::source::{Request, origins};
 use hod_steps::sync::source_file::SourceFile;
-use hod_steps::sync::{Origin, Task};
 use hod_transport::DirTree;
 
+use beginning::{checked, configuration};
 use report::{Outcome, finish};
-
-/// The largest configuration file that is read.
-const FILE_LIMIT: u64 = hod_io::fs::CONFIG_LIMIT;
 
 /// What a source is, before anything is asked.
 enum Wanted {
@@ -253,32 +252,4 @@ async fn listed(
         }
     }
     Ok(found)
-}
-
-/// The text of a configuration file.
-async fn configuration(path: &Path) -> Result<String, Failure> {
-    use std::io::Read as _;
-    let path = path.to_owned();
-    input::blocking(move || {
-        let unreadable =
-            |error: std::io::Error| Failure::new(Kind::Usage, format!("cannot read {}", path.display())).because(error);
-        let mut text = String::new();
-        let file = fs_err::File::open(&path).map_err(unreadable)?;
-        let read = file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if read as u64 > FILE_LIMIT {
-            return Err(Failure::new(Kind::Usage, format!("{} has more than {FILE_LIMIT} bytes", path.display())));
-        }
-        Ok(text)
-    })
-    .await
-}
-
-/// The tasks of a plan in which every image has a place of its own.
-fn checked(context: &Context, mut plan: Plan) -> Result<Vec<Task>, Failure> {
-    let Some(last) = plan.problems.pop() else { return Ok(plan.tasks) };
-    for problem in plan.problems {
-        context.print_failure(&Failure::of(Kind::Usage, problem));
-    }
-    let failure = Failure::of(Kind::Usage, last);
-    Err(failure.hint("nothing was copied; --scoped keeps the names of different places apart"))
 }

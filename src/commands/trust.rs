@@ -7,7 +7,7 @@ use super::input;
 use crate::args::{PassphraseArgs, TrustArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
-use hod_bundle::{KEY_LIMIT, KeyError, PublicKey, SIGNATURE_LIMIT, Signed, SigningKey, Trust, TrustError};
+use hod_bundle::{KEY_LIMIT, KeyError, PublicKey, SIGNATURE_LIMIT, Signed, SigningKey, Trust};
 use hod_io::secret::Secret;
 
 /// The folder of trusted keys for everybody on this machine.
@@ -119,19 +119,6 @@ pub(super) fn beside(bundle: &Path) -> PathBuf {
     let mut name = bundle.as_os_str().to_owned();
     name.push(SUFFIX);
     name.into()
-}
-
-/// The failure that a bundle of a stranger is.
-pub(super) fn refused(bundle: &Path, error: TrustError) -> Failure {
-    let name = if bundle == Path::new("-") { "standard input".into() } else { bundle.to_string_lossy() };
-    let hint = match &error {
-        TrustError::Unsigned { .. } => "nothing was written; ask for a signed bundle, or take it anyway with --no-key",
-        TrustError::Unknown { .. } => {
-            "nothing was written; if that key is one to trust, get it by another way than the bundle and name it with --key"
-        }
-        _ => "nothing was written; copy the bundle again, and if that does not help, ask whoever has signed it",
-    };
-    Failure::new(Kind::Corrupt, format!("the bundle {name} is refused")).because(error).hint(hint)
 }
 
 /// Says who has signed a bundle, where that was looked at.

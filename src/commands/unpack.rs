@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{incoming, input, media, trust};
+use super::{bundle_failure, incoming, input, media, trust};
 use crate::args::UnpackArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode,
     let trusted = trust::trust(context, &args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;
     let bundle = args.bundle.clone();
     let (reader, signed) = input::blocking(move || {
-        BundleReader::trusted(input, &trusted).map_err(|error| input::bundle_failure(&bundle, error))
+        BundleReader::trusted(input, &trusted).map_err(|error| bundle_failure::of(&bundle, error))
     })
     .await?;
     trust::say(context, signed.as_ref());
@@ -81,11 +81,11 @@ fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serd
 
 fn failure(bundle: &Path, error: UnpackError) -> Failure {
     match error {
-        UnpackError::Bundle(error) => input::bundle_failure(bundle, error),
+        UnpackError::Bundle(error) => bundle_failure::of(bundle, error),
         UnpackError::Stopped => Failure::interrupted(true),
         UnpackError::Required { ref lacking, .. } => {
             let lacking = lacking.clone();
-            input::base_failure(Failure::of(Kind::Required, error), &lacking)
+            bundle_failure::of_base(Failure::of(Kind::Required, error), &lacking)
         }
         UnpackError::Incoming(error) => incoming::failure(error),
         error @ UnpackError::Store(_) => Failure::of(Kind::Failed, error),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::input::{self, Target};
-use super::{media, trust};
+use super::{bundle_failure, media, trust};
 use crate::args::VerifyArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -81,10 +81,10 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, 
                 }
                 BundleFiles::Volumes(set) => verify_volumes::verify_volumes(&set, ask, &trusted, &*observer, &stop),
             };
-            found.map_err(|error| input::bundle_failure(&path, error))
+            found.map_err(|error| bundle_failure::of(&path, error))
         }
         Target::Stream => verify_bundle::verify_bundle(Interruptible::stdin(&stop), &trusted, &*observer, &stop)
-            .map_err(|error| input::bundle_failure("-".as_ref(), error)),
+            .map_err(|error| bundle_failure::of("-".as_ref(), error)),
     };
     Ok((input::blocking(work).await?, remedy))
 }

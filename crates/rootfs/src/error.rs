@@ -1,7 +1,10 @@
-//! Why a layer cannot be unpacked.
+//! Why an image or a layer cannot be unpacked.
 
 use std::io;
+use std::path::PathBuf;
 
+use hod_engine::copy::CopyError;
+use hod_image::inspect::InspectError;
 use hod_oci::Digest;
 
 /// A layer that cannot be unpacked.
@@ -71,3 +74,68 @@ pub enum LayerError {
 pub(super) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
+
+/// Why an image was not unpacked. Nothing is at the target.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackImageError {
+    /// The image cannot be looked at.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Its config says nothing of layers.
+    #[error("the config {0} is not that of an image that could run")]
+    Config(Digest),
+    /// Config and manifest do not belong together.
+    #[error("the manifest has {} and the config {}", hod_engine::count(*layers, "layer"), hod_engine::count(*diff_ids, "diff id"))]
+    Layers {
+        /// Layers of the manifest.
+        layers: usize,
+        /// Those that the config knows.
+        diff_ids: usize,
+    },
+    /// A layer that was asked for and is not there.
+    #[error("the image has no layer {wanted:?}: it has {}, by number from 1, by digest or by diff id", hod_engine::count(*layers, "layer"))]
+    NoLayer {
+        /// What was asked for.
+        wanted: String,
+        /// How many layers it has.
+        layers: usize,
+    },
+    /// A layer that is none.
+    #[error("cannot unpack {digest}")]
+    Layer {
+        /// The layer.
+        digest: Digest,
+        /// Why not.
+        #[source]
+        source: LayerError,
+    },
+    /// A layer did not come.
+    #[error("cannot unpack the image")]
+    Copy(#[from] CopyError),
+    /// The user of the image.
+    #[error(transparent)]
+    User(#[from] UnknownUser),
+    /// The user has a name, and the image's files are not at hand.
+    #[error("the image runs as {0:?}: who that is, only its files say")]
+    NamedUser(String),
+    /// The tree cannot be completed.
+    #[error("cannot complete the tree")]
+    Complete(#[source] LayerError),
+    /// There is something at the target.
+    #[error("{0} exists: an image is unpacked to a new folder")]
+    Exists(PathBuf),
+    /// Another process unpacks to the same target.
+    #[error("another process is unpacking an image to {0}")]
+    Busy(PathBuf),
+    /// The system said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A thread ended.
+    #[error("a thread of hod ended unexpectedly")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// A user that is not in the image.
+#[derive(Debug, thiserror::Error)]
+#[error("the image runs as {0:?}, and its /etc/passwd and /etc/group do not have that")]
+pub struct UnknownUser(pub(super) String);

@@ -29,26 +29,27 @@ mod pax;
 mod rootfs;
 mod runtime_config;
 mod sink;
+mod target;
 mod umoci;
 mod unfinished;
 mod users;
 mod write;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use rustix::fs::{Gid, Mode, Uid};
 
-pub use error::LayerError;
+pub use error::{LayerError, UnknownUser, UnpackImageError};
 pub use owners::{IdMapping, IdMappingError, Owners};
-pub use users::UnknownUser;
+pub use target::{Target, Unpacked};
 pub use write::LeftOut;
 
-use hod_engine::copy::{CopyError, Engine};
+use hod_engine::copy::Engine;
 use hod_engine::observe::Event;
-use hod_image::inspect::{InspectError, Inspected};
+use hod_image::inspect::Inspected;
 use hod_image::open::OpenSource;
 use hod_oci::{Descriptor, Digest, diff_ids};
 use rootfs::{FOLDER, Rootfs};
@@ -57,95 +58,6 @@ use sink::LayerSink;
 use unfinished::Unfinished;
 use users::User;
 use write::How;
-
-/// What is to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// A folder with `config.json` and `rootfs/`, and what `umoci repack` needs.
-    Bundle(PathBuf),
-    /// The tree alone.
-    Rootfs(PathBuf),
-}
-
-impl Target {
-    /// The folder that is made.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Bundle(path) | Self::Rootfs(path) => path,
-        }
-    }
-}
-
-/// What was made.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unpacked {
-    /// The number of layers.
-    pub layers: usize,
-    /// The number of their entries.
-    pub entries: u64,
-    /// What could not be made.
-    pub left_out: LeftOut,
-}
-
-/// Why an image was not unpacked. Nothing is at the target.
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackImageError {
-    /// The image cannot be looked at.
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
-    /// Its config says nothing of layers.
-    #[error("the config {0} is not that of an image that could run")]
-    Config(Digest),
-    /// Config and manifest do not belong together.
-    #[error("the manifest has {} and the config {}", hod_engine::count(*layers, "layer"), hod_engine::count(*diff_ids, "diff id"))]
-    Layers {
-        /// Layers of the manifest.
-        layers: usize,
-        /// Those that the config knows.
-        diff_ids: usize,
-    },
-    /// A layer that was asked for and is not there.
-    #[error("the image has no layer {wanted:?}: it has {}, by number from 1, by digest or by diff id", hod_engine::count(*layers, "layer"))]
-    NoLayer {
-        /// What was asked for.
-        wanted: String,
-        /// How many layers it has.
-        layers: usize,
-    },
-    /// A layer that is none.
-    #[error("cannot unpack {digest}")]
-    Layer {
-        /// The layer.
-        digest: Digest,
-        /// Why not.
-        #[source]
-        source: LayerError,
-    },
-    /// A layer did not come.
-    #[error("cannot unpack the image")]
-    Copy(#[from] CopyError),
-    /// The user of the image.
-    #[error(transparent)]
-    User(#[from] UnknownUser),
-    /// The user has a name, and the image's files are not at hand.
-    #[error("the image runs as {0:?}: who that is, only its files say")]
-    NamedUser(String),
-    /// The tree cannot be completed.
-    #[error("cannot complete the tree")]
-    Complete(#[source] LayerError),
-    /// There is something at the target.
-    #[error("{0} exists: an image is unpacked to a new folder")]
-    Exists(PathBuf),
-    /// Another process unpacks to the same target.
-    #[error("another process is unpacking an image to {0}")]
-    Busy(PathBuf),
-    /// The system said no.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// A thread ended.
-    #[error("a thread of hod ended unexpectedly")]
-    Thread(#[source] tokio::task::JoinError),
-}
 
 /// What layers are unpacked into.
 #[derive(Debug)]

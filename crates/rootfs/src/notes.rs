@@ -8,13 +8,14 @@ use std::hash::{BuildHasher as _, RandomState};
 use rustix::fs::Stat;
 
 use super::error::LayerError;
-use super::rootfs::Folder;
 use hod_oci::Digest;
 
 /// How many directories an image may have.
 const FOLDERS: usize = 500_000;
+
 /// How many entries a layer may have in directories of the layers below it.
 const WRITTEN: usize = 2_000_000;
+
 /// How many sums of files are kept. Of more files the sums are taken again, by reading them.
 const SUMS: usize = 400_000;
 
@@ -141,4 +142,11 @@ impl Written {
     pub(super) fn contains(&self, folder: Key, name: &[u8]) -> bool {
         self.names.contains(&self.key.hash_one((folder, name)))
     }
+}
+
+/// What a folder gets in the end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Folder {
+    pub(super) mode: u32,
+    pub(super) mtime: (i64, u32),
 }

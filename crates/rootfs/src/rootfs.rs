@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::names::Batches;
-use super::notes::{Key, Notes, Written, key};
+use super::notes::{Folder, Key, Notes, Written, key};
 
 /// How deep folders may nest.
 const DEPTH: usize = 256;
@@ -38,13 +38,6 @@ pub(super) struct Rootfs {
     owner: Option<(Uid, Gid)>,
     /// The folder of the entry before, which mostly is that of the next.
     last: Option<(Vec<Vec<u8>>, Place)>,
-}
-
-/// What a folder gets in the end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Folder {
-    pub(super) mode: u32,
-    pub(super) mtime: (i64, u32),
 }
 
 /// A folder of the tree, and where it really is.

@@ -1,6 +1,6 @@
 //! Who a container runs as: the `User` of an image's config, looked up in the image's own files.
 
-use super::error::LayerError;
+use super::error::{LayerError, UnknownUser};
 use super::rootfs::Rootfs;
 
 /// Who a process is.
@@ -12,11 +12,6 @@ pub(super) struct User {
     /// Empty for users that the image does not know.
     pub(super) home: String,
 }
-
-/// A user that is not in the image.
-#[derive(Debug, thiserror::Error)]
-#[error("the image runs as {0:?}, and its /etc/passwd and /etc/group do not have that")]
-pub struct UnknownUser(String);
 
 /// Reads `/etc/passwd` and `/etc/group` of a tree; empty where they are not there.
 pub(super) fn files(rootfs: &mut Rootfs) -> Result<(String, String), LayerError> {

@@ -9,9 +9,10 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::members::{Kind, Member, Members};
+use super::notes::Folder;
 use super::notes::{Written, key};
 use super::owners::{Owners, ROOTLESS};
-use super::rootfs::{Folder, Place, Rootfs, components, look, times};
+use super::rootfs::{Place, Rootfs, components, look, times};
 use hod_oci::{Algorithm, Hasher};
 
 /// How much is moved at once.

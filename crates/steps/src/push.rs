@@ -1,97 +1,23 @@
 //! From a store or bundle to a registry: blobs first, then manifests, tags last, each image on its own.
 
+mod outbound;
+
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
+pub use outbound::{Outbound, PushError, PushOptions, Pushed};
+
 use super::push_referrers::{announce, is_index, push_index, spare_index};
-use hod_engine::copy::{Copied, CopyError, Engine};
-use hod_engine::endpoint::{EndpointError, Placed, Sink, Source};
+use hod_engine::copy::Engine;
+use hod_engine::endpoint::Placed;
 use hod_engine::observe::Event;
 use hod_image::contents::Held;
-use hod_image::destination::Destination;
 use hod_image::elsewhere;
-use hod_image::forced::forced;
 use hod_image::index_policy::{FormError, IndexPolicy, only_child, rewritten};
-use hod_oci::{Digest, Foreign, Graph, ManifestError, NameError, RepositoryName, Tag};
-use hod_registry::{Registries, Repository};
-
-/// An image on its way to a registry.
-#[derive(Clone)]
-pub struct Outbound {
-    /// The image.
-    pub held: Held,
-    /// Where its content is read.
-    pub source: Arc<dyn Source>,
-}
-
-/// Why an image was not pushed.
-#[derive(Debug, thiserror::Error)]
-pub enum PushError {
-    /// Its name is not valid there.
-    #[error("the image has no valid name at the destination")]
-    Name(#[from] NameError),
-    /// Copying failed.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// The registry does not say what it knows of something that belongs to an image.
-    #[error("cannot find out what the registry knows of {digest}, which belongs to an image")]
-    Referrers {
-        /// The signature or other referrer.
-        digest: Digest,
-        /// Why.
-        #[source]
-        source: EndpointError,
-    },
-    /// A list of referrers that tells nobody what it lists.
-    #[error("{digest} cannot be used as a list of referrers")]
-    Index {
-        /// The list.
-        digest: Digest,
-        /// Why.
-        #[source]
-        source: ManifestError,
-    },
-    /// The tag of a list of referrers stands for something else, which would lose it.
-    #[error("{name} should be a list of referrers, and is {found}")]
-    Foreign {
-        /// The name at the registry.
-        name: String,
-        /// What it stands for.
-        found: Foreign,
-    },
-    /// The other way round.
-    #[error("{0} is a list of referrers, which the image would replace")]
-    Listed(String),
-    /// `--index full`, and it is not.
-    #[error("{} of the index {} not here", hod_engine::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]
-    NotFull(usize),
-    /// The index has no form that could be pushed instead.
-    #[error("the registry cannot take the index as it is")]
-    Form(#[from] FormError),
-    /// The registry refuses the index, and its digest is the name that somebody will ask for.
-    #[error(
-        "the registry wants every child of the index, and {0} is named by its digest, which would change: push it with --index rewrite or --index child, or pull it with --all-platforms"
-    )]
-    Pinned(Digest),
-}
-
-/// What became of one image.
-#[derive(Debug)]
-pub struct Pushed {
-    /// Its name in the source.
-    pub label: String,
-    /// Its name at the destination.
-    pub destination: String,
-    /// The digest it had.
-    pub digest: Digest,
-    /// The digest it has there, where it had to change.
-    pub changed_to: Option<Digest>,
-    /// What copying it took.
-    pub copied: Copied,
-}
+use hod_oci::{Digest, Graph, RepositoryName, Tag};
+use hod_registry::Registries;
 
 /// What a push did.
 #[derive(Debug, Default)]
@@ -102,26 +28,6 @@ pub struct PushReceipt {
     pub failed: Vec<(String, PushError)>,
     /// Whether it ended before all images were tried.
     pub stopped_early: bool,
-}
-
-/// How to push.
-#[derive(Debug, Clone)]
-pub struct PushOptions {
-    /// Where to.
-    pub destination: Destination,
-    /// What to do with indexes that are not whole.
-    pub index: IndexPolicy,
-    /// Whether the first failure ends it all.
-    pub fail_fast: bool,
-    /// Whether what the registry says that it has is sent once more.
-    pub force: bool,
-}
-
-impl PushOptions {
-    /// A repository of the destination, to be written.
-    pub(super) fn sink(&self, repository: &Arc<Repository>) -> Arc<dyn Sink> {
-        if self.force { forced(repository.clone()) } else { repository.clone() }
-    }
 }
 
 /// Pushes images, many at a time. One that fails does not keep the others from being pushed.
@@ -262,11 +168,5 @@ fn destination_name(options: &PushOptions, name: &RepositoryName, tag: Option<&T
     match tag {
         Some(tag) => format!("{}/{name}:{tag}", options.destination.host),
         None => format!("{}/{name}@{digest}", options.destination.host),
-    }
-}
-
-impl fmt::Debug for Outbound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbound").field("name", &self.held.name).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! Each file is read once, whatever uses it. What no image uses is not read: `hod gc` deletes it from a layout. A child
 //! that an index names and that is nowhere is no damage, as in a store.
 
+mod error;
 mod images;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,30 +14,16 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use tokio::runtime::Handle;
 
+pub use error::VerifyPlaceError;
+
+use self::error::told;
 use self::images::{Image, Listed, list};
 use super::finding::{Code, Finding, Findings};
 use super::processors::{Taker, on_all_processors};
 use hod_engine::endpoint::{Fault, Source};
 use hod_engine::observe::{Event, Observer, Stop};
-use hod_image::places::PlaceError;
 use hod_oci::{Descriptor, Digest, Hasher, Manifest, MediaType, Version};
-use hod_transport::{Location, TransportError};
-
-/// Why a place cannot be checked.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyPlaceError {
-    /// Nothing there, or nothing that can be read.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// A folder that cannot be searched.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// A transport whose images are not checked where they are.
-    #[error(
-        "{0} cannot be verified: verify takes stores, bundles, dir:PATH, oci:PATH[:IMAGE] and oci-archive:FILE[:IMAGE]"
-    )]
-    Other(Box<Location>),
-}
+use hod_transport::Location;
 
 /// Checks the images of a place, or the one that it names. Reads only; damage is a finding.
 ///
@@ -252,10 +239,4 @@ impl Content {
 /// What names some content, as findings have it.
 fn named_by(manifest: Option<&Digest>) -> String {
     manifest.map_or_else(|| "index.json".to_owned(), ToString::to_string)
-}
-
-/// What an error says, with its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

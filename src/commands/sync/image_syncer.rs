@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::beginning::{checked, configuration};
 use super::report::{Outcome, finish};
-use super::{checked, configuration};
+
 use crate::args::{ImageSyncerArgs, SyncArgs};
 use crate::commands::Concerned;
 use crate::commands::admission::admission;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::VerifyPlaceError;
+use super::error::VerifyPlaceError;
 use crate::finding::{Code, Finding};
 use hod_engine::endpoint::Source;
 use hod_image::places::{folder_name, tree};
@@ -156,9 +156,11 @@ fn of_folder(root: &Path, folder: &Path, error: TransportError) -> Result<Findin
         TransportError::DirectoryVersion { .. } => {
             Ok(Finding::new(Code::PlaceInvalid, below(root, &folder.join("version")), error.to_string()))
         }
-        TransportError::Manifest { .. } => {
-            Ok(Finding::new(Code::ManifestInvalid, below(root, &folder.join("manifest.json")), super::told(&error)))
-        }
+        TransportError::Manifest { .. } => Ok(Finding::new(
+            Code::ManifestInvalid,
+            below(root, &folder.join("manifest.json")),
+            super::error::told(&error),
+        )),
         other => Err(other),
     }
 }
@@ -174,10 +176,11 @@ fn invalid(error: TransportError) -> Result<Finding, TransportError> {
                 [(name, true), _] | [_, (name, _)] => Ok(Finding::new(Code::PlaceInvalid, name, "it is not there")),
             }
         }
-        TransportError::LayoutFile { path, .. } | TransportError::Manifest { path, .. } => {
-            Ok(Finding::new(Code::PlaceInvalid, name(path), super::told(&error)))
+        TransportError::LayoutFile { path, .. }
+        | TransportError::Manifest { path, .. }
+        | TransportError::NoArchive { path, .. } => {
+            Ok(Finding::new(Code::PlaceInvalid, name(path), super::error::told(&error)))
         }
-        TransportError::NoArchive { path, .. } => Ok(Finding::new(Code::PlaceInvalid, name(path), super::told(&error))),
         _ => Err(error),
     }
 }
