@@ -16,7 +16,7 @@ use fs_err::os::unix::fs::FileExt as _;
 pub(super) use written::{NewTar, TarStream};
 
 use super::TransportError;
-use super::layer::Compression;
+use super::compression::Compression;
 use hod_engine::endpoint::{BlobReader, read_ahead};
 use hod_oci::{Algorithm, Digest, Hasher, MANIFEST_LIMIT, ManifestError};
 

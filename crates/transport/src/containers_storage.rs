@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use tool::{Folder, Tools};
 
-use super::landing::blocking;
+use super::files::blocking;
 use super::{DaemonHost, DaemonTls, DockerDaemon, OciArchive, OciArchiveSink, StorageImage, TransportError};
 use hod_engine::endpoint::{Place, Placed, Result, Sink, Source, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Tag};

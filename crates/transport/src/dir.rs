@@ -11,6 +11,7 @@
 //! `manifest.json` comes last and is what makes the directory an image. Where another image was before,
 //! it stays whole until then, and what only it needed is removed afterwards.
 
+mod names;
 mod signatures;
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,13 +24,13 @@ use bytes::Bytes;
 use fs_err as fs;
 use rustix::fs::FileType;
 
+use self::names::blob_name;
 use super::TransportError;
 use super::archive::read_small;
-use super::landing::{Landings, blocking, holds, local_file, name_on_its_way};
+use super::files::{blocking, described, has, holds, local_file, open_file};
+use super::landing::{Landings, name_on_its_way};
 use super::scaffold::{Made, Scaffolds};
-use hod_engine::endpoint::{
-    BlobReader, FirstFormat, LocalFile, Place, Placed, Prefix, Result, Sink, Source, Verified, read_ahead,
-};
+use hod_engine::endpoint::{BlobReader, FirstFormat, LocalFile, Place, Placed, Prefix, Result, Sink, Source, Verified};
 use hod_io::fs::Directory;
 use hod_oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Schema1, Tag, Version};
 
@@ -58,13 +59,6 @@ pub struct DirSink {
     _held: fs::File,
     /// Dropped after the lock: the directory may go with it.
     _scaffolds: Option<Scaffolds>,
-}
-
-fn blob_name(digest: &Digest) -> String {
-    match digest.algorithm() {
-        Algorithm::Sha256 => digest.hex(),
-        other => format!("{}-{}", other.name(), digest.hex()),
-    }
 }
 
 fn file_name(content: &Descriptor) -> String {
@@ -182,41 +176,6 @@ impl Source for DirSource {
     }
 }
 
-/// Opens the file that holds some content of a place at an offset.
-pub(super) async fn open_file(place: &Path, path: PathBuf, content: &Descriptor, offset: u64) -> Result<BlobReader> {
-    use std::io::{Seek as _, SeekFrom};
-    let (digest, size) = (content.digest, content.size);
-    let place = place.to_owned();
-    let file = blocking(move || {
-        let mut file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(TransportError::Absent { path: place, digest });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let found = file.metadata()?.len();
-        if found != size {
-            return Err(TransportError::Size { path, found, expected: size });
-        }
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(file)
-    })
-    .await?;
-    Ok(read_ahead(file, size.saturating_sub(offset)))
-}
-
-/// The bytes of a manifest with what they are, after a check of their digest.
-pub(super) fn described(path: PathBuf, digest: Digest, bytes: Bytes) -> super::Result<(Descriptor, Bytes)> {
-    let found = Digest::of(digest.algorithm(), &bytes);
-    if found != digest {
-        return Err(TransportError::Corrupt { path, expected: Box::new(digest), found: Box::new(found) });
-    }
-    let manifest =
-        Manifest::parse(&MediaType::parse(""), &bytes).map_err(|source| TransportError::Manifest { path, source })?;
-    Ok((Descriptor::new(manifest.media_type, digest, bytes.len() as u64), bytes))
-}
-
 impl DirSink {
     /// Makes a directory for an image, or takes one that is empty or holds an image already.
     pub fn open(path: &Path) -> super::Result<Self> {
@@ -274,15 +233,6 @@ impl DirSink {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a file of that length is there. Files get their names only after their bytes were checked.
-pub(super) fn has(path: &Path, size: u64) -> super::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file() && metadata.len() == size),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -409,4 +359,14 @@ fn is_left(name: &str) -> bool {
     name_on_its_way(name).is_some_and(|name| {
         is_content(name) || ["version", "manifest.json", "signature-"].iter().any(|own| name.starts_with(own))
     })
+}
+
+impl Scaffolds {
+    /// An image directory to write to, see [`DirSink::open`].
+    pub fn dir(&self, path: &Path) -> super::Result<DirSink> {
+        let mut made = Made::at(path);
+        let sink = DirSink::make(path, &mut made);
+        self.note(made);
+        Ok(sink?.within(self))
+    }
 }

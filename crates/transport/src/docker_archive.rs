@@ -27,7 +27,7 @@ use serde_json::json;
 pub use sink::DockerArchiveSink;
 
 use super::archive::{Part, TarFile, expanded, hash_in};
-use super::layer::Compression;
+use super::compression::Compression;
 use super::{ArchiveImage, TransportError};
 use hod_engine::endpoint::{BlobReader, Place, Result, Source};
 use hod_oci::{

@@ -21,11 +21,11 @@ pub use tls::DaemonTls;
 
 use connect::Connector;
 
-use super::archive::{TarStream, scratch};
+use super::TransportError;
+use super::archive::scratch;
 use super::docker_archive::{DockerArchive, DockerArchiveSource};
 use super::location::DaemonImage;
-use super::{DockerArchiveSink, TransportError};
-use hod_oci::{Digest, Reference};
+use hod_oci::Digest;
 
 /// A daemon that keeps images.
 #[derive(Debug, Clone)]
@@ -64,14 +64,6 @@ impl DockerDaemon {
         let (label, folder) = (PathBuf::from(format!("{image} in {}", self.connector.host)), self.scratch.clone());
         let open = move || DockerArchive::of_file(&label, file, &folder)?.source(None);
         tokio::task::spawn_blocking(open).await.map_err(stopped)?
-    }
-
-    /// The daemon as the place for an image of that name.
-    pub fn sink(&self, name: &Reference) -> DockerDaemonSink {
-        let (tar, chunks) = TarStream::new();
-        let label = PathBuf::from(format!("{name} in {}", self.connector.host));
-        let archive = DockerArchiveSink::stream(&label, name, tar, &self.scratch);
-        DockerDaemonSink::new(self.clone(), archive, chunks)
     }
 
     /// Whether a daemon is there.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,9 +16,9 @@ use futures_util::StreamExt as _;
 use rustix::fs::{FileType, OFlags};
 
 use super::TransportError;
-use super::dir::has;
+use super::files::blocking;
 use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placed, Prefix, Result, Verified};
-use hod_io::fs::{Child, ColdFile, Directory, from_start, open_plain};
+use hod_io::fs::{Child, Directory, from_start};
 use hod_oci::{Algorithm, Descriptor, Digest, Hasher};
 
 /// How many bytes are gathered before they are written.
@@ -306,34 +306,4 @@ fn put_at(partial: &Child, place: &Path) -> io::Result<()> {
 /// Whether the bytes themselves are wrong, and not only too few.
 fn is_wrong(error: &EndpointError) -> bool {
     error.fault() == Fault::Corrupt && !matches!(error.cause().downcast_ref(), Some(Mismatch::Short { .. }))
-}
-
-/// The file at a path, for whoever wants to link it; `None` where there is none. Its bytes are not known.
-pub(super) async fn local_file(path: PathBuf) -> Result<Option<LocalFile>> {
-    blocking(move || match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(LocalFile::new(open_plain(&path)?, false))),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    })
-    .await
-}
-
-/// Whether a file is there and holds exactly that content.
-pub(super) async fn holds(content: &Descriptor, path: PathBuf) -> Result<bool> {
-    let (digest, size) = (content.digest, content.size);
-    blocking(move || {
-        if !has(&path, size)? {
-            return Ok(false);
-        }
-        let mut hasher = Hasher::new(digest.algorithm());
-        hasher.read(ColdFile::new(open_plain(&path)?))?;
-        Ok(hasher.finish() == digest)
-    })
-    .await
-}
-
-/// Runs file work where it may take its time.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> super::Result<T> + Send + 'static) -> Result<T> {
-    hod_engine::endpoint::blocking(work).await
 }

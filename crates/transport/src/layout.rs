@@ -26,8 +26,7 @@ pub use sink::LayoutSink;
 pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
 
 use super::archive::read_small;
-use super::dir::{described, open_file};
-use super::landing::{blocking, local_file};
+use super::files::{blocking, described, local_file, open_file};
 use super::scaffold::Made;
 use super::{LayoutImage, TransportError};
 use hod_engine::endpoint::{BlobReader, LocalFile, Place, Result, Source};

@@ -22,12 +22,14 @@
 //! ```
 
 mod archive;
+mod compression;
 mod containers_storage;
 mod dir;
 mod dir_tree;
 mod docker_archive;
 mod docker_daemon;
 mod error;
+mod files;
 mod landing;
 mod layer;
 mod layout;
@@ -36,13 +38,14 @@ mod oci_archive;
 mod scaffold;
 mod tarball;
 
+pub use compression::Compression;
 pub use containers_storage::ContainersStorage;
 pub use dir::{DirSink, DirSource};
 pub use dir_tree::{DirTree, DirTreeSink};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
 pub use docker_daemon::{DaemonHost, DaemonTls, DockerDaemon, DockerDaemonSink, SshHost};
 pub use error::TransportError;
-pub use layer::{Compression, Recoded, keep, recode};
+pub use layer::{Recoded, keep, recode};
 pub use layout::{Layout, LayoutSink, LayoutSource, Swept};
 pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,

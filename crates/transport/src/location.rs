@@ -3,29 +3,18 @@
 //! The text is split at its first colon; what follows is the transport's own. Paths of `oci:` and of
 //! archives end at their first colon, a path of `dir:` does not end.
 
+mod error;
 mod image;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use error::qualified;
+pub use error::{LocationError, TRANSPORTS};
 pub use image::{ArchiveImage, DaemonImage, LayoutImage, StorageImage, StorageRoot, StoreImage};
 
-use hod_oci::{DOCKER_IO, Reference, ReferenceError};
-
-/// The transports that are understood, in the order of their names.
-pub const TRANSPORTS: [&str; 10] = [
-    "bundle",
-    "containers-storage",
-    "dir",
-    "docker",
-    "docker-archive",
-    "docker-daemon",
-    "oci",
-    "oci-archive",
-    "store",
-    "tarball",
-];
+use hod_oci::{DOCKER_IO, Reference};
 
 /// A place where an image is or shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,72 +39,6 @@ pub enum Location {
     Store(PathBuf, Option<StoreImage>),
     /// `bundle:FILE[:NAME[:TAG|@DIGEST]]`.
     Bundle(PathBuf, Option<StoreImage>),
-}
-
-/// A text that is no location.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LocationError {
-    /// There is no colon.
-    #[error("{0:?} names no transport: write transport:place, such as docker://alpine:3.20 or oci:folder:3.20")]
-    NoTransport(String),
-    /// The transport is not one of ours.
-    #[error("{transport:?} in {text:?} is not a transport: there are {}", TRANSPORTS.join(", "))]
-    Transport {
-        /// The text as given.
-        text: String,
-        /// What stands before the colon.
-        transport: String,
-    },
-    /// A transport of other tools that is left out.
-    #[error("the transport {transport:?} is not supported: {instead}")]
-    NotSupported {
-        /// What stands before the colon.
-        transport: String,
-        /// What can be done about it.
-        instead: &'static str,
-    },
-    /// A `docker:` without the slashes.
-    #[error("{0:?} lacks the slashes: write docker://NAME")]
-    Slashes(String),
-    /// There is no path where one must be.
-    #[error("{0:?} has no path")]
-    Path(String),
-    /// The name after the path breaks the grammar of layouts.
-    #[error(
-        "{image:?} in {text:?} is not a name that layouts allow: use letters and digits, with '.', '_', '-', '@', ':', '+' or '/' between them"
-    )]
-    LayoutName {
-        /// The text as given.
-        text: String,
-        /// The name.
-        image: String,
-    },
-    /// A position that is no number.
-    #[error("{image:?} in {text:?} is no position and no digest: write @0 for the first image")]
-    Position {
-        /// The text as given.
-        text: String,
-        /// The position.
-        image: String,
-    },
-    /// A digest where the transport has none.
-    #[error("{0:?} has a digest: archives know images by name and tag only")]
-    ArchiveDigest(String),
-    /// An image of a daemon that is not told by exactly one tag or digest.
-    #[error("{0:?} does not say which image of the daemon: write docker-daemon:NAME:TAG, NAME@DIGEST or sha256:ID")]
-    DaemonImage(String),
-    /// An image of containers/storage that cannot be told.
-    #[error("{0:?} does not say which image: write containers-storage:NAME:TAG, or [DRIVER@ROOT+RUNROOT]NAME:TAG")]
-    StorageImage(String),
-    /// The image's name.
-    #[error("{text:?} has no valid image name")]
-    Reference {
-        /// The text as given.
-        text: String,
-        /// What is wrong with it.
-        #[source]
-        source: ReferenceError,
-    },
 }
 
 impl Location {
@@ -221,13 +144,6 @@ fn unknown(text: &str, transport: &str) -> LocationError {
 fn docker(text: &str, rest: &str) -> Result<Reference, LocationError> {
     let name = rest.strip_prefix("//").ok_or_else(|| LocationError::Slashes(text.to_owned()))?;
     qualified(text, name)
-}
-
-/// A reference with host, and with a tag where it has no digest.
-fn qualified(text: &str, name: &str) -> Result<Reference, LocationError> {
-    let bad = |source| LocationError::Reference { text: text.to_owned(), source };
-    let reference: Reference = name.parse().map_err(bad)?;
-    reference.qualified(DOCKER_IO).map_err(|error| bad(error.into()))
 }
 
 fn path(text: &str, rest: &str) -> Result<PathBuf, LocationError> {

@@ -13,8 +13,7 @@ use fs_err::os::unix::fs::FileExt as _;
 use futures_util::StreamExt as _;
 
 use super::archive::{NewTar, TarFile};
-use super::dir::described;
-use super::landing::blocking;
+use super::files::{blocking, described};
 use super::layout::{Index, LAYOUT_FILE, check_layout_file};
 use super::{LayoutImage, TransportError};
 use hod_engine::endpoint::{BlobReader, Place, Placed, Result, Sink, Source, Verified};

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 
 use super::landing::is_partial;
-use super::{DirSink, LayoutSink, Result};
 
 /// Opens folders for images. When the last clone and the last of the sinks that were opened are dropped, what was made
 /// goes where nothing has come.
@@ -41,23 +40,8 @@ pub(super) struct Made {
 }
 
 impl Scaffolds {
-    /// An image directory to write to, see [`DirSink::open`].
-    pub fn dir(&self, path: &Path) -> Result<DirSink> {
-        let mut made = Made::at(path);
-        let sink = DirSink::make(path, &mut made);
-        self.note(made);
-        Ok(sink?.within(self))
-    }
-
-    /// A layout to write an image of that name to, with its content in `blobs` where that is a folder of its own.
-    pub fn layout(&self, path: &Path, blobs: Option<&Path>, name: Option<&str>) -> Result<LayoutSink> {
-        let mut made = Made::at(path);
-        let sink = LayoutSink::make(path, blobs, name, &mut made);
-        self.note(made);
-        Ok(sink?.within(self))
-    }
-
-    fn note(&self, made: Made) {
+    /// Notes what was made of a place.
+    pub(super) fn note(&self, made: Made) {
         if made.folders.is_empty() && made.files.is_empty() {
             return;
         }
@@ -200,6 +184,7 @@ impl Made {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DirSink;
     use crate::Layout;
 
     /// Every file and folder, sorted.

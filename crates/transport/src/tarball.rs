@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::TransportError;
 use super::archive::{DESCRIPTION, Part, expanded, hash, scratch, without_bytes};
-use super::layer::Compression;
+use super::compression::Compression;
 use hod_engine::endpoint::{BlobReader, Place, Result, Source};
 use hod_oci::{Descriptor, Digest, MediaType, Platform, Version};
 

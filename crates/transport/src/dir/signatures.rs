@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::super::archive::read_small;
 use super::super::{Result, TransportError};
-use super::blob_name;
+use super::names::blob_name;
 use hod_oci::Digest;
 
 /// How many signatures of one manifest are read.

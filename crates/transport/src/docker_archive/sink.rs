@@ -12,7 +12,7 @@ use fs_err as fs;
 use super::output::Output;
 use super::{DockerItem, diff_ids, qualified};
 use crate::archive::{NewTar, TarStream};
-use crate::landing::blocking;
+use crate::files::blocking;
 use crate::layer::expand;
 use crate::{ArchiveImage, TransportError};
 use hod_engine::endpoint::{Place, Placed, Result, Sink, Verified};

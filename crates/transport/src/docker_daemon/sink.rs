@@ -1,5 +1,6 @@
 //! Writing one image to a daemon.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,10 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::connect::Connector;
 use super::{DockerDaemon, api, stopped};
-use crate::landing::blocking;
+use crate::archive::TarStream;
+use crate::files::blocking;
 use crate::{DockerArchiveSink, TransportError};
 use hod_engine::endpoint::{EndpointError, Place, Placed, Result, Sink, Verified};
-use hod_oci::{Descriptor, Graph, Tag};
+use hod_oci::{Descriptor, Graph, Reference, Tag};
 
 /// A daemon to write one image to. The daemon has it when `publish` returns, and nothing of it before.
 #[derive(Debug)]
@@ -143,5 +145,15 @@ impl Sink for DockerDaemonSink {
             Ok(()) => Ok(self.end().await?),
             Err(error) => Err(self.explained(error).await),
         }
+    }
+}
+
+impl DockerDaemon {
+    /// The daemon as the place for an image of that name.
+    pub fn sink(&self, name: &Reference) -> DockerDaemonSink {
+        let (tar, chunks) = TarStream::new();
+        let label = PathBuf::from(format!("{name} in {}", self.connector.host));
+        let archive = DockerArchiveSink::stream(&label, name, tar, &self.scratch);
+        DockerDaemonSink::new(self.clone(), archive, chunks)
     }
 }

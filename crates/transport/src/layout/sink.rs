@@ -9,8 +9,8 @@ use fs_err as fs;
 
 use super::Layout;
 use crate::TransportError;
-use crate::dir::{described, has};
-use crate::landing::{Landings, blocking, holds};
+use crate::files::{blocking, described, has, holds};
+use crate::landing::Landings;
 use crate::scaffold::{Made, Scaffolds};
 use hod_engine::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag};
@@ -189,5 +189,15 @@ impl Sink for LayoutSink {
             })
         })
         .await
+    }
+}
+
+impl Scaffolds {
+    /// A layout to write an image of that name to, with its content in `blobs` where that is a folder of its own.
+    pub fn layout(&self, path: &Path, blobs: Option<&Path>, name: Option<&str>) -> crate::Result<LayoutSink> {
+        let mut made = Made::at(path);
+        let sink = LayoutSink::make(path, blobs, name, &mut made);
+        self.note(made);
+        Ok(sink?.within(self))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{LocationError, qualified};
+use super::error::{LocationError, qualified};
 use hod_oci::{Digest, Reference, ReferenceError, RepositoryName, Tag, Version};
 
 /// Which image of a layout.
