@@ -10,84 +10,12 @@
 //! One call of `syncfs` carries every commit that is under way one step further, whichever
 //! threads they belong to. Whoever waits leads a round when nobody else does.
 
-use std::io;
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use super::root::Root;
+use super::rounds::{Committed, Pending, Step, Target, Ticket, Waiting, inside};
 use super::{Entry, Links, Result, Store, StoreError, TagLink, Writing};
-use hod_io::fs::Child;
 use hod_oci::{Digest, RepositoryName};
-
-/// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
-    /// How many links were made or moved; the others were there already.
-    pub links: usize,
-}
-
-/// The commits that are under way.
-#[derive(Default)]
-pub(super) struct Rounds {
-    state: Mutex<State>,
-    turn: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// The number of the next ticket.
-    next: u64,
-    /// Whether some thread is busy with a round.
-    led: bool,
-    tickets: Vec<Ticket>,
-    /// Results that their callers have not fetched yet.
-    ended: Vec<(u64, Result<Committed>)>,
-}
-
-struct Ticket {
-    number: u64,
-    links: usize,
-    step: Step,
-}
-
-enum Step {
-    Queued(Vec<Links>),
-    Staged(Pending),
-    Linked(Vec<Waiting>),
-    Tagged,
-}
-
-/// Links that wait for their place.
-#[derive(Default)]
-struct Pending {
-    /// Of layers and revisions.
-    content: Vec<Waiting>,
-    /// Of tags.
-    tags: Vec<Waiting>,
-    /// How many there are.
-    links: usize,
-}
-
-/// What waits for its place, or is removed.
-struct Waiting {
-    from: Child,
-    to: Target,
-    /// Whether it has left where it waits.
-    gone: bool,
-}
-
-enum Target {
-    /// Of a link file.
-    Link(Entry),
-    /// Of a tag's directory, which has these links: what it has pointed to, and what it points to.
-    Tag([Entry; 2]),
-}
-
-impl Rounds {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Store {
     /// Makes the links and all that they refer to durable and visible, tags last, and with them
@@ -280,55 +208,6 @@ fn place_links(store: &Store, writing: &Writing, links: Vec<Waiting>) -> Result<
         link.place(store.tree())?;
     }
     Ok(any)
-}
-
-impl Waiting {
-    const fn new(from: Child, to: Target) -> Self {
-        Self { from, to, gone: false }
-    }
-
-    fn place(&mut self, root: &Root) -> Result<()> {
-        match &self.to {
-            Target::Link(link) => root.place(&self.from, &link.to_string())?,
-            Target::Tag(links) => {
-                let [_, current] = links;
-                match root.place(&self.from, &current.directory()) {
-                    Err(StoreError::Io(error)) if is_taken(&error) => {
-                        let staged = self.from.directory()?;
-                        for (from, to) in inside(links).iter().zip(links) {
-                            root.place(&staged.child_below(from)?, &to.to_string())?;
-                        }
-                        return Ok(());
-                    }
-                    placed => placed?,
-                }
-            }
-        }
-        self.gone = true;
-        Ok(())
-    }
-}
-
-/// Where the links of a tag are in its directory.
-fn inside(links: &[Entry; 2]) -> [String; 2] {
-    let [_, current] = links;
-    let above = current.directory().len() + 1;
-    links.each_ref().map(|link| link.to_string().split_off(above))
-}
-
-/// Whether a directory could not be renamed because there is one with something in it, or a symbolic link.
-fn is_taken(error: &io::Error) -> bool {
-    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
-    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if !self.gone {
-            // A process that is killed leaves it, too: the next one removes it.
-            let _ = self.from.remove_tree();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use super::layout::REGISTRY;
 use hod_engine::endpoint::{EndpointError, Fault};
 use hod_oci::{Digest, DigestError, Foreign, ManifestError, RepositoryName, Tag, Version};
 
+/// The result of everything that a store does.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
 /// A failure of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

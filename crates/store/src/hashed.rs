@@ -21,23 +21,24 @@ use fs_err as fs;
 use rustix::fs::OFlags;
 
 use super::root::{OWN, Root};
-use super::{Entry, Result, Store};
-use hod_engine::endpoint::LocalFile;
 use hod_io::fs::Child;
-use hod_oci::{Digest, Hasher};
+use hod_oci::Digest;
 
 /// The length of the record in bytes, some 100,000 files, from which on it starts anew.
 const LIMIT: u64 = 16 * 1024 * 1024;
+
 /// Files that are hashed before they are written to the record, at the latest.
 const GATHERED: usize = 64;
+
 /// The record's mode: nobody but its user.
 const PRIVATE: u32 = 0o600;
+
 /// The bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
 
 /// A state of a file: two equal ones mean the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     inode: u64,
     size: u64,
     /// Nanoseconds.
@@ -47,7 +48,7 @@ struct Stamp {
 }
 
 /// What is known of a file.
-enum Verdict {
+pub(super) enum Verdict {
     Right,
     Damaged,
     Unknown,
@@ -62,17 +63,17 @@ pub(super) struct Hashed {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// Whether the record has been read, which it is when somebody asks first.
-    is_read: bool,
-    right: HashMap<Digest, Stamp>,
-    damaged: HashMap<Digest, Stamp>,
+    pub(super) is_read: bool,
+    pub(super) right: HashMap<Digest, Stamp>,
+    pub(super) damaged: HashMap<Digest, Stamp>,
     /// Those that are not in the record yet.
-    new: Vec<(Digest, Stamp)>,
+    pub(super) new: Vec<(Digest, Stamp)>,
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         let nanoseconds = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
         let created = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Self {
@@ -100,7 +101,7 @@ impl Hashed {
         Self { root: root.clone(), is_writable, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +110,7 @@ impl Hashed {
         self.root.child(&format!("{OWN}/hashed-{}", nix::unistd::geteuid())).ok().flatten()
     }
 
-    fn judge(&self, digest: &Digest, metadata: &Metadata) -> Verdict {
+    pub(super) fn judge(&self, digest: &Digest, metadata: &Metadata) -> Verdict {
         let stamp = Stamp::of(metadata);
         let mut state = self.state();
         if state.damaged.get(digest) == Some(&stamp) {
@@ -138,7 +139,7 @@ impl Hashed {
         }
     }
 
-    fn note_damage(&self, digest: &Digest, metadata: &Metadata) {
+    pub(super) fn note_damage(&self, digest: &Digest, metadata: &Metadata) {
         self.state().damaged.insert(*digest, Stamp::of(metadata));
     }
 
@@ -187,7 +188,7 @@ impl Hashed {
     }
 
     /// Whether nobody else can put another record in the place of this one.
-    fn is_guarded(&self) -> bool {
+    pub(super) fn is_guarded(&self) -> bool {
         let guarded = |found: Metadata| is_own(&found) && !others_write(&found);
         fs::metadata(self.root.path()).is_ok_and(guarded)
             && self.root.look(OWN).is_ok_and(|found| found.is_some_and(guarded))
@@ -207,75 +208,11 @@ impl Drop for Hashed {
     }
 }
 
-impl Store {
-    /// Whether the content is in its place and right: hod has hashed the file as it is now, or hashes it here.
-    ///
-    /// `false` where it is not there or damaged; whoever brings it again then replaces it.
-    pub fn holds(&self, digest: &Digest, size: u64) -> Result<bool> {
-        let record = &self.inner.hashed;
-        if self.is_staged(digest, size) {
-            return Ok(true);
-        }
-        let Some(metadata) = self.in_place(digest, size)? else { return Ok(false) };
-        match record.judge(digest, &metadata) {
-            Verdict::Right => return Ok(true),
-            Verdict::Damaged => return Ok(false),
-            Verdict::Unknown => {}
-        }
-        let Some((file, metadata)) = self.tree().open(&Entry::Data(*digest).to_string())? else { return Ok(false) };
-        let mut hasher = Hasher::new(digest.algorithm());
-        hasher.read(hod_io::fs::ColdFile::new(file))?;
-        if hasher.finish() == *digest {
-            record.note(digest, &metadata);
-            return Ok(true);
-        }
-        record.note_damage(digest, &metadata);
-        Ok(false)
-    }
-
-    /// Content that was found damaged through this store and has been replaced since, sorted.
-    pub fn repaired(&self) -> Result<Vec<Digest>> {
-        let damaged: Vec<_> = self.inner.hashed.state().damaged.iter().map(|(it, stamp)| (*it, *stamp)).collect();
-        let mut repaired = Vec::new();
-        for (digest, stamp) in damaged {
-            let found = self.tree().look(&Entry::Data(digest).to_string())?;
-            if found.is_some_and(|metadata| Stamp::of(&metadata) != stamp) {
-                repaired.push(digest);
-            }
-        }
-        repaired.sort();
-        Ok(repaired)
-    }
-
-    /// The file that holds some content, to be linked; `None` where it has another length.
-    ///
-    /// Whether its bytes are known to be right is answered with more care than for the root itself, since they leave
-    /// it: nobody else may be able to write to the file, or to put another record in the place of this one.
-    pub fn file(&self, digest: &Digest, size: u64) -> Result<Option<LocalFile>> {
-        let file = self.open_blob(digest)?;
-        let metadata = file.metadata()?;
-        if metadata.len() != size {
-            return Ok(None);
-        }
-        let record = &self.inner.hashed;
-        let is_known = is_own(&metadata)
-            && !others_write(&metadata)
-            && matches!(record.judge(digest, &metadata), Verdict::Right)
-            && record.is_guarded();
-        Ok(Some(LocalFile::new(file, is_known)))
-    }
-
-    /// Whether the file that was looked at is known to be damaged.
-    pub(super) fn is_damaged(&self, digest: &Digest, metadata: &Metadata) -> bool {
-        self.inner.hashed.state().damaged.get(digest) == Some(&Stamp::of(metadata))
-    }
-}
-
-fn is_own(metadata: &Metadata) -> bool {
+pub(super) fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == nix::unistd::geteuid().as_raw()
 }
 
-fn others_write(metadata: &Metadata) -> bool {
+pub(super) fn others_write(metadata: &Metadata) -> bool {
     metadata.mode() & OTHERS_WRITE != 0
 }
 
@@ -287,6 +224,7 @@ mod tests {
 
     use super::*;
     use crate::Links;
+    use crate::{Entry, Store};
 
     fn filled(root: &std::path::Path) -> Digest {
         let store = Store::create(root).unwrap();

@@ -41,10 +41,13 @@ mod read;
 mod referrers;
 mod remove;
 mod repository;
+mod restore;
 mod root;
+mod rounds;
 mod staging;
 mod still;
 mod sweep;
+mod unchanged;
 mod upload;
 mod walk;
 mod withdraw;
@@ -56,27 +59,23 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-pub use commit::Committed;
-pub use error::StoreError;
+pub use error::{Result, StoreError};
 pub use ingest::{Attempt, Ingest};
 pub use layout::{Entry, Links, TagLink};
 pub use referrers::ReferrersLock;
 pub use repository::Repository;
+pub use rounds::Committed;
 pub use still::Still;
 pub use sweep::StoredBlob;
 pub use upload::Upload;
 pub use walk::{Found, FoundKind, Walk};
 pub use writers::{Outgoing, Writers};
 
-use commit::Rounds;
 use hashed::Hashed;
 use hod_io::fs::Directory;
-use hod_oci::RepositoryName;
 use root::Root;
+use rounds::Rounds;
 use staging::Staging;
-
-/// The result of everything that a store does.
-pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// A registry root on disk. Clones are the same store.
 #[derive(Clone)]
@@ -137,11 +136,6 @@ impl Store {
     /// The folder that holds `docker/registry/v2`.
     pub fn root(&self) -> &Path {
         self.inner.root.path()
-    }
-
-    /// A repository of this store, which need not exist yet, for one image to be read or written.
-    pub fn repository(&self, name: &RepositoryName) -> Repository {
-        Repository::new(self.clone(), name.clone())
     }
 
     /// Whether it was opened for writing.

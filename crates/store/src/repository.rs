@@ -34,6 +34,13 @@ struct Pending {
     parked: HashMap<Digest, Parked>,
 }
 
+impl Store {
+    /// A repository of this store, which need not exist yet, for one image to be read or written.
+    pub fn repository(&self, name: &RepositoryName) -> Repository {
+        Repository::new(self.clone(), name.clone())
+    }
+}
+
 impl Repository {
     pub(super) fn new(store: Store, name: RepositoryName) -> Self {
         let place = Place::local(&store.root().display().to_string(), Some(&name));

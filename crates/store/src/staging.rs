@@ -38,8 +38,8 @@ use rustix::fs::{FileType, OFlags};
 
 use super::StoreError;
 use super::layout::{BLOBS, REPOSITORIES};
+use super::restore::{WITHDRAWN, restore};
 use super::root::{OWN, Root, absent};
-use super::withdraw::{WITHDRAWN, restore};
 use hod_io::fs::{Blocks, Child, Directory};
 use hod_oci::{Algorithm, Digest};
 
