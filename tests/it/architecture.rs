@@ -23,7 +23,7 @@ const LINES: usize = 600;
 const LINES_BEFORE_TESTS: usize = 450;
 
 /// Crates that still have circles of files. Nothing is added here.
-const LEFT: [&str; 2] = ["bundle", "registry"];
+const LEFT: [&str; 1] = ["registry"];
 
 /// What only the command may do.
 const FOR_THE_COMMAND_ONLY: [&str; 14] = [

@@ -2,9 +2,14 @@
 
 use std::io;
 
-use super::{Kind, TrustError, VolumeError};
+use super::key_id::KeyId;
+use super::kind::Kind;
+use super::layout::HEADER_LIMIT;
+use super::volumes::VolumeError;
 use hod_engine::endpoint::Mismatch;
 use hod_oci::{Digest, RepositoryName};
+
+pub(super) type Result<T, E = BundleError> = std::result::Result<T, E>;
 
 /// A failure to write or read a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +176,7 @@ pub enum HeaderError {
     #[error("it is not in the form in which headers are written: no white space, fixed order, nothing unknown")]
     Form,
     /// More bytes than a reader takes.
-    #[error("it has {0} bytes, and readers take at most {limit}", limit = super::HEADER_LIMIT)]
+    #[error("it has {0} bytes, and readers take at most {limit}", limit = HEADER_LIMIT)]
     Large(u64),
     /// More bytes than the compressed ones around it can hold.
     #[error("it has more bytes than {held} compressed bytes of a bundle hold: at most {limit}")]
@@ -240,4 +245,35 @@ impl From<HeaderError> for BundleError {
     fn from(error: HeaderError) -> Self {
         Self::Header(error)
     }
+}
+
+/// Why a bundle is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// No signature at all.
+    #[error("the bundle is not signed, and only bundles signed with a trusted key are wanted ({trusted})")]
+    Unsigned {
+        /// The keys that are trusted.
+        trusted: String,
+    },
+    /// The text is no signature.
+    #[error("the signature of the bundle is damaged: {0}")]
+    Damaged(&'static str),
+    /// Signed by somebody else.
+    #[error("the bundle is signed with the key {key}, which is not trusted ({trusted})")]
+    Unknown {
+        /// The number of the key that it names.
+        key: KeyId,
+        /// The keys that are trusted.
+        trusted: String,
+    },
+    /// The signature belongs to other bytes.
+    #[error("the signature by {key} does not belong to this bundle: the header or the signature was changed")]
+    Wrong {
+        /// The number of the key.
+        key: KeyId,
+    },
+    /// Nobody is trusted.
+    #[error("no key is trusted")]
+    NoKeys,
 }

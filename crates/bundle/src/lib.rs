@@ -36,13 +36,16 @@
 //! ```
 
 mod compress;
+mod contents;
 mod error;
 mod expand;
 mod frame;
 pub mod frames;
 mod header;
 mod in_place;
+mod key_id;
 mod kind;
+mod layout;
 mod members;
 mod open;
 mod raw_frame;
@@ -58,24 +61,21 @@ mod ustar;
 pub mod volumes;
 mod writer;
 
-pub use error::{BundleError, HeaderError};
-pub use header::{Blob, Content, Contents, FORMAT, HEADER_LIMIT, Header, Image, VERSION};
+pub use contents::{Blob, Content, Contents, Image};
+use error::Result;
+pub use error::{BundleError, HeaderError, TrustError};
+pub use header::{FORMAT, Header, VERSION};
 pub use in_place::InPlace;
+pub use key_id::KeyId;
 pub use kind::Kind;
+pub use layout::{HEADER_LIMIT, HEADER_NAME, SIGNATURE_NAME};
 pub use members::{Holds, Member};
 pub use open::{OpenBlob, OpenBundle, RandomAccess};
 pub use reader::{BegunBundle, BlobBody, BundleReader};
 pub use rules::is_text;
-pub use signature::{KEY_LIMIT, KeyError, KeyId, PublicKey, Signed, SigningKey, Trust, TrustError, signature_length};
+pub use signature::{KEY_LIMIT, KeyError, PublicKey, Signed, SigningKey, Trust, signature_length};
 pub use sink::{BundleSink, Done};
 pub use source::{BundleSource, LeftOut};
 pub use tape::SIGNATURE_LIMIT;
 pub use volumes::{BundleFiles, VolumeError, VolumeSet, VolumeSize, VolumeWriter};
 pub use writer::{Compression, Writer, Written};
-
-/// The member that holds the header.
-pub const HEADER_NAME: &str = "hod/bundle.json";
-/// The member that holds the header's signature, where there is one.
-pub const SIGNATURE_NAME: &str = "hod/bundle.json.minisig";
-
-type Result<T, E = BundleError> = std::result::Result<T, E>;

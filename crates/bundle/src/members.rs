@@ -5,8 +5,9 @@
 //!                                           └─ the data area begins: offset 0
 //! ```
 
+use super::Header;
+use super::layout::{HEADER_NAME, SIGNATURE_NAME, data_head_length};
 use super::ustar::{self, BLOCK_SIZE, END, Type, padded};
-use super::{HEADER_NAME, Header, SIGNATURE_NAME};
 use hod_oci::Digest;
 use hod_store::{Entry, Links};
 
@@ -77,16 +78,6 @@ pub(super) fn signature_head(size: u64, mtime: u64) -> Vec<u8> {
     ustar::head(SIGNATURE_NAME, Type::File, size, mtime)
 }
 
-/// The length of the tar header of a blob.
-pub(super) fn data_head_length(digest: &Digest) -> u64 {
-    ustar::head_length(&Entry::Data(*digest).to_string())
-}
-
-/// The path as it stands in the tar: that of a folder ends with a slash.
-fn tar_path(entry: &Entry) -> String {
-    if entry.is_folder() { format!("{entry}/") } else { entry.to_string() }
-}
-
 /// The folders and links of all repositories: by kind, and within a kind by repository.
 fn links(repositories: &[Links]) -> impl Iterator<Item = (Entry, Holds)> {
     type Kind = fn(&Entry) -> bool;
@@ -147,4 +138,9 @@ impl Header {
         let area = self.link_members().last().map_or(blobs, |member| member.end());
         self.data_area(signature) + area + END.len() as u64
     }
+}
+
+/// The path as it stands in the tar: that of a folder ends with a slash.
+fn tar_path(entry: &Entry) -> String {
+    if entry.is_folder() { format!("{entry}/") } else { entry.to_string() }
 }

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,10 +12,10 @@ use fs_err::os::unix::fs::FileExt;
 use zstd::bulk::Decompressor;
 
 use super::frames::{self, FramePlace, Frames};
-use super::reader::FILL_LIMIT;
+use super::layout::FILL_LIMIT;
 use super::signature::{Signed, Trust};
 use super::tape::Tape;
-use super::{Blob, BundleError, BundleFiles, Header, Result, frame, trace};
+use super::{Blob, BundleError, Header, Result, frame, trace};
 use hod_io::fs::{ColdFile, is_same_file};
 use hod_oci::Digest;
 
@@ -67,11 +66,6 @@ struct BundleFile {
 }
 
 impl OpenBundle {
-    /// Opens a bundle, in one file or in volumes: reads its header, and of a compressed one the table at its end.
-    pub fn open(path: &Path) -> Result<Self> {
-        Ok(BundleFiles::find(path, &[])?.open(&Trust::default())?.0)
-    }
-
     /// Opens a bundle that is not just one file, and that must be signed as `trust` says; with who signed it.
     pub fn over(bytes: Box<dyn RandomAccess>, trust: &Trust) -> Result<(Self, Option<Signed>)> {
         let size = bytes.size()?;

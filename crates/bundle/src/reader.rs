@@ -4,10 +4,12 @@ use std::fmt;
 use std::io::{self, BufReader, Cursor, Read, Seek as _};
 use std::sync::Arc;
 
+use super::error::TrustError;
 use super::expand::Expanded;
+use super::layout::FILL_LIMIT;
 use super::members::Member;
 use super::open::OpenBlob;
-use super::signature::{Signed, Trust, TrustError};
+use super::signature::{Signed, Trust};
 use super::tape::{Preamble, Tape};
 use super::ustar::END;
 use super::{BundleError, Header, OpenBundle, Result, frame};
@@ -16,8 +18,6 @@ use hod_oci::{Digest, Hasher};
 
 /// How much is read from the input at a time.
 const BUFFER: usize = 128 * 1024;
-/// Zeros that may follow an uncompressed bundle, as some tapes and data diodes add them.
-pub(super) const FILL_LIMIT: u64 = 1024 * 1024;
 
 /// The input from its first byte on: those that were looked at, then the others.
 type Whole<R> = io::Chain<Cursor<Vec<u8>>, R>;

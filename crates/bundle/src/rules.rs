@@ -7,16 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
+use super::contents::{FEATURES_LIMIT, PLATFORMS_LIMIT};
 use super::{Blob, Content, HeaderError, Image};
 use hod_oci::{Digest, Platform, RepositoryName};
 use hod_store::Links;
 
 type Result<T, E = HeaderError> = std::result::Result<T, E>;
 
-/// The most platforms that an image names, and the most features that a platform does: in memory they take several times
-/// their bytes.
-pub(super) const PLATFORMS_LIMIT: usize = hod_oci::GRAPH_LIMIT;
-pub(super) const FEATURES_LIMIT: usize = 16;
 /// Texts of a header are shown to people; longer ones are not meant for them.
 const TEXT_LIMIT: usize = 4096;
 

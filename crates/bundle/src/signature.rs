@@ -8,9 +8,11 @@ use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::Header;
+use super::error::TrustError;
+use super::key_id::KeyId;
 use hod_io::secret::Secret;
 
 /// The longest text of a key that is read, in bytes.
@@ -51,53 +53,6 @@ pub enum KeyError {
     /// Making a key or a signature failed.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
-}
-
-/// Why a bundle is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrustError {
-    /// No signature at all.
-    #[error("the bundle is not signed, and only bundles signed with a trusted key are wanted ({trusted})")]
-    Unsigned {
-        /// The keys that are trusted.
-        trusted: String,
-    },
-    /// The text is no signature.
-    #[error("the signature of the bundle is damaged: {0}")]
-    Damaged(&'static str),
-    /// Signed by somebody else.
-    #[error("the bundle is signed with the key {key}, which is not trusted ({trusted})")]
-    Unknown {
-        /// The number of the key that it names.
-        key: KeyId,
-        /// The keys that are trusted.
-        trusted: String,
-    },
-    /// The signature belongs to other bytes.
-    #[error("the signature by {key} does not belong to this bundle: the header or the signature was changed")]
-    Wrong {
-        /// The number of the key.
-        key: KeyId,
-    },
-    /// Nobody is trusted.
-    #[error("no key is trusted")]
-    NoKeys,
-}
-
-/// The number of a key as minisign prints it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId([u8; 8]);
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}", u64::from_le_bytes(self.0))
-    }
-}
-
-impl Serialize for KeyId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// A key that signatures are checked with.

@@ -9,6 +9,7 @@
 //! nothing else, so that `cat` makes the bundle of them; and nothing here needs more of them at a time than it reads,
 //! so that they can come on media that are put in one after the other.
 
+mod error;
 mod name;
 mod read;
 mod set;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-pub use name::VOLUMES_LIMIT;
+pub use error::{VOLUMES_LIMIT, VolumeError};
 use name::volume_name;
 pub use read::{Answer, Ask, VolumeReader, WantedVolume};
 pub use set::{VolumeFile, VolumeSet, Volumes};
@@ -31,82 +32,6 @@ pub use write::{CutVolumes, VolumeWriter};
 
 use super::{BundleError, OpenBundle, Result, Signed, Trust};
 use hod_io::fs::ColdFile;
-
-/// What is wrong with volumes, before anything in them is looked at.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VolumeError {
-    /// A volume that is nowhere.
-    #[error("the volume {name} is missing: it is not in {}", list(folders))]
-    Missing {
-        /// The name of its file.
-        name: String,
-        /// Where it was looked for.
-        folders: Vec<PathBuf>,
-    },
-    /// A volume that ends too soon.
-    #[error("the volume {} has {found} bytes and should have {expected}: it was not copied to its end", path.display())]
-    Short {
-        /// The file.
-        path: PathBuf,
-        /// The length that it should have.
-        expected: u64,
-        /// Its length.
-        found: u64,
-    },
-    /// A volume that is longer than those before it.
-    #[error(
-        "the volume {} has {found} bytes, more than the {expected} of those before it: it belongs to another bundle",
-        path.display()
-    )]
-    Long {
-        /// The file.
-        path: PathBuf,
-        /// The length that it may have.
-        expected: u64,
-        /// Its length.
-        found: u64,
-    },
-    /// A folder without volumes.
-    #[error("{} holds neither a registry root nor the volumes of a bundle", folder.display())]
-    NoSet {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// A folder with the volumes of several bundles.
-    #[error("there are volumes of several bundles in {}: {}", list(folders), names.join(", "))]
-    SeveralSets {
-        /// The folders.
-        folders: Vec<PathBuf>,
-        /// What the bundles are called.
-        names: Vec<String>,
-    },
-    /// A file of sums that cannot be used.
-    #[error("{} is not in the form of sha256sum: line {line}", path.display())]
-    Sums {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-    },
-    /// A name that some media cannot hold.
-    #[error("{name:?} cannot be the name of volumes: {problem}")]
-    Name {
-        /// The name.
-        name: String,
-        /// Why not.
-        problem: &'static str,
-    },
-    /// More volumes than there are names for.
-    #[error("the bundle needs more than {VOLUMES_LIMIT} volumes of {size} bytes: choose larger ones")]
-    Many {
-        /// The length of a volume.
-        size: u64,
-    },
-}
-
-fn list(folders: &[PathBuf]) -> String {
-    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
-}
 
 /// The file or the volumes that a path stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,5 +86,12 @@ impl BundleFiles {
 impl From<VolumeError> for BundleError {
     fn from(error: VolumeError) -> Self {
         Self::Volume(Box::new(error))
+    }
+}
+
+impl OpenBundle {
+    /// Opens a bundle, in one file or in volumes: reads its header, and of a compressed one the table at its end.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(BundleFiles::find(path, &[])?.open(&Trust::default())?.0)
     }
 }

@@ -2,8 +2,6 @@
 
 use super::VolumeError;
 
-/// The most volumes that a bundle can have: three digits, so that `cat NAME.???` puts them in order.
-pub const VOLUMES_LIMIT: usize = 999;
 /// The end of the name of the file with the sums.
 pub(super) const SUMS_END: &str = ".sha256";
 /// The longest name of a volume in UTF-16 code units (vfat), less what is added to a name.
@@ -65,6 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::volumes::VOLUMES_LIMIT;
 
     #[test]
     fn names_are_read_as_they_are_made() {

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::name::{self, VOLUMES_LIMIT};
+use super::error::VOLUMES_LIMIT;
+use super::name;
 use super::{VolumeError, volume_name};
 use crate::Result;
 use hod_oci::{Algorithm, Digest};

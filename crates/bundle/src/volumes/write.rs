@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::name::{self, SUMS_END, VOLUMES_LIMIT};
+use super::error::VOLUMES_LIMIT;
+use super::name::{self, SUMS_END};
 use super::{Sums, VolumeError, VolumeSize, volume_name};
 use crate::{BundleError, Result};
 use hod_engine::observe::Stop;
