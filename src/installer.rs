@@ -113,10 +113,13 @@ impl Installer<'_> {
             let text = key.sign_bytes(lines.as_bytes(), &comment).map_err(|error| Failure::of(Kind::Failed, error))?;
             hod_io::fs::write_atomically(&signature, &text).map_err(failed)?;
             files.push(signature);
-        } else if signature.exists() {
+        } else {
             // One from an earlier run would belong to other sums.
-            fs_err::remove_file(&signature).map_err(failed)?;
-            hod_io::fs::sync_directory(folder).map_err(failed)?;
+            match fs_err::remove_file(&signature) {
+                Ok(()) => hod_io::fs::sync_directory(folder).map_err(failed)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
         Ok(files)
     }

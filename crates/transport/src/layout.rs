@@ -78,16 +78,17 @@ impl Layout {
     pub(super) fn make(path: &Path, made: &mut Made) -> super::Result<(Self, fs::File)> {
         // One at a time: others may be about to make the same layout.
         let lock = made.hold(fs::File::lock)?;
-        let exists = |name: &str| path.join(name).exists();
-        if !exists("oci-layout") {
+        // What cannot be looked at is not absent: an index in its place would lose all images.
+        let exists = |name: &str| fs::exists(path.join(name));
+        if !exists("oci-layout")? {
             // Files beside a layout are none of its business; files in its places are somebody else's.
-            if exists("index.json") || exists("blobs") {
+            if exists("index.json")? || exists("blobs")? {
                 return Err(TransportError::Foreign(path.to_owned()));
             }
             made.leave()?;
             made.file(&path.join("oci-layout"), LAYOUT_FILE)?;
         }
-        if !exists("index.json") {
+        if !exists("index.json")? {
             made.folder(&path.join("blobs/sha256"))?;
             made.file(&path.join("index.json"), &Index::default().bytes())?;
         }
@@ -173,5 +174,25 @@ impl Source for LayoutSource {
 
     async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         local_file(self.layout.blob(&content.digest)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_cannot_be_looked_at_is_not_replaced() {
+        for name in ["oci-layout", "index.json"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            Layout::create(folder.path()).unwrap();
+            fs::remove_file(&path).unwrap();
+            // Not even root can look at it.
+            fs_err::os::unix::fs::symlink(&path, &path).unwrap();
+            let error = Layout::create(folder.path()).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+        }
     }
 }
