@@ -160,7 +160,8 @@ impl World {
             }
             Run::new(folder, words.split(' ')).end().good().unwrap_or_else(|error| panic!("{words}: {error}"));
         }
-        let lock = "lock -f list -o lock --from".split(' ').chain([registry.host()]);
+        // Of a platform that a lock names, an index comes without its other children.
+        let lock = "lock -f list -o lock --all-platforms --from".split(' ').chain([registry.host()]);
         Run::new(folder, lock).end().good().unwrap();
         Self { folder: folder.to_owned(), content, registry }
     }
