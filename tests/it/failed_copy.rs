@@ -98,7 +98,7 @@ fn what_was_there_before_a_copy_that_failed_stays() {
 }
 
 #[test]
-fn what_killed_copies_have_left_in_an_image_directory_goes_with_the_next_image() {
+fn what_killed_copies_have_left_in_an_image_directory_goes_with_the_next_copy() {
     let folder = tempfile::tempdir().unwrap();
     let copy = |name: &str| {
         let from = format!("store:{}:{name}", text(fixtures::root()));
@@ -107,7 +107,7 @@ fn what_killed_copies_have_left_in_an_image_directory_goes_with_the_next_image()
     copy("web:1.0");
     let path = |name: &str| folder.path().join("d").join(name);
     let hex = "0".repeat(64);
-    for left in [
+    let names = [
         format!(".sha256-{hex}.partial"),
         format!(".sha256-{hex}.1.partial"),
         format!(".sha256-{hex}.4711-0.partial"),
@@ -116,15 +116,19 @@ fn what_killed_copies_have_left_in_an_image_directory_goes_with_the_next_image()
         ".manifest.json.tmp".to_owned(),
         ".version.4711-0.tmp".to_owned(),
         ".mine.tmp".to_owned(),
-    ] {
-        fs::write(path(&left), "half").unwrap();
-    }
+    ];
     let written = format!(".sha256-{}.partial", "1".repeat(64));
     let other = fs::File::create(path(&written)).unwrap();
     other.lock().unwrap();
-    copy("pause:3.9");
-    let hidden: Vec<_> = tree::listing(&path("")).into_keys().filter(|name| name.starts_with('.')).collect();
-    assert_eq!(hidden, [".mine.tmp", &written], "what others have, and what somebody is writing, stays");
+    // The image that is there already, and another.
+    for image in ["web:1.0", "pause:3.9"] {
+        for left in &names {
+            fs::write(path(left), "half").unwrap();
+        }
+        copy(image);
+        let hidden: Vec<_> = tree::listing(&path("")).into_keys().filter(|name| name.starts_with('.')).collect();
+        assert_eq!(hidden, [".mine.tmp", &written], "{image}: what others have, and what somebody is writing, stays");
+    }
 }
 
 #[test]
