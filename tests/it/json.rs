@@ -188,10 +188,10 @@ fn names_and_places(runs: &mut Runs<'_>) {
     runs.error("tag nope:1 stable --store store", 1);
     assert_eq!(runs.good("init oci:layout")["place"], "oci:layout");
     runs.good("init store:empty");
-    runs.error("init oci:layout", 1);
     runs.error("init dir:x", 2);
     runs.good("new oci:layout:scratch");
-    runs.error("new oci:layout:scratch", 1);
+    runs.error("new oci:layout:scratch --platform linux/s390x", 1);
+    runs.error("init oci:layout", 1);
     runs.good("rm web:stable --store store");
     runs.error("rm web:stable --store store", 1);
     runs.good("gc --store store");

@@ -44,15 +44,17 @@ impl Writing {
             Err(StoreError::Absent { .. } | StoreError::Corrupt { .. } | StoreError::Manifest { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let removed = self.store.remove_revision(name, digest)?;
-        if let Some(subject) = subject.filter(|_| removed) {
-            let _alone = self.store.lock_referrers()?;
-            let tag = fallback_tag(&subject.digest)?;
-            if let Some(index) = strike(&self.store, name, &tag, digest)? {
-                let tags = vec![TagLink { name: tag, digest: index }];
-                self.store.commit(&[Links { revisions: vec![index], tags, ..Links::none(name.clone()) }])?;
-            }
+        let Some(subject) = subject.filter(|_| !matches!(self.store.has_revision(name, digest), Ok(false))) else {
+            return Ok(self.store.remove_revision(name, digest)?);
+        };
+        // It leaves the list before it is gone: who is told that it is not there would never take it from there. Until
+        // it is gone, nobody enters it again.
+        let _alone = self.store.lock_referrers()?;
+        let tag = fallback_tag(&subject.digest)?;
+        if let Some(index) = strike(&self.store, name, &tag, digest)? {
+            let tags = vec![TagLink { name: tag, digest: index }];
+            self.store.commit(&[Links { revisions: vec![index], tags, ..Links::none(name.clone()) }])?;
         }
-        Ok(removed)
+        Ok(self.store.remove_revision(name, digest)?)
     }
 }

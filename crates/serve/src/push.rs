@@ -18,7 +18,7 @@ use super::upload::created_at;
 use super::writing::Writing;
 use hod_engine::endpoint::EndpointError;
 use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
-use hod_store::{Links, TagLink};
+use hod_store::{Links, ReferrersLock, TagLink};
 
 /// How often an index of referrers is written that somebody else has replaced.
 const TRIES: usize = 5;
@@ -117,6 +117,7 @@ impl Writing {
         };
         // One at a time, or of two referrers that come at once one would be missing.
         let alone = self.store.lock_referrers()?;
+        self.settle(&alone)?;
         let tag = fallback_tag(&subject)?;
         if let Some(found) = self.store.foreign_at(pushed.name, &tag)? {
             return Ok(Err(Refusal::taken(pushed.name, &tag, &found)));
@@ -131,7 +132,10 @@ impl Writing {
     /// Writes the index of referrers that was to be written when a server was killed. The manifest may be there already,
     /// so that no client pushes it again.
     pub(super) fn finish_referrers(&self) -> Result<(), EndpointError> {
-        let alone = self.store.lock_referrers()?;
+        self.settle(&self.store.lock_referrers()?)
+    }
+
+    fn settle(&self, alone: &ReferrersLock) -> Result<(), EndpointError> {
         let Some((name, subject)) = alone.noted()? else { return Ok(()) };
         if self.store.foreign_at(&name, &fallback_tag(&subject)?)?.is_none() {
             self.enter_referrers(&subject, None, Links::none(name))?;

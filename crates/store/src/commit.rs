@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::rounds::{Committed, Pending, Step, Target, Ticket, Waiting, inside};
 use super::{Entry, Links, Result, Store, StoreError, TagLink, Writing};
+use hod_io::fs::Child;
 use hod_oci::{Digest, RepositoryName};
 
 impl Store {
@@ -148,8 +149,8 @@ impl Store {
     fn place(&self, writing: &Writing, blobs: &[Digest]) -> Result<()> {
         for digest in blobs {
             writing.staging.touch();
-            self.tree().place(&writing.staging.staged(digest), &Entry::Data(*digest).to_string())?;
-            writing.staging.remove(digest);
+            let put = |staged: &Child| self.tree().place(staged, &Entry::Data(*digest).to_string());
+            writing.staging.place(digest, put)?;
         }
         Ok(())
     }

@@ -126,12 +126,12 @@ impl Store {
         }
         // A link has one owner and one mode: the root's, or it is no file for the root.
         if self.tree().owns_as_is(&metadata) {
-            let staged = staging.staged(digest);
-            match file.link_to(&staged) {
+            let link = staging.upload();
+            match file.link_to(&link) {
                 Ok(true) => {
-                    check(file, &staged, digest).inspect_err(|_| drop(staged.remove()))?;
+                    check(file, &link, digest).inspect_err(|_| drop(link.remove()))?;
                     self.inner.hashed.note(digest, &metadata);
-                    staging.wait(digest, size);
+                    staging.add(&link, digest, size)?;
                     return Ok(Some(Placed::Linked));
                 }
                 Ok(false) => {}
@@ -140,8 +140,7 @@ impl Store {
                     io::ErrorKind::CrossesDevices
                     | io::ErrorKind::TooManyLinks
                     | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::Unsupported
-                    | io::ErrorKind::AlreadyExists => {}
+                    | io::ErrorKind::Unsupported => {}
                     _ => return Err(error.into()),
                 },
             }
@@ -292,7 +291,7 @@ impl Ingest {
         }
         self.store.inner.hashed.note(&self.digest, &self.file.file().metadata()?);
         if self.size < LARGE {
-            staging.add(&self.digest, self.size)?;
+            staging.add(&self.place, &self.digest, self.size)?;
         } else {
             self.store.tree().place(&self.place, &Entry::Data(self.digest).to_string())?;
             staging.touch();
@@ -364,6 +363,8 @@ impl Drop for Ingest {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -388,5 +389,48 @@ mod tests {
         ingest.commit().unwrap();
         store.finish().unwrap();
         assert_eq!(fs::read(Entry::Data(digest).under(folder.path())).unwrap(), b"bricks");
+    }
+
+    /// Two ways lead to content: it is fetched, and linked from another place.
+    #[test]
+    fn content_that_comes_twice_waits_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("root")).unwrap();
+        let (digest, file) = (Digest::sha256(b"bricks"), folder.path().join("file"));
+        fs::write(&file, "bricks").unwrap();
+        let link = || {
+            let file = LocalFile::new(hod_io::fs::open_plain(&file).unwrap(), false);
+            store.link_in(&digest, 6, &file).unwrap()
+        };
+        let Attempt::Begun(mut ingest) = store.try_ingest(&digest, 6).unwrap() else { panic!() };
+        ingest.write(b"bricks").unwrap();
+        assert_eq!(link(), Some(Placed::Linked));
+        ingest.commit().unwrap();
+        assert_eq!(link(), Some(Placed::Linked));
+        store.finish().unwrap();
+        let data = Entry::Data(digest).under(store.root());
+        assert_eq!(fs::metadata(&data).unwrap().ino(), fs::metadata(&file).unwrap().ino());
+        store.finish().unwrap();
+        let staged = store.root().join(".hod/staged/0");
+        assert_eq!(fs::read_dir(staged).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn many_bring_the_same_content_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path()).unwrap();
+        for number in 0..30_u8 {
+            let (bytes, digest) = ([number], Digest::sha256(&[number]));
+            let bring = || {
+                if let Some(mut ingest) = store.ingest(&digest, 1).unwrap() {
+                    ingest.restart().unwrap();
+                    ingest.write(&bytes).unwrap();
+                    ingest.commit().unwrap();
+                }
+                store.finish().unwrap();
+                assert!(Entry::Data(digest).under(folder.path()).exists(), "{number}");
+            };
+            thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(bring))));
+        }
     }
 }

@@ -144,9 +144,9 @@ impl Staging {
         self.hod.child(name)
     }
 
-    /// The file that is locked by who changes an index of referrers.
+    /// The file that is locked by who changes an index of referrers, and in which that is noted.
     pub(super) fn referrers(&self) -> Result<fs::File, StoreError> {
-        self.root.open_or_create(&self.hod.child("referrers"), OFlags::RDWR)
+        self.root.open_alone(&self.hod.child("referrers"), OFlags::RDWR, 0)
     }
 
     /// Where content grows, as a path below the root.
@@ -183,27 +183,40 @@ impl Staging {
         self.blobs().keys().copied().collect()
     }
 
-    /// Takes complete content from its partial file.
-    pub(super) fn add(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
-        self.partial(digest).rename(&self.staged(digest))?;
-        self.blobs().insert(*digest, size);
+    /// Takes complete content, which waits from here on.
+    ///
+    /// Whoever asks in between whether it waits would write it once more, over this file, and the one that is placed
+    /// last would be gone already. So all of it is done while nobody can ask.
+    pub(super) fn add(&self, from: &Child, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        let mut blobs = self.blobs();
+        if blobs.contains_key(digest) {
+            // The same bytes, and those may be on the disk already.
+            return Ok(from.remove()?);
+        }
+        from.rename(&self.staged(digest))?;
+        blobs.insert(*digest, size);
         Ok(())
     }
 
-    /// Takes complete content that is where it waits already, and is somebody else's file too.
-    pub(super) fn wait(&self, digest: &Digest, size: u64) {
-        self.blobs().insert(*digest, size);
-    }
-
-    /// Content waits no longer, because it is in its place.
-    pub(super) fn remove(&self, digest: &Digest) {
-        self.blobs().remove(digest);
+    /// Lets content be put in its place, if it still waits.
+    pub(super) fn place(
+        &self,
+        digest: &Digest,
+        put: impl FnOnce(&Child) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut blobs = self.blobs();
+        if blobs.contains_key(digest) {
+            put(&self.staged(digest))?;
+            blobs.remove(digest);
+        }
+        Ok(())
     }
 
     /// Throws away what waits, because the system could not say that it is on the disk.
     pub(super) fn distrust(&self, digests: &[Digest]) {
+        let mut blobs = self.blobs();
         for digest in digests {
-            self.remove(digest);
+            blobs.remove(digest);
             let _ = self.staged(digest).remove();
         }
     }

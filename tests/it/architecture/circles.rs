@@ -136,6 +136,10 @@ impl File {
 /// Adds what a tree of `use` imports.
 fn add(imports: &mut Vec<Import>, above: &[String], tree: &str) {
     let tree = tree.trim();
+    if tree.is_empty() {
+        // After the last comma.
+        return;
+    }
     if let Some((path, group)) = tree.split_once('{') {
         let above: Vec<String> = above.iter().cloned().chain(parts(path)).collect();
         let group = group.trim_end().trim_end_matches('}');

@@ -20,12 +20,24 @@ pub const MEMORY: u64 = 256 << 20;
 pub struct Judge<'a> {
     folder: &'a Path,
     manifests: BTreeSet<Digest>,
+    /// What lacks its revision link in the store that was read. To every reader of a root, such a child of an index is
+    /// one that the index does not have there: so it is after a sparse pull, and after a registry has deleted it. Only
+    /// `hod verify` tells that from a loss, by what else the repository has.
+    unlinked: BTreeSet<Digest>,
 }
 
 impl<'a> Judge<'a> {
     /// Over the folder of a try.
     pub fn new(world: &World, folder: &'a Path) -> Self {
-        Self { folder, manifests: world.manifests() }
+        let repositories = folder.join("store/docker/registry/v2/repositories");
+        let mut unlinked = BTreeSet::new();
+        for (name, repository) in world.content.repositories.iter().filter(|_| repositories.exists()) {
+            unlinked.extend(repository.manifests.keys().copied().filter(|digest| {
+                let link = format!("{name}/_manifests/revisions/sha256/{}/link", digest.hex());
+                fs::read(repositories.join(link)).ok() != Some(digest.to_string().into_bytes())
+            }));
+        }
+        Self { folder, manifests: world.manifests(), unlinked }
     }
 
     /// A registry root: every tag leads to a manifest of the world, and all below it is there and right.
@@ -46,7 +58,7 @@ impl<'a> Judge<'a> {
             let linked = |digest: &Digest| {
                 Path::new(repository).join(format!("_manifests/revisions/sha256/{}/link", digest.hex())).exists()
             };
-            whole(path, &digest, &|digest, is_manifest| {
+            self.whole(path, &digest, &|digest, is_manifest| {
                 if is_manifest && !linked(digest) {
                     return None;
                 }
@@ -71,7 +83,8 @@ impl<'a> Judge<'a> {
         for image in index["manifests"].as_array().into_iter().flatten() {
             let digest = parsed(image)?;
             self.is_known("index.json", &digest)?;
-            whole("index.json", &digest, &|digest, _| fs::read(folder.join("blobs/sha256").join(digest.hex())).ok())?;
+            let blob = |digest: &Digest, _| fs::read(folder.join("blobs/sha256").join(digest.hex())).ok();
+            self.whole("index.json", &digest, &blob)?;
         }
         Ok(())
     }
@@ -83,7 +96,7 @@ impl<'a> Judge<'a> {
                 if !any {
                     self.is_known(&format!("{name}:{tag}"), digest)?;
                 }
-                whole(&format!("{name}:{tag}"), digest, &|digest, is_manifest| {
+                self.whole(&format!("{name}:{tag}"), digest, &|digest, is_manifest| {
                     let bytes = if is_manifest {
                         repository.manifests.get(digest).map(|(_, bytes)| bytes)
                     } else {
@@ -98,7 +111,11 @@ impl<'a> Judge<'a> {
 
     /// Whether hod finds nothing wrong.
     pub fn verifies(&self, place: &str) -> Result<(), String> {
-        verifies(self.folder, place)
+        Run::new(self.folder, ["verify", place])
+            .end()
+            .good()
+            .map(drop)
+            .map_err(|error| format!("verify {place}: {error}"))
     }
 
     fn is_known(&self, place: &str, digest: &Digest) -> Result<(), String> {
@@ -112,41 +129,35 @@ impl<'a> Judge<'a> {
             || self.folder.join("docker.tar").exists();
         if known { Ok(()) } else { Err(format!("{place} leads to {digest}, which nobody has made")) }
     }
-}
 
-/// Whether hod finds nothing wrong at a place in a folder.
-pub fn verifies(folder: &Path, place: &str) -> Result<(), String> {
-    let root = folder.join(place);
-    if root.is_dir() && !root.join("docker/registry/v2").exists() && !place.ends_with("volumes") {
-        // A run that was stopped before it made the first directories has left nothing that could be wrong.
-        let files = WalkDir::new(&root).into_iter().filter_map(Result::ok);
-        let files: Vec<_> =
-            files.filter(|it| it.file_type().is_file() && !it.path().starts_with(root.join(".hod"))).collect();
-        return if files.is_empty() { Ok(()) } else { Err(format!("{place} is no root, and has {files:?}")) };
-    }
-    let verified = Run::new(folder, ["verify", place]).end().good();
-    verified.map(drop).map_err(|error| format!("verify {place}: {error}"))
-}
-
-/// Whether a manifest and all below it are there and right.
-fn whole(place: &str, digest: &Digest, read: &dyn Fn(&Digest, bool) -> Option<Vec<u8>>) -> Result<(), String> {
-    let right = |digest: &Digest, is_manifest| {
-        let bytes = read(digest, is_manifest).ok_or_else(|| format!("{place}: {digest} is not there"))?;
-        if Digest::of(digest.algorithm(), &bytes) == *digest {
-            Ok(bytes)
-        } else {
-            Err(format!("{place}: {digest} has other bytes"))
+    /// Whether a manifest and all below it are there and right.
+    fn whole(
+        &self,
+        place: &str,
+        digest: &Digest,
+        read: &dyn Fn(&Digest, bool) -> Option<Vec<u8>>,
+    ) -> Result<(), String> {
+        let right = |digest: &Digest, is_manifest| {
+            let bytes = read(digest, is_manifest).ok_or_else(|| format!("{place}: {digest} is not there"))?;
+            if Digest::of(digest.algorithm(), &bytes) == *digest {
+                Ok(bytes)
+            } else {
+                Err(format!("{place}: {digest} has other bytes"))
+            }
+        };
+        let bytes = right(digest, true)?;
+        let document: Value = serde_json::from_slice(&bytes).map_err(|error| format!("{place}: {digest}: {error}"))?;
+        for child in document["manifests"].as_array().into_iter().flatten() {
+            let child = parsed(child)?;
+            if read(&child, true).is_some() || !self.unlinked.contains(&child) {
+                self.whole(place, &child, read)?;
+            }
         }
-    };
-    let bytes = right(digest, true)?;
-    let document: Value = serde_json::from_slice(&bytes).map_err(|error| format!("{place}: {digest}: {error}"))?;
-    for child in document["manifests"].as_array().into_iter().flatten() {
-        whole(place, &parsed(child)?, read)?;
+        for blob in document["layers"].as_array().into_iter().flatten().chain(document.get("config")) {
+            right(&parsed(blob)?, false)?;
+        }
+        Ok(())
     }
-    for blob in document["layers"].as_array().into_iter().flatten().chain(document.get("config")) {
-        right(&parsed(blob)?, false)?;
-    }
-    Ok(())
 }
 
 fn parsed(descriptor: &Value) -> Result<Digest, String> {

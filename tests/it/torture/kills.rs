@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use super::calls::{Call, Kind};
 use super::scene::{Command, World, again, differences, is_there, left};
 use super::trace::{Ended, Fate, Run};
-use super::{Dice, Job, Outcome, judge};
+use super::{Dice, Job, Outcome};
 
 /// Commands that fail where they have done their work before: what they make is there, what they remove is not.
 const ONCE: [&str; 8] =
@@ -161,7 +161,9 @@ fn failed(world: &World, it: &Known, folder: &Path, fate: Fate) -> Result<Outcom
     let hit = ended.struck.is_some();
     ended.check().map_err(|error| format!("{said}{error}"))?;
     if ended.code == Some(0) {
-        let mut differences = differences(&without_own(&it.left), &without_own(&left(folder)));
+        // No image is worth less for a partial file that could not be looked at or removed: the next run removes it.
+        let found = without_partials(without_own(&left(folder)));
+        let mut differences = differences(&without_own(&it.left), &found);
         if ended.stdout != it.stdout && it.command.places.is_empty() {
             differences.push(format!("it prints {}", String::from_utf8_lossy(&ended.stdout)));
         }
@@ -184,7 +186,7 @@ fn story(what: &str, ended: &Ended) -> String {
 /// Whether everything that a run has left verifies.
 fn sound(command: &Command, folder: &Path) -> Result<(), String> {
     for place in command.places.iter().filter(|place| is_there(folder, place)) {
-        judge::verifies(folder, place)?;
+        Run::new(folder, ["verify", place]).end().good().map_err(|error| format!("verify {place}: {error}"))?;
     }
     Ok(())
 }
@@ -201,4 +203,9 @@ fn ends(world: &World, it: &Known, folder: &Path) -> Result<(), String> {
 
 fn without_own(left: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     left.iter().filter(|(path, _)| !path.contains(".hod/")).map(|(path, what)| (path.clone(), what.clone())).collect()
+}
+
+fn without_partials(mut left: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    left.retain(|path, _| !path.rsplit('/').next().unwrap().starts_with(".sha256-"));
+    left
 }

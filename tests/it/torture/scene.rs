@@ -278,13 +278,15 @@ pub fn again(world: &World, command: &Command, folder: &Path) -> Result<Ended, S
     super::kills::attempt(world, command, folder, super::trace::Fate::Free).good()
 }
 
-/// Whether what is to be verified is there: a layout or image directory is, once it has what names its content.
+/// Whether what is to be verified is there: a layout or image directory is, once it has what names its content, and a
+/// root, once it has the directory by which it is known. Before that nothing has begun, and `hod verify` says that there
+/// is no root, which is so.
 pub fn is_there(folder: &Path, place: &str) -> bool {
     match place.split_once(':') {
         Some(("oci", path)) => folder.join(path).join("index.json").exists(),
         Some(("dir", path)) => folder.join(path).join("manifest.json").exists(),
         Some((_, path)) => folder.join(path).exists(),
         None if place == "out.tar" => folder.join(place).exists() || folder.join("out.tar.001").exists(),
-        None => folder.join(place).exists(),
+        None => folder.join(place).join("docker/registry/v2").exists(),
     }
 }
