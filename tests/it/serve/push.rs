@@ -67,7 +67,7 @@ fn is_refused(response: &Response, status: u16, expected: &str) {
 /// The files below hod's own folder, except for the lock.
 fn unfinished(root: &Path) -> usize {
     let entries = walkdir::WalkDir::new(root.join(".hod")).into_iter().map(Result::unwrap);
-    let stays = |name: &str| name == "lock" || name.starts_with("hashed-");
+    let stays = |name: &str| matches!(name, "lock" | "referrers") || name.starts_with("hashed-");
     entries.filter(|entry| entry.file_type().is_file() && !stays(&entry.file_name().to_string_lossy())).count()
 }
 
