@@ -4,9 +4,9 @@
 //! [`Graph`] of what is wanted; [`Engine::copy`] takes that graph to a sink, blobs first, then child
 //! manifests, last the root with its tags. The engine never changes a byte, and it alone decides
 //!
-//! * *once*: content that several images want at the same moment moves one time ([`Flights`]);
-//! * *how much at a time*: transfers wait for a place, the largest first ([`Budget`]);
-//! * *again*: what fails for a while is tried again, from where it stopped ([`Retry`]).
+//! * *once*: content that several images want at the same moment moves one time (`Flights`);
+//! * *how much at a time*: transfers wait for a place, the largest first (`Budget`);
+//! * *again*: what fails for a while is tried again, from where it stopped (`Retry`).
 //!
 //! It knows endpoints by their traits alone.
 

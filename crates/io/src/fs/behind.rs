@@ -13,7 +13,7 @@ const BUFFERS: usize = 4;
 
 /// A writer that hands what it gets to a thread, which writes it in the same order.
 ///
-/// All writes but the last are of whole blocks, as [`DirectFile`](super::DirectFile) wants them.
+/// All writes but the last are of whole blocks, as direct I/O wants them.
 ///
 /// An error of the thread comes back at a later write, or at [`WriteBehind::finish`] at the latest, which MUST
 /// be called: dropping the value ends the thread without a word about what it could not write.
