@@ -4,13 +4,12 @@
 //! what is being answered end, and after a while cuts off what has not.
 
 use std::convert::Infallible;
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{fmt, io};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{AccessLog, Traced};
 use super::auth::{Admission, Door};
-use super::body::Checks;
+use super::body::{Checks, blocking};
 use super::connections::{Connections, Knock, Place, Seat};
 use super::error::ServeError;
 use super::metrics::Metrics;
@@ -167,9 +166,10 @@ impl Server {
         let writing = match repositories.store().filter(|_| options.writable) {
             Some(store) => {
                 let uploads = Uploads::new(options.uploads, options.upload_idle);
-                let writing = Writing::new(store.clone(), uploads, Arc::clone(&subjects), options.sparse);
-                writing.finish_referrers().map_err(ServeError::Referrers)?;
-                Some(Arc::new(writing))
+                let writing = Arc::new(Writing::new(store.clone(), uploads, Arc::clone(&subjects), options.sparse));
+                let noted = Arc::clone(&writing);
+                blocking(move || noted.finish_referrers()).await.map_err(ServeError::Referrers)?;
+                Some(writing)
             }
             None if options.writable => return Err(ServeError::NoStore),
             None => None,
