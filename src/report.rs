@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::terminal::printable;
+pub(super) use hod_engine::count;
 use hod_oci::Digest;
 
 /// A path in a document of JSON, which has no form for one that is no UTF-8.
@@ -16,11 +17,6 @@ pub(super) fn path(path: &Path) -> String {
 /// A number of bytes in the units that media and networks use: `1.2 GB`.
 pub(super) fn bytes(count: u64) -> String {
     ByteSize::b(count).display().si().to_string()
-}
-
-/// `1 image`, `2 images`.
-pub(super) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`.

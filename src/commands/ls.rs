@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::bundle_failure;
 use super::input::{self, Target};
-use super::media;
+use super::{bundle_failure, media};
 use crate::args::LsArgs;
 use crate::context::Context;
 use crate::failure::Failure;

@@ -16,13 +16,12 @@ use crate::{report as text, terminal};
 use hod_engine::copy::Engine;
 use hod_image::open::Places;
 use hod_oci::{DOCKER_IO, Reference};
-use hod_steps::sync::Origin;
 use hod_steps::sync::destination::{Naming, Plan, Target};
-use hod_steps::sync::directory;
 use hod_steps::sync::image_syncer::platforms::PlatformFilter;
 use hod_steps::sync::run::{SyncOptions, sync};
 use hod_steps::sync::source::{Request, origins};
 use hod_steps::sync::source_file::SourceFile;
+use hod_steps::sync::{Origin, directory};
 use hod_transport::DirTree;
 
 use beginning::{checked, configuration};

@@ -7,11 +7,10 @@ use std::io::{self, BufWriter, Write};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::HeaderError;
 use super::contents::{Blob, Content, Contents, Image};
 use super::layout::{HEADER_LIMIT, data_head_length};
-use super::rules;
 use super::ustar::{TIME_LIMIT, padded};
+use super::{HeaderError, rules};
 use hod_oci::{Algorithm, Digest, Hasher, RepositoryName};
 use hod_store::Links;
 

@@ -164,7 +164,7 @@ pub enum LineError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// Lines that do not parse.
-    #[error("{} of the list cannot be used", count(.0.len()))]
+    #[error("{} of the list cannot be used", hod_engine::count(.0.len(), "line"))]
     Lines(Vec<(Origin, String, LineError)>),
     /// Nothing was asked for.
     #[error("the list has no images")]
@@ -172,10 +172,6 @@ pub enum ListError {
     /// Groups that were chosen and do not exist.
     #[error("no group {0:?} in the list: it has {1}")]
     Group(String, String),
-}
-
-fn count(lines: usize) -> String {
-    if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") }
 }
 
 /// Reads lists and arguments into one [`ImageList`].

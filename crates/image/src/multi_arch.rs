@@ -3,8 +3,7 @@
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;
 use hod_engine::copy::{Engine, Wanted};
-use hod_oci::narrowed;
-use hod_oci::{AbsentPlatforms, Descriptor, Graph, Node, Platform, Platforms, Version};
+use hod_oci::{AbsentPlatforms, Descriptor, Graph, Node, Platform, Platforms, Version, narrowed};
 
 /// Which part of an image that has several platforms.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! What is behind an error of the HTTP client or of TLS, in words for people.
 
 use std::error::Error;
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 /// The innermost of a chain of errors, in its own words.
 ///

@@ -12,9 +12,8 @@ mod login;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 pub use edit::CredentialFile;
 use file::AuthFile;

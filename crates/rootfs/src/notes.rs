@@ -1,8 +1,7 @@
 //! What is kept in memory about a tree under construction: numbers, and no names. How much there may be of it is bounded,
 //! since a layer of a few kilobytes can expand to millions of entries.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use rustix::fs::Stat;

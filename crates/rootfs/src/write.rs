@@ -9,8 +9,7 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::members::{Kind, Member, Members};
-use super::notes::Folder;
-use super::notes::{Written, key};
+use super::notes::{Folder, Written, key};
 use super::owners::{Owners, ROOTLESS};
 use super::rootfs::{Place, Rootfs, components, look, times};
 use hod_oci::{Algorithm, Hasher};

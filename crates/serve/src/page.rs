@@ -14,6 +14,7 @@ use super::answer::{Answer, Refusal, finish, response};
 use super::body::{Body, blocking};
 use super::overview::{Image, Overview};
 use super::repositories::Repositories;
+use hod_engine::count;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--dim:light-dark(#5a6472,#9aa5b1);--code:light-dark(#f2f4f7,#1d232b);\
@@ -109,10 +110,6 @@ fn entry(text: &mut String, image: &Image, host: &str) {
 
 fn bytes(count: u64) -> String {
     ByteSize::b(count).display().si().to_string()
-}
-
-fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 fn escaped(text: &str) -> String {

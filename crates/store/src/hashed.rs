@@ -38,7 +38,7 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// A state of a file: two equal ones mean the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+struct Stamp {
     inode: u64,
     size: u64,
     /// Nanoseconds.
@@ -63,17 +63,17 @@ pub(super) struct Hashed {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+struct State {
     /// Whether the record has been read, which it is when somebody asks first.
-    pub(super) is_read: bool,
-    pub(super) right: HashMap<Digest, Stamp>,
-    pub(super) damaged: HashMap<Digest, Stamp>,
+    is_read: bool,
+    right: HashMap<Digest, Stamp>,
+    damaged: HashMap<Digest, Stamp>,
     /// Those that are not in the record yet.
-    pub(super) new: Vec<(Digest, Stamp)>,
+    new: Vec<(Digest, Stamp)>,
 }
 
 impl Stamp {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    fn of(metadata: &Metadata) -> Self {
         let nanoseconds = metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
         let created = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Self {
@@ -101,7 +101,7 @@ impl Hashed {
         Self { root: root.clone(), is_writable, state: Mutex::default() }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -137,6 +137,16 @@ impl Hashed {
         if state.new.len() >= GATHERED {
             self.write(&mut state);
         }
+    }
+
+    /// Whether a file was found damaged, and is as it was then.
+    pub(super) fn is_damaged(&self, digest: &Digest, metadata: &Metadata) -> bool {
+        self.state().damaged.get(digest) == Some(&Stamp::of(metadata))
+    }
+
+    /// Content of which a file was found damaged.
+    pub(super) fn damaged(&self) -> Vec<Digest> {
+        self.state().damaged.keys().copied().collect()
     }
 
     pub(super) fn note_damage(&self, digest: &Digest, metadata: &Metadata) {
@@ -189,9 +199,8 @@ impl Hashed {
 
     /// Whether nobody else can put another record in the place of this one.
     pub(super) fn is_guarded(&self) -> bool {
-        let guarded = |found: Metadata| is_own(&found) && !others_write(&found);
-        fs::metadata(self.root.path()).is_ok_and(guarded)
-            && self.root.look(OWN).is_ok_and(|found| found.is_some_and(guarded))
+        fs::metadata(self.root.path()).is_ok_and(|found| only_own_user_writes(&found))
+            && self.root.look(OWN).is_ok_and(|found| found.is_some_and(|found| only_own_user_writes(&found)))
     }
 }
 
@@ -208,12 +217,13 @@ impl Drop for Hashed {
     }
 }
 
-pub(super) fn is_own(metadata: &Metadata) -> bool {
+fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == nix::unistd::geteuid().as_raw()
 }
 
-pub(super) fn others_write(metadata: &Metadata) -> bool {
-    metadata.mode() & OTHERS_WRITE != 0
+/// Whether a file or directory is this user's, and nobody else may write to it.
+pub(super) fn only_own_user_writes(metadata: &Metadata) -> bool {
+    is_own(metadata) && metadata.mode() & OTHERS_WRITE == 0
 }
 
 #[cfg(test)]

@@ -5,12 +5,11 @@
 //! of the next commit, which they share.
 
 use std::fs::Metadata;
-use std::io;
 use std::io::IoSlice;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use bytes::Bytes;
 use fs_err as fs;

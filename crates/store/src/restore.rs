@@ -30,6 +30,7 @@ pub(super) fn restore(root: &Root, withdrawn: &Directory) -> Result<()> {
     }
     Ok(())
 }
+
 fn restore_one(root: &Root, withdrawn: &Directory) -> Result<()> {
     let is_there = |entry: &Entry| Ok::<_, StoreError>(root.look(&entry.to_string())?.is_some());
     for (path, _) in withdrawn.files_below()? {

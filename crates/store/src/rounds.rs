@@ -31,11 +31,13 @@ pub(super) struct State {
     /// Results that their callers have not fetched yet.
     pub(super) ended: Vec<(u64, Result<Committed>)>,
 }
+
 pub(super) struct Ticket {
     pub(super) number: u64,
     pub(super) links: usize,
     pub(super) step: Step,
 }
+
 pub(super) enum Step {
     Queued(Vec<Links>),
     Staged(Pending),
@@ -61,6 +63,7 @@ pub(super) struct Waiting {
     /// Whether it has left where it waits.
     pub(super) gone: bool,
 }
+
 pub(super) enum Target {
     /// Of a link file.
     Link(Entry),
@@ -109,7 +112,7 @@ pub(super) fn inside(links: &[Entry; 2]) -> [String; 2] {
 }
 
 /// Whether a directory could not be renamed because there is one with something in it, or a symbolic link.
-pub(super) fn is_taken(error: &io::Error) -> bool {
+fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
     matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::Metadata;
 
-use super::hashed::{Stamp, Verdict, is_own, others_write};
+use super::hashed::{Verdict, only_own_user_writes};
 use super::{Entry, Result, Store};
 use hod_engine::endpoint::LocalFile;
 use hod_oci::{Digest, Hasher};
@@ -35,11 +35,10 @@ impl Store {
 
     /// Content that was found damaged through this store and has been replaced since, sorted.
     pub fn repaired(&self) -> Result<Vec<Digest>> {
-        let damaged: Vec<_> = self.inner.hashed.state().damaged.iter().map(|(it, stamp)| (*it, *stamp)).collect();
         let mut repaired = Vec::new();
-        for (digest, stamp) in damaged {
+        for digest in self.inner.hashed.damaged() {
             let found = self.tree().look(&Entry::Data(digest).to_string())?;
-            if found.is_some_and(|metadata| Stamp::of(&metadata) != stamp) {
+            if found.is_some_and(|metadata| !self.is_damaged(&digest, &metadata)) {
                 repaired.push(digest);
             }
         }
@@ -58,8 +57,7 @@ impl Store {
             return Ok(None);
         }
         let record = &self.inner.hashed;
-        let is_known = is_own(&metadata)
-            && !others_write(&metadata)
+        let is_known = only_own_user_writes(&metadata)
             && matches!(record.judge(digest, &metadata), Verdict::Right)
             && record.is_guarded();
         Ok(Some(LocalFile::new(file, is_known)))
@@ -67,6 +65,6 @@ impl Store {
 
     /// Whether the file that was looked at is known to be damaged.
     pub(super) fn is_damaged(&self, digest: &Digest, metadata: &Metadata) -> bool {
-        self.inner.hashed.state().damaged.get(digest) == Some(&Stamp::of(metadata))
+        self.inner.hashed.is_damaged(digest, metadata)
     }
 }

@@ -247,6 +247,12 @@ mod tests {
             (vec![("lib.rs", "mod a; fn x() { a::a() }"), ("a.rs", "fn a() { crate::x() }")], 2),
             (vec![("a.rs", "use b::B; struct A(B);"), ("a/b.rs", "use super::A; struct B(A);")], 2),
             (vec![("a.rs", "mod b; use self::b::B; struct A(B);"), ("a/b.rs", "struct B;")], 0),
+            // After the last comma of a group stands nothing.
+            (vec![("a.rs", "use crate::{\n    b::b,\n};\nstruct A; fn x() { b() }"), back], 2),
+            (
+                vec![("a.rs", "struct A;"), ("a/b.rs", "use super::{\n    A,\n};\nstruct B(A); fn x() { super::y() }")],
+                0,
+            ),
             // Through three files.
             (
                 vec![

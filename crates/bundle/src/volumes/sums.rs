@@ -7,8 +7,7 @@ use std::path::Path;
 use fs_err as fs;
 
 use super::error::VOLUMES_LIMIT;
-use super::name;
-use super::{VolumeError, volume_name};
+use super::{VolumeError, name, volume_name};
 use crate::Result;
 use hod_oci::{Algorithm, Digest};
 

@@ -1,10 +1,9 @@
 //! What can go wrong at an endpoint, as far as the engine has to know.
 
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// The result of everything that an endpoint does.
 pub type Result<T> = std::result::Result<T, EndpointError>;

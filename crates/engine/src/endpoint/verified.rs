@@ -11,9 +11,8 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
-use super::Prefix;
 use super::lane::{self, Lane};
-use super::{BlobReader, EndpointError, Fault, Result};
+use super::{BlobReader, EndpointError, Fault, Prefix, Result};
 use hod_oci::{Algorithm, Descriptor, Digest, Hasher};
 
 /// Why bytes are not the content that was named.

@@ -10,9 +10,8 @@ use std::path::PathBuf;
 use fs_err as fs;
 
 use super::compare::add;
-use hod_bundle::BundleError;
-use hod_bundle::VolumeSet;
 use hod_bundle::volumes::{Answer, Ask, Sums, VOLUMES_LIMIT, VolumeFile, WantedVolume};
+use hod_bundle::{BundleError, VolumeSet};
 use hod_oci::{Algorithm, Digest, Hasher};
 
 /// Bytes read at a time; also what is given up where a medium cannot be read.

@@ -10,8 +10,7 @@ use pgp::composed::{PublicOrSecret, SignedKeyDetails, SignedPublicKey, SignedPub
 use pgp::packet::{KeyFlags, Signature, SignatureType};
 use pgp::types::{KeyDetails as _, S2kParams, SecretParams, StringToKey, Tag, VerifyingKey};
 
-use super::SignatureError;
-use super::key_file;
+use super::{SignatureError, key_file};
 
 /// Public keys.
 #[derive(Debug, Clone, Default)]
