@@ -4,21 +4,19 @@
 //! alone, and an encrypted way stays encrypted. Nothing is retried here except that a request
 //! is sent once more when the registry asks who is there.
 
-use std::fmt;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Body, Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
-use super::auth::{Access, Authorization};
+use super::auth::Authorization;
+use super::connection::Connection;
 use super::error::RegistryError;
-use super::host::{Connection, Host};
+use super::host::Host;
+use super::request::{Payload, Request};
 use super::response::Response;
-use super::subject::Subject;
-use super::transfer::UploadBody;
 use hod_io::secret::redacted;
 
 /// How many redirects are followed.
@@ -27,71 +25,7 @@ const REDIRECTS: usize = 10;
 /// How much of a body that is sent in one piece may take as long as an answer, in bytes.
 const WHOLE: u32 = 64 * 1024;
 
-/// What is sent with a request.
-#[derive(Default)]
-pub(super) enum Payload {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// Bytes that can be sent again.
-    Bytes(Bytes),
-    /// Bytes that can be sent once.
-    Stream(Box<UploadBody>),
-    /// What is left of a stream.
-    Spent,
-}
-
-/// The bytes stay out of it: a request for a token holds a secret.
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("Nothing"),
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Stream(body) => body.fmt(f),
-            Self::Spent => f.write_str("Spent"),
-        }
-    }
-}
-
-/// A request to a registry.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
-    pub(super) payload: Payload,
-    pub(super) access: Access,
-    pub(super) subject: Subject,
-}
-
 impl Request {
-    pub(super) fn new(method: Method, url: Url, subject: Subject) -> Self {
-        let (headers, payload, access) = Default::default();
-        Self { method, url, headers, payload, access, subject }
-    }
-
-    pub(super) fn access(mut self, access: Access) -> Self {
-        self.access = access;
-        self
-    }
-
-    /// Sets a header. A value that headers cannot have is left out.
-    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
-        }
-        self
-    }
-
-    pub(super) fn payload(mut self, payload: Payload) -> Self {
-        self.payload = payload;
-        self
-    }
-
-    const fn can_be_sent_again(&self) -> bool {
-        matches!(self.payload, Payload::Nothing | Payload::Bytes(_))
-    }
-
     /// Where an answer sends this request, if it does.
     fn redirect(&self, response: &Response) -> Option<Url> {
         let follow = match response.status.as_u16() {
@@ -100,11 +34,6 @@ impl Request {
             _ => false,
         };
         if follow { response.location() } else { None }
-    }
-
-    pub(super) fn redirect_error(&self, to: &Url, reason: &'static str) -> RegistryError {
-        let subject = Box::new(self.subject.clone());
-        RegistryError::Redirect { subject, from: redacted(&self.url), to: redacted(to), reason }
     }
 }
 
@@ -218,6 +147,7 @@ mod tests {
     use super::super::testing::{Server, cut, reply};
     use super::super::{CredentialSources, Credentials, Settings};
     use super::*;
+    use bytes::Bytes;
     use futures_util::TryStreamExt as _;
     use hod_engine::endpoint::{Fault, Source as _};
     use hod_oci::{Descriptor, MediaType};

@@ -6,8 +6,10 @@
 //! `registries.conf` may name helpers that are asked before the files, after them, or in their place.
 
 mod edit;
+mod error;
 mod file;
 mod helper;
+mod host;
 mod login;
 
 use std::collections::HashMap;
@@ -16,9 +18,11 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 pub use edit::CredentialFile;
+pub use error::CredentialsError;
 use file::AuthFile;
+use host::is_same_host;
+pub use login::Credentials;
 pub(super) use login::Login;
-pub use login::{Credentials, CredentialsError};
 
 use tokio::sync::{Mutex, OnceCell};
 
@@ -237,18 +241,6 @@ fn servers<'a>(host: &'a &'a str) -> &'a [&'a str] {
     match *host {
         DOCKER_IO => &["https://index.docker.io/v1/", DOCKER_IO],
         _ => std::slice::from_ref(host),
-    }
-}
-
-fn is_same_host(one: &str, other: &str) -> bool {
-    normal_host(one).eq_ignore_ascii_case(normal_host(other))
-}
-
-/// The host that a name of a host stands for.
-fn normal_host(host: &str) -> &str {
-    match host {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_IO,
-        host => host,
     }
 }
 

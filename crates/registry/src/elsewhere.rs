@@ -6,9 +6,9 @@
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::client::Request;
 use super::error::RegistryError;
 use super::repository::Repository;
+use super::request::Request;
 use super::response::Response;
 use super::subject::Subject;
 use hod_engine::endpoint::Fault;

@@ -9,11 +9,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use super::Registries;
 use super::auth::Access;
-use super::client::Request;
 use super::error::RegistryError;
 use super::host::Host;
 use super::pages::{Limit, Pages};
 use super::repository::Repository;
+use super::request::Request;
 use super::subject::Subject;
 use hod_oci::{RepositoryName, Tag};
 

@@ -5,15 +5,15 @@
 //! it must not be taken for all.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 use reqwest::header::LINK;
 use url::Url;
 
+use super::connection::Connection;
+use super::endless::Endless;
 use super::error::RegistryError;
-use super::host::Connection;
 use super::response::Response;
 use hod_io::secret::redacted;
 
@@ -40,33 +40,6 @@ impl Limit {
     pub(super) const SEARCH: Self = Self { pages: 100, bytes: 4 * 1024 * 1024, entries: usize::MAX };
     /// For lists of referrers, each of which is an image index.
     pub(super) const REFERRERS: Self = Self { pages: 1000, bytes: 16 * 1024 * 1024, entries: 10_000 };
-}
-
-/// Why a list is not read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endless {
-    /// It has more pages than this.
-    Pages(usize),
-    /// It has more bytes than this.
-    Bytes(usize),
-    /// It has more entries than this.
-    Entries(usize),
-    /// A page leads back to one that was read.
-    Circle,
-    /// So many pages had nothing in them.
-    Empty(usize),
-}
-
-impl fmt::Display for Endless {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pages(limit) => write!(f, "with more than {limit} pages"),
-            Self::Bytes(limit) => write!(f, "of more than {} MiB", limit >> 20),
-            Self::Entries(limit) => write!(f, "with more than {limit} entries"),
-            Self::Circle => f.write_str("whose pages lead back to one that was read"),
-            Self::Empty(limit) => write!(f, "with {limit} empty pages in a row"),
-        }
-    }
 }
 
 /// The way through the pages of a list.

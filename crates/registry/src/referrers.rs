@@ -5,10 +5,10 @@ use std::sync::PoisonError;
 use reqwest::{Method, StatusCode};
 
 use super::auth::Access;
-use super::client::Request;
 use super::error::RegistryError;
 use super::pages::{Limit, Pages};
 use super::repository::Repository;
+use super::request::Request;
 use super::response::Response;
 use super::subject::Subject;
 use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Version};

@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::answer::{ANSWER_LIMIT, Answer};
-use super::client::Request;
+use super::endless::Endless;
 use super::error::{Refusal, RegistryError};
-use super::pages::Endless;
+use super::request::Request;
 use super::subject::Subject;
 use super::transfer::Pace;
 use hod_engine::endpoint::BlobReader;

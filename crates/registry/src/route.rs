@@ -6,56 +6,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::error::RegistryError;
-use super::registries_conf::{Entry, Location, Pull, RegistriesConf};
-use super::repository::Repository;
-use super::{Registries, RoutingError};
+use super::error::{RegistryError, RoutingError};
+use super::registries_conf::{Entry, Location, Pull};
+use super::repository::{Repository, Route, Routes};
 use hod_engine::endpoint::Fault;
 use hod_oci::{DOCKER_IO, RepositoryName, Version};
 
 /// No way has answered yet.
 const NONE: usize = usize::MAX;
 
-/// All ways to read a repository, best first; the last one is the registry itself.
-#[derive(Debug)]
-pub(super) struct Routes {
-    routes: Vec<Route>,
-    /// The way that has answered last.
-    preferred: AtomicUsize,
-}
-
-/// One way.
-#[derive(Debug)]
-struct Route {
-    repository: Repository,
-    pull: Pull,
-}
-
 impl Routes {
-    /// The ways to `host/name`; `None` where nothing else than that is configured.
-    pub(super) fn find(
-        registries: &Registries,
-        conf: &RegistriesConf,
-        host: &str,
-        name: &RepositoryName,
-    ) -> Result<Option<Self>, RoutingError> {
-        let full = format!("{host}/{name}");
-        let Some((entry, length)) = conf.find(&full) else { return Ok(None) };
-        let rest = full.get(length..).unwrap_or_default();
-        let is_elsewhere = !entry.own.place.is_empty() && entry.own.place != entry.prefix;
-        if entry.mirrors.is_empty() && !is_elsewhere {
-            return Ok(None);
-        }
-        let mut routes = Vec::with_capacity(entry.mirrors.len() + 1);
-        for location in entry.mirrors.iter().chain([&entry.own]) {
-            let (there, repository) =
-                if location.place.is_empty() { (host.into(), name.clone()) } else { rewritten(entry, location, rest)? };
-            let foreign = *there != *host;
-            let repository = registries.read_at(conf, &there, &repository, location.insecure, foreign);
-            routes.push(Route { repository, pull: location.pull });
-        }
-        tracing::debug!(name = full, ways = routes.len(), path = %entry.path.display(), "read elsewhere");
-        Ok(Some(Self { routes, preferred: AtomicUsize::new(NONE) }))
+    /// These ways, best first.
+    pub(super) const fn new(routes: Vec<Route>) -> Self {
+        Self { routes, preferred: AtomicUsize::new(NONE) }
     }
 
     /// The way that has answered last, if any has.
@@ -87,7 +50,11 @@ impl Routes {
 }
 
 /// The name that a location makes of one that begins with the entry's prefix.
-fn rewritten(entry: &Entry, location: &Location, rest: &str) -> Result<(Box<str>, RepositoryName), RoutingError> {
+pub(super) fn rewritten(
+    entry: &Entry,
+    location: &Location,
+    rest: &str,
+) -> Result<(Box<str>, RepositoryName), RoutingError> {
     let text = format!("{}{rest}", location.place);
     let error = |source| RoutingError::Name { path: entry.path.clone(), text: text.clone(), source };
     let (host, path) = text.split_once('/').unwrap_or((&text, ""));

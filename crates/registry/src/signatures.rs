@@ -1,16 +1,11 @@
 //! The signatures of a repository's manifests, which lie beside the registry.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::error::RegistryError;
-use super::lookaside::{LookasideError, SignatureFolder};
 use super::repository::Repository;
+use super::signature_folder::{SignatureFolder, Signatures};
 use hod_oci::Digest;
-
-/// A folder with signatures, if there is one.
-pub(super) type Signatures = Result<Option<SignatureFolder>, Arc<LookasideError>>;
 
 impl Repository {
     /// The same repository with its signatures.

@@ -12,9 +12,9 @@ use reqwest::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Access;
-use super::client::{Payload, Request};
 use super::error::RegistryError;
 use super::repository::Repository;
+use super::request::{Payload, Request};
 use super::response::Response;
 use super::subject::Subject;
 use hod_engine::endpoint::{Place, Placed, Result, Sink, Verified};

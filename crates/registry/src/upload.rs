@@ -10,9 +10,9 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::auth::Access;
-use super::client::{Payload, Request};
 use super::error::RegistryError;
 use super::repository::Repository;
+use super::request::{Payload, Request};
 use super::response::Response;
 use super::sink::check_digest;
 use super::subject::Subject;

@@ -14,7 +14,7 @@ use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::CredentialsError;
+use super::error::CredentialsError;
 use hod_io::secret::Secret;
 
 /// A credential file to be changed.

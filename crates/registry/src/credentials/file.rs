@@ -16,7 +16,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
-use super::{Credentials, CredentialsError, Login, normal_host};
+use super::error::CredentialsError;
+use super::host::normal_host;
+use super::login::{Credentials, Login};
 use hod_io::secret::Secret;
 use hod_oci::RepositoryName;
 

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::{Credentials, CredentialsError};
+use super::error::CredentialsError;
+use super::login::Credentials;
 use hod_io::secret::Secret;
 
 /// How long a helper may take; some of them ask a server of their own.
