@@ -103,7 +103,7 @@ impl Layout {
     }
 
     /// Writes a manifest as a blob, after the blobs that it names.
-    fn write_manifest(&self, content: &Descriptor, bytes: Bytes) -> super::super::Result<()> {
+    fn write_manifest(&self, landings: &Landings, content: &Descriptor, bytes: Bytes) -> super::super::Result<()> {
         let path = self.blob(&content.digest);
         let (_, bytes) = described(path.clone(), content.digest, bytes)?;
         let manifest = Manifest::parse(&content.media_type, &bytes)
@@ -112,10 +112,7 @@ impl Layout {
         if has(&path, content.size)? && fs::read(&path)? == bytes {
             return Ok(());
         }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        Ok(hod_io::fs::write_atomically(&path, &bytes)?)
+        landings.write(&content.digest, &bytes, &path)
     }
 }
 
@@ -163,8 +160,8 @@ impl Sink for LayoutSink {
     async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
         if content.media_type.is_manifest() {
             let bytes = body.collect().await?;
-            let (layout, content) = (self.layout.clone(), content.clone());
-            blocking(move || layout.write_manifest(&content, bytes)).await?;
+            let (layout, landings, content) = (self.layout.clone(), self.landings.clone(), content.clone());
+            blocking(move || layout.write_manifest(&landings, &content, bytes)).await?;
             return Ok(Placed::Written);
         }
         self.landings.receive(content, &self.layout.blob(&content.digest), body).await
@@ -174,7 +171,7 @@ impl Sink for LayoutSink {
         let (layout, name, root) = (self.layout.clone(), self.name.clone(), root.clone());
         let landings = self.landings.clone();
         blocking(move || {
-            layout.write_manifest(&root, bytes)?;
+            layout.write_manifest(&landings, &root, bytes)?;
             // Before the image is there: whoever finds it has nothing more to do.
             landings.tidy_landed(|digest| layout.blob(digest).exists())?;
             for folder in fs::read_dir(&layout.blobs)? {
@@ -199,5 +196,33 @@ impl Scaffolds {
         let sink = LayoutSink::make(path, blobs, name, &mut made);
         self.note(made);
         Ok(sink?.within(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+    #[tokio::test]
+    async fn a_manifest_that_two_processes_write_leaves_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        Layout::create(folder.path()).unwrap();
+        let sink = Layout::open(folder.path()).unwrap().sink(None).unwrap();
+        let digest = Digest::sha256(EMPTY);
+        let root = Descriptor::new("application/vnd.oci.image.index.v1+json".into(), digest, EMPTY.len() as u64);
+        // One has finished; the other was killed while it wrote.
+        sink.landings.write(&digest, EMPTY, &sink.layout.blob(&digest)).unwrap();
+        sink.landings.write(&digest, EMPTY, &folder.path().join("oci-layout/no/folder")).unwrap_err();
+        let left = sink.landings.folder().child(format!(".sha256-{}.partial", digest.hex()));
+        fs::write(left.path(), &EMPTY[..9]).unwrap();
+        sink.publish(&root, Bytes::from_static(EMPTY), &[]).await.unwrap();
+        assert!(!left.path().exists());
+        let blobs = fs::read_dir(folder.path().join("blobs/sha256")).unwrap();
+        assert_eq!(
+            blobs.map(|file| file.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>(),
+            [digest.hex()]
+        );
     }
 }
