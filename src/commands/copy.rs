@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::layers::{Layers, LayersError};
@@ -17,10 +16,10 @@ use crate::{output, report};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placed, Sink};
 use hod_engine::observe::Event;
+use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::convert::Format;
 use hod_image::copy_image::{Changes, Choice, CopiedImage, CopyImageError, MultiArch, copy_image};
 use hod_image::copy_list::{Base, Listed, listed};
-use hod_image::elsewhere;
 use hod_image::forced::forced;
 use hod_image::list::Line;
 use hod_image::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
@@ -125,7 +124,8 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
         more_names: args.additional_tag.clone(),
     };
     let many = !args.file.is_empty();
-    let mut outcome = copy_all(&manner, tasks, many, args.fail_fast).await;
+    let on_failure = if many { OnFailure::stop_if(args.fail_fast) } else { OnFailure::Return };
+    let mut outcome = copy_all(&manner, tasks, on_failure).await;
     if outcome.failed.is_empty() {
         let places = manner.to.clone();
         input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
@@ -207,38 +207,26 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
     Ok(args.content.part(context.platform()?))
 }
 
-async fn copy_all(manner: &Manner, tasks: Vec<Task>, many: bool, fail_fast: bool) -> Outcome {
+async fn copy_all(manner: &Manner, tasks: Vec<Task>, on_failure: OnFailure) -> Outcome {
     manner.engine.observer().on(&Event::Step { name: "copy", images: tasks.len(), bytes: 0 });
-    let mut outcome = Outcome::default();
-    let mut running = futures_util::stream::iter(tasks)
-        .map(|task| async move {
-            let result = copy_one(manner, &task).await;
-            (task, result)
-        })
-        .buffered(manner.engine.limits().images);
-    while let Some((task, result)) = running.next().await {
-        match result {
-            Ok(image) => {
-                let (digest, unchanged) = (&image.digest, image.copied.unchanged);
-                let bytes = image.copied.bytes(Placed::Written);
-                manner.engine.observer().on(&Event::ImageDone { name: &task.label, digest, unchanged, bytes });
-                elsewhere::tell(manner.engine.observer(), &task.label, &image.foreign);
-                outcome.copied.push((task, image));
+    let copied = batch::run(
+        &manner.engine,
+        tasks,
+        on_failure,
+        |task| task.label.clone(),
+        |image| async move {
+            let result = async {
+                let image = copy_one(manner, &image).await?;
+                let transfer = Transfer::new(image.digest, &image.copied, &image.foreign);
+                Ok((image, Some(transfer)))
             }
-            Err(error) => {
-                // What a single image failed with is what the command fails with, and said there.
-                if many {
-                    manner.engine.observer().on(&Event::ImageFailed { name: &task.label, cause: &error });
-                }
-                outcome.failed.push((task.label, error));
-                if fail_fast {
-                    outcome.stopped = true;
-                    break;
-                }
-            }
-        }
-    }
-    outcome
+            .await;
+            (image, result)
+        },
+    )
+    .await;
+    let failed = copied.failed.into_iter().map(|(task, error)| (task.label, error)).collect();
+    Outcome { copied: copied.done, failed, stopped: copied.stopped_early, unwritten: Vec::new() }
 }
 
 async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError> {

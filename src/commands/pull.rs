@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_engine::endpoint::Placed;
+use hod_image::batch::OnFailure;
 use hod_image::resolve::{Failed, Resolution, ResolveOptions};
 use hod_steps::fetch::{Receipt, fetch};
 use hod_steps::lock::{failed_text, lock_text};
@@ -42,7 +43,9 @@ pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, F
     let receipt = if stopped {
         Receipt { failed: resolution.failed, stopped_early: true, ..Receipt::default() }
     } else {
-        fetch(&engine, &store, resolution, args.fail_fast).await.map_err(|error| Failure::of(Kind::Failed, error))?
+        fetch(&engine, &store, resolution, OnFailure::stop_if(args.fail_fast))
+            .await
+            .map_err(|error| Failure::of(Kind::Failed, error))?
     };
     if let Some(file) = &args.failed {
         output::write(file, failed_text(&receipt.failed).into_bytes()).await?;

@@ -20,6 +20,7 @@ use hod_bundle::volumes::VolumeReader;
 use hod_bundle::{BundleError, BundleFiles, VolumeError};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placed, Source};
+use hod_image::batch::OnFailure;
 use hod_image::contents::{Held, ManifestsOnly};
 use hod_image::destination::Destination;
 use hod_image::index_policy::IndexPolicy;
@@ -36,7 +37,8 @@ use hod_transport::Compression;
 
 pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
     let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let options = PushOptions { destination, index: policy(args.index), fail_fast: args.fail_fast, force: args.force };
+    let on_failure = OnFailure::stop_if(args.fail_fast);
+    let options = PushOptions { destination, index: policy(args.index), on_failure, force: args.force };
     let registries = context.registries(&args.registry, &Concerned::new([&*options.destination.host]))?;
     let engine = context.engine_to(&options.destination.host, &args.retry);
     let images = if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {

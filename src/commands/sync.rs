@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::{report as text, terminal};
 use hod_engine::copy::Engine;
+use hod_image::batch::OnFailure;
 use hod_image::open::Places;
 use hod_oci::{DOCKER_IO, Reference};
 use hod_steps::sync::destination::{Naming, Plan, Target};
@@ -84,7 +85,7 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<ExitCode, F
         let options = SyncOptions {
             multi_arch: args.content.part(context.platform()?),
             format: args.content.format.map(FormatArg::format),
-            keep_going: args.keep_going,
+            on_failure: OnFailure::stop_if(!args.keep_going),
             tree,
             filter: PlatformFilter::default(),
             force: args.content.force,

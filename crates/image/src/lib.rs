@@ -26,6 +26,7 @@
 pub mod admission;
 pub mod attached;
 pub mod base;
+pub mod batch;
 pub mod catalog;
 pub mod contents;
 pub mod convert;

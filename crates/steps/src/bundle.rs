@@ -15,8 +15,8 @@ use hod_engine::copy::{Copied, CopyError, Engine};
 use hod_engine::endpoint::{Placed, Sink};
 use hod_engine::observe::Event;
 use hod_image::attached::Attached;
+use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::contents::ContentsError;
-use hod_image::elsewhere;
 use hod_image::gathered::{Unmergeable, in_store};
 use hod_image::resolve::{DefaultRegistry, Failed, ImageError, Resolved};
 use hod_oci::{Digest, Graph, Node};
@@ -132,34 +132,25 @@ impl Filling<'_> {
         let header = self.file.header();
         let bytes = header.blobs().iter().map(|blob| blob.size).sum();
         self.engine.observer().on(&Event::Step { name: "bundle", images: images.len(), bytes });
-        let (mut fetched, mut failed) = (0, Vec::new());
-        let mut running = futures_util::stream::iter(images)
-            .map(|image| async {
-                let result = self.image(&image).await;
-                (image, result)
-            })
-            .buffer_unordered(self.engine.limits().images);
-        while let Some((image, result)) = running.next().await {
-            let name = image.name.to_string();
-            match result {
-                Ok(copied) => {
-                    let (digest, bytes) = (image.graph.root.descriptor.digest, copied.bytes(Placed::Written));
-                    fetched += bytes;
-                    let event = Event::ImageDone { name: &name, digest: &digest, unchanged: bytes == 0, bytes };
-                    self.engine.observer().on(&event);
-                    elsewhere::tell(self.engine.observer(), &name, image.graph.foreign());
-                }
-                Err(error) => {
-                    let error = ImageError::Copy(error);
-                    self.engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
-                    failed.push(Failed { line: image.line, also: image.also, error });
-                }
+        let (engine, this, name) = (self.engine, &self, |image: &Resolved| image.name.to_string());
+        let filled = batch::run(engine, images, OnFailure::KeepGoing, name, |image| async move {
+            let result = async {
+                let mut copied = this.image(&image).await.map_err(ImageError::Copy)?;
+                let bytes = copied.bytes(Placed::Written);
+                copied.unchanged = bytes == 0;
+                let transfer = Transfer::new(image.graph.root.descriptor.digest, &copied, image.graph.foreign());
+                Ok((bytes, Some(transfer)))
             }
+            .await;
+            (image, result)
+        })
+        .await;
+        if !filled.failed.is_empty() {
+            let failed = filled.failed.into_iter();
+            let failed = failed.map(|(image, error)| Failed { line: image.line, also: image.also, error });
+            return Err(BundlingError::Images(failed.collect()));
         }
-        drop(running);
-        if !failed.is_empty() {
-            return Err(BundlingError::Images(failed));
-        }
+        let fetched = filled.done.iter().map(|(_, bytes)| bytes).sum();
         self.indexes(indexes).await?;
         let done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match header.blobs().iter().find(|blob| !done.contains(&blob.digest)) {

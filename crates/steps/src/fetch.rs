@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-
 use super::incoming;
 use super::room::{RoomError, require_room};
 use hod_engine::copy::{Copied, CopyError, Engine};
 use hod_engine::endpoint::{Placed, Sink};
 use hod_engine::observe::Event;
-use hod_image::elsewhere;
+use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::resolve::{Failed, ImageError, Resolution, Resolved};
 use hod_oci::{Digest, Graph, Tag};
 use hod_store::{Store, StoreError};
@@ -122,12 +120,12 @@ fn is_linked(image: &Resolved, store: &Store) -> bool {
 /// Fetches everything that was resolved into the store.
 ///
 /// Images come to be visible one by one, as each is whole. One that fails does not keep the others
-/// from being fetched, unless `fail_fast`.
+/// from being fetched, unless `on_failure` says so.
 pub async fn fetch(
     engine: &Engine,
     store: &Store,
     resolution: Resolution,
-    fail_fast: bool,
+    on_failure: OnFailure,
 ) -> Result<Receipt, FetchError> {
     let Resolution { images, failed } = resolution;
     let need = Need::of(&images, store)?;
@@ -139,38 +137,31 @@ pub async fn fetch(
         bytes_unique: need.bytes_unique,
         ..Receipt::default()
     };
-    let mut running = futures_util::stream::iter(images)
-        .map(|image| async {
-            let result = fetch_one(engine, store, &image).await;
+    let fetched = batch::run(
+        engine,
+        images,
+        on_failure,
+        |image| image.name.to_string(),
+        |image| async move {
+            let result = async {
+                let copied = fetch_one(engine, store, &image).await?;
+                let transfer = Transfer::new(image.graph.root.descriptor.digest, &copied, image.graph.foreign());
+                Ok((copied, Some(transfer)))
+            }
+            .await;
             (image, result)
-        })
-        .buffer_unordered(engine.limits().images);
-    while let Some((image, result)) = running.next().await {
-        let name = image.name.to_string();
-        match result {
-            Ok(copied) => {
-                let (digest, bytes) = (image.graph.root.descriptor.digest, copied.bytes(Placed::Written));
-                let unchanged = copied.unchanged;
-                engine.observer().on(&Event::ImageDone { name: &name, digest: &digest, unchanged, bytes });
-                elsewhere::tell(engine.observer(), &name, image.graph.foreign());
-                for (placed, (count, bytes)) in copied.placed {
-                    let sum = receipt.placed.entry(placed).or_default();
-                    *sum = (sum.0 + count, sum.1.saturating_add(bytes));
-                }
-                receipt.images.push(ImageReceipt { image, unchanged });
-            }
-            Err(error) => {
-                engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
-                receipt.failed.push(Failed { line: image.line, also: image.also, error });
-                if fail_fast {
-                    receipt.stopped_early = true;
-                    break;
-                }
-            }
-        }
+        },
+    )
+    .await;
+    receipt.stopped_early = fetched.stopped_early;
+    let mut copied = Copied::default();
+    for (image, taken) in fetched.done {
+        copied.add_all(&taken);
+        receipt.images.push(ImageReceipt { image, unchanged: taken.unchanged });
     }
-    drop(running);
-    receipt.images.sort_by(|a, b| a.image.line.origin.cmp(&b.image.line.origin));
+    receipt.placed = copied.placed;
+    let failed = fetched.failed.into_iter().map(|(image, error)| Failed { line: image.line, also: image.also, error });
+    receipt.failed.extend(failed);
     receipt.failed.sort_by(|a, b| a.line.origin.cmp(&b.line.origin));
     let finishing = store.clone();
     // What failed images left is kept for the next run.

@@ -5,16 +5,13 @@ mod outbound;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-
 pub use outbound::{Outbound, PushError, PushOptions, Pushed};
 
 use super::push_referrers::{announce, is_index, push_index, spare_index};
 use hod_engine::copy::Engine;
-use hod_engine::endpoint::Placed;
 use hod_engine::observe::Event;
+use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::contents::Held;
-use hod_image::elsewhere;
 use hod_image::index_policy::{FormError, IndexPolicy, only_child, rewritten};
 use hod_oci::{Digest, Graph, RepositoryName, Tag};
 use hod_registry::Registries;
@@ -42,37 +39,23 @@ pub async fn push(
     let mut receipt = PushReceipt::default();
     let (indexes, images): (Vec<_>, Vec<_>) = images.into_iter().enumerate().partition(|(_, image)| is_index(image));
     let listed = &listed(&indexes);
-    let mut running = futures_util::stream::iter(images)
-        .map(|(position, image)| async move {
-            let label = image.held.label();
-            let foreign: Vec<_> = image.held.graph.foreign().into_iter().cloned().collect();
-            let result = push_one(engine, registries, image, (options, listed)).await;
-            if result.is_ok() {
-                elsewhere::tell(engine.observer(), &label, &foreign);
-            }
-            (position, label, result)
-        })
-        .buffer_unordered(engine.limits().images);
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    while let Some((position, label, result)) = running.next().await {
-        match result {
-            Ok(pushed) => {
-                let (digest, unchanged) = (pushed.changed_to.unwrap_or(pushed.digest), pushed.copied.unchanged);
-                let bytes = pushed.copied.bytes(Placed::Written);
-                engine.observer().on(&Event::ImageDone { name: &label, digest: &digest, unchanged, bytes });
-                done.push((position, pushed));
-            }
-            Err(error) => {
-                engine.observer().on(&Event::ImageFailed { name: &label, cause: &error });
-                failed.push((position, label, error));
-                if options.fail_fast {
-                    receipt.stopped_early = true;
-                    break;
-                }
-            }
+    let name = |(_, image): &(usize, Outbound)| image.held.label();
+    let pushed = batch::run(engine, images, options.on_failure, name, |image| async move {
+        let result = async {
+            let (_, image) = &image;
+            let pushed = push_one(engine, registries, image, (options, listed)).await?;
+            let digest = pushed.changed_to.unwrap_or(pushed.digest);
+            let transfer = Transfer::new(digest, &pushed.copied, image.held.graph.foreign());
+            Ok((pushed, Some(transfer)))
         }
-    }
-    drop(running);
+        .await;
+        (image, result)
+    })
+    .await;
+    receipt.stopped_early = pushed.stopped_early;
+    let mut done: Vec<_> = pushed.done.into_iter().map(|((position, _), pushed)| (position, pushed)).collect();
+    let failed = pushed.failed.into_iter().map(|((position, image), error)| (position, image.held.label(), error));
+    let mut failed: Vec<_> = failed.collect();
     // One after the other, since two may be merged into the same index.
     for (position, index) in indexes {
         if receipt.stopped_early {
@@ -84,7 +67,7 @@ pub async fn push(
             Err(error) => {
                 engine.observer().on(&Event::ImageFailed { name: &label, cause: &error });
                 failed.push((position, label, error));
-                receipt.stopped_early = options.fail_fast;
+                receipt.stopped_early = options.on_failure == OnFailure::Stop;
             }
         }
     }
@@ -118,17 +101,17 @@ fn unique_bytes(images: &[Outbound]) -> u64 {
 async fn push_one(
     engine: &Engine,
     registries: &Registries,
-    image: Outbound,
+    image: &Outbound,
     (options, listed): (&PushOptions, &Listed),
 ) -> Result<Pushed, PushError> {
     let Outbound { held, source } = image;
     let repository = options.destination.repository(&held.name.repository)?;
     let there = Arc::new(registries.repository(&options.destination.host, &repository));
-    spare_index(engine, &there, &held).await?;
+    spare_index(engine, &there, held).await?;
     let sink = options.sink(&there);
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
     let copy = |graph: Arc<Graph>| engine.copy(source.clone(), sink.clone(), graph, &tags);
-    let (label, Held { name, graph, pinned, .. }) = (held.label(), held);
+    let (label, Held { name, graph, pinned, .. }) = (held.label(), held.clone());
     let digest = graph.root.descriptor.digest;
     let missing: usize = graph.manifests().iter().map(|node| node.absent.len()).sum();
     let mut graph = Arc::new(match options.index {

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_engine::copy::Engine;
+use hod_image::batch::OnFailure;
 use hod_image::copy_image::MultiArch;
 use hod_image::open::Places;
 use hod_steps::sync::destination::Plan;
@@ -50,7 +51,7 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, 
         let options = SyncOptions {
             multi_arch: MultiArch::All,
             format: None,
-            keep_going: true,
+            on_failure: OnFailure::KeepGoing,
             tree: None,
             filter: PlatformFilter { systems: own.os.clone(), architectures: own.arch.clone() },
             force: args.content.force,

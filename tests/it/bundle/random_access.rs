@@ -189,7 +189,7 @@ async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
     let options = push::PushOptions {
         destination: format!("docker://{}", registry.host()).parse().unwrap(),
         index: IndexPolicy::Auto,
-        fail_fast: false,
+        on_failure: hod_image::batch::OnFailure::KeepGoing,
         force: false,
     };
     let retry = RetryPolicy { times: 0, delay: std::time::Duration::ZERO };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hod_engine::copy::{Copied, CopyError};
 use hod_engine::endpoint::{EndpointError, Sink, Source};
+use hod_image::batch::OnFailure;
 use hod_image::contents::Held;
 use hod_image::destination::Destination;
 use hod_image::forced::forced;
@@ -94,8 +95,8 @@ pub struct PushOptions {
     pub destination: Destination,
     /// What to do with indexes that are not whole.
     pub index: IndexPolicy,
-    /// Whether the first failure ends it all.
-    pub fail_fast: bool,
+    /// What happens to the others where one fails.
+    pub on_failure: OnFailure,
     /// Whether what the registry says that it has is sent once more.
     pub force: bool,
 }

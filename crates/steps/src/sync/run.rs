@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-
 use super::image_syncer::platforms::PlatformFilter;
 use super::{Task, familiar};
 use hod_engine::copy::{CopyError, Engine};
-use hod_engine::endpoint::{Placed, Source};
+use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
+use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::copy_image::{CopiedImage, CopyImageError, Format, MultiArch, prepare, transfer};
-use hod_image::elsewhere;
 use hod_image::forced::forced;
 use hod_image::index_policy::FormError;
 use hod_image::open::{OpenError, OpenSink, OpenSource};
@@ -25,8 +23,8 @@ pub struct SyncOptions {
     pub multi_arch: MultiArch,
     /// The format that manifests are to have.
     pub format: Option<Format>,
-    /// Whether the others are copied where one fails.
-    pub keep_going: bool,
+    /// What happens to the others where one fails.
+    pub on_failure: OnFailure,
     /// The folder of the image directories, where images go to such.
     pub tree: Option<DirTree>,
     /// Which platforms are left of each image.
@@ -110,9 +108,8 @@ pub async fn sync(engine: &Engine, tasks: Vec<Task>, options: &SyncOptions) -> S
     let mut waiting: Vec<(usize, Task)> = tasks.into_iter().enumerate().collect();
     let mut done: Vec<(usize, Synced)> = Vec::new();
     for pass in 0..=options.passes {
-        let mut failed = pass_over(engine, waiting, options, (&mut done, &mut receipt.left_out)).await;
-        failed.sort_by_key(|(position, ..)| *position);
-        if pass == options.passes || failed.is_empty() || !options.keep_going {
+        let failed = pass_over(engine, waiting, options, (&mut done, &mut receipt.left_out)).await;
+        if pass == options.passes || failed.is_empty() || options.on_failure == OnFailure::Stop {
             receipt.failed = failed.into_iter().map(|(_, task, error)| (task, error)).collect();
             break;
         }
@@ -132,37 +129,30 @@ async fn pass_over(
     options: &SyncOptions,
     (done, left_out): (&mut Vec<(usize, Synced)>, &mut Vec<Task>),
 ) -> Vec<(usize, Task, SyncError)> {
-    let mut running = futures_util::stream::iter(tasks)
-        .map(|(position, task)| async move {
-            let result = one(engine, &task, options).await;
-            (position, task, result)
-        })
-        .buffer_unordered(engine.limits().images);
-    let mut failed = Vec::new();
-    while let Some((position, task, result)) = running.next().await {
-        let name = familiar(&task.from.location);
-        match result {
-            Ok(None) => {
-                let text = format!("{name} has none of the platforms that are wanted: left out");
+    let name = |(_, task): &(usize, Task)| familiar(&task.from.location);
+    let passed = batch::run(engine, tasks, options.on_failure, name, |image| async move {
+        let result = async {
+            let (_, task) = &image;
+            let image = one(engine, task, options).await?;
+            if image.is_none() {
+                let text =
+                    format!("{} has none of the platforms that are wanted: left out", familiar(&task.from.location));
                 engine.observer().on(&Event::Notice(&text));
-                left_out.push(task);
             }
-            Ok(Some(image)) => {
-                let (unchanged, bytes) = (image.copied.unchanged, image.copied.bytes(Placed::Written));
-                engine.observer().on(&Event::ImageDone { name: &name, digest: &image.digest, unchanged, bytes });
-                elsewhere::tell(engine.observer(), &name, &image.foreign);
-                done.push((position, Synced { task, image }));
-            }
-            Err(error) => {
-                engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
-                failed.push((position, task, error));
-                if !options.keep_going {
-                    break;
-                }
-            }
+            let transfer = image.as_ref().map(|image| Transfer::new(image.digest, &image.copied, &image.foreign));
+            Ok((image, transfer))
+        }
+        .await;
+        (image, result)
+    })
+    .await;
+    for ((position, task), image) in passed.done {
+        match image {
+            Some(image) => done.push((position, Synced { task, image })),
+            None => left_out.push(task),
         }
     }
-    failed
+    passed.failed.into_iter().map(|((position, task), error)| (position, task, error)).collect()
 }
 
 /// Copies one image; `None` where it has no platform that is wanted.
