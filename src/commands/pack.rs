@@ -229,7 +229,7 @@ impl Job {
         };
         self.require_room(there).inspect_err(|_| remove(there == 0))?;
         // The next run goes on with what one that was stopped has written.
-        self.write_file(file, &partial).inspect_err(|_| remove(!self.stop.is_requested()))
+        self.write_file(file).inspect_err(|_| remove(!self.stop.is_requested()))
     }
 
     /// Writes to somebody who reads.
@@ -254,7 +254,7 @@ impl Job {
     }
 
     /// Writes beside the place of the bundle; it gets its name when it is whole and on the disk.
-    fn write_file(&self, file: fs_err::File, partial: &Path) -> Result<Done, Failure> {
+    fn write_file(&self, file: fs_err::File) -> Result<Done, Failure> {
         let failed = |error| Failure::of(Kind::Failed, error);
         let file = ResumedFile::new(file).map_err(failed)?;
         let (file, written, sum) = if self.summed {
@@ -267,9 +267,7 @@ impl Job {
         };
         let kept = file.kept();
         let file = file.into_file().map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs_err::rename(partial, &self.output).map_err(failed)?;
-        hod_io::fs::sync_directory(hod_io::fs::folder_of(&self.output)).map_err(failed)?;
+        hod_io::fs::publish(&file, &self.output).map_err(failed)?;
         Ok(Done { written, volumes: None, sum, kept })
     }
 

@@ -39,7 +39,6 @@ struct Inner {
     /// Where the data area begins.
     area: u64,
     output: PathBuf,
-    partial: PathBuf,
     file: Arc<Stretches>,
     journal: Mutex<fs::File>,
     /// How far the blobs of an interrupted run have come; what has proved false is nothing.
@@ -54,24 +53,21 @@ impl InPlace {
         let partial = hod_io::fs::partial_of(output);
         let journal = output.with_file_name(format!("{}.journal", partial.file_name().unwrap_or_default().display()));
         let write = BundleError::Write;
+        let file = hod_io::fs::claim(&partial).map_err(write)?;
         let mut options = std::fs::OpenOptions::new();
         options.read(true).append(true).create(true);
-        let open = || hod_io::fs::open_own(&journal, options.clone());
-        let log = hod_io::fs::lock_at(&journal, open, |log| Ok(log.try_lock().is_ok())).map_err(write)?;
-        let log = log.ok_or_else(|| {
-            let problem = format!("{} is being written by another hod", partial.display());
-            write(io::Error::new(io::ErrorKind::ResourceBusy, problem))
-        })?;
+        let log = hod_io::fs::open_own(&journal, options).map_err(write)?;
         let text = fs::read_to_string(&journal).unwrap_or_default();
-        let known = text.lines().next() == Some(&header.id().to_string()) && partial.exists();
+        let has_bytes = file.metadata().is_ok_and(|file| file.len() > 0);
+        let known = has_bytes && text.lines().next() == Some(&header.id().to_string());
         let kept = if known { entries(&text) } else { HashMap::new() };
-        let mut options = std::fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(!known);
-        let file = hod_io::fs::open_own(&partial, options).map_err(write)?;
+        if !known {
+            file.set_len(0).map_err(write)?;
+        }
         let area = header.data_area(None);
         let file = Arc::new(Stretches::new(file, &partial));
         let (output, journal, kept) = (output.to_owned(), Mutex::new(log), Mutex::new(kept));
-        let bundle = Inner { header, area, output, partial, file, journal, kept };
+        let bundle = Inner { header, area, output, file, journal, kept };
         bundle.begin().map_err(write)?;
         if !known {
             bundle.begin_journal().map_err(write)?;
@@ -117,11 +113,8 @@ impl InPlace {
 
     /// Makes the bundle durable and gives it its name. Every blob MUST be whole and verified.
     pub fn finish(self) -> io::Result<u64> {
-        let Inner { file, output, partial, header, .. } = &*self.inner;
-        file.file().sync_all()?;
-        fs::rename(partial, output)?;
-        let folder = hod_io::fs::folder_of(output);
-        hod_io::fs::sync_directory(folder)?;
+        let Inner { file, output, header, .. } = &*self.inner;
+        hod_io::fs::publish(file.file(), output)?;
         let journal = self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
         fs::remove_file(journal.path())?;
         Ok(header.tar_size(None))

@@ -16,6 +16,7 @@ mod local_file;
 mod place;
 mod prefix;
 mod read_ahead;
+mod received;
 mod verified;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub use local_file::LocalFile;
 pub use place::Place;
 pub use prefix::Prefix;
 pub use read_ahead::read_ahead;
+pub use received::Received;
 pub use verified::{Mismatch, Verified};
 
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Schema1, Tag, Version};
@@ -144,7 +146,7 @@ pub trait Sink: Send + Sync {
     /// Takes content that is a file of its source, see [`Source::file`]: `Linked` where both places share the file from
     /// now on, `Cloned` where they share its blocks, `None` where neither is possible, so that the bytes have to come.
     ///
-    /// MUST fail with [`Fault::Corrupt`] where [`LocalFile::digest_of`] the link is another. The rules of `put` hold.
+    /// MUST fail with [`Fault::Corrupt`] where [`LocalFile::check`] refuses the link. The rules of `put` hold.
     async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
         let _ = (content, file);
         Ok(None)

@@ -1,11 +1,11 @@
 //! What the standard library lacks for files that have to survive a crash.
 
-mod append;
 mod behind;
 mod cold;
 mod direct;
 mod directory;
 mod numbered;
+mod partial;
 mod removal;
 mod replace;
 mod resumed;
@@ -20,13 +20,13 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 
-pub use append::{Appender, Blocks};
 pub use behind::WriteBehind;
 pub use cold::ColdFile;
 pub(crate) use direct::DirectFile;
 pub use direct::{ALIGNMENT, Block};
 pub use directory::{Child, Directory, give_file, open_plain};
 pub use numbered::{remove_numbered, write_numbered};
+pub use partial::{Blocks, PartialFile};
 pub use removal::Removal;
 pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;
@@ -82,6 +82,13 @@ pub fn claim(path: &Path) -> io::Result<fs::File> {
         }
         fs::remove_file(path)?;
     }
+}
+
+/// Makes a file durable that is complete, and gives it its name in the same directory.
+pub fn publish(file: &fs::File, to: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    fs::rename(file.path(), to)?;
+    sync_directory(folder_of(to))
 }
 
 /// Opens a file or directory and locks it; `None` where `lock` says that somebody else has it.
@@ -200,7 +207,7 @@ pub fn from_start(file: &fs::File) -> impl Read {
 }
 
 /// Makes an empty file share the blocks of another (a reflink); says whether the filesystem can.
-pub fn clone_file(from: &fs::File, to: &fs::File) -> io::Result<bool> {
+fn clone_file(from: &fs::File, to: &fs::File) -> io::Result<bool> {
     use rustix::io::Errno;
     match rustix::fs::ioctl_ficlone(to, from) {
         Ok(()) => Ok(true),

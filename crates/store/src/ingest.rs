@@ -5,21 +5,18 @@
 //! of the next commit, which they share.
 
 use std::fs::Metadata;
-use std::io::IoSlice;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{io, thread};
 
-use bytes::Bytes;
-use fs_err as fs;
 use rustix::fs::OFlags;
 
 use super::staging::STAGED;
 use super::{Entry, Result, Staging, Store, StoreError};
 use hod_engine::endpoint::{LocalFile, Placed, Prefix};
-use hod_io::fs::{ALIGNMENT, Appender, Child, from_start};
-use hod_oci::{Digest, Hasher};
+use hod_io::fs::{Child, PartialFile};
+use hod_oci::Digest;
 
 /// Blobs from this size on are synced one by one.
 const LARGE: u64 = 1024 * 1024;
@@ -45,17 +42,7 @@ pub struct Ingest {
     store: Store,
     digest: Digest,
     size: u64,
-    place: Child,
-    file: Appender,
-    length: u64,
-    /// Whether the partial file is no longer this value's business.
-    done: bool,
-}
-
-/// An ingest that has let go of its lock, and knows what it had.
-#[derive(Debug)]
-pub(super) struct Parked {
-    ingest: Ingest,
+    file: PartialFile,
 }
 
 impl Store {
@@ -95,19 +82,18 @@ impl Store {
 
     /// Begins to write some content, or to continue where an earlier run was interrupted.
     pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Attempt> {
-        let staging = self.staging()?;
-        let place = staging.partial(digest);
+        let place = self.staging()?.partial(digest);
         loop {
             if self.holds(digest, size)? {
                 return Ok(Attempt::There);
             }
-            let Some(mut ingest) = Ingest::open(self, digest, size, place.clone())? else { return Ok(Attempt::Busy) };
-            if self.holds(digest, size)? || ingest.length > size {
-                ingest.remove()?;
-                continue;
+            let open = |place: &Child| self.tree().open_alone(place, OFlags::RDWR | OFlags::APPEND, size);
+            let file = PartialFile::lock(place.clone(), open, hod_io::fs::try_lock)?;
+            let Some(file) = file else { return Ok(Attempt::Busy) };
+            if !self.holds(digest, size)? && file.length() <= size {
+                return Ok(Attempt::Begun(Ingest { store: self.clone(), digest: *digest, size, file }));
             }
-            ingest.done = false;
-            return Ok(Attempt::Begun(ingest));
+            file.remove()?;
         }
     }
 
@@ -128,7 +114,7 @@ impl Store {
             let link = staging.upload();
             match file.link_to(&link) {
                 Ok(true) => {
-                    check(file, &link, digest).inspect_err(|_| drop(link.remove()))?;
+                    file.check(&link, digest, wrong(file)).inspect_err(|_| drop(link.remove()))?;
                     self.inner.hashed.note(digest, &metadata);
                     staging.add(&link, digest, size)?;
                     return Ok(Some(Placed::Linked));
@@ -149,24 +135,16 @@ impl Store {
 
     /// Takes a file as content by a reflink, where the filesystem can.
     fn clone_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placed>> {
-        let place = self.staging()?.upload();
-        let clone = self.tree().create_new(&place, OFlags::RDWR, size)?;
-        let take = || {
-            if !hod_io::fs::clone_file(file.file(), &clone)? || clone.metadata()?.len() != size {
-                return Ok(None);
-            }
-            check(file, &place, digest)?;
-            // Whoever is writing the same content at this moment will be done with it.
-            let Attempt::Begun(mut ingest) = self.try_ingest(digest, size)? else { return Ok(None) };
-            ingest.replace(clone, &place, size)?;
-            ingest.commit()?;
-            Ok(Some(Placed::Cloned))
-        };
-        let taken = take();
-        if !matches!(taken, Ok(Some(_))) {
-            let _ = place.remove();
+        let mut clone = self.own_file(size)?;
+        if !clone.clone_from(file.file())? || clone.length() != size {
+            return Ok(None);
         }
-        taken
+        file.check(clone.name(), digest, wrong(file))?;
+        // Whoever is writing the same content at this moment will be done with it.
+        let Attempt::Begun(mut ingest) = self.try_ingest(digest, size)? else { return Ok(None) };
+        ingest.file.replace(clone)?;
+        ingest.commit()?;
+        Ok(Some(Placed::Cloned))
     }
 
     /// Begins to write some content as [`Store::try_ingest`] does, and waits while another writes it;
@@ -183,87 +161,52 @@ impl Store {
 }
 
 impl Ingest {
-    /// Opens the partial file with its lock, if that is free.
-    fn open(store: &Store, digest: &Digest, size: u64, place: Child) -> Result<Option<Self>> {
-        let open = || store.tree().open_alone(&place, OFlags::RDWR | OFlags::APPEND, size);
-        let Some((file, length)) = place.lock(open, hod_io::fs::try_lock)? else { return Ok(None) };
-        let file = Appender::new(file);
-        // Whoever asked may not want it yet.
-        Ok(Some(Self { store: store.clone(), digest: *digest, size, place, file, length, done: true }))
-    }
-
-    fn remove(&mut self) -> Result<()> {
-        self.done = true;
-        Ok(self.place.remove()?)
-    }
-
     /// Where the bytes go for the time being.
     pub fn path(&self) -> PathBuf {
-        self.place.path()
+        self.file.name().path()
     }
 
     /// How many bytes are there.
     pub const fn written(&self) -> u64 {
-        self.length
+        self.file.length()
     }
 
     /// Hashes what is there from an earlier attempt, for the caller to continue after it.
     ///
     /// Complete content with another digest is thrown away.
     pub fn prefix(&mut self) -> Result<Prefix> {
-        let mut hasher = Hasher::new(self.digest.algorithm());
-        if self.length == 0 {
-            return Ok(Prefix::new(0, hasher));
+        if let Some(prefix) = Prefix::of(&self.file, &self.digest, self.size)? {
+            return Ok(prefix);
         }
-        hasher.read(from_start(self.file.file()))?;
-        if self.length == self.size && hasher.clone().finish() != self.digest {
-            self.restart()?;
-            return Ok(Prefix::none(self.digest.algorithm()));
-        }
-        Ok(Prefix::new(self.length, hasher))
+        self.restart()?;
+        Ok(Prefix::none(self.digest.algorithm()))
     }
 
     /// Throws away what is there and starts with an empty file.
     pub fn restart(&mut self) -> Result<()> {
-        if self.length == 0 {
-            return Ok(());
+        if self.written() > 0 {
+            // A new file: a partial file never shrinks, or others could not trust what they hashed of it.
+            self.file.replace(self.store.own_file(self.size)?)?;
         }
-        // A new file: a partial file never shrinks, or others could not trust what they hashed of it. It takes the place
-        // of the old one with its lock, so there is no moment at which somebody else could have it.
-        let (place, file) = self.store.own_file(self.size)?;
-        self.replace(file, &place, 0)
+        Ok(())
     }
 
-    /// Takes a file of this filesystem instead of what is there; `length` is that of the file.
-    pub(super) fn replace(&mut self, file: fs::File, from: &Child, length: u64) -> Result<()> {
-        // Locked before others can find it, as every partial file is that somebody writes to.
-        file.try_lock().map_err(|_| StoreError::Overtaken(self.digest))?;
-        from.rename(&self.place)?;
-        self.file = Appender::new(file);
-        self.length = length;
-        Ok(())
+    /// Takes a file of this filesystem instead of what is there.
+    pub(super) fn replace(&mut self, file: PartialFile) -> Result<()> {
+        Ok(self.file.replace(file)?)
     }
 
     /// Appends bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.write_slices(&mut [IoSlice::new(bytes)])
+        self.write_chunks(&[bytes])
     }
 
     /// Appends chunks, without gathering them first.
-    pub(super) fn write_chunks(&mut self, chunks: &[Bytes]) -> Result<()> {
-        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        self.write_slices(&mut slices)
-    }
-
-    fn write_slices(&mut self, slices: &mut [IoSlice<'_>]) -> Result<()> {
-        let left = self.size.saturating_sub(self.length);
-        if left >= LARGE && self.length.is_multiple_of(ALIGNMENT as u64) && !self.file.is_gathering() {
+    pub(super) fn write_chunks(&mut self, chunks: &[impl AsRef<[u8]>]) -> Result<()> {
+        if self.size.saturating_sub(self.written()) >= LARGE {
             self.file.gather(&self.store.staging()?.blocks);
         }
-        let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        self.file.append(slices).map_err(|error| self.write_error(error))?;
-        self.length += length as u64;
-        Ok(())
+        self.file.append_chunks(chunks).map_err(|error| self.write_error(error))
     }
 
     /// Writes what waits in memory.
@@ -273,15 +216,15 @@ impl Ingest {
 
     fn write_error(&self, error: io::Error) -> StoreError {
         let path = self.store.root().join(Entry::Data(self.digest).to_string());
-        StoreError::write(&path, self.size.saturating_sub(self.length), error)
+        StoreError::write(&path, self.size.saturating_sub(self.written()), error)
     }
 
     /// Takes the content as complete. The caller MUST have checked its digest.
     ///
     /// From here on [`Store::has`] knows it; [`Store::commit`] makes it durable for good.
     pub fn commit(mut self) -> Result<()> {
-        if self.length != self.size {
-            return Err(StoreError::Size { path: self.place.path(), found: self.length, expected: self.size });
+        if self.written() != self.size {
+            return Err(StoreError::Size { path: self.path(), found: self.written(), expected: self.size });
         }
         self.flush()?;
         let staging = self.store.staging()?;
@@ -290,79 +233,45 @@ impl Ingest {
         }
         self.store.inner.hashed.note(&self.digest, &self.file.file().metadata()?);
         if self.size < LARGE {
-            staging.add(&self.place, &self.digest, self.size)?;
+            staging.add(self.file.name(), &self.digest, self.size)?;
         } else {
-            self.store.tree().place(&self.place, &Entry::Data(self.digest).to_string())?;
+            self.store.tree().place(self.file.name(), &Entry::Data(self.digest).to_string())?;
             staging.touch();
         }
-        self.done = true;
+        self.file.leave();
         Ok(())
     }
 
     /// Throws away what is there.
-    pub fn discard(mut self) -> Result<()> {
-        self.remove()
+    pub fn discard(self) -> Result<()> {
+        Ok(self.file.remove()?)
     }
 
     /// Lets others write while the caller is looking for the rest of the bytes.
-    pub(super) fn park(mut self) -> Result<Parked> {
-        self.flush()?;
-        self.file.file().unlock()?;
-        self.done = true;
-        Ok(Parked { ingest: self })
+    pub(super) fn park(&mut self) -> Result<()> {
+        Ok(self.file.unlock()?)
     }
-}
 
-/// Refuses what was made of a file and has other bytes than the content.
-fn check(file: &LocalFile, linked: &Child, expected: &Digest) -> Result<()> {
-    match file.digest_of(linked, expected)? {
-        found if found == *expected => Ok(()),
-        found => Err(StoreError::Corrupt { path: file.path().to_owned(), found }),
-    }
-}
-
-impl Parked {
-    /// Takes up where [`Ingest::park`] left off.
+    /// Takes up where [`Ingest::park`] left off; says whether nobody else is writing.
     ///
     /// # Errors
     /// [`StoreError::Overtaken`] where the file is no longer what it was.
     pub(super) fn resume(&mut self) -> Result<bool> {
-        let file = self.ingest.file.file();
-        if !hod_io::fs::try_lock(file)? {
+        if !self.file.relock()? {
             return Ok(false);
         }
-        let length = self.ingest.length;
-        let own = file.metadata()?;
-        if self.ingest.place.is(&own)? && own.len() == length {
-            self.ingest.done = false;
-            return Ok(true);
-        }
-        Err(StoreError::Overtaken(self.ingest.digest))
-    }
-
-    /// The ingest, after [`Parked::resume`] said that it has its lock again.
-    pub(super) fn into_ingest(self) -> Ingest {
-        self.ingest
+        if self.file.is_unchanged()? { Ok(true) } else { Err(StoreError::Overtaken(self.digest)) }
     }
 }
 
-impl Drop for Ingest {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        // An empty file would be nothing to resume.
-        if self.length == 0 {
-            let _ = self.place.remove();
-        } else {
-            let _ = self.file.flush();
-        }
-    }
+/// The error for a file that has other bytes than the content.
+fn wrong(file: &LocalFile) -> impl FnOnce(Digest) -> StoreError {
+    |found| StoreError::Corrupt { path: file.path().to_owned(), found }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
+    use fs_err as fs;
 
     use super::*;
 

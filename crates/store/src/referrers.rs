@@ -89,11 +89,7 @@ impl Store {
             MergeError::Incoming(source) => StoreError::Manifest { digest: Digest::sha256(index), source },
         })?;
         let root = Descriptor::of(MediaType::OciIndex, &bytes);
-        if let Some(mut ingest) = self.ingest(&root.digest, root.size)? {
-            ingest.restart()?;
-            ingest.write(&bytes)?;
-            ingest.commit()?;
-        }
+        self.add(&root.digest, &bytes)?;
         let tags = vec![TagLink { name: tag.clone(), digest: root.digest }];
         self.commit(&[Links { revisions: vec![root.digest], tags, ..Links::none(name.clone()) }])?;
         Ok(root.digest)

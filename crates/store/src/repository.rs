@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ingest::{POLL, Parked};
+use super::ingest::POLL;
 use super::{Attempt, Ingest, Links, Result, Store, StoreError};
 use hod_engine::endpoint::{self, Place};
 use hod_oci::{Descriptor, Digest, Manifest, RepositoryName};
@@ -31,7 +31,7 @@ struct Pending {
     layers: Vec<Digest>,
     revisions: Vec<Digest>,
     /// Unfinished content whose kept bytes were hashed.
-    parked: HashMap<Digest, Parked>,
+    parked: HashMap<Digest, Ingest>,
 }
 
 impl Store {

@@ -3,39 +3,36 @@
 //! It lies in the folder of the process that receives it, so what a dead process leaves is removed
 //! with that folder, and nobody else ever sees it.
 
-use std::io::{self, Write as _};
+use std::io;
 
-use fs_err as fs;
 use rustix::fs::OFlags;
 
 use super::{Attempt, Entry, Result, Store, StoreError};
-use hod_io::fs::{Child, from_start};
+use hod_io::fs::{Child, PartialFile};
 use hod_oci::{Algorithm, Digest, Hasher};
 
 /// Content on its way into a store, not yet named. Dropping it throws it away.
 #[derive(Debug)]
 pub struct Upload {
     store: Store,
-    place: Child,
-    file: fs::File,
-    length: u64,
+    file: PartialFile,
     hasher: Hasher,
 }
 
 impl Store {
     /// Begins to receive content whose digest will be told at its end.
     pub fn upload(&self) -> Result<Upload> {
-        let (place, file) = self.own_file(0)?;
-        Ok(Upload { store: self.clone(), place, file, length: 0, hasher: Hasher::new(Algorithm::Sha256) })
+        Ok(Upload { store: self.clone(), file: self.own_file(0)?, hasher: Hasher::new(Algorithm::Sha256) })
     }
 
     /// A new file for content, which nobody else knows of; `needed` bytes will be written to it.
-    pub(super) fn own_file(&self, needed: u64) -> Result<(Child, fs::File)> {
+    ///
+    /// It is locked before others can find it, as every partial file is that somebody writes to.
+    pub(super) fn own_file(&self, needed: u64) -> Result<PartialFile> {
         let place = self.staging()?.upload();
-        let file = self.tree().create_new(&place, OFlags::RDWR | OFlags::APPEND, needed)?;
-        #[cfg(test)]
-        hod_io::fs::pause::here();
-        Ok((place, file))
+        let create = |place: &Child| self.tree().create_new(place, OFlags::RDWR | OFlags::APPEND, needed);
+        let file = PartialFile::lock(place, create, hod_io::fs::try_lock)?;
+        file.map(PartialFile::to_be_removed).ok_or_else(|| io::Error::from(io::ErrorKind::ResourceBusy).into())
     }
 
     /// Takes small content at hand, to be committed later. The caller MUST have checked its digest.
@@ -50,26 +47,17 @@ impl Store {
 impl Upload {
     /// How many bytes are there.
     pub const fn written(&self) -> u64 {
-        self.length
+        self.file.length()
     }
 
     /// Appends bytes. After a failure [`Upload::written`] tells how many of them are there.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let needed = bytes.len() as u64;
-            match self.file.write(bytes) {
-                Ok(0) => return Err(StoreError::write(self.file.path(), needed, io::ErrorKind::WriteZero.into())),
-                Ok(count) => {
-                    let (written, rest) = bytes.split_at(count);
-                    self.hasher.update(written);
-                    self.length += count as u64;
-                    bytes = rest;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(StoreError::write(self.file.path(), needed, error)),
-            }
-        }
-        Ok(())
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let before = self.written();
+        let written = self.file.append_chunks(&[bytes]);
+        let count = usize::try_from(self.written() - before).unwrap_or(bytes.len());
+        let (there, rest) = bytes.split_at(count.min(bytes.len()));
+        self.hasher.update(there);
+        written.map_err(|error| StoreError::write(self.file.file().path(), rest.len() as u64, error))
     }
 
     /// Takes what has come as the content with that digest, to be committed later; returns its length.
@@ -79,20 +67,21 @@ impl Upload {
     pub fn complete(self, digest: &Digest) -> Result<u64> {
         let found = self.digest(digest.algorithm())?;
         if found != *digest {
-            return Err(StoreError::Corrupt { path: self.place.path(), found });
+            return Err(StoreError::Corrupt { path: self.file.name().path(), found });
         }
-        let size = self.length;
+        let size = self.written();
         match self.store.try_ingest(digest, size)? {
             Attempt::There => {}
             Attempt::Begun(mut ingest) => {
-                ingest.replace(self.file.try_clone()?, &self.place, size)?;
+                ingest.replace(self.file)?;
                 ingest.commit()?;
             }
             // Whoever else writes it may take long, and this one is complete.
             Attempt::Busy => {
-                self.file.sync_data()?;
-                self.store.inner.hashed.note(digest, &self.file.metadata()?);
-                self.store.tree().place(&self.place, &Entry::Data(*digest).to_string())?;
+                self.file.file().sync_data()?;
+                self.store.inner.hashed.note(digest, &self.file.file().metadata()?);
+                self.store.tree().place(self.file.name(), &Entry::Data(*digest).to_string())?;
+                self.file.leave();
                 self.store.staging()?.touch();
             }
         }
@@ -104,20 +93,15 @@ impl Upload {
             return Ok(self.hasher.clone().finish());
         }
         let mut hasher = Hasher::new(algorithm);
-        hasher.read(from_start(&self.file))?;
+        hasher.read(self.file.reader())?;
         Ok(hasher.finish())
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        // Where it was completed, the file has another name by now.
-        let _ = self.place.remove();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
     use crate::Links;
 

@@ -4,38 +4,29 @@
 //! continued there. A partial file is locked while somebody writes to it; who comes second writes to another, whose
 //! name the next run finds, too.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fs_err as fs;
-use futures_util::StreamExt as _;
 use rustix::fs::{FileType, OFlags};
 
 use super::TransportError;
 use super::files::blocking;
-use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placed, Prefix, Result, Verified};
-use hod_io::fs::{Child, Directory, from_start};
-use hod_oci::{Algorithm, Descriptor, Digest, Hasher};
-
-/// How many bytes are gathered before they are written.
-const GATHER: usize = 512 * 1024;
+use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placed, Prefix, Received, Result, Verified};
+use hod_io::fs::{Child, Directory, PartialFile};
+use hod_oci::{Algorithm, Descriptor, Digest};
 
 /// Where content lands in a folder, and what of it is under way.
 #[derive(Debug, Clone)]
 pub(super) struct Landings {
     /// Where partial files are.
     folder: Directory,
-    parked: Arc<Mutex<HashMap<Digest, Landing>>>,
-}
-
-#[derive(Debug)]
-struct Landing {
-    file: fs::File,
-    length: u64,
+    parked: Arc<Mutex<HashMap<Digest, PartialFile>>>,
 }
 
 impl Landings {
@@ -49,15 +40,12 @@ impl Landings {
         &self.folder
     }
 
-    fn partial(&self, digest: &Digest) -> Child {
-        self.folder.child(partial_name(digest, 0))
+    /// A name for content on its way, the first or another.
+    fn partial(&self, digest: &Digest, number: u32) -> Child {
+        self.folder.child(partial_name(digest, number))
     }
 
-    fn park(&self, digest: Digest, landing: Landing) {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, landing);
-    }
-
-    fn take(&self, digest: &Digest) -> Option<Landing> {
+    fn take(&self, digest: &Digest) -> Option<PartialFile> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(digest)
     }
 
@@ -68,37 +56,33 @@ impl Landings {
             let digest = content.digest;
             drop(this.take(&digest));
             let none = || Prefix::none(digest.algorithm());
-            let partial = this.partial(&digest);
-            let open = || partial.open(OFlags::RDWR | OFlags::APPEND);
+            let open = |partial: &Child| partial.open(OFlags::RDWR | OFlags::APPEND);
             // Where the system gives no lock, somebody else may have it.
-            let (file, length) = match partial.lock(open, |file| Ok(file.try_lock().is_ok())) {
-                Ok(Some((file, length))) if is_alone(&file)? => (file, length),
-                Ok(_) => return Ok(none()),
+            let file = match PartialFile::lock(this.partial(&digest, 0), open, |file| Ok(file.try_lock().is_ok())) {
+                Ok(Some(file)) => file,
+                Ok(None) => return Ok(none()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(none()),
                 Err(error) => return Err(error.into()),
             };
-            if length > content.size {
-                partial.remove()?;
+            if !is_alone(file.file())? {
+                file.leave();
                 return Ok(none());
             }
-            let mut hasher = Hasher::new(digest.algorithm());
-            hasher.read(from_start(&file))?;
-            if length == content.size && hasher.clone().finish() != digest {
-                partial.remove()?;
+            let Some(prefix) = Prefix::of(&file, &digest, content.size)? else {
+                file.remove()?;
                 return Ok(none());
-            }
-            this.park(digest, Landing { file, length });
-            Ok(Prefix::new(length, hasher))
+            };
+            this.parked.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, file);
+            Ok(prefix)
         })
         .await
     }
 
     /// Writes a body to its place. Wrong bytes are thrown away, too few are kept.
-    pub(super) async fn receive(&self, content: &Descriptor, place: &Path, mut body: Verified) -> Result<Placed> {
+    pub(super) async fn receive(&self, content: &Descriptor, place: &Path, body: Verified) -> Result<Placed> {
         let start = body.start();
-        let parked = self.take(&content.digest).filter(|landing| landing.length == start);
-        let (partial, landing) = match parked {
-            Some(landing) => (self.partial(&content.digest), landing),
+        let file = match self.take(&content.digest).filter(|file| file.length() == start) {
+            Some(file) => file,
             None if start == 0 => {
                 let (this, digest) = (self.clone(), content.digest);
                 blocking(move || this.create(&digest)).await?
@@ -108,41 +92,22 @@ impl Landings {
                 return Err(EndpointError::new(Fault::Busy(None), problem));
             }
         };
-        let mut file = landing.file;
-        let mut gathered: Vec<Bytes> = Vec::new();
-        loop {
-            let (ended, full) = match body.next().await {
-                Some(Ok(chunk)) => {
-                    gathered.push(chunk);
-                    (None, gathered.iter().map(Bytes::len).sum::<usize>() >= GATHER)
-                }
-                Some(Err(error)) => (Some(Err(error)), true),
-                None => (Some(Ok(())), true),
-            };
-            if full {
-                let chunks = std::mem::take(&mut gathered);
-                file = blocking(move || {
-                    chunks.iter().try_for_each(|chunk| file.write_all(chunk))?;
-                    Ok(file)
-                })
-                .await?;
-            }
-            match ended {
-                None => {}
-                Some(Err(error)) => {
-                    // A file with nothing in it is nothing to go on from.
-                    if is_wrong(&error) || file.metadata().is_ok_and(|found| found.len() == 0) {
-                        let _ = partial.remove();
-                    }
-                    return Err(error);
-                }
-                Some(Ok(())) => {
-                    let place = place.to_owned();
-                    blocking(move || Ok(settle(&file, &partial, &place)?)).await?;
-                    return Ok(Placed::Written);
+        let write = |file: &mut PartialFile, chunks: &[Bytes]| file.append_chunks(chunks);
+        let Received { mut file, rest, end } = Received::from(body, file, write).await?;
+        let place = place.to_owned();
+        blocking(move || {
+            match end {
+                Err(ref error) if Mismatch::is_of_bytes(error) => drop(file.remove()),
+                Err(_) => drop(file.append_chunks(&rest)),
+                Ok(()) => {
+                    file.append_chunks(&rest)?;
+                    settle(file, &place)?;
                 }
             }
-        }
+            Ok(end)
+        })
+        .await?
+        .map(|()| Placed::Written)
     }
 
     /// Writes content that is at hand to its place. Several may write the same at once, each to a partial file.
@@ -158,24 +123,22 @@ impl Landings {
     }
 
     /// Makes an empty file for content: one that nobody else has, and that the next run finds where this one is killed.
-    fn create(&self, digest: &Digest) -> super::Result<(Child, Landing)> {
+    fn create(&self, digest: &Digest) -> super::Result<PartialFile> {
         // Somebody else may be writing the same content; each has a file then.
         for number in 0_u32.. {
-            let partial = self.folder.child(partial_name(digest, number));
-            let mut is_new = false;
-            let open = || {
+            let is_new = Cell::new(false);
+            let open = |partial: &Child| {
                 let (file, made) = partial.open_or_create(OFlags::RDWR | OFlags::APPEND)?;
-                is_new = made;
+                is_new.set(made);
                 Ok::<_, io::Error>(file)
             };
             // On a filesystem without locks, only a new file is nobody else's.
-            let lock = |file: &fs::File| Ok(file.try_lock().is_ok());
-            if let Some((file, _)) = partial.lock(open, lock)?
-                && is_alone(&file)?
-            {
-                file.set_len(0)?;
-                return Ok((partial, Landing { file, length: 0 }));
+            let lock = |file: &fs::File| hod_io::fs::try_lock(file).or_else(|_| Ok(is_new.get()));
+            let Some(file) = PartialFile::lock(self.partial(digest, number), open, lock)? else { continue };
+            if is_alone(file.file())? {
+                return Ok(file.emptied()?);
             }
+            file.leave();
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists).into())
     }
@@ -183,15 +146,14 @@ impl Landings {
     /// Removes files of such names that nobody is writing: what killed runs have left.
     pub(super) fn tidy(&self, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
         for (name, kind) in self.folder.entries()? {
-            let left = self.folder.child(&name);
+            // Where the system gives no lock, somebody may have it.
+            let lock = |file: &fs::File| Ok(file.try_lock().is_ok());
+            let open = |left: &Child| left.open(OFlags::RDONLY);
             if kind == FileType::RegularFile
                 && is_ours(&name.to_string_lossy())
-                && let Ok(file) = left.open(OFlags::RDONLY)
-                // Where the system gives no lock, somebody may have it.
-                && file.try_lock().is_ok()
-                && left.is(&file.metadata()?)?
+                && let Ok(Some(file)) = PartialFile::lock(self.folder.child(&name), open, lock)
             {
-                left.remove()?;
+                file.remove()?;
             }
         }
         Ok(())
@@ -210,44 +172,48 @@ impl Landings {
             if metadata.len() != size || metadata.dev() != this.folder.stat()?.st_dev {
                 return Ok(None);
             }
-            // Whatever is in the way of a link, the bytes may still be read, and that says more where they cannot.
-            if let Some((partial, _lock)) = this.hard_link(&file, &digest) {
-                let placed = check(&file, &partial, &digest).and_then(|()| Ok(put_at(&partial, &place)?));
-                // A rename leaves both names where they are those of one file already.
-                let _ = partial.remove();
-                return placed.map(|()| Some(Placed::Linked));
-            }
-            let (partial, landing) = this.create(&digest)?;
-            let take = || {
-                // A reflink is not made to a file that was opened for appending.
-                if !hod_io::fs::clone_file(file.file(), &partial.open(OFlags::WRONLY)?)? {
-                    return Ok(None);
-                }
-                check(&file, &partial, &digest)?;
-                settle(&landing.file, &partial, &place)?;
-                Ok(Some(Placed::Cloned))
+            let check = |partial: &PartialFile| {
+                file.check(partial.name(), &digest, |found| {
+                    let (expected, found) = (Box::new(digest), Box::new(found));
+                    TransportError::Corrupt { path: file.path().to_owned(), expected, found }
+                })
             };
-            let placed = take();
-            if !matches!(placed, Ok(Some(_))) {
-                let _ = partial.remove();
+            // Whatever is in the way of a link, the bytes may still be read, and that says more where they cannot.
+            if let Some(partial) = this.hard_link(&file, &digest) {
+                check(&partial)?;
+                let name = partial.name().clone();
+                put_at(partial, &place)?;
+                // A rename leaves both names where they are those of one file already.
+                if name.is(&metadata)? {
+                    name.remove()?;
+                }
+                return Ok(Some(Placed::Linked));
             }
-            placed
+            let mut partial = this.create(&digest)?.to_be_removed();
+            if !partial.clone_from(file.file())? {
+                return Ok(None);
+            }
+            check(&partial)?;
+            settle(partial, &place)?;
+            Ok(Some(Placed::Cloned))
         })
         .await
     }
 
     /// Makes a hard link under a name for content on its way, if that is possible, and locks it, so that nobody takes it
     /// for one that was left. All who link a file have the lock together.
-    fn hard_link(&self, file: &LocalFile, digest: &Digest) -> Option<(Child, Option<fs::File>)> {
+    fn hard_link(&self, file: &LocalFile, digest: &Digest) -> Option<PartialFile> {
         for number in 0_u32.. {
-            let partial = self.folder.child(partial_name(digest, number));
+            let partial = self.partial(digest, number);
             match file.link_to(&partial) {
                 Ok(true) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Ok(false) | Err(_) => return None,
             }
-            match partial.lock(|| partial.open(OFlags::RDONLY), |file| Ok(file.lock_shared().is_ok())) {
-                Ok(locked) => return Some((partial, locked.map(|(file, _)| file))),
+            // Who cannot have the lock goes on without.
+            let lock = |file: &fs::File| file.lock_shared().map(|()| true).or(Ok(true));
+            match PartialFile::lock(partial.clone(), |partial| partial.open(OFlags::RDONLY), lock) {
+                Ok(locked) => return locked.map(PartialFile::to_be_removed),
                 // Somebody has taken it for one that was left.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) => {
@@ -258,16 +224,6 @@ impl Landings {
         }
         None
     }
-}
-
-/// Refuses what was made of a file and has other bytes than the content.
-fn check(file: &LocalFile, linked: &Child, expected: &Digest) -> super::Result<()> {
-    let found = file.digest_of(linked, expected)?;
-    if found == *expected {
-        return Ok(());
-    }
-    let (path, expected, found) = (file.path().to_owned(), Box::new(*expected), Box::new(found));
-    Err(TransportError::Corrupt { path, expected, found })
 }
 
 /// The name of a partial file of content, the first or another.
@@ -301,21 +257,16 @@ fn is_alone(file: &fs::File) -> io::Result<bool> {
 }
 
 /// Makes a complete file durable and puts it in its place.
-fn settle(file: &fs::File, partial: &Child, place: &Path) -> io::Result<()> {
+fn settle(partial: PartialFile, place: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.sync_data()?;
+    partial.file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    partial.file().sync_data()?;
     put_at(partial, place)
 }
 
-/// Renames a complete file to its place.
-fn put_at(partial: &Child, place: &Path) -> io::Result<()> {
+/// Gives a complete file its name.
+fn put_at(partial: PartialFile, place: &Path) -> io::Result<()> {
     let folder = hod_io::fs::folder_of(place);
     fs::create_dir_all(folder)?;
     partial.rename(&Directory::open(folder)?.child(place.file_name().unwrap_or_default()))
-}
-
-/// Whether the bytes themselves are wrong, and not only too few.
-fn is_wrong(error: &EndpointError) -> bool {
-    error.fault() == Fault::Corrupt && !matches!(error.cause().downcast_ref(), Some(Mismatch::Short { .. }))
 }

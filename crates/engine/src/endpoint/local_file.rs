@@ -48,14 +48,20 @@ impl LocalFile {
         Ok(is_same)
     }
 
-    /// The digest of what was made of this file, by a link or reflink: `expected` where that is known, else that of the
-    /// bytes.
-    pub fn digest_of(&self, linked: &Child, expected: &Digest) -> io::Result<Digest> {
+    /// Refuses what was made of this file, by a link or reflink, where its bytes are others. `wrong` is the error for that,
+    /// with the digest that was found.
+    pub fn check<E: From<io::Error>>(
+        &self,
+        linked: &Child,
+        expected: &Digest,
+        wrong: impl FnOnce(Digest) -> E,
+    ) -> Result<(), E> {
         if self.is_known {
-            return Ok(*expected);
+            return Ok(());
         }
         let mut hasher = Hasher::new(expected.algorithm());
         hasher.read(ColdFile::new(linked.open(OFlags::RDONLY)?))?;
-        Ok(hasher.finish())
+        let found = hasher.finish();
+        if found == *expected { Ok(()) } else { Err(wrong(found)) }
     }
 }

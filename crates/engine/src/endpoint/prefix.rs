@@ -1,6 +1,9 @@
 //! What a sink has kept of content whose way was interrupted.
 
-use hod_oci::{Algorithm, Hasher};
+use std::io;
+
+use hod_io::fs::PartialFile;
+use hod_oci::{Algorithm, Digest, Hasher};
 
 /// The first bytes of some content that a sink has kept: how many, and their running hash.
 #[derive(Debug, Clone)]
@@ -18,6 +21,16 @@ impl Prefix {
     /// `length` bytes that went through `hasher`.
     pub const fn new(length: u64, hasher: Hasher) -> Self {
         Self { length, hasher }
+    }
+
+    /// Hashes what is in a partial file; `None` where that cannot become the content, which is `size` bytes long.
+    pub fn of(file: &PartialFile, digest: &Digest, size: u64) -> io::Result<Option<Self>> {
+        let (length, mut hasher) = (file.length(), Hasher::new(digest.algorithm()));
+        if length > 0 && length <= size {
+            hasher.read(file.reader())?;
+        }
+        let is_wrong = length > size || length == size && length > 0 && hasher.clone().finish() != *digest;
+        Ok((!is_wrong).then_some(Self { length, hasher }))
     }
 
     /// How many bytes are there.

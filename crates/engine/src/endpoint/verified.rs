@@ -46,6 +46,13 @@ pub enum Mismatch {
     },
 }
 
+impl Mismatch {
+    /// Whether an error says that the bytes themselves are wrong, and not only too few.
+    pub fn is_of_bytes(error: &EndpointError) -> bool {
+        error.fault() == Fault::Corrupt && !matches!(error.cause().downcast_ref(), Some(Self::Short { .. }))
+    }
+}
+
 /// A stream that ends well only if its bytes are exactly those that a descriptor names, or, where
 /// [`Verified::is_hashed`] is false, as many.
 ///

@@ -235,22 +235,6 @@ impl Child {
         }
     }
 
-    /// Opens the file and locks it, and tells its length; `None` where `lock` says that somebody else has it. It is the
-    /// file of this name then, which it need not have been any more before it was locked.
-    pub fn lock<E: From<io::Error>>(
-        &self,
-        open: impl FnMut() -> Result<fs::File, E>,
-        lock: impl Fn(&fs::File) -> io::Result<bool>,
-    ) -> Result<Option<(fs::File, u64)>, E> {
-        let mut length = 0;
-        let file = super::lock_where(open, lock, |file| {
-            let found = file.metadata()?;
-            length = found.len();
-            self.is(&found)
-        })?;
-        Ok(file.map(|file| (file, length)))
-    }
-
     /// Moves it, over whatever file was there.
     pub fn rename(&self, to: &Self) -> io::Result<()> {
         let renamed = rustix::fs::renameat(&self.directory.held, &self.name, &to.directory.held, &to.name);

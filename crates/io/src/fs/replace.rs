@@ -3,13 +3,13 @@
 //! The new content grows under a temporary name that is the same on every run, so that what a killed one has left does
 //! not stay for ever. Who writes holds the lock of that file: without a lock it is of a process that has died.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use fs_err as fs;
 use rustix::fs::OFlags;
 
-use super::directory::{Child, Directory};
+use super::{Child, Directory, PartialFile};
 
 /// How many may write one file at the same time.
 const WRITERS: u32 = 1000;
@@ -28,15 +28,10 @@ pub fn write_atomically_as(path: &Path, content: &[u8], mode: u32) -> io::Result
 
 /// The same in a directory that is held open.
 pub fn write_atomically_in(place: &Child, content: &[u8], mode: u32) -> io::Result<()> {
-    let (number, temporary, mut file) = begin(place, mode)?;
-    let mut write = || {
-        file.write_all(content)?;
-        file.sync_all()?;
-        temporary.rename(place)
-    };
-    write().inspect_err(|_| {
-        let _ = temporary.remove();
-    })?;
+    let (number, mut file) = begin(place, mode)?;
+    file.append_chunks(&[content])?;
+    file.file().sync_all()?;
+    file.rename(place)?;
     // Those of processes that were killed while others wrote the same file.
     for number in number + 1..WRITERS {
         let Ok(Some(_)) = clear(&temporary_of(place, number)) else { break };
@@ -45,15 +40,15 @@ pub fn write_atomically_in(place: &Child, content: &[u8], mode: u32) -> io::Resu
 }
 
 /// Makes the first of the temporary files that no other process has.
-fn begin(place: &Child, mode: u32) -> io::Result<(u32, Child, fs::File)> {
+fn begin(place: &Child, mode: u32) -> io::Result<(u32, PartialFile)> {
     for number in 0..WRITERS {
         let temporary = temporary_of(place, number);
         loop {
             // Before it has its lock, it looks as if nobody were writing it. Not every filesystem has locks: without one,
             // the worst that can come is a write that fails.
             let lock = |file: &fs::File| file.lock().map(|()| true).or(Ok(true));
-            match temporary.lock(|| temporary.create_new_as(OFlags::WRONLY, mode), lock) {
-                Ok(Some((file, _))) => return Ok((number, temporary, file)),
+            match PartialFile::lock(temporary.clone(), |name| name.create_new_as(OFlags::WRONLY, mode), lock) {
+                Ok(Some(file)) => return Ok((number, file.to_be_removed())),
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if clear(&temporary)? == Some(false) {

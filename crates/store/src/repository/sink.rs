@@ -71,8 +71,11 @@ impl Sink for Repository {
         let Some(mut ingest) = begin(&self.store, content.digest, content.size).await? else { return Ok(none) };
         let (prefix, parked) = blocking(move || {
             let prefix = ingest.prefix()?;
-            let parked = if prefix.length() > 0 { Some(ingest.park()?) } else { None };
-            Ok((prefix, parked))
+            let is_kept = prefix.length() > 0;
+            if is_kept {
+                ingest.park()?;
+            }
+            Ok((prefix, is_kept.then_some(ingest)))
         })
         .await?;
         if let Some(parked) = parked {

@@ -1,22 +1,12 @@
-//! A verified body on its way into a partial file, which is written while more bytes arrive.
+//! A verified body on its way into the store.
 
-use std::mem;
-
-use bytes::Bytes;
-use futures_util::stream::StreamExt as _;
-use tokio::task::{self, JoinHandle};
 use tokio::time;
 
-use super::{Ingest, Parked, begin, blocking};
+use super::{Ingest, begin, blocking};
 use crate::ingest::POLL;
 use crate::{Store, StoreError};
-use hod_engine::endpoint::{EndpointError, Fault, Mismatch, Placed, Result, Verified};
+use hod_engine::endpoint::{Mismatch, Placed, Received, Result, Verified};
 use hod_oci::Descriptor;
-
-/// How many bytes are gathered before they are written.
-const GATHER: usize = 512 * 1024;
-/// How many chunks are gathered at the most, however small.
-const CHUNKS: usize = 1024;
 
 /// Writes a body to the store, to be committed there later.
 ///
@@ -24,31 +14,26 @@ const CHUNKS: usize = 1024;
 pub(super) async fn receive(
     store: &Store,
     content: &Descriptor,
-    parked: Option<Parked>,
-    mut body: Verified,
+    parked: Option<Ingest>,
+    body: Verified,
 ) -> Result<Placed> {
     let Some(ingest) = open(store, content, parked, body.start()).await? else {
         return Ok(Placed::AlreadyThere);
     };
-    let mut writer = Writer { ingest: State::Idle(Box::new(ingest)), gathered: Vec::new(), length: 0 };
-    loop {
-        match body.next().await {
-            Some(Ok(chunk)) => writer.gather(chunk).await?,
-            Some(Err(error)) => {
-                writer.abandon(is_wrong(&error)).await;
-                return Err(error);
-            }
-            None => {
-                writer.complete().await?;
-                return Ok(Placed::Written);
-            }
-        }
-    }
+    let Received { mut file, rest, end } = Received::from(body, ingest, Ingest::write_chunks).await?;
+    let Err(error) = end else {
+        let commit = move || file.write_chunks(&rest).and_then(|()| file.commit());
+        return blocking(commit).await.map(|()| Placed::Written);
+    };
+    // The body's error is the one to report, whatever happens here.
+    let is_wrong = Mismatch::is_of_bytes(&error);
+    let _ = blocking(move || if is_wrong { file.discard() } else { file.write_chunks(&rest) }).await;
+    Err(error)
 }
 
 /// Takes the partial file as it was when its prefix was hashed, or an empty one where the body starts
 /// at 0; `None` where the store has the content by now.
-async fn open(store: &Store, content: &Descriptor, parked: Option<Parked>, start: u64) -> Result<Option<Ingest>> {
+async fn open(store: &Store, content: &Descriptor, parked: Option<Ingest>, start: u64) -> Result<Option<Ingest>> {
     let (digest, size) = (content.digest, content.size);
     if start == 0 {
         drop(parked);
@@ -70,69 +55,5 @@ async fn open(store: &Store, content: &Descriptor, parked: Option<Parked>, start
             Some(false) => time::sleep(POLL).await,
         }
     }
-    let ingest = parked.into_ingest();
-    if ingest.written() == start { Ok(Some(ingest)) } else { Err(StoreError::Overtaken(digest).into()) }
-}
-
-/// Whether the bytes themselves are wrong, and not only too few.
-fn is_wrong(error: &EndpointError) -> bool {
-    error.fault() == Fault::Corrupt && !matches!(error.cause().downcast_ref(), Some(Mismatch::Short { .. }))
-}
-
-struct Writer {
-    ingest: State,
-    gathered: Vec<Bytes>,
-    length: usize,
-}
-
-enum State {
-    Idle(Box<Ingest>),
-    Writing(JoinHandle<crate::Result<Ingest>>),
-    /// A write has failed, and said so.
-    Failed,
-}
-
-impl Writer {
-    async fn gather(&mut self, chunk: Bytes) -> Result<()> {
-        self.length += chunk.len();
-        self.gathered.push(chunk);
-        if self.length < GATHER && self.gathered.len() < CHUNKS {
-            return Ok(());
-        }
-        let (mut ingest, chunks) = self.settle().await?;
-        self.ingest = State::Writing(task::spawn_blocking(move || {
-            ingest.write_chunks(&chunks)?;
-            Ok(ingest)
-        }));
-        Ok(())
-    }
-
-    async fn complete(mut self) -> Result<()> {
-        let (mut ingest, chunks) = self.settle().await?;
-        blocking(move || {
-            ingest.write_chunks(&chunks)?;
-            ingest.commit()
-        })
-        .await
-    }
-
-    async fn abandon(mut self, wrong: bool) {
-        // The body's error is the one to report, whatever happens here.
-        let Ok((mut ingest, chunks)) = self.settle().await else { return };
-        let _ = blocking(move || if wrong { ingest.discard() } else { ingest.write_chunks(&chunks) }).await;
-    }
-
-    /// Waits for the write under way; hands out the file and what is to be written next.
-    async fn settle(&mut self) -> Result<(Ingest, Vec<Bytes>)> {
-        self.length = 0;
-        let chunks = mem::take(&mut self.gathered);
-        match mem::replace(&mut self.ingest, State::Failed) {
-            State::Idle(ingest) => Ok((*ingest, chunks)),
-            State::Writing(write) => match write.await {
-                Ok(result) => Ok((result?, chunks)),
-                Err(stopped) => Err(EndpointError::new(Fault::Other, stopped)),
-            },
-            State::Failed => Err(EndpointError::new(Fault::Other, "an earlier write failed")),
-        }
-    }
+    if parked.written() == start { Ok(Some(parked)) } else { Err(StoreError::Overtaken(digest).into()) }
 }
