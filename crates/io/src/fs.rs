@@ -1,6 +1,7 @@
 //! What the standard library lacks for files that have to survive a crash.
 
 mod behind;
+mod block;
 mod cold;
 mod direct;
 mod directory;
@@ -21,12 +22,12 @@ use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 
 pub use behind::WriteBehind;
+pub use block::{ALIGNMENT, Block};
 pub use cold::ColdFile;
 pub(crate) use direct::DirectFile;
-pub use direct::{ALIGNMENT, Block};
 pub use directory::{Child, Directory, give_file, open_plain};
 pub use numbered::{remove_numbered, write_numbered};
-pub use partial::{Blocks, PartialFile};
+pub use partial::PartialFile;
 pub use removal::Removal;
 pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;

@@ -204,7 +204,7 @@ impl Ingest {
     /// Appends chunks, without gathering them first.
     pub(super) fn write_chunks(&mut self, chunks: &[impl AsRef<[u8]>]) -> Result<()> {
         if self.size.saturating_sub(self.written()) >= LARGE {
-            self.file.gather(&self.store.staging()?.blocks);
+            self.file.gather();
         }
         self.file.append_chunks(chunks).map_err(|error| self.write_error(error))
     }

@@ -31,7 +31,7 @@ use std::io;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use rustix::fs::{FileType, OFlags};
@@ -40,7 +40,7 @@ use super::StoreError;
 use super::layout::{BLOBS, REPOSITORIES};
 use super::restore::{WITHDRAWN, restore};
 use super::root::{OWN, Root, absent};
-use hod_io::fs::{Blocks, Child, Directory};
+use hod_io::fs::{Child, Directory};
 use hod_oci::{Algorithm, Digest};
 
 /// Held shared by all that write, alone by who deletes.
@@ -68,8 +68,6 @@ pub(super) struct Staging {
     /// Whether nobody asks any more for the names that were removed.
     removal_ended: AtomicBool,
     blobs: Mutex<BTreeMap<Digest, u64>>,
-    /// Memory for large content on its way.
-    pub(super) blocks: Arc<Blocks>,
     /// Whether names have changed since the last sync.
     unsynced: AtomicBool,
 }
@@ -124,7 +122,6 @@ impl Staging {
             numbers: AtomicU64::new(0),
             removal_ended: AtomicBool::new(false),
             blobs: Mutex::default(),
-            blocks: Arc::default(),
             unsynced: AtomicBool::new(false),
         })
     }

@@ -1,7 +1,7 @@
 //! Writing on a thread of its own, so that whoever makes the bytes need not wait for the disk.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::Block;
@@ -19,33 +19,27 @@ const BUFFERS: usize = 4;
 /// be called: dropping the value ends the thread without a word about what it could not write.
 #[derive(Debug)]
 pub struct WriteBehind<W> {
-    current: Block,
+    current: Option<Block>,
     full: Option<SyncSender<Block>>,
-    empty: Receiver<Block>,
     thread: Option<JoinHandle<(W, io::Result<()>)>>,
 }
 
 impl<W: Write + Send + 'static> WriteBehind<W> {
     /// Begins to write to `out`.
     pub fn new(out: W) -> io::Result<Self> {
-        let (full, filled) = sync_channel::<Block>(BUFFERS);
-        let (back, empty) = sync_channel(BUFFERS);
-        for _ in 1..BUFFERS {
-            let _ = back.send(Block::new(BUFFER));
-        }
+        // One more is being filled, and one written.
+        let (full, filled) = sync_channel::<Block>(BUFFERS - 2);
         let thread = std::thread::Builder::new().name("write".to_owned()).spawn(move || {
             let mut out = out;
-            for mut buffer in filled {
+            for buffer in filled {
                 if let Err(error) = out.write_all(buffer.filled()) {
                     return (out, Err(error));
                 }
-                buffer.clear();
-                let _ = back.send(buffer);
             }
             let flushed = out.flush();
             (out, flushed)
         })?;
-        Ok(Self { current: Block::new(BUFFER), full: Some(full), empty, thread: Some(thread) })
+        Ok(Self { current: None, full: Some(full), thread: Some(thread) })
     }
 
     /// Waits until everything is written, and gives back what was written to.
@@ -60,12 +54,8 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        if self.current.filled().is_empty() {
-            return Ok(());
-        }
+        let Some(full) = self.current.take() else { return Ok(()) };
         // The thread ends early only on an error, which is then what is to be reported.
-        let Ok(next) = self.empty.recv() else { return Err(self.failure()) };
-        let full = std::mem::replace(&mut self.current, next);
         match self.full.as_ref().map(|sender| sender.send(full)) {
             Some(Ok(())) => Ok(()),
             _ => Err(self.failure()),
@@ -84,10 +74,10 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
 
 impl<W: Write + Send + 'static> Write for WriteBehind<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.current.is_full() {
+        if self.current.as_ref().is_some_and(Block::is_full) {
             self.hand_over()?;
         }
-        Ok(self.current.take(bytes))
+        Ok(self.current.get_or_insert_with(|| Block::new(BUFFER)).take(bytes))
     }
 
     /// Does nothing: bytes are on their way, and [`WriteBehind::finish`] waits for them.

@@ -5,7 +5,7 @@
 //! that is most of the work. What the cache has is read from the cache.
 
 use std::io::{self, IoSliceMut, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
@@ -107,7 +107,6 @@ impl ColdFile {
 #[derive(Debug)]
 struct Ahead {
     filled: Receiver<io::Result<Block>>,
-    empty: SyncSender<Block>,
     current: Option<Block>,
     /// Bytes of the current block that were handed out.
     taken: usize,
@@ -116,24 +115,23 @@ struct Ahead {
 
 impl Ahead {
     fn begin(file: fs::File, position: u64, end: u64) -> io::Result<Self> {
-        let (empty, to_fill) = sync_channel::<Block>(BUFFERS);
-        let (full, filled) = sync_channel(BUFFERS);
-        for _ in 0..BUFFERS {
-            let _ = empty.send(Block::new(BUFFER));
-        }
+        // One more is being filled, and one read.
+        let (full, filled) = sync_channel(BUFFERS - 2);
         let odd = position % ALIGNMENT as u64;
         let mut position = position - odd;
         std::thread::Builder::new().name("read".to_owned()).spawn(move || {
-            for mut block in to_fill {
+            loop {
+                let mut block = Block::new(BUFFER);
                 let read = if position < end { fill(&file, &mut block, position) } else { Ok(0) };
-                position += read.as_ref().map_or(0, |count| *count as u64);
+                let count = *read.as_ref().unwrap_or(&0);
+                position += count as u64;
                 // Nobody may be left who wants to know.
-                if full.send(read.map(|_| block)).is_err() {
+                if full.send(read.map(|_| block)).is_err() || count == 0 {
                     break;
                 }
             }
         })?;
-        Ok(Self { filled, empty, current: None, taken: usize::try_from(odd).unwrap_or_default(), has_ended: false })
+        Ok(Self { filled, current: None, taken: usize::try_from(odd).unwrap_or_default(), has_ended: false })
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
@@ -152,9 +150,7 @@ impl Ahead {
             if self.has_ended {
                 return Ok(0);
             }
-            if let Some(mut block) = self.current.take() {
-                block.clear();
-                let _ = self.empty.send(block);
+            if self.current.take().is_some() {
                 self.taken = 0;
             }
             let block =

@@ -5,7 +5,6 @@
 //! of that out. It wants whole blocks at whole blocks' places, in memory and in the file, and not every filesystem
 //! has it; where either is not so, bytes take the usual way, and nobody has to know.
 
-use std::fmt;
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 
@@ -13,75 +12,7 @@ use fs_err as fs;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::with_path;
-
-/// What addresses, offsets and lengths must be multiples of; enough for every disk with 4 KiB blocks.
-pub const ALIGNMENT: usize = 4096;
-
-/// A buffer of fixed size that begins where direct writes may begin.
-pub struct Block {
-    bytes: Vec<u8>,
-    start: usize,
-    length: usize,
-    capacity: usize,
-}
-
-impl Block {
-    /// An empty block for that many bytes, which are to be a multiple of [`ALIGNMENT`].
-    pub fn new(capacity: usize) -> Self {
-        let bytes = vec![0; capacity + ALIGNMENT];
-        // The vector never grows, so that its bytes stay where they are.
-        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { bytes, start, length: 0, capacity }
-    }
-
-    /// Takes as many of the bytes as there is room for; says how many.
-    pub fn take(&mut self, bytes: &[u8]) -> usize {
-        let room = self.room();
-        let count = room.len().min(bytes.len());
-        if let (Some(to), Some(from)) = (room.get_mut(..count), bytes.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        self.grow(count);
-        count
-    }
-
-    /// Where more bytes can be put, for [`Block::grow`] to count them.
-    pub fn room(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start + self.length..self.start + self.capacity).unwrap_or_default()
-    }
-
-    /// Counts bytes that were put into the room; no more than there is.
-    pub fn grow(&mut self, count: usize) {
-        self.length = self.capacity.min(self.length + count);
-    }
-
-    /// Whether there is no room left.
-    pub const fn is_full(&self) -> bool {
-        self.length == self.capacity
-    }
-
-    /// The bytes that were taken.
-    pub fn filled(&self) -> &[u8] {
-        self.bytes.get(self.start..self.start + self.length).unwrap_or_default()
-    }
-
-    /// Whether nothing was taken.
-    pub const fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Forgets what was taken.
-    pub const fn clear(&mut self) {
-        self.length = 0;
-    }
-}
-
-impl fmt::Debug for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block").field("length", &self.length).field("capacity", &self.capacity).finish_non_exhaustive()
-    }
-}
+use super::{ALIGNMENT, with_path};
 
 /// A file that is written from its beginning to its end, past the page cache as long as whole blocks come.
 ///
@@ -174,23 +105,8 @@ pub(super) fn set_direct(file: &fs::File, on: bool) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Block;
     use super::*;
-
-    #[test]
-    fn blocks_begin_where_direct_writes_may() {
-        for _ in 0..20 {
-            let mut block = Block::new(2 * ALIGNMENT);
-            assert_eq!(block.filled().as_ptr().align_offset(ALIGNMENT), 0);
-            assert_eq!(block.take(&[7; 5000]), 5000);
-            assert!(!block.is_full());
-            assert_eq!(block.take(&[8; 5000]), 2 * ALIGNMENT - 5000);
-            assert!(block.is_full());
-            assert_eq!(block.take(b"x"), 0);
-            assert_eq!(block.filled()[4999..=5000], [7, 8]);
-            block.clear();
-            assert!(block.filled().is_empty());
-        }
-    }
 
     #[test]
     fn whole_blocks_at_odd_places_take_the_usual_way() {

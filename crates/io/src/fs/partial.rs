@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use rustix::fs::OFlags;
@@ -11,30 +10,6 @@ use super::{ALIGNMENT, Block, Child, DirectFile};
 
 /// Bytes that are gathered before they are written past the page cache.
 const BLOCK: usize = 1024 * 1024;
-/// Blocks that are kept for later files.
-const SPARE: usize = 8;
-
-/// Blocks to be used again: fresh memory costs more than what is done with it here.
-#[derive(Debug, Default)]
-pub struct Blocks {
-    spare: Mutex<Vec<Block>>,
-}
-
-impl Blocks {
-    pub(super) fn get(&self) -> Block {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Block::new(BLOCK))
-    }
-
-    pub(super) fn put_back(&self, mut block: Block) {
-        block.clear();
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE {
-            spare.push(block);
-        }
-    }
-}
-
 /// A file that is locked, and appended to under a name that it has until it is complete.
 ///
 /// Whoever comes next with the same name finds it busy. Dropping it keeps what was written for the next time, unless
@@ -44,7 +19,8 @@ pub struct PartialFile {
     file: DirectFile,
     /// Bytes that were appended.
     length: u64,
-    gathered: Option<Box<Gathered>>,
+    /// Bytes that wait.
+    gathered: Option<Block>,
     at_end: AtEnd,
 }
 
@@ -57,12 +33,6 @@ enum AtEnd {
     Remove,
     /// It is no longer this value's business.
     Leave,
-}
-
-/// Bytes that wait, in memory that goes back to where it came from.
-struct Gathered {
-    block: Block,
-    blocks: Arc<Blocks>,
 }
 
 impl PartialFile {
@@ -140,21 +110,21 @@ impl PartialFile {
 
     /// Goes past the page cache from here on, where the filesystem lets it and the file ends between blocks. Bytes may
     /// wait in memory until [`PartialFile::flush`].
-    pub fn gather(&mut self, blocks: &Arc<Blocks>) {
+    pub fn gather(&mut self) {
         let is_even = self.gathered.is_none() && self.length.is_multiple_of(ALIGNMENT as u64);
         if is_even && self.file.begin_direct() {
-            self.gathered = Some(Box::new(Gathered { block: blocks.get(), blocks: blocks.clone() }));
+            self.gathered = Some(Block::new(BLOCK));
         }
     }
 
     /// Appends the slices. After a failure [`PartialFile::length`] tells how much is there, except of what was to wait.
     pub fn append(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        if let Some(mut gathered) = self.gathered.take() {
+        if let Some(mut block) = self.gathered.take() {
             for slice in slices.iter() {
-                gathered.append(slice, &mut self.file)?;
+                gather(slice, &mut block, &mut self.file)?;
                 self.length += slice.len() as u64;
             }
-            self.gathered = Some(gathered);
+            self.gathered = Some(block);
             return Ok(());
         }
         IoSlice::advance_slices(&mut slices, 0);
@@ -179,9 +149,8 @@ impl PartialFile {
 
     /// Writes what waits in memory; from here on bytes take the usual way.
     pub fn flush(&mut self) -> io::Result<()> {
-        let Some(gathered) = self.gathered.take() else { return Ok(()) };
-        self.file.write_all(gathered.block.filled())?;
-        gathered.blocks.put_back(gathered.block);
+        let Some(block) = self.gathered.take() else { return Ok(()) };
+        self.file.write_all(block.filled())?;
         self.file.end_direct()
     }
 
@@ -228,26 +197,25 @@ impl PartialFile {
     }
 }
 
-impl Gathered {
-    fn append(&mut self, mut bytes: &[u8], file: &mut DirectFile) -> io::Result<()> {
-        while !bytes.is_empty() {
-            // What is a block already need not become one.
-            let whole = bytes.len() - bytes.len() % ALIGNMENT;
-            if self.block.is_empty() && whole > 0 && bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
-                let (now, later) = bytes.split_at(whole);
-                file.write_all(now)?;
-                bytes = later;
-                continue;
-            }
-            let count = self.block.take(bytes);
-            bytes = bytes.get(count..).unwrap_or_default();
-            if self.block.is_full() {
-                file.write_all(self.block.filled())?;
-                self.block.clear();
-            }
+/// Writes what makes whole blocks, and lets the rest wait in `block`.
+fn gather(mut bytes: &[u8], block: &mut Block, file: &mut DirectFile) -> io::Result<()> {
+    while !bytes.is_empty() {
+        // What is a block already need not become one.
+        let whole = bytes.len() - bytes.len() % ALIGNMENT;
+        if block.is_empty() && whole > 0 && bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
+            let (now, later) = bytes.split_at(whole);
+            file.write_all(now)?;
+            bytes = later;
+            continue;
         }
-        Ok(())
+        let count = block.take(bytes);
+        bytes = bytes.get(count..).unwrap_or_default();
+        if block.is_full() {
+            file.write_all(block.filled())?;
+            block.clear();
+        }
     }
+    Ok(())
 }
 
 impl Drop for PartialFile {
@@ -288,11 +256,10 @@ mod tests {
     fn what_is_gathered_arrives_with_the_flush() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let blocks = Arc::default();
         let mut expected = Vec::new();
         let mut file = begin(folder.path());
         for round in 0..3_u8 {
-            file.gather(&blocks);
+            file.gather();
             for length in [1, 4096, BLOCK - 4097, BLOCK, 3 * BLOCK + 5] {
                 let bytes = vec![round.wrapping_mul(31).wrapping_add(7); length];
                 let (one, two) = bytes.split_at(length / 3);

@@ -81,8 +81,7 @@ impl Write for ResumedFile {
 mod tests {
     use std::path::Path;
 
-    use super::super::ALIGNMENT;
-    use super::super::direct::Block;
+    use super::super::{ALIGNMENT, Block};
     use super::*;
 
     /// Writes `content` in blocks over what is at `path`; says how many bytes were kept.

@@ -9,7 +9,7 @@ use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 use nix::fcntl::OFlag;
 
-use super::{ALIGNMENT, Block, Blocks};
+use super::{ALIGNMENT, Block};
 
 /// A file whose stretches are filled, by several at a time.
 #[derive(Debug)]
@@ -17,7 +17,6 @@ pub struct Stretches {
     usual: fs::File,
     /// The same file for direct writes, where the filesystem has them.
     direct: Option<fs::File>,
-    blocks: Arc<Blocks>,
 }
 
 impl Stretches {
@@ -26,7 +25,7 @@ impl Stretches {
         let mut options = std::fs::OpenOptions::new();
         options.write(true).custom_flags(OFlag::O_DIRECT.bits());
         let direct = fs::OpenOptions::from_options(options).open(path).ok();
-        Self { usual: file, direct, blocks: Arc::default() }
+        Self { usual: file, direct }
     }
 
     /// The file.
@@ -45,6 +44,8 @@ pub struct Stretch {
     block: Option<Block>,
 }
 
+/// Bytes that are gathered before they are written directly.
+const BLOCK: usize = 1024 * 1024;
 /// Stretches that are shorter, in bytes, are written the usual way: a block of memory for each of many would be most
 /// of what a run takes.
 const SHORT: u64 = 256 * 1024;
@@ -52,7 +53,7 @@ const SHORT: u64 = 256 * 1024;
 impl Stretch {
     /// Begins at a position of the file, for that many bytes.
     pub fn new(file: &Arc<Stretches>, position: u64, length: u64) -> Self {
-        let block = (length >= SHORT).then(|| file.blocks.get());
+        let block = (length >= SHORT).then(|| Block::new(BLOCK));
         Self { file: file.clone(), position, block }
     }
 
@@ -105,14 +106,6 @@ fn write_direct(file: &Stretches, bytes: &[u8], position: u64) -> io::Result<()>
         // The filesystem said yes to the flag and means no.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => file.usual.write_all_at(bytes, position),
         result => result,
-    }
-}
-
-impl Drop for Stretch {
-    fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            self.file.blocks.put_back(block);
-        }
     }
 }
 
