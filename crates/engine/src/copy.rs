@@ -14,6 +14,7 @@ mod budget;
 mod error;
 mod failed;
 mod flight;
+mod layer;
 mod load;
 mod memory;
 mod retry;

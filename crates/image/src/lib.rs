@@ -54,4 +54,3 @@ pub mod schema1;
 pub mod signing;
 pub mod stat;
 pub mod whole;
-mod workshop;

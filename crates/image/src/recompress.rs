@@ -4,14 +4,14 @@
 //! comes of a layer waits in a nameless file until the image has been copied; two images that share a layer share that too.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::sync::OnceCell;
 
-use super::workshop::Workshop;
 use hod_engine::copy::{CopyError, Engine};
 use hod_engine::endpoint::{BlobReader, LocalFile, Place, Result, Source};
 use hod_oci::{Descriptor, Digest, Graph, Version};
@@ -33,9 +33,13 @@ pub enum Which {
 #[derive(Debug)]
 pub struct Recompressor {
     to: Compression,
-    /// What came of layers; `None` where one was as it should be in spite of its type.
-    workshop: Workshop<Option<Arc<Recoded>>>,
+    level: Option<u8>,
+    scratch: PathBuf,
+    made: Mutex<HashMap<Digest, Arc<OnceCell<Remade>>>>,
 }
+
+/// What came of a layer; `None` where it was as it should be in spite of its type.
+type Remade = Option<Arc<Recoded>>;
 
 /// A source some of whose layers were made here.
 pub(crate) struct Recompressed {
@@ -46,12 +50,7 @@ pub(crate) struct Recompressed {
 impl Recompressor {
     /// Compresses to `to`, with files in the folder `scratch`.
     pub fn new(to: Compression, level: Option<u8>, scratch: &Path) -> Self {
-        let scratch = scratch.to_owned();
-        let workshop = Workshop::new(&format!("layers compressed by {}", to.name()), move |body| {
-            let scratch = scratch.clone();
-            async move { Ok(recode(body, to, level, &scratch).await?.map(Arc::new)) }.boxed()
-        });
-        Self { to, workshop }
+        Self { to, level, scratch: scratch.to_owned(), made: Mutex::default() }
     }
 
     /// What layers are compressed to.
@@ -87,19 +86,21 @@ impl Recompressor {
         engine: &Engine,
         source: &Arc<dyn Source>,
         layer: &Descriptor,
-    ) -> std::result::Result<Option<Arc<Recoded>>, CopyError> {
-        loop {
-            engine.place(source, &self.workshop, layer).await?;
-            // Another image that is done with it may have let it go in the meantime.
-            if let Some(made) = self.workshop.made().get(&layer.digest) {
-                return Ok(made.clone());
-            }
-        }
+    ) -> std::result::Result<Remade, CopyError> {
+        let cell = self.made().entry(layer.digest).or_default().clone();
+        let name = format!("layers compressed by {}", self.to.name());
+        let work = |body| async { Ok(recode(body, self.to, self.level, &self.scratch).await?.map(Arc::new)) };
+        cell.get_or_try_init(|| engine.read_layer(source, &name, layer, work)).await.cloned()
     }
 
     /// Lets go of what no image holds any more.
     pub fn forget(&self) {
-        self.workshop.made().retain(|_, made| made.as_ref().is_none_or(|made| Arc::strong_count(made) > 1));
+        let is_held = |made: &Arc<Recoded>| Arc::strong_count(made) > 1;
+        self.made().retain(|_, cell| cell.get().and_then(Option::as_ref).is_none_or(is_held));
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceCell<Remade>>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

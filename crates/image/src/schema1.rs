@@ -1,22 +1,22 @@
 //! Images in Docker's first format, made into images of today: the manifest has to be made up, and for its config all
 //! layers have to be expanded once.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;
 use super::recompress::Recompressed;
-use super::workshop::Workshop;
-use hod_engine::copy::Engine;
-use hod_engine::endpoint::{BlobReader, EndpointError, Fault, FirstFormat, Place, Placed, Result, Source};
+use hod_engine::copy::{CopyError, Engine};
+use hod_engine::endpoint::{BlobReader, EndpointError, Fault, FirstFormat, Place, Result, Source};
 use hod_oci::{Descriptor, Digest, ManifestError, MediaType, Version};
-use hod_transport::keep;
+use hod_transport::{Recoded, keep};
 
 /// Layers that are worked on at the same time; each takes a processor.
 const AT_ONCE: usize = 4;
@@ -57,21 +57,20 @@ pub(crate) async fn modern_of(
     first: &FirstFormat,
     scratch: &Path,
 ) -> std::result::Result<(Digest, OpenSource), CopyImageError> {
-    // Each layer in a file, and what it expands to.
-    let scratch = scratch.to_owned();
-    let workshop = Workshop::new("layers of an old image", move |body| {
-        let scratch = scratch.clone();
-        async move { keep(body, &scratch).await.map(|(layer, diff)| (Arc::new(layer), diff)) }.boxed()
-    });
     let mut different: Vec<Descriptor> = Vec::new();
     for layer in layers(first) {
         if !different.contains(&layer) {
             different.push(layer);
         }
     }
-    let brought = futures_util::stream::iter(&different).map(|layer| engine.place(&from.source, &workshop, layer));
-    let _: Vec<Placed> = brought.buffer_unordered(AT_ONCE).try_collect().await?;
-    let kept = std::mem::take(&mut *workshop.made());
+    // Each layer in a file, and what it expands to.
+    let keep = |layer: Descriptor| async move {
+        let work = |body| keep(body, scratch);
+        let (file, diff) = engine.read_layer(&from.source, "layers of an old image", &layer, work).await?;
+        Ok::<_, CopyError>((layer.digest, (Arc::new(file), diff)))
+    };
+    let kept = futures_util::stream::iter(different).map(keep).buffer_unordered(AT_ONCE);
+    let kept: HashMap<Digest, (Arc<Recoded>, Digest)> = kept.try_collect().await?;
     let diffs: Vec<Digest> = layers(first).filter_map(|layer| kept.get(&layer.digest).map(|(_, diff)| *diff)).collect();
     let files = kept.into_values().map(|(layer, _)| layer);
     let source = Arc::new(Recompressed::new(from.source.clone(), files));

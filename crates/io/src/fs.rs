@@ -22,7 +22,8 @@ use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 
 pub use behind::WriteBehind;
-pub use block::{ALIGNMENT, Block};
+use block::ALIGNMENT;
+pub use block::Block;
 pub use cold::ColdFile;
 pub(crate) use direct::DirectFile;
 pub use directory::{Child, Directory, give_file, open_plain};

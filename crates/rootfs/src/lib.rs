@@ -28,7 +28,7 @@ mod owners;
 mod pax;
 mod rootfs;
 mod runtime_config;
-mod sink;
+mod stream;
 mod target;
 mod umoci;
 mod unfinished;
@@ -54,7 +54,7 @@ use hod_image::open::OpenSource;
 use hod_oci::{Descriptor, Digest, diff_ids};
 use rootfs::{FOLDER, Rootfs};
 use runtime_config::ImageConfig;
-use sink::LayerSink;
+use stream::unpack;
 use unfinished::Unfinished;
 use users::User;
 use write::How;
@@ -137,12 +137,14 @@ pub async fn expand_layer(
     (layer, diff_id): &(Descriptor, Digest),
     output: Box<dyn Write + Send>,
 ) -> Result<(), UnpackImageError> {
-    let (output, diff_id) = (Mutex::new(output), *diff_id);
-    let sink = LayerSink::new("the layer's reader", move |input| {
-        layer::expand(input, &diff_id, &mut *output.lock().unwrap_or_else(PoisonError::into_inner))
-    });
-    engine.place(&source.source, &sink, layer).await?;
-    Ok(())
+    let (output, diff_id) = (Arc::new(Mutex::new(output)), *diff_id);
+    let work = |body| {
+        let output = output.clone();
+        unpack(body, move |input| {
+            layer::expand(input, &diff_id, &mut *output.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    };
+    Ok(engine.read_layer(&source.source, "the layer's reader", layer, work).await?)
 }
 
 /// The layer of an image that has this number, from 1 at the bottom, this digest, or this diff id.
@@ -178,12 +180,14 @@ async fn place(
     let state = Arc::new(Mutex::new(State { rootfs, how, made }));
     engine.observer().on(&Event::Step { name: "unpack-image", images: 1, bytes });
     for (layer, diff_id) in layers {
-        let (state, diff_id) = (state.clone(), *diff_id);
-        let sink = LayerSink::new(&target.path().display().to_string(), move |input| {
-            let State { rootfs, how, made } = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
-            layer::apply(rootfs, input, &diff_id, how, made)
-        });
-        engine.place(&source.source, &sink, layer).await?;
+        let work = |body| {
+            let (state, diff_id) = (state.clone(), *diff_id);
+            unpack(body, move |input| {
+                let State { rootfs, how, made } = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+                layer::apply(rootfs, input, &diff_id, how, made)
+            })
+        };
+        engine.read_layer(&source.source, &target.path().display().to_string(), layer, work).await?;
     }
     Ok((state, unfinished))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// What addresses, offsets and lengths must be multiples of; enough for every disk with 4 KiB blocks.
-pub const ALIGNMENT: usize = 4096;
+pub(super) const ALIGNMENT: usize = 4096;
 
 /// Memory up to this size, in bytes, is not worth to be kept.
 const SMALL: usize = 64 * 1024;
@@ -25,7 +25,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// An empty block for that many bytes, which are to be a multiple of [`ALIGNMENT`].
+    /// An empty block for that many bytes, which are to be a multiple of 4096.
     pub fn new(capacity: usize) -> Self {
         let length = capacity + ALIGNMENT;
         let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
