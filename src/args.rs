@@ -22,6 +22,8 @@ mod on_existing_tag;
 mod own_first;
 mod plan;
 mod push;
+#[cfg(test)]
+mod reference;
 mod registry;
 mod select;
 mod serve;
@@ -68,32 +70,32 @@ pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
 pub(super) use unpack_image::UnpackImageArgs;
 pub(super) use volumes::{CutArgs, MediaArgs};
 
-/// Carries container images across an air gap.
+/// Carry container images across an air gap.
 #[derive(Debug, Parser)]
 #[command(
     name = "hod",
     version,
-    about = "Carries container images across an air gap",
-    long_about = "Carries container images across an air gap.\n\n\
-        hod pulls the images of a list into a store, which is a registry root that any CNCF registry serves as it is; \
-        packs the store into one file; and on the other side unpacks it into a registry root, pushes it into any \
-        registry, or serves it.",
+    about = "Carry container images across an air gap",
+    long_about = "Carry container images across an air gap.\n\n\
+        Pull the images of a list into a store, and pack the store into one file, the bundle. On the other side, \
+        unpack the bundle into a registry root, push it to a registry, or serve it. A store is a registry root: any \
+        CNCF registry can serve it.",
     after_help = "EXAMPLES:\n  \
         # fetch the images of a list, and write them to one file\n  \
         hod pull -f images-list.txt --store store\n  \
         hod pack --store store -o release.tar\n  \
-        # on the other side: into a registry root, into a registry, or served\n  \
+        # on the other side: unpack, push or serve the bundle\n  \
         hod unpack release.tar --root /var/lib/registry\n  \
         hod push release.tar docker://registry.site:5000\n  \
         hod serve release.tar\n\n\
         EXIT STATUS:\n  \
         0    done\n  \
         1    failed\n  \
-        2    usage, or a list that does not parse\n  \
-        3    some images failed, the rest are done\n  \
-        4    corruption or a bad signature\n  \
-        5    something that the bundle builds on is not there\n  \
-        130  interrupted, run it again to resume",
+        2    wrong usage, or a list with errors\n  \
+        3    some images failed, all others are done\n  \
+        4    corrupt data or an invalid signature\n  \
+        5    content that the bundle requires is missing\n  \
+        130  interrupted; run the command again to resume",
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true
@@ -110,32 +112,32 @@ pub(super) struct Cli {
 #[command(next_help_heading = "Common options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(super) struct GlobalArgs {
-    /// Print one JSON document on standard output instead of text, also when the command fails
+    /// Print one JSON document on standard output instead of text, even when the command fails
     #[arg(long, global = true, env = "HOD_JSON", hide_env = true, value_parser = flag())]
     pub(super) json: bool,
-    /// Print errors and results only
+    /// Print only errors and results
     #[arg(short, long, global = true, env = "HOD_QUIET", hide_env = true, value_parser = flag())]
     pub(super) quiet: bool,
-    /// Say more about what is done; twice for details
+    /// Print more details; repeat for even more
     #[arg(short, long, global = true, action = ArgAction::Count, env = "HOD_VERBOSE", hide_env = true)]
     pub(super) verbose: u8,
-    /// Log what the library does, with requests and files; never shows secrets
+    /// Log requests and file operations, without secrets
     #[arg(long, global = true, env = "HOD_DEBUG", hide_env = true, value_parser = flag())]
     pub(super) debug: bool,
-    /// Draw no progress bars
+    /// Show no progress bars
     #[arg(long, global = true, env = "HOD_NO_PROGRESS", hide_env = true, value_parser = flag())]
     pub(super) no_progress: bool,
-    /// Blobs in motion at the same time [default: 8; at most two a processor to a registry on this machine]
+    /// Maximum parallel blob transfers [default: 8; to a registry on this machine at most 2 per processor]
     #[arg(short, long, global = true, value_name = "N", env = "HOD_JOBS", hide_env = true,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,
-    /// The file with registry credentials, in podman's or docker's format
+    /// File with registry credentials, in the format of podman or docker
     #[arg(long, global = true, value_name = "FILE", env = "HOD_AUTHFILE", hide_env = true)]
     pub(super) authfile: Option<PathBuf>,
-    /// End the command after this long, such as 90s, 10m or 2h
+    /// Stop the command after this time, such as 90s, 10m or 2h
     #[arg(long, global = true, value_name = "TIME", env = "HOD_COMMAND_TIMEOUT", hide_env = true, value_parser = limit)]
     pub(super) command_timeout: Option<std::time::Duration>,
-    /// Give a connection to a registry up when less than 1 KiB moves on it in this time [default: 60s]
+    /// Close a registry connection that transfers less than 1 KiB in this time [default: 60s]
     #[arg(long, global = true, value_name = "TIME", env = "HOD_STALL_TIMEOUT", hide_env = true, value_parser = duration)]
     pub(super) stall_timeout: Option<std::time::Duration>,
     #[command(flatten)]
@@ -151,75 +153,75 @@ pub(super) struct GlobalArgs {
 pub(super) enum Command {
     /// Fetch images from registries into a store
     Pull(OwnFirst<PullArgs>),
-    /// Write a list with the digests of its images, and say what has moved
+    /// Write a list with the digests of its images, and show moved tags
     Lock(OwnFirst<LockArgs>),
-    /// Tell what a pull or pack would take: bytes by image, bundle size, volumes, free space
+    /// Show sizes and free space before a pull or pack
     Plan(OwnFirst<PlanArgs>),
-    /// Write a bundle of the images of a store
+    /// Write the images of a store to a bundle
     Pack(OwnFirst<PackArgs>),
     /// Fetch images straight into a bundle, without a store
     Bundle(OwnFirst<BundleArgs>),
     /// Merge a bundle into a registry root
     Unpack(OwnFirst<UnpackArgs>),
-    /// Push the images of a bundle or store into a registry
+    /// Push the images of a bundle or store to a registry
     Push(OwnFirst<PushArgs>),
     /// Serve a store or bundles as a registry
     Serve(OwnFirst<ServeArgs>),
-    /// Make a store of some images of another, without copying their bytes
+    /// Create a store from images of another store, without copying blobs
     Select(OwnFirst<SelectArgs>),
-    /// Give an image of a store or layout more names
+    /// Add tags to an image
     Tag(OwnFirst<TagArgs>),
-    /// Make a layout or store without images
+    /// Create an empty layout or store
     Init(OwnFirst<InitArgs>),
-    /// Make an image without layers in a layout
+    /// Create an image without layers in a layout
     New(OwnFirst<NewArgs>),
-    /// Take images of a store or layout away
+    /// Remove images from a store or layout
     Rm(OwnFirst<RmArgs>),
-    /// Delete what nothing in a store or layout refers to
+    /// Delete unreferenced blobs and manifests
     Gc(OwnFirst<GcArgs>),
     /// Check every byte and link of a store, bundle, image directory or layout
     Verify(OwnFirst<VerifyArgs>),
     /// List the images of a store or bundle
     Ls(OwnFirst<LsArgs>),
-    /// List what a store, bundle or registry has, for pack --have at the other side of the gap
+    /// List the digests of a store, bundle or registry, for hod pack --have
     Inventory(OwnFirst<InventoryArgs>),
-    /// Tell what differs between two stores, bundles, inventories or locks
+    /// Show the differences between two stores, bundles, inventories or locks
     Diff(OwnFirst<DiffArgs>),
-    /// Make a pair of keys for signing bundles
+    /// Create a key pair for signing bundles
     Keygen(OwnFirst<KeygenArgs>),
-    /// Sign a bundle that is there already
+    /// Sign an existing bundle
     Sign(OwnFirst<SignArgs>),
-    /// Copy an image, or a list of images, from any place to any other
+    /// Copy an image, or a list of images, between any two places
     Copy(OwnFirst<Box<CopyArgs>>),
-    /// Copy all images of a repository, a folder or a file that names them
+    /// Copy all images of a repository, a directory or a YAML file
     Sync(OwnFirst<Box<SyncArgs>>),
-    /// Unpack an image to files: a bundle for runc and crun, or the tree alone
+    /// Unpack an image to files: a runtime bundle for runc and crun, or the root file system only
     UnpackImage(OwnFirst<UnpackImageArgs>),
-    /// Write one layer of an image as an archive, or as files
+    /// Extract one layer of an image as an archive or as files
     Layer(OwnFirst<LayerCommand>),
-    /// Tell what an image is
+    /// Show an image's metadata
     Inspect(OwnFirst<InspectArgs>),
-    /// Tell of which layers an image is made, and how they came to be
+    /// Show an image's layers and history
     Stat(OwnFirst<StatArgs>),
     /// List the tags of a repository, layout or archive
     ListTags(OwnFirst<ListTagsArgs>),
     /// Delete images from registries and layouts
     Delete(OwnFirst<DeleteArgs>),
-    /// Make and change indexes of several platforms
+    /// Create and edit multi-platform indexes
     Index(OwnFirst<IndexArgs>),
-    /// Print the digest of a manifest in a file
+    /// Print the digest of a manifest file
     ManifestDigest(OwnFirst<ManifestDigestArgs>),
-    /// Sign a manifest for the trust policies of the containers tools
+    /// Sign a manifest file with an OpenPGP key, for the trust policies of the containers tools
     StandaloneSign(OwnFirst<StandaloneSignArgs>),
-    /// Verify such a signature
+    /// Verify the OpenPGP signature of a manifest file
     StandaloneVerify(OwnFirst<StandaloneVerifyArgs>),
     /// Log in to a registry
     Login(OwnFirst<LoginArgs>),
-    /// Forget the credentials of a registry
+    /// Remove the credentials of a registry
     Logout(OwnFirst<LogoutArgs>),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions(OwnFirst<CompletionsArgs>),
-    /// Print the manual page, or write one a command into a folder
+    /// Print the manual page, or write one page per command
     Man(OwnFirst<ManArgs>),
 }
 
@@ -231,33 +233,33 @@ pub(super) enum Command {
     --platform linux/amd64,linux/arm64\n  \
     hod pull -f images-list.txt --from mirror.example:5000 \\\n      \
     --store store --lock release.lock\n  \
-    # once more, what has failed\n  \
+    # retry only the images that failed\n  \
     hod pull -f images-list.txt --store store --failed again.txt ||\n      \
     hod pull -f again.txt --store store\n  \
-    # from this machine\n  \
+    # images of places on this machine\n  \
     hod pull oci:images docker-archive:saved.tar \\\n      \
     'dir:web as=web:1.0' --store store")]
 #[command(mut_arg("images", |images| images.help(images::IMAGES_OR_PLACES)))]
 pub(super) struct PullArgs {
-    /// The store: a registry root, made if it is not there
+    /// Store to pull into: a registry root, created if missing
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(super) store: PathBuf,
-    /// Write the list with the digests that its names had
+    /// Write the list with the resolved digests to this file
     #[arg(long, value_name = "FILE", env = "HOD_LOCK", hide_env = true)]
     pub(super) lock: Option<PathBuf>,
-    /// Write the lines that failed, as a list to try again
+    /// Write the lines that failed to this file, as a list for a retry
     #[arg(long, value_name = "FILE", env = "HOD_FAILED", hide_env = true)]
     pub(super) failed: Option<PathBuf>,
     /// Stop at the first image that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = flag())]
     pub(super) fail_fast: bool,
-    /// Go on when an image fails; this is the default
+    /// Continue when an image fails (default)
     #[arg(long, env = "HOD_KEEP_GOING", hide_env = true, value_parser = flag(), conflicts_with = "fail_fast")]
     pub(super) keep_going: bool,
-    /// Tell what would be fetched, as hod plan does, and write nothing
+    /// Show what would be fetched, as hod plan does, and write nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
     pub(super) dry_run: bool,
-    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
+    /// Daemon for docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(super) daemon_host: Option<String>,
@@ -275,7 +277,7 @@ pub(super) struct PullArgs {
     hod pack --store store -o release.tar\n  \
     hod pack --store store -f images-list.txt --group base -o base.tar.zst\n  \
     hod pack --store store -o release.tar --sign release.key\n  \
-    # what the site does not have yet\n  \
+    # only content that the site is missing\n  \
     hod pack --store store --have site.json -o update.tar\n  \
     hod pack --store store -o /media/stick/release.tar --volume-size fat32\n  \
     hod pack --store store -o /media/stick/release.tar \\\n      \
@@ -285,13 +287,13 @@ pub(super) struct PullArgs {
 #[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
 #[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(super) struct PackArgs {
-    /// The store to pack from
+    /// Store to pack from
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(super) store: PathBuf,
-    /// The bundle: .tar as it is, .tar.zst compressed, - for standard output
+    /// Bundle to write: .tar (uncompressed), .tar.zst (compressed), or - for standard output
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(super) output: PathBuf,
-    /// Tell how large the bundle would be, as hod plan does, and write nothing
+    /// Show the size of the bundle, as hod plan does, and write nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -317,17 +319,17 @@ pub(super) struct PackArgs {
     hod unpack release.tar --root /var/lib/registry \\\n      \
     --on-existing-tag error\n  \
     hod unpack release.tar --root /var/lib/registry --key release.pub\n  \
-    # volumes in two places\n  \
+    # volumes in two directories\n  \
     hod unpack /media/one/release.tar.001 --from-dir /media/two \\\n      \
     --root /var/lib/registry")]
 pub(super) struct UnpackArgs {
-    /// The bundle, its first volume, a folder with its volumes, or - for standard input
+    /// Bundle, its first volume, a directory with its volumes, or - for standard input
     #[arg(value_name = "BUNDLE")]
     pub(super) bundle: PathBuf,
-    /// The registry root, which may be in use
+    /// Registry root to merge into; a registry may be serving it
     #[arg(long, value_name = "DIR", env = "HOD_ROOT", hide_env = true)]
     pub(super) root: PathBuf,
-    /// What to do with a tag that points elsewhere
+    /// Action for an existing tag that points to another image
     #[arg(long, value_name = "WHAT", default_value = "overwrite", env = "HOD_ON_EXISTING_TAG", hide_env = true)]
     pub(super) on_existing_tag: OnExistingTag,
     #[command(flatten)]
@@ -341,18 +343,18 @@ pub(super) struct UnpackArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod verify store\n  \
     hod verify release.tar.zst\n  \
-    # and that its owner has signed it\n  \
+    # check its signature, too\n  \
     hod verify release.tar --key release.pub\n  \
-    # the volumes of a bundle\n  \
+    # a directory with the volumes of a bundle\n  \
     hod verify /media/stick\n  \
-    # all images of a layout; oci:images:web:1.0 is one\n  \
+    # all images of a layout; oci:images:web:1.0 checks one\n  \
     hod verify oci:images\n  \
-    # an image directory, or a tree of them\n  \
+    # an image directory, or a tree of image directories\n  \
     hod verify dir:web\n  \
     hod verify /var/lib/registry --json | jq '.findings[].code'")]
 pub(super) struct VerifyArgs {
-    /// A store or registry root, a bundle or its volumes, - for a bundle on standard input, dir:PATH, oci:PATH[:IMAGE]
-    /// or oci-archive:FILE[:IMAGE]
+    /// Store, registry root, bundle or its volumes, dir:PATH, oci:PATH[:IMAGE] or oci-archive:FILE[:IMAGE]; - for a bundle
+    /// on standard input
     #[arg(value_name = "TARGET")]
     pub(super) target: PathBuf,
     #[command(flatten)]
@@ -367,7 +369,7 @@ pub(super) struct VerifyArgs {
     hod ls store\n  \
     hod ls release.tar --json | jq -r '.images[] | .name + \" \" + .digest'")]
 pub(super) struct LsArgs {
-    /// A store or registry root, a bundle, or - for a bundle on standard input
+    /// Store, registry root or bundle; - for a bundle on standard input
     #[arg(value_name = "TARGET")]
     pub(super) target: PathBuf,
 }
@@ -376,7 +378,7 @@ pub(super) struct LsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod completions bash > /etc/bash_completion.d/hod")]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell that the script is for
     #[arg(value_name = "SHELL")]
     pub(super) shell: clap_complete::Shell,
 }
@@ -385,7 +387,7 @@ pub(super) struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod man | man -l -\n  hod man --output /usr/local/share/man/man1")]
 pub(super) struct ManArgs {
-    /// A folder for one page a command
+    /// Directory for the pages, one per command
     #[arg(short, long, value_name = "DIR", env = "HOD_MAN_OUTPUT", hide_env = true)]
     pub(super) output: Option<PathBuf>,
 }

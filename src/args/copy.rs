@@ -28,7 +28,7 @@ use hod_transport::Compression;
     EXAMPLES:\n  \
     hod copy docker://alpine:3.20 oci:images:alpine:3.20\n  \
     hod copy --all store:store:web:1.0 docker://registry.site:5000/web:1.0\n  \
-    # layers are shared by hard links\n  \
+    # share blobs by hard links\n  \
     hod copy --file images-list.txt store:store oci:images\n  \
     hod copy bundle:release.tar:web:1.0 docker-archive:web.tar:web:1.0 &&\n      \
     docker load -i web.tar\n  \
@@ -38,37 +38,35 @@ use hod_transport::Compression;
     hod copy --format oci --dest-compress-format zstd \\\n      \
     store:store:web:1.0 oci:small:web:1.0")]
 pub(crate) struct CopyArgs {
-    /// Where the image is; with --file, where all of them are
+    /// Source image; with --file, the place that has all images of the list
     #[arg(value_name = "SOURCE")]
     pub(crate) source: String,
-    /// Where it goes; with --file, where all of them go
+    /// Destination image; with --file, the place for all images of the list
     #[arg(value_name = "DESTINATION")]
     pub(crate) destination: String,
-    /// Copy the images of this list, one a line; - for standard input
+    /// Copy the images of this list, one per line; - for standard input
     #[arg(long, env = "HOD_FILE", hide_env = true, value_name = "FILE")]
     pub(crate) file: Vec<PathBuf>,
-    /// Only the images of this group (a ##NAME line) of the list; repeatable
+    /// Copy only this group of the list, which a ##NAME line opens; repeatable
     #[arg(long, env = "HOD_GROUP", hide_env = true, value_name = "NAME", requires = "file")]
     pub(crate) group: Vec<String>,
-    /// Copy images alone where the list says what belongs to them: hod copy leaves that behind
+    /// Ignore referrers that the list names; hod copy copies no referrers
     #[arg(long, env = "HOD_NO_REFERRERS", hide_env = true, value_parser = super::flag())]
     pub(crate) no_referrers: bool,
-    /// Copy these platforms below the index as it is; OS/ARCH[/VARIANT], repeatable, or with commas.
-    /// In a list, a line's own platform= counts for more than this, --all and --multi-arch
+    /// Copy the unchanged index with these platforms only, as OS/ARCH[/VARIANT]; repeatable or comma-separated.
+    /// A platform= option in the list overrides this flag, --all and --multi-arch
     #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM", conflicts_with_all = ["all", "multi_arch"])]
     pub(crate) platform: Vec<Platforms>,
-    #[command(flatten)]
-    pub(crate) content: ContentArgs,
-    /// Where oci: at the source keeps its blobs, as ALGORITHM/HEX
+    /// Shared blob directory of an oci: source, with blobs as ALGORITHM/HEX
     #[arg(long, value_name = "DIR", env = "HOD_SRC_SHARED_BLOB_DIR", hide_env = true)]
     pub(crate) src_shared_blob_dir: Option<PathBuf>,
-    /// Where oci: at the destination keeps its blobs, as ALGORITHM/HEX
+    /// Shared blob directory of an oci: destination, with blobs as ALGORITHM/HEX
     #[arg(long, value_name = "DIR", env = "HOD_DEST_SHARED_BLOB_DIR", hide_env = true)]
     pub(crate) dest_shared_blob_dir: Option<PathBuf>,
     /// Write the digest of the copied image to this file
     #[arg(long, env = "HOD_DIGESTFILE", hide_env = true, value_name = "FILE", conflicts_with = "file")]
     pub(crate) digestfile: Option<PathBuf>,
-    /// One more name for the image in a docker-archive or a daemon; repeatable, or with commas
+    /// Add this name to the image in a docker-archive or daemon; repeatable or comma-separated
     #[arg(
         long,
         env = "HOD_ADDITIONAL_TAG",
@@ -78,7 +76,7 @@ pub(crate) struct CopyArgs {
         value_delimiter = ','
     )]
     pub(crate) additional_tag: Vec<String>,
-    /// Blobs in motion at the same time, in place of --jobs; 0 leaves it at that
+    /// Maximum parallel blob transfers, instead of --jobs; 0 means --jobs
     #[arg(long, env = "HOD_IMAGE_PARALLEL_COPIES", hide_env = true, value_name = "N",
         value_parser = clap::value_parser!(u16).range(0..=256))]
     pub(crate) image_parallel_copies: Option<u16>,
@@ -86,10 +84,12 @@ pub(crate) struct CopyArgs {
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(crate) fail_fast: bool,
     #[command(flatten)]
+    pub(crate) content: ContentArgs,
+    #[command(flatten)]
     pub(crate) layers: LayerArgs,
     #[command(flatten)]
     pub(crate) signing: SigningArgs,
-    /// The name to sign for [default: the one that the image gets]
+    /// Name to sign for [default: the name at the destination]
     #[arg(long, value_name = "NAME", env = "HOD_SIGN_IDENTITY", hide_env = true, help_heading = "Signatures")]
     pub(crate) sign_identity: Option<String>,
     #[command(flatten)]
@@ -106,17 +106,18 @@ pub(crate) struct CopyArgs {
     pub(crate) retry: RetryArgs,
 }
 
-// What is copied of images, and what is changed of it.
+// The parts of images to copy, and the changes to them.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Image content")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands for itself")]
 pub(crate) struct ContentArgs {
-    /// Copy all platforms of an image, and its index
+    /// Copy the index and all platforms of an image
     #[arg(short, long, env = "HOD_ALL", hide_env = true, value_parser = super::flag(), conflicts_with = "multi_arch")]
     pub(crate) all: bool,
-    /// What to copy of an image with several platforms [default: system]
+    /// Part of a multi-platform image to copy [default: system]
     #[arg(long, env = "HOD_MULTI_ARCH", hide_env = true, value_name = "WHAT")]
     pub(crate) multi_arch: Option<MultiArchArg>,
-    /// Convert the manifests to this format; configs and layers stay as they are
+    /// Convert manifests to this format; configs and layers do not change
     #[arg(
         short,
         long,
@@ -126,19 +127,19 @@ pub(crate) struct ContentArgs {
         conflicts_with = "preserve_digests"
     )]
     pub(crate) format: Option<FormatArg>,
-    /// Never change a digest; hod does so only where a flag asks for it or the destination cannot hold the image
+    /// Fail instead of changing a digest, as other flags or the destination may require
     #[arg(long, env = "HOD_PRESERVE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(crate) preserve_digests: bool,
-    /// Leave signatures behind; the places that keep them are registries with a lookaside, and dir
+    /// Copy no signatures; only dir: and registries with a lookaside keep signatures
     #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(crate) remove_signatures: bool,
-    /// Ask a registry for each layer and send each manifest again, though its tag is right: mends one that has lost some
+    /// Check each layer and send each manifest again, even if the tag is correct; repairs a registry that lost content
     #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
     pub(crate) force: bool,
 }
 
 impl ContentArgs {
-    /// What is copied of an image with several platforms; `system` is the one that it is copied for.
+    /// The part of a multi-platform image to copy; `system` is the platform of this machine or of a flag.
     pub(crate) fn part(&self, system: Platform) -> MultiArch {
         match self.multi_arch {
             _ if self.all => MultiArch::All,
@@ -149,12 +150,12 @@ impl ContentArgs {
     }
 }
 
-// How layers are compressed at the destination.
+// The compression of layers at the destination.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Layers")]
 #[expect(clippy::struct_excessive_bools, clippy::struct_field_names, reason = "skopeo's flags, with its names")]
 pub(crate) struct LayerArgs {
-    /// Compress layers in this way, with new digests; dir: keeps those that are compressed already
+    /// Compress layers in this format, with new digests; dir: keeps layers that are already compressed
     #[arg(
         long,
         value_name = "FORMAT",
@@ -163,40 +164,40 @@ pub(crate) struct LayerArgs {
         hide_env = true
     )]
     pub(crate) dest_compress_format: Option<CompressArg>,
-    /// How hard to compress: gzip from 1 to 9, zstd from 1 to 22
+    /// Compression level: 1 to 9 for gzip, 1 to 22 for zstd
     #[arg(long, value_name = "LEVEL", env = "HOD_DEST_COMPRESS_LEVEL", hide_env = true)]
     pub(crate) dest_compress_level: Option<u8>,
-    /// With dir:, compress layers anew that are compressed in another way
+    /// With dir:, recompress layers of another compression format
     #[arg(long, requires = "dest_compress_format", env = "HOD_DEST_FORCE_COMPRESS_FORMAT", hide_env = true, value_parser = super::flag())]
     pub(crate) dest_force_compress_format: bool,
-    /// With dir:, compress layers that are not, by gzip unless --dest-compress-format says otherwise
+    /// With dir:, compress uncompressed layers, with gzip unless --dest-compress-format is given
     #[arg(long, conflicts_with_all = ["dest_decompress", "preserve_digests"], env = "HOD_DEST_COMPRESS", hide_env = true, value_parser = super::flag())]
     pub(crate) dest_compress: bool,
-    /// With dir:, expand layers
+    /// With dir:, decompress layers
     #[arg(long, conflicts_with_all = ["dest_compress_format", "dest_compress_level", "preserve_digests"], env = "HOD_DEST_DECOMPRESS", hide_env = true, value_parser = super::flag())]
     pub(crate) dest_decompress: bool,
-    /// Know the digest of a layer before it is sent, so that none is sent which is there; this is what hod does anyway
+    /// Compute the digests of layers before sending them, to skip existing layers; hod always does this
     #[arg(long, env = "HOD_DEST_PRECOMPUTE_DIGESTS", hide_env = true, value_parser = super::flag())]
     pub(crate) dest_precompute_digests: bool,
-    /// Leave uncompressed layers in oci: as they are; this is what hod does anyway
+    /// Keep uncompressed layers in oci: uncompressed; hod always does this
     #[arg(long, env = "HOD_DEST_OCI_ACCEPT_UNCOMPRESSED_LAYERS", hide_env = true, value_parser = super::flag())]
     pub(crate) dest_oci_accept_uncompressed_layers: bool,
 }
 
-/// How to compress.
+/// A compression format of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum CompressArg {
-    /// RFC 1952, which everything reads
+    /// gzip (RFC 1952), which every tool reads
     Gzip,
-    /// RFC 8878, in OCI manifests only
+    /// zstd (RFC 8878), only with OCI manifests
     Zstd,
-    /// Taken as zstd: hod writes no table of files
+    /// Same as zstd: hod writes no table of contents
     #[value(name = "zstd:chunked")]
     ZstdChunked,
 }
 
 impl CompressArg {
-    /// Whether more is asked for than hod does.
+    /// Checks for a format of which hod supports only a part.
     pub(crate) const fn is_chunked(self) -> bool {
         matches!(self, Self::ZstdChunked)
     }
@@ -209,10 +210,10 @@ impl CompressArg {
     }
 }
 
-/// What is copied of an image with several platforms.
+/// The part of a multi-platform image to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum MultiArchArg {
-    /// The image for this machine, or the one that --override-arch and its like choose
+    /// The image for this machine, or for the platform of the --override flags
     System,
     /// The index and all images
     All,
@@ -223,9 +224,9 @@ pub(crate) enum MultiArchArg {
 /// The format of manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum FormatArg {
-    /// OCI image-spec
+    /// OCI image specification
     Oci,
-    /// Docker version 2, schema 2
+    /// Docker image manifest version 2, schema 2
     V2s2,
 }
 

@@ -1,4 +1,4 @@
-//! Arguments for what is at the far side already.
+//! Arguments about content that the far side already has.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,12 @@ use clap::Args;
 
 use super::{ImageArgs, RegistryArgs};
 
-// What a bundle may leave out.
+// Content that a bundle leaves out.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Delta")]
 pub(crate) struct HaveArgs {
-    /// Leave out what is there: an inventory, an earlier bundle, its volumes, or a store; repeatable, and then what all
-    /// of them hold
+    /// Leave out content of this inventory, earlier bundle, its volumes, or store. Repeatable: leaves out only content
+    /// that all of them have
     #[arg(long, value_name = "FILE", env = "HOD_HAVE", hide_env = true)]
     pub(crate) have: Vec<PathBuf>,
 }
@@ -20,17 +21,17 @@ pub(crate) struct HaveArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod inventory /var/lib/registry -o site.json\n  \
     hod inventory docker://registry.site:5000 -o site.json\n  \
-    # a page of digests, for where media may not leave\n  \
+    # one page of digests, for sites that no medium may leave\n  \
     hod inventory /var/lib/registry --minimal\n  \
     hod pack --store store --have site.json -o update.tar")]
 pub(crate) struct InventoryArgs {
-    /// A store or registry root, a bundle or its volumes, or a registry as `docker://HOST[:PORT][/PREFIX]`
+    /// Store, registry root, bundle or its volumes, or a registry as `docker://HOST[:PORT][/PREFIX]`
     #[arg(value_name = "PLACE")]
     pub(crate) place: String,
-    /// The file to write [default: standard output]
+    /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(crate) output: Option<PathBuf>,
-    /// List the digests of manifests alone; the near side looks up in its own store what belongs to them
+    /// List only the digests of manifests; hod pack --have looks up their blobs in its own store
     #[arg(long, env = "HOD_MINIMAL", hide_env = true, value_parser = super::flag())]
     pub(crate) minimal: bool,
     #[command(flatten)]
@@ -40,20 +41,20 @@ pub(crate) struct InventoryArgs {
 // `hod diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    # what the bundle would change\n  \
+    # changes that the bundle would make\n  \
     hod diff /var/lib/registry release.tar\n  \
     hod diff site.json store --json | jq -r '.added[].name'\n  \
     hod diff may.lock june.lock")]
 pub(crate) struct DiffArgs {
-    /// A store, a bundle or its volumes, an inventory, or a lock
+    /// Store, bundle or its volumes, inventory, or lock
     #[arg(value_name = "A")]
     pub(crate) one: PathBuf,
-    /// Another, which is compared with it
+    /// Store, bundle or its volumes, inventory, or lock to compare with A
     #[arg(value_name = "B")]
     pub(crate) other: PathBuf,
 }
 
-/// Images, as a command without any has them.
+/// The image arguments of a command that has none.
 impl DiffArgs {
     /// How the names of a lock are read.
     pub(crate) fn images() -> ImageArgs {

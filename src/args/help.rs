@@ -46,9 +46,9 @@ fn platforms_have_the_default_of_their_command() {
         ("select", false, true),
     ] {
         let help = said(command, "platform");
-        assert!(help.starts_with("Platforms to take"), "{command}: {help}");
+        assert!(help.starts_with("Platforms of multi-platform images"), "{command}: {help}");
         assert_eq!(help.contains("linux on this machine's architecture"), of_this_machine, "{command}: {help}");
-        assert_eq!(help.contains("all that are there"), all, "{command}: {help}");
+        assert_eq!(help.contains("all present platforms"), all, "{command}: {help}");
     }
 }
 

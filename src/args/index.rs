@@ -20,18 +20,18 @@ pub(crate) struct IndexArgs {
     pub(crate) action: IndexAction,
 }
 
-// What is done with an index.
+// The actions on an index.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexAction {
-    /// Make an index of images, copy them with it, and print its digest
+    /// Create an index of images, copy it with the images, and print its digest
     #[command(after_help = "EXAMPLES:\n  \
         hod index create oci:images:web:1.0 \\\n      \
         dir:web-amd64 dir:web-arm64=linux/arm64")]
     Create(IndexTarget),
-    /// Add images to an index; prints the new digest
+    /// Add images to an index, and print the new digest
     #[command(after_help = "EXAMPLES:\n  hod index add oci:images:web:1.0 dir:web-s390x")]
     Add(IndexTarget),
-    /// Remove images from an index by digest or platform; prints the new digest
+    /// Remove images from an index by digest or platform, and print the new digest
     #[command(after_help = "EXAMPLES:\n  hod index remove oci:images:web:1.0 linux/arm64")]
     #[command(mut_args(of_remove))]
     Remove(IndexTarget),
@@ -41,22 +41,26 @@ pub(crate) enum IndexAction {
     Inspect(IndexTarget),
 }
 
-/// What removes images takes what adds them, and shows what it heeds.
+/// `remove` accepts the arguments of `add`; its help shows only those that have an effect.
 fn of_remove(argument: Arg) -> Arg {
     let id = argument.get_id().as_str();
-    let is_unheeded = id.starts_with("src-") || matches!(id, "platform" | "replace" | "key" | "no_key" | "signature");
-    if id == "images" { argument.help("Digests or platforms") } else { argument.hide(is_unheeded) }
+    let has_no_effect = id.starts_with("src-") || matches!(id, "platform" | "replace" | "key" | "no_key" | "signature");
+    if id == "images" {
+        argument.help("Digests or platforms of the images to remove")
+    } else {
+        argument.hide(has_no_effect)
+    }
 }
 
-/// What only looks at an index, too.
+/// `inspect` also accepts them, and shows only those that have an effect.
 fn of_inspect(argument: Arg) -> Arg {
     let id = argument.get_id().as_str();
-    let is_heeded = id == "index" || id.starts_with("src-") || id.starts_with("retry");
-    argument.hide(!is_heeded)
+    let has_effect = id == "index" || id.starts_with("src-") || id.starts_with("retry");
+    argument.hide(!has_effect)
 }
 
 impl IndexAction {
-    /// The index, with what is to be done.
+    /// The index and the arguments of the action.
     pub(crate) const fn target(&self) -> &IndexTarget {
         match self {
             Self::Create(target) | Self::Add(target) | Self::Remove(target) | Self::Inspect(target) => target,
@@ -64,25 +68,25 @@ impl IndexAction {
     }
 }
 
-// An index, and what goes in or out.
+// An index, and the images to add or remove.
 #[derive(Debug, Args)]
 pub(crate) struct IndexTarget {
-    /// The index, as transport:place
+    /// Index, as TRANSPORT:PLACE
     #[arg(value_name = "INDEX")]
     pub(crate) index: String,
-    /// Images as transport:place[=OS/ARCH[/VARIANT]]
+    /// Images, as TRANSPORT:PLACE[=OS/ARCH[/VARIANT]]
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
-    /// Of indexes among the images, take these platforms only; repeatable, or with commas
+    /// Add only these platforms of multi-platform images; repeatable or comma-separated
     #[arg(long, env = "HOD_PLATFORM", hide_env = true, value_name = "PLATFORM")]
     pub(crate) platform: Vec<Platforms>,
-    /// The format of the index [default: Docker's if all images are Docker's, else OCI's]
+    /// Format of the index [default: v2s2 if all images have Docker manifests, else oci]
     #[arg(short, long, env = "HOD_FORMAT", hide_env = true, value_name = "FORMAT")]
     pub(crate) format: Option<FormatArg>,
-    /// Let an image take the place of one with the same platform
+    /// Replace an image of the same platform
     #[arg(long, env = "HOD_REPLACE", hide_env = true, value_parser = super::flag())]
     pub(crate) replace: bool,
-    /// An annotation of the index; repeatable
+    /// Add an annotation to the index; repeatable
     #[arg(long, env = "HOD_ANNOTATION", hide_env = true, value_name = "KEY=VALUE")]
     pub(crate) annotation: Vec<String>,
     #[command(flatten)]

@@ -17,10 +17,10 @@ pub(crate) struct LayerCommand {
     pub(crate) action: LayerAction,
 }
 
-// What is done with a layer.
+// The actions on a layer.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LayerAction {
-    /// Write a layer as a tar archive without compression, or unpack that archive
+    /// Write a layer as an uncompressed tar archive, or unpack it to a directory
     #[command(after_help = "EXAMPLES:\n  \
         hod layer extract oci:images:web:1.0 1 > layer.tar\n  \
         hod layer extract docker://registry.site:5000/web:1.0 DIGEST layer")]
@@ -30,16 +30,16 @@ pub(crate) enum LayerAction {
 // `hod layer extract`.
 #[derive(Debug, Args)]
 pub(crate) struct LayerExtractArgs {
-    /// The image, as transport:place
+    /// Image, as TRANSPORT:PLACE
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// The layer: its number, from 1 at the bottom, its digest or its diff id, as hod stat tells them
+    /// Layer: its number (1 is the bottom layer), digest or diff ID, as hod stat shows them
     #[arg(value_name = "LAYER")]
     pub(crate) layer: String,
-    /// A new folder for the files of the archive, whiteouts among them [default: the archive, to standard output]
+    /// New directory for the files of the layer, including whiteouts [default: write the archive to standard output]
     #[arg(value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
-    /// The platform of an image that has several, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
+    /// Platform of a multi-platform image, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
     #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true)]
     pub(crate) platform: Option<Platform>,
     #[command(flatten)]

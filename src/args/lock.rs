@@ -10,15 +10,15 @@ use super::{ImageArgs, RegistryArgs, RetryArgs};
 // `hod lock`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    # the list with digests, and what has moved since it was written\n  \
+    # write the list with digests, and show tags that moved since\n  \
     hod lock -f images-list.txt -o release.lock\n  \
-    # only what has moved; exit code 3 if anything has\n  \
+    # show only moved tags; exit with 3 if there are any\n  \
     hod lock --check release.lock\n  \
-    # what was locked, wherever the tags are now\n  \
+    # pull the locked digests, even if tags have moved\n  \
     hod pull -f release.lock --store store")]
 #[command(mut_arg("images", |images| images.help(IMAGES_OR_PLACES)))]
 pub(crate) struct LockArgs {
-    /// The lock: a list in which every image has its digest
+    /// Lock to write: a list with the digest of every image
     #[arg(
         short,
         long,
@@ -29,10 +29,10 @@ pub(crate) struct LockArgs {
         conflicts_with = "check"
     )]
     pub(crate) output: Option<PathBuf>,
-    /// Look the tags of this lock up again, and write nothing
+    /// Resolve the tags of this lock again, and write nothing
     #[arg(long, env = "HOD_CHECK", hide_env = true, value_name = "LOCK", conflicts_with_all = ["images", "file"])]
     pub(crate) check: Option<PathBuf>,
-    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
+    /// Daemon for docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(crate) daemon_host: Option<String>,

@@ -1,4 +1,4 @@
-//! Arguments of the commands that change what a store or layout holds, or tell what an image is made of.
+//! Arguments of the commands that change the images of a store or layout, or show the layers of an image.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use hod_oci::Platform;
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  hod init oci:images\n  hod init store:store")]
 pub(crate) struct InitArgs {
-    /// The new place, as oci:DIR or store:DIR
+    /// Layout or store to create, as oci:DIR or store:DIR
     #[arg(value_name = "PLACE")]
     pub(crate) place: String,
 }
@@ -22,10 +22,10 @@ pub(crate) struct InitArgs {
     hod new oci:images:scratch\n  \
     hod new oci:images:scratch-arm64 --platform linux/arm64")]
 pub(crate) struct NewArgs {
-    /// The new image, as oci:DIR:NAME
+    /// Image to create, as oci:DIR:NAME
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// What it is to run on, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
+    /// Platform of the image, as OS/ARCH[/VARIANT] [default: linux on this machine's architecture]
     #[arg(long, value_name = "PLATFORM", env = "HOD_PLATFORM", hide_env = true)]
     pub(crate) platform: Option<Platform>,
 }
@@ -33,19 +33,19 @@ pub(crate) struct NewArgs {
 // `hod tag`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    # one more tag\n  \
+    # another tag in the same repository\n  \
     hod tag store:store:web:1.0 stable\n  \
     # a name in another repository\n  \
     hod tag --store store web:1.0 mirror/web:1.0\n  \
     hod tag oci:images:web:1.0 web:stable web:latest")]
 pub(crate) struct TagArgs {
-    /// The image, as store:DIR:NAME:TAG or oci:DIR:NAME, or its name in --store
+    /// Image, as store:DIR:NAME:TAG or oci:DIR:NAME, or its name in --store
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// Names that it is to have too; in a store a word without a colon is a tag of the same repository
+    /// Names to add; in a store, a word without a colon is a tag of the same repository
     #[arg(value_name = "NEW", required = true)]
     pub(crate) new: Vec<String>,
-    /// The store that the names are in
+    /// Store that has the named images
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(crate) store: Option<PathBuf>,
 }
@@ -57,13 +57,13 @@ pub(crate) struct TagArgs {
     hod rm store:store:web@DIGEST\n  \
     hod rm oci:images:web:1.0 && hod gc oci:images")]
 pub(crate) struct RmArgs {
-    /// The images, as store:DIR:NAME:TAG, store:DIR:NAME@DIGEST, oci:DIR:NAME or oci:DIR:@DIGEST, or their names in --store
+    /// Images, as store:DIR:NAME:TAG, store:DIR:NAME@DIGEST, oci:DIR:NAME or oci:DIR:@DIGEST, or their names in --store
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
-    /// The store that the names are in
+    /// Store that has the named images
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(crate) store: Option<PathBuf>,
-    /// Remove the tag alone: in a store the image can still be pulled by its digest
+    /// Remove only the tag; in a store, clients can still pull the image by digest
     #[arg(long, env = "HOD_TAG_ONLY", hide_env = true, value_parser = super::flag())]
     pub(crate) tag_only: bool,
 }
@@ -73,20 +73,20 @@ pub(crate) struct RmArgs {
 #[command(after_help = "EXAMPLES:\n  \
     hod gc --store store --dry-run\n  \
     hod gc --store store\n  \
-    # images that only a digest names go too\n  \
+    # delete images without a tag, too\n  \
     hod gc --store store --untagged\n  \
     hod gc oci:images")]
 pub(crate) struct GcArgs {
-    /// A store or registry root, as DIR or store:DIR, or a layout, as oci:DIR
+    /// Store or registry root, as DIR or store:DIR, or layout, as oci:DIR
     #[arg(value_name = "PLACE", required_unless_present = "store")]
     pub(crate) place: Option<String>,
-    /// The store
+    /// Store, instead of PLACE
     #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
     pub(crate) store: Option<PathBuf>,
-    /// Tell what would be deleted, and delete nothing
+    /// Show what would be deleted, and delete nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
     pub(crate) dry_run: bool,
-    /// Delete images without a tag, also those that were pulled by their digest
+    /// Delete images without a tag, including images pulled by digest
     #[arg(long, env = "HOD_UNTAGGED", hide_env = true, value_parser = super::flag())]
     pub(crate) untagged: bool,
 }
@@ -99,7 +99,7 @@ pub(crate) struct GcArgs {
     hod stat docker://registry.site:5000/web:1.0 --json |\n      \
     jq -r '.history[].diff_id'")]
 pub(crate) struct StatArgs {
-    /// The image, as transport:place
+    /// Image, as TRANSPORT:PLACE
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
     #[command(flatten)]

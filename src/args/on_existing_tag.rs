@@ -1,12 +1,12 @@
-//! What becomes of a tag that is there.
+//! The choice of `--on-existing-tag`: overwrite, skip or fail.
 
-/// What to do with a tag that exists and points to something else.
+/// The action for an existing tag that points to another image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OnExistingTag {
-    /// Move it to the bundle's image.
+    /// Move the tag to the new image
     Overwrite,
-    /// Leave it where it is.
+    /// Keep the existing tag
     Skip,
-    /// Refuse the bundle before anything is written.
+    /// Fail before anything is written
     Error,
 }

@@ -1,4 +1,4 @@
-//! The order of help: what is a command's own stands before what all commands have.
+//! The order of help: a command's own options come before the common options.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 

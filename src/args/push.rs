@@ -13,27 +13,27 @@ use super::{ImageArgs, MediaArgs, RegistryArgs, RetryArgs, TrustArgs, images};
     hod push store docker://harbor.site/project -f images-list.txt\n  \
     ssh near cat release.tar |\n      \
     hod push - docker://registry.site:5000 --creds admin\n  \
-    # a layout; or dir:, docker-archive:, and others\n  \
+    # a layout; dir:, docker-archive: and others work, too\n  \
     hod push oci:images docker://registry.site:5000")]
 #[command(mut_arg("images", |images| images.help(images::IMAGES_THERE)))]
 #[command(mut_arg("platform", |platform| platform.help(images::PLATFORMS_THERE)))]
 pub(crate) struct PushArgs {
-    /// A bundle or its volumes, - for one on standard input, a store, or a place such as `oci:DIR` or `docker-archive:FILE`
+    /// Bundle or its volumes, store, or place such as `oci:DIR` or `docker-archive:FILE`; - for a bundle on standard input
     #[arg(value_name = "SOURCE")]
     pub(crate) source: PathBuf,
-    /// The registry, as `docker://HOST[:PORT][/PREFIX]`
+    /// Registry to push to, as `docker://HOST[:PORT][/PREFIX]`
     #[arg(value_name = "DESTINATION")]
     pub(crate) destination: String,
-    /// How an index goes whose children are not all there
+    /// How to push an index with missing children
     #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
     pub(crate) index: IndexArg,
     /// Stop at the first image that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(crate) fail_fast: bool,
-    /// Ask a registry for each layer and send each manifest again, though its tag is right: mends one that has lost some
+    /// Check each layer and send each manifest again, even if the tag is correct; repairs a registry that lost content
     #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
     pub(crate) force: bool,
-    /// The daemon of docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
+    /// Daemon for docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]
     pub(crate) daemon_host: Option<String>,
@@ -49,17 +49,17 @@ pub(crate) struct PushArgs {
     pub(crate) retry: RetryArgs,
 }
 
-/// How an index is pushed whose children are not all there.
+/// How an index with missing children is pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum IndexArg {
-    /// As it is; where the registry refuses that, its only child, or a new index of those that are there
+    /// Push the index unchanged; if the registry refuses it, push its only child or a new index of the present children
     Auto,
-    /// As it is; where the registry refuses that, the image fails
+    /// Push the index unchanged; if the registry refuses it, the image fails
     Sparse,
-    /// Not at all: the image fails unless all children are there
+    /// Fail the image unless all children are present
     Full,
-    /// A new index of the children that are there, with a new digest
+    /// Push a new index of the present children, with a new digest
     Rewrite,
-    /// Its only child under the tag of the index
+    /// Push its only child under the tag of the index
     Child,
 }

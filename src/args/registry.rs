@@ -10,12 +10,12 @@ use hod_io::secret::Secret;
 use hod_oci::Reference;
 use hod_registry::Credentials;
 
-// How to talk to a registry.
+// Access to a registry.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct RegistryArgs {
-    /// User and password for the registry; HOST=USER:PASSWORD, repeatable, where there are several registries.
-    /// In scripts rather use --authfile, which no process list shows
+    /// User and password for the registry; for several registries, repeat as HOST=USER:PASSWORD.
+    /// Process lists show this value, so use --authfile in scripts
     #[arg(
         long,
         value_name = "[HOST=]USER[:PASSWORD]",
@@ -26,7 +26,7 @@ pub(crate) struct RegistryArgs {
         conflicts_with_all = ["no_creds", "username"]
     )]
     pub(crate) creds: Vec<String>,
-    /// User for the registry
+    /// User name for the registry
     #[arg(
         long,
         value_name = "USER",
@@ -46,17 +46,17 @@ pub(crate) struct RegistryArgs {
         requires = "username"
     )]
     pub(crate) password: Option<String>,
-    /// Use no credentials at all
+    /// Use no credentials
     #[arg(long, env = "HOD_NO_CREDS", hide_env = true, value_parser = super::flag())]
     pub(crate) no_creds: bool,
-    /// A bearer token to send as it is
+    /// Bearer token to send unchanged
     #[arg(long, value_name = "TOKEN", env = "HOD_REGISTRY_TOKEN", hide_env = true, hide_env_values = true,
         conflicts_with_all = ["creds", "no_creds", "username"])]
     pub(crate) registry_token: Option<String>,
-    /// A folder with *.crt (authorities), *.cert and *.key (this client), instead of certs.d
+    /// Directory with *.crt (certificate authorities), *.cert and *.key (client certificate), instead of certs.d
     #[arg(long, value_name = "DIR", env = "HOD_CERT_DIR", hide_env = true)]
     pub(crate) cert_dir: Option<PathBuf>,
-    /// Whether to insist on HTTPS with a valid certificate; false takes any certificate, and plain HTTP
+    /// Require HTTPS with a valid certificate; false accepts any certificate and plain HTTP
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         env = "HOD_TLS_VERIFY", hide_env = true, value_parser = super::truth())]
     pub(crate) tls_verify: Option<bool>,
@@ -77,7 +77,7 @@ impl RegistryArgs {
         let mut given = GivenCredentials::default();
         for text in &self.creds {
             if text.starts_with("https://") || text.starts_with("http://") {
-                return Err("a registry is written without https://, as in HOST=USER:PASSWORD".to_owned());
+                return Err("write the registry without https://, as in HOST=USER:PASSWORD".to_owned());
             }
             let (host, credentials) = match of_host(text) {
                 Some((host, rest)) => (Some(host), Credentials::from_flag(rest)),
@@ -85,11 +85,11 @@ impl RegistryArgs {
             };
             match host {
                 Some(host) if given.by_host.iter().any(|(other, _)| **other == *host) => {
-                    return Err(format!("there are two users for {host}"));
+                    return Err(format!("two users are given for {host}"));
                 }
                 Some(host) => given.by_host.push((host.into(), credentials)),
                 None if given.alone.is_some() => {
-                    return Err("there are two users without a registry: write HOST=USER:PASSWORD".to_owned());
+                    return Err("two users are given without a registry: write HOST=USER:PASSWORD".to_owned());
                 }
                 None => given.alone = Some(credentials),
             }
@@ -113,14 +113,14 @@ fn of_host(text: &str) -> Option<(&str, &str)> {
     (is_host && rest.contains(':') && names_host()).then_some((host, rest))
 }
 
-// What happens when a registry fails for a while.
+// Retries after a temporary failure.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct RetryArgs {
-    /// How often to try again
+    /// Maximum number of retries
     #[arg(long, value_name = "N", default_value_t = 5, env = "HOD_RETRY_TIMES", hide_env = true)]
     retry_times: u32,
-    /// The first pause before trying again; each further one is twice as long
+    /// Delay before the first retry; each further delay is twice as long
     #[arg(long, value_name = "TIME", default_value = "500ms", env = "HOD_RETRY_DELAY", hide_env = true,
         value_parser = super::duration)]
     retry_delay: Duration,

@@ -9,16 +9,16 @@ use super::RegistryArgs;
 /// One set of arguments for each side; clap cannot put a prefix before flattened ones.
 macro_rules! registry_side {
     ($name:ident, $heading:literal, $prefix:literal, $variable:literal, $side:literal, $daemon:literal) => {
-        #[doc = concat!("How to talk to the ", $side, " registry.")]
+        #[doc = concat!("Access to the ", $side, " registry.")]
         #[derive(Debug, Clone, Args)]
         #[command(next_help_heading = $heading)]
         pub(in crate) struct $name {
-            #[arg(help = concat!("User and password for the ", $side, "; HOST=USER:PASSWORD, repeatable, where it has several registries"),
+            #[arg(help = concat!("User and password for the ", $side, "; for several registries, repeat as HOST=USER:PASSWORD"),
                 id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), env = concat!($variable, "CREDS"), hide_env = true, hide_env_values = true, value_name = "[HOST=]USER[:PASSWORD]",
                 value_delimiter = '\n',
                 conflicts_with_all = [concat!($prefix, "no-creds"), concat!($prefix, "username")])]
             creds: Vec<String>,
-            #[arg(help = concat!("User for the ", $side),
+            #[arg(help = concat!("User name for the ", $side),
                 id = concat!($prefix, "username"), long = concat!($prefix, "username"), env = concat!($variable, "USERNAME"), hide_env = true, value_name = "USER",
                 requires = concat!($prefix, "password"))]
             username: Option<String>,
@@ -29,20 +29,20 @@ macro_rules! registry_side {
             #[arg(help = concat!("Use no credentials for the ", $side),
                 id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"), env = concat!($variable, "NO_CREDS"), hide_env = true, value_parser = super::flag())]
             no_creds: bool,
-            #[arg(help = concat!("A bearer token for the ", $side),
+            #[arg(help = concat!("Bearer token for the ", $side),
                 id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), env = concat!($variable, "REGISTRY_TOKEN"), hide_env = true, hide_env_values = true, value_name = "TOKEN")]
             registry_token: Option<String>,
-            #[arg(help = concat!("The file with credentials for the ", $side),
+            #[arg(help = concat!("File with credentials for the ", $side),
                 id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), env = concat!($variable, "AUTHFILE"), hide_env = true, value_name = "FILE")]
             pub(in crate) authfile: Option<PathBuf>,
-            #[arg(help = concat!("A folder with certificates for the ", $side, "; for a daemon ca.pem, cert.pem and key.pem"),
+            #[arg(help = concat!("Directory with certificates for the ", $side, "; for a daemon: ca.pem, cert.pem and key.pem"),
                 id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), env = concat!($variable, "CERT_DIR"), hide_env = true, value_name = "DIR")]
             cert_dir: Option<PathBuf>,
-            #[arg(help = concat!("Whether to insist on HTTPS with a valid certificate at the ", $side),
+            #[arg(help = concat!("Require HTTPS with a valid certificate at the ", $side),
                 id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), env = concat!($variable, "TLS_VERIFY"), hide_env = true, value_name = "BOOL",
                 num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::truth())]
             tls_verify: Option<bool>,
-            #[arg(help = concat!("The daemon of a docker-daemon ", $side, ": `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST` ",
+            #[arg(help = concat!("Daemon for a docker-daemon ", $side, ": `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST` ",
                     "[default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]"),
                 id = concat!($prefix, "daemon-host"), long = concat!($prefix, "daemon-host"), value_name = "HOST",
                 env = $daemon, hide_env = true)]

@@ -24,7 +24,7 @@ use super::{ContentArgs, DestinationRegistryArgs, RetryArgs, SigningArgs, Source
     registry.site:5000\n  \
     hod sync --image-syncer --auth auth.json --images images.yaml")]
 pub(crate) struct SyncArgs {
-    /// What SOURCE is: a repository or image, a folder of image directories, or a YAML file
+    /// Kind of SOURCE
     #[arg(
         short,
         long,
@@ -34,7 +34,7 @@ pub(crate) struct SyncArgs {
         required_unless_present = "image_syncer"
     )]
     pub(crate) src: Option<SourceKindArg>,
-    /// What DESTINATION is: a registry, perhaps with a path there, or a folder for image directories
+    /// Kind of DESTINATION
     #[arg(
         short,
         long,
@@ -44,16 +44,16 @@ pub(crate) struct SyncArgs {
         required_unless_present = "image_syncer"
     )]
     pub(crate) dest: Option<DestinationKindArg>,
-    /// Where the images are, without a transport in front
+    /// Source of the images, without a transport prefix
     #[arg(value_name = "SOURCE", required_unless_present = "image_syncer", conflicts_with = "image_syncer")]
     pub(crate) source: Option<String>,
-    /// Where they go, without a transport in front
+    /// Destination of the images, without a transport prefix
     #[arg(value_name = "DESTINATION", required_unless_present = "image_syncer", conflicts_with = "image_syncer")]
     pub(crate) destination: Option<String>,
-    /// Keep the whole name at the source, with the registry, as part of the name at the destination
+    /// Add the full source name, with its registry, to the destination name
     #[arg(long, env = "HOD_SCOPED", hide_env = true, value_parser = super::flag())]
     pub(crate) scoped: bool,
-    /// Add this to each name at the destination
+    /// Append this text to each name at the destination
     #[arg(
         long,
         value_name = "TEXT",
@@ -63,17 +63,17 @@ pub(crate) struct SyncArgs {
         hide_env = true
     )]
     pub(crate) append_suffix: String,
-    /// Tell what would be copied, and copy nothing
+    /// Show what would be copied, and copy nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
     pub(crate) dry_run: bool,
-    /// Go on when an image, or an entry of the file, fails
+    /// Continue when an image or an entry of the file fails
     #[arg(long, env = "HOD_KEEP_GOING", hide_env = true, value_parser = super::flag())]
     pub(crate) keep_going: bool,
-    #[command(flatten)]
-    pub(crate) content: ContentArgs,
-    /// Write a line with digest and destination for each image that was copied to this file
+    /// Write the digest and destination of each copied image to this file, one line each
     #[arg(long, value_name = "FILE", env = "HOD_DIGESTFILE", hide_env = true)]
     pub(crate) digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) content: ContentArgs,
     #[command(flatten)]
     pub(crate) signing: SigningArgs,
     #[command(flatten)]
@@ -88,23 +88,23 @@ pub(crate) struct SyncArgs {
     pub(crate) retry: RetryArgs,
 }
 
-/// What the source of `hod sync` is.
+/// The kind of source of `hod sync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum SourceKindArg {
-    /// A repository, which means all its tags, or an image
+    /// A repository with all its tags, or one image
     Docker,
-    /// A folder with image directories at any depth
+    /// A directory with image directories at any depth
     Dir,
-    /// A file that names registries, repositories and tags
+    /// A YAML file with registries, repositories and tags
     Yaml,
 }
 
-/// What the destination of `hod sync` is.
+/// The kind of destination of `hod sync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum DestinationKindArg {
-    /// A registry, and perhaps a path there
+    /// A registry, or a path in it
     Docker,
-    /// A folder
+    /// A directory for image directories
     Dir,
 }
 
@@ -112,44 +112,44 @@ pub(crate) enum DestinationKindArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration files of image-syncer")]
 pub(crate) struct ImageSyncerArgs {
-    /// Take the configuration files of image-syncer instead of SOURCE and DESTINATION
+    /// Read configuration files of image-syncer instead of SOURCE and DESTINATION
     #[arg(long, env = "HOD_IMAGE_SYNCER", hide_env = true, value_parser = super::flag())]
     pub(crate) image_syncer: bool,
-    /// The file that says as whom to appear at which registry, or path there; .json, .yaml or .yml
+    /// File with the credentials of registries, .json, .yaml or .yml
     #[arg(long, value_name = "FILE", env = "HOD_AUTH", hide_env = true)]
     pub(crate) auth: Option<PathBuf>,
-    /// The file that says what goes where; .json, .yaml or .yml
+    /// File with sources and destinations of images, .json, .yaml or .yml
     #[arg(long, value_name = "FILE", env = "HOD_IMAGES", hide_env = true)]
     pub(crate) images: Option<PathBuf>,
-    /// Both in one file, as before version 1.2
+    /// File with credentials and images, as before image-syncer 1.2
     #[arg(long, value_name = "FILE", conflicts_with_all = ["auth", "images"],
         env = "HOD_CONFIG", hide_env = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Write what is said on standard error to this file too, after what it holds; then no bars are drawn
+    /// Append messages to this file, too; shows no progress bars
     #[arg(long, value_name = "FILE", env = "HOD_LOG_FILE", hide_env = true)]
     pub(crate) log: Option<PathBuf>,
-    /// Blobs in motion at the same time, in place of --jobs
+    /// Maximum parallel blob transfers, instead of --jobs
     #[arg(short, long, value_name = "N", env = "HOD_PROC", hide_env = true,
         value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) proc: Option<u16>,
-    /// How often images that failed are tried once more when all others are done
+    /// Maximum number of retries of failed images, after all other images
     #[arg(short, long, value_name = "N", default_value_t = 2, env = "HOD_RETRIES", hide_env = true)]
     pub(crate) retries: u16,
-    /// Leave out other operating systems; repeatable
+    /// Copy only this operating system; repeatable or comma-separated
     #[arg(long, value_name = "OS", env = "HOD_OS", hide_env = true, value_delimiter = ',')]
     pub(crate) os: Vec<String>,
-    /// Leave out other processors, such as arm64, or arm:v7 for one variant; repeatable
+    /// Copy only this architecture, such as arm64, or arm:v7 with a variant; repeatable or comma-separated
     #[arg(long, value_name = "ARCH", env = "HOD_ARCH", hide_env = true, value_delimiter = ',')]
     pub(crate) arch: Vec<Architecture>,
-    /// Write what is at its destination now to this file, which --images takes
+    /// Write the copied images to this file, in the format of --images
     #[arg(long, value_name = "FILE", env = "HOD_OUTPUT_SUCCESS_IMAGES", hide_env = true)]
     pub(crate) output_success_images: Option<PathBuf>,
-    /// The language of that file
+    /// Format of the file of --output-success-images
     #[arg(long, value_name = "LANGUAGE", default_value = "yaml", env = "HOD_OUTPUT_IMAGES_FORMAT", hide_env = true)]
     pub(crate) output_images_format: LanguageArg,
 }
 
-/// The language of a file that is written.
+/// The format of a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LanguageArg {
     /// YAML
@@ -159,7 +159,7 @@ pub(crate) enum LanguageArg {
 }
 
 impl ImageSyncerArgs {
-    /// A flag that was given although it means nothing without `--image-syncer`.
+    /// A given flag that has no effect without `--image-syncer`.
     pub(crate) fn stray(&self) -> Option<&'static str> {
         let given = [
             (self.auth.is_some(), "--auth"),

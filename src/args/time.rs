@@ -13,7 +13,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn no_span(text: &str) -> String {
-    format!("{text:?} is not a time span: write a number with ms, s, m or h, such as 90s or 1h30m")
+    format!("{text:?} is not a duration: write a number with ms, s, m or h, such as 90s or 1h30m")
 }
 
 /// A time span, which may be none.

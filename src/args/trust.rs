@@ -4,28 +4,28 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-// Whose bundles are wanted.
+// The accepted signers of bundles.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Trust")]
 pub(crate) struct TrustArgs {
-    /// Take only a bundle that is signed with this minisign key: a file or the key itself; repeatable
-    /// [default: the *.pub in ~/.config/hod/trusted and /etc/hod/trusted, where these folders exist]
+    /// Accept only bundles signed with this minisign public key: a file or the key itself; repeatable
+    /// [default: all *.pub files in ~/.config/hod/trusted and /etc/hod/trusted, if these directories exist]
     #[arg(long, value_name = "PUB", env = "HOD_KEY", hide_env = true, conflicts_with = "no_key")]
     pub(crate) key: Vec<String>,
-    /// Look at no signature, even if there are folders with trusted keys
+    /// Check no signature, even if directories with trusted keys exist
     #[arg(long, env = "HOD_NO_KEY", hide_env = true, value_parser = super::flag())]
     pub(crate) no_key: bool,
-    /// The signature of the bundle, where it is not in it [default: the bundle's name with .header.minisig]
+    /// File with the detached signature of the bundle [default: the bundle's name with .header.minisig]
     #[arg(long, value_name = "FILE", env = "HOD_SIGNATURE", hide_env = true)]
     pub(crate) signature: Option<PathBuf>,
 }
 
-// How a secret key is opened.
+// The passphrase of a secret key.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Trust")]
 pub(crate) struct PassphraseArgs {
-    /// A file whose first line is the passphrase of the secret key
-    /// [default: `HOD_PASSPHRASE`, else asked for on the terminal]
+    /// File with the passphrase of the secret key in its first line
+    /// [default: `HOD_PASSPHRASE`, else a prompt on the terminal]
     #[arg(long, value_name = "FILE", env = "HOD_PASSPHRASE_FILE", hide_env = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
@@ -33,14 +33,14 @@ pub(crate) struct PassphraseArgs {
 // `hod keygen`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    # release.key, which asks for a passphrase, and release.pub\n  \
+    # create release.key, with a passphrase, and release.pub\n  \
     hod keygen release\n  \
-    # for a machine that protects the file by other means\n  \
+    # without a passphrase, where the file is protected otherwise\n  \
     hod keygen ci --no-passphrase\n  \
-    # on the other side, by a way that you trust\n  \
+    # install the public key on the other side, over a trusted path\n  \
     install -Dm644 release.pub /etc/hod/trusted/release.pub")]
 pub(crate) struct KeygenArgs {
-    /// Where the keys go: NAME.key and NAME.pub, in minisign's format
+    /// Path of the keys: creates NAME.key and NAME.pub, in minisign's format
     #[arg(value_name = "NAME")]
     pub(crate) name: PathBuf,
     /// Do not encrypt the secret key
@@ -54,18 +54,18 @@ pub(crate) struct KeygenArgs {
 // `hod sign`.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:\n  \
-    # release.tar.header.minisig, beside the bundle\n  \
+    # create release.tar.header.minisig beside the bundle\n  \
     hod sign release.tar --sign release.key\n  \
-    # finds it there\n  \
+    # find and check it there\n  \
     hod verify release.tar --key release.pub")]
 pub(crate) struct SignArgs {
-    /// The bundle, which is not changed
+    /// Bundle to sign; hod does not change it
     #[arg(value_name = "BUNDLE")]
     pub(crate) bundle: PathBuf,
-    /// The secret key, in minisign's format
+    /// Secret key, in minisign's format
     #[arg(long, value_name = "KEY", env = "HOD_SIGN", hide_env = true)]
     pub(crate) sign: PathBuf,
-    /// Where the signature goes [default: the bundle's name with .header.minisig]
+    /// File for the signature [default: the bundle's name with .header.minisig]
     #[arg(short, long, env = "HOD_OUTPUT", hide_env = true, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]

@@ -326,7 +326,7 @@ fn actions_of_index_have_flags_of_their_own() {
         (
             "remove",
             vec!["[IMAGE]...", "--annotation", "--format", "--dest-creds"],
-            vec!["--replace", "--platform", "--src-", "--key ", "--signature", "transport:place[="],
+            vec!["--replace", "--platform", "--src-", "--key ", "--signature", "TRANSPORT:PLACE[="],
         ),
         (
             "inspect",
