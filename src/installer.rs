@@ -59,7 +59,7 @@ pub(super) fn static_binary(named: Option<&Path>) -> Result<Vec<u8>, Failure> {
     if is_static(&bytes) {
         return Ok(bytes);
     }
-    Err(Failure::new(Kind::Usage, format!("{} needs a C library to run, or is no program", path.display())).hint(
+    Err(Failure::new(Kind::Usage, format!("{} is not a static program", path.display())).hint(
         "name a static hod for the machine on the other side with --installer-binary; scripts/build-static makes one",
     ))
 }
@@ -88,7 +88,10 @@ impl Installer<'_> {
         let folder = hod_io::fs::folder_of(self.bundle);
         let name = self.bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.contains(char::is_control) {
-            return Err(Failure::new(Kind::Usage, format!("{name:?} is no name for a bundle with an installer")));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("{name:?} is not a valid name for a bundle with an installer"),
+            ));
         }
         // The name comes last: it may be anything, and what it holds is not looked at again.
         let script = SCRIPT.replace("@ID@", &quoted(&self.header.id().to_string())).replace("@BUNDLE@", &quoted(&name));

@@ -57,8 +57,8 @@ pub(super) fn bundle(path: &Path, streams: bool) -> Result<PathBuf, Failure> {
     }
     let place = hod_io::fs::behind_links(path).map_err(|error| Failure::of(Kind::Failed, error))?;
     let problem = match fs::metadata(&place) {
-        Ok(found) if found.is_dir() => "is a folder",
-        Ok(found) if !found.is_file() && !streams => "is no file, and this bundle is not written from front to back",
+        Ok(found) if found.is_dir() => "is a directory",
+        Ok(found) if !found.is_file() && !streams => "is not a regular file, which this bundle requires",
         _ => return Ok(place),
     };
     Err(Failure::new(Kind::Usage, format!("{} {problem}", path.display()))

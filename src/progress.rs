@@ -38,5 +38,5 @@ fn retry_line(event: &Event<'_>) -> Option<String> {
 /// When something is tried again, and which try of how many that is.
 fn next_try(event: &Event<'_>) -> String {
     let Event::Retrying { tries, most, delay, .. } = event else { return String::new() };
-    format!("; again in {} (try {} of {most})", report::time(*delay), tries + 1)
+    format!("; retry in {} (try {} of {most})", report::time(*delay), tries + 1)
 }

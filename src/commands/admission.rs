@@ -21,7 +21,7 @@ pub(crate) fn admission(context: &Context) -> Result<Arc<Admission>, Failure> {
         Some(path) => Policy::read(&path).map_err(failed)?,
         None => Policy::find(&files()).map_err(failed)?.unwrap_or_else(|| {
             if context.is_verbose() {
-                context.say("note: there is no trust policy (policy.json): images are taken from anywhere");
+                context.say("note: no trust policy (policy.json) exists: images from anywhere are accepted");
             }
             Policy::accept_anything()
         }),

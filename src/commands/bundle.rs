@@ -53,7 +53,7 @@ fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
     for Failed { line, error, .. } in images {
         context.print_error(&line.label(), error);
     }
-    let message = format!("{} of {} failed, so there is no bundle", images.len(), report::count(listed, "image"));
+    let message = format!("{} of {} failed, so no bundle was written", images.len(), report::count(listed, "image"));
     Failure::new(Kind::of_lines(images, false), message)
 }
 

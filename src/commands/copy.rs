@@ -70,7 +70,7 @@ enum TaskError {
     Place(#[from] PlaceError),
     #[error(transparent)]
     Layers(#[from] LayersError),
-    #[error("--additional-tag is for a docker-archive or a docker-daemon: other places take one name")]
+    #[error("--additional-tag requires a docker-archive or docker-daemon destination: other places store one name")]
     MoreNames,
     #[error("a name of --additional-tag is not valid")]
     Names(#[source] hod_transport::TransportError),
@@ -90,7 +90,7 @@ struct Outcome {
 
 pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, Failure> {
     if let Some((flag, does)) = args.encryption.given() {
-        let failure = Failure::new(Kind::Usage, format!("{flag} {does} in skopeo, and hod does not"));
+        let failure = Failure::new(Kind::Usage, format!("{flag} {does} in skopeo; hod does not support this"));
         return Err(failure.hint(
             "keep skopeo for that step, with oci: as its other side, and take that with hod; layers that are encrypted \
              already hod copies as they are",
@@ -290,7 +290,7 @@ fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool
         }
         for (task, image) in outcome.copied.iter().filter(|(_, image)| image.signatures_left > 0) {
             let left = report::count(image.signatures_left, "signature");
-            context.say(&format!("note: {left} of {} stayed behind: {} has no room for them", task.label, task.to));
+            context.say(&format!("note: {left} of {} not copied: {} cannot store them", task.label, task.to));
         }
         let unchanged = outcome.copied.iter().filter(|(_, image)| image.copied.unchanged).count();
         let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];

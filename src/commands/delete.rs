@@ -87,7 +87,9 @@ fn end(mut failed: Vec<(&Location, Failure)>, all: usize) -> Result<ExitCode, Fa
 async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<(), Failure> {
     let tag: Tag = match (&reference.tag, reference.digest) {
         (Some(tag), None) => tag.clone(),
-        _ => return Err(Failure::new(Kind::Usage, format!("{reference} has a digest: --tag-only needs a tag alone"))),
+        _ => {
+            return Err(Failure::new(Kind::Usage, format!("{reference} has a digest: --tag-only requires a tag")));
+        }
     };
     let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
     repository.delete_tag(&tag).await.map_err(|error| {
@@ -99,7 +101,7 @@ async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<()
 async fn delete_manifest(context: &Context, registries: &Registries, reference: &Reference) -> Result<(), Failure> {
     let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
     let found = repository.resolve(&reference.version()).await.map_err(|error| Failure::of(Kind::Failed, error))?;
-    context.say(&format!("{reference} is {}: every tag with that digest goes", found.digest));
+    context.say(&format!("{reference} is {}: every tag with that digest is deleted", found.digest));
     repository.delete(&found.digest).await.map_err(|error| {
         Failure::of(Kind::Failed, error)
             .hint("a CNCF registry deletes only with REGISTRY_STORAGE_DELETE_ENABLED=true, and frees space when its garbage collection runs")

@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: GcArgs) -> Result<ExitCode, Fai
         Place::Store(root) if dry_run => input::blocking(move || look(&root, untagged)).await?,
         Place::Store(root) => {
             context.say(&format!(
-                "note: a registry that serves {} must take no pushes meanwhile, and be restarted afterwards",
+                "note: a registry that serves {} must accept no pushes during this command, and needs a restart after it",
                 root.display()
             ));
             let (observer, stop) = (context.observer(), context.stop.clone());
@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: GcArgs) -> Result<ExitCode, Fai
         }
     };
     if !alone {
-        context.say("note: others write there, or could: what they were writing may be counted");
+        context.say("note: other processes may be writing there: their files may be counted");
     }
     context.result(&collected.document(dry_run), &collected.lines())?;
     context.summary(&collected.summary(dry_run));
@@ -147,7 +147,7 @@ impl Collected {
         );
         if self.shared > 0 {
             let shared = report::bytes(self.shared);
-            text.extend(["\n", &shared, " of it has names elsewhere too, by hard links, and is not freed by this"]);
+            text.extend(["\n", &shared, " of it has hard links elsewhere, and is not freed"]);
         }
         text
     }

@@ -51,7 +51,7 @@ pub(super) fn base(files: &[std::path::PathBuf], near: &Store) -> Result<Base, F
         match input::target(path)? {
             Target::Store(store) => Base::of_store(&store).map_err(failed),
             Target::Bundle(path) => Ok(Base::of_header(&*media::header(&path, &[])?)),
-            Target::Stream => Err(Failure::new(Kind::Usage, "--have takes no standard input")),
+            Target::Stream => Err(Failure::new(Kind::Usage, "--have cannot read standard input")),
         }
     };
     Ok(Base::common(files.iter().map(one).collect::<Result<Vec<_>, _>>()?))

@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, args: IndexArgs) -> Result<ExitCode, 
     }
     let index = opening::location(&target.index)?;
     if let Location::Bundle(..) = index {
-        return Err(Failure::new(Kind::Failed, format!("{index} cannot be written: bundles are made by hod pack")));
+        return Err(Failure::new(Kind::Failed, format!("cannot write {index}: use hod pack to write a bundle")));
     }
     let images = match args.action {
         IndexAction::Remove(_) => Vec::new(),
@@ -134,7 +134,8 @@ async fn write(
     let mut options = IndexOptions { format: target.format.map(FormatArg::format), ..IndexOptions::default() };
     for annotation in &target.annotation {
         let (key, value) = annotation.split_once('=').ok_or_else(|| {
-            Failure::new(Kind::Usage, format!("{annotation:?} is no annotation")).hint("write --annotation KEY=VALUE")
+            Failure::new(Kind::Usage, format!("{annotation:?} is not an annotation"))
+                .hint("write --annotation KEY=VALUE")
         })?;
         options.annotations.insert(key.to_owned(), value.to_owned());
     }
@@ -163,7 +164,7 @@ async fn show(context: &Context, target: &IndexTarget) -> Result<ExitCode, Failu
     if value.get("manifests").is_none() {
         return Err(Failure::new(
             Kind::Failed,
-            format!("{} ({digest}) is an image of one platform, no index", sides.index),
+            format!("{} ({digest}) is an image of one platform, not an index", sides.index),
         ));
     }
     let text = go_json::to_string(&value, "    ")?;

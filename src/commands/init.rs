@@ -15,8 +15,8 @@ use hod_transport::{Layout, LayoutImage, Location};
 /// Makes an empty layout or store.
 pub(crate) async fn init(context: &Context, args: InitArgs) -> Result<ExitCode, Failure> {
     let location: Location = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let (place, failed) = (location.to_string(), format!("cannot make {location}"));
-    let there = Failure::new(Kind::Failed, format!("{location} is there already, and has images"));
+    let (place, failed) = (location.to_string(), format!("cannot create {location}"));
+    let there = Failure::new(Kind::Failed, format!("{location} already exists, and has images"));
     // What is there and empty is what is asked for: most likely this command was interrupted, or ran before.
     input::blocking(move || match location {
         Location::Oci(path, None) => match Layout::open(&path) {
@@ -46,10 +46,10 @@ pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Fa
     let location: Location = args.image.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
     let Location::Oci(path, Some(LayoutImage::Name(name))) = &location else {
-        let failure = Failure::new(Kind::Usage, format!("{location} is no name in a layout"));
+        let failure = Failure::new(Kind::Usage, format!("{location} is not a name in a layout"));
         return Err(failure.hint("write oci:DIR:NAME; hod copy brings the image to other places"));
     };
-    let failed = || Failure::new(Kind::Failed, format!("cannot make {location}"));
+    let failed = || Failure::new(Kind::Failed, format!("cannot create {location}"));
     let layout = path.clone();
     let layout = input::blocking(move || Layout::open(&layout).map_err(|error| Failure::of(Kind::Failed, error)));
     let layout =
@@ -64,7 +64,7 @@ pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Fa
     let digest = image.digest();
     // The same image under that name is what is asked for.
     if there.is_some_and(|there| there != digest) {
-        let failure = Failure::new(Kind::Failed, format!("{location} is there already"));
+        let failure = Failure::new(Kind::Failed, format!("{location} already exists"));
         return Err(failure.hint(format!("hod rm {location} takes the name away")));
     }
     image.write(&layout, name).await.map_err(|error| failed().because(error))?;

@@ -134,10 +134,10 @@ fn read_list(file: &Path) -> std::io::Result<Vec<u8>> {
         fs_err::File::open(file)?.take(LIST_LIMIT + 1).read_to_end(&mut content)
     };
     if read? as u64 > LIST_LIMIT {
-        return Err(std::io::Error::other(format!("more than {LIST_LIMIT} bytes: this is no list of images")));
+        return Err(std::io::Error::other(format!("more than {LIST_LIMIT} bytes: not a list of images")));
     }
     if content.split(|byte| *byte == b'\n').nth(LINES_LIMIT + 1).is_some() {
-        return Err(std::io::Error::other(format!("more than {LINES_LIMIT} lines: this is no list of images")));
+        return Err(std::io::Error::other(format!("more than {LINES_LIMIT} lines: not a list of images")));
     }
     Ok(content)
 }
@@ -162,7 +162,7 @@ pub(super) fn wanted(context: &Context, args: &ImageArgs) -> Result<Option<Image
         if args.group.is_empty() {
             return Ok(None);
         }
-        return Err(Failure::new(Kind::Usage, "--group chooses from a list: give one with --file"));
+        return Err(Failure::new(Kind::Usage, "--group selects from a list: give one with --file"));
     }
     image_list(context, &args.file, &args.images, &args.group).map(Some)
 }
@@ -194,7 +194,7 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
     for Unmatched { line, error } in lines {
         context.print_error(&format!("{}: {}", line.origin, line.text), error);
     }
-    let message = format!("{} of the list cannot be taken", report::count(lines.len(), "image"));
+    let message = format!("{} of the list cannot be used", report::count(lines.len(), "image"));
     let is_damage =
         |line: &Unmatched<E>| matches!(&line.error, SelectError::Contents(error) if failure::is_damage(error));
     if lines.iter().any(is_damage) {
@@ -296,7 +296,7 @@ fn not_there(file: &Path) -> Failure {
             format!("hod list-tags {text} shows what is in it")
         }
         Ok(_) => format!("hod inspect {text} shows what it is"),
-        Err(_) => return Failure::new(Kind::Failed, format!("there is no {text}")),
+        Err(_) => return Failure::new(Kind::Failed, format!("{text} does not exist")),
     };
     Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"))
         .hint(format!("{shown}; hod pull takes it into a store"))

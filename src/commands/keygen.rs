@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Context, args: KeygenArgs) -> Result<ExitCode,
     let lines = format!("{}\n{}\n", secret.display(), public.display());
     context.result(&json!({ "key": id, "secret": report::path(&secret), "public": report::path(&public) }), &lines)?;
     context.summary(&format!(
-        "the key {id}: keep {} to yourself, and give {} away",
+        "created the key {id}: keep {} secret, and distribute {}",
         secret.display(),
         public.display()
     ));
@@ -65,5 +65,5 @@ fn create(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::new(Kind::Usage, format!("{} exists, and keys are not overwritten", path.display()))
+    Failure::new(Kind::Usage, format!("{} already exists, and hod does not overwrite keys", path.display()))
 }

@@ -28,10 +28,10 @@ pub(super) struct Layers {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LayersError {
     #[error(
-        "--dest-compress and --dest-decompress are for dir: alone; for other places there is --dest-compress-format"
+        "--dest-compress and --dest-decompress require a dir: destination; for other places, use --dest-compress-format"
     )]
     ForDirectories,
-    #[error("{0} keeps layers in its own way: --dest-compress-format has no meaning there")]
+    #[error("{0} stores layers in its own format: --dest-compress-format has no effect there")]
     OwnWay(&'static str),
 }
 
@@ -39,7 +39,7 @@ impl Layers {
     /// What the flags ask for, with temporary files in the folder `scratch`.
     pub(super) fn new(context: &Context, args: &LayerArgs, preserve: bool, scratch: &Path) -> Result<Self, Failure> {
         if args.dest_compress_format.is_some_and(CompressArg::is_chunked) {
-            context.say("note: zstd:chunked is taken as zstd: hod writes no table of files into layers");
+            context.say("note: zstd:chunked is treated as zstd: hod writes no table of contents into layers");
         }
         let to = match args.dest_compress_format {
             Some(format) => Some(format.compression()),
@@ -96,9 +96,11 @@ impl Layers {
     /// What is said of layers that were changed.
     pub(super) fn note(&self, to: &Location) -> String {
         match self.asked.as_ref().map(|asked| asked.to()) {
-            Some(Compression::None) => "expanded, as asked for".to_owned(),
-            Some(to) => format!("compressed by {}, as asked for", to.name()),
-            None => format!("compressed by gzip for {to}: they came uncompressed; --preserve-digests leaves them so"),
+            Some(Compression::None) => "decompressed, as requested".to_owned(),
+            Some(to) => format!("compressed with {}, as requested", to.name()),
+            None => format!(
+                "compressed with gzip for {to}: they were uncompressed; --preserve-digests keeps them uncompressed"
+            ),
         }
     }
 }

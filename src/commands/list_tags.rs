@@ -61,7 +61,7 @@ fn local_tags(location: &Location) -> Result<Tags, Failure> {
             (Some(image.repository.to_string()), tags.iter().map(ToString::to_string).collect())
         }
         other => {
-            let problem = format!("{other} is no place whose tags could be listed");
+            let problem = format!("cannot list the tags of {other}");
             return Err(Failure::new(Kind::Usage, problem).hint(
                 "name a repository without tag, as docker://HOST/NAME or store:DIR:NAME, a layout or an archive",
             ));

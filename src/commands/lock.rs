@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, F
         context.print_error(&line.label(), error);
     }
     if !failed.is_empty() {
-        let message = format!("{} of {} could not be looked up", failed.len(), report::count(listed, "image"));
+        let message = format!("{} of {} could not be resolved", failed.len(), report::count(listed, "image"));
         return Err(Failure::new(Kind::Failed, message).hint("nothing was written"));
     }
     let changes = before.map(|before| Changes::between(&before, &images));

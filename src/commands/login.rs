@@ -201,7 +201,10 @@ fn ask(username: Option<String>, password: Option<String>, from_stdin: bool) -> 
     let stdin = std::io::stdin();
     let line = |prompt: &str| -> Result<String, Failure> {
         if !stdin.is_terminal() {
-            let failure = Failure::new(Kind::Usage, "user or password are missing, and there is no terminal to ask at");
+            let failure = Failure::new(
+                Kind::Usage,
+                "the user name or password is missing, and there is no terminal for a prompt",
+            );
             return Err(failure.hint("give --username and --password-stdin"));
         }
         let line = terminal::ask(prompt).map_err(read)?.unwrap_or_default();

@@ -57,7 +57,7 @@ fn text(listing: &Listing) -> String {
         })
         .collect();
     format!(
-        "{}\n{}, {} in all, {} without what they share\n",
+        "{}\n{}, {} in all, {} unique\n",
         report::table(&head, &rows),
         report::count(listing.images.len(), "image"),
         report::bytes(listing.bytes_of_images),

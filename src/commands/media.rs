@@ -47,7 +47,7 @@ pub(super) fn read(context: &Context, path: &Path, folders: &[PathBuf]) -> Resul
             let pipe = fs_err::File::open(pipe).map_err(|error| failed(error.into()))?;
             Ok(Box::new(Interruptible::new(pipe, &context.stop)))
         }
-        files => files.read(asker(context, "gives up")).map_err(failed),
+        files => files.read(asker(context, "quits")).map_err(failed),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn asker(context: &Context, otherwise: &'static str) -> Option<Ask> {
         let of = wanted.count.map(|count| format!(" of {count}")).unwrap_or_default();
         let folders: Vec<_> = wanted.folders.iter().map(|folder| folder.display().to_string()).collect();
         let text = format!(
-            "Volume {}{of}, {}, is not in {}.\nPut its medium in and press Enter, or type the folder where it is; q {otherwise}: ",
+            "Volume {}{of}, {}, is not in {}.\nInsert its medium and press Enter, or type its directory; q {otherwise}: ",
             wanted.number,
             wanted.name,
             folders.join(", "),

@@ -24,12 +24,12 @@ pub(super) fn named(text: &str, store: Option<&Path>) -> Result<Named, Failure> 
     // `store:1.0` may be the name of an image; with a second colon it is a place.
     if let Some(root) = store.filter(|_| !is_place || text.matches(':').count() < 2) {
         let image = text.parse().map_err(|error: ReferenceError| {
-            Failure::new(Kind::Usage, format!("{text:?} is no name of an image in a store")).because(error)
+            Failure::new(Kind::Usage, format!("{text:?} is not a name of an image in a store")).because(error)
         })?;
         return Ok(Named::Store(root.to_owned(), image));
     }
     if !is_place && !text.contains(':') {
-        let failure = Failure::new(Kind::Usage, format!("{text:?} says no place"));
+        let failure = Failure::new(Kind::Usage, format!("{text:?} names no place"));
         return Err(failure.hint("name the store with --store, or write store:DIR:NAME or oci:DIR:NAME"));
     }
     match text.parse().map_err(usage)? {
@@ -40,7 +40,7 @@ pub(super) fn named(text: &str, store: Option<&Path>) -> Result<Named, Failure> 
         }
         Location::Oci(path, image) => Ok(Named::Layout(path, image)),
         other => {
-            let failure = Failure::new(Kind::Usage, format!("{other} is neither of a store nor of a layout"));
+            let failure = Failure::new(Kind::Usage, format!("{other} is neither in a store nor in a layout"));
             Err(failure.hint("images of registries are deleted with hod delete, and named with hod copy"))
         }
     }

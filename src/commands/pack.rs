@@ -92,8 +92,7 @@ pub(crate) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCod
             report::time(context.begun.elapsed()),
         ));
         if kept > 0 {
-            context
-                .summary(&format!("{} of it were there already, from a run that was interrupted", report::bytes(kept)));
+            context.summary(&format!("{} of it reused from an interrupted run", report::bytes(kept)));
         }
         if !header.requires().is_empty() {
             let requires = report::count(header.requires().len(), "content");
@@ -116,7 +115,7 @@ fn place(output: &Path, volumes: Option<&CutVolumes>) -> String {
 pub(super) fn source_date_epoch() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
-            Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is {text:?}, which is no number of seconds"))
+            Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is {text:?}, which is not a number of seconds"))
         }),
         _ => Ok(0),
     }
@@ -128,10 +127,7 @@ fn installer_binary(args: &PackArgs) -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     }
     if args.output == Path::new("-") {
-        return Err(Failure::new(
-            Kind::Usage,
-            "--with-installer needs a file: there is nothing beside standard output",
-        ));
+        return Err(Failure::new(Kind::Usage, "--with-installer requires a file as output, not standard output"));
     }
     installer::static_binary(args.installer.installer_binary.as_deref()).map(Some)
 }
@@ -143,7 +139,7 @@ pub(super) fn compression(output: &Path) -> Result<Compression, Failure> {
     } else if name.ends_with(".tar.zst") || name.ends_with(".tzst") {
         Ok(Compression::Zstd { threads: std::thread::available_parallelism().map_or(1, usize::from) })
     } else {
-        Err(Failure::new(Kind::Usage, format!("{name} says nothing of its format"))
+        Err(Failure::new(Kind::Usage, format!("the name {name} does not show the format of the bundle"))
             .hint("name the bundle *.tar, or *.tar.zst to compress it"))
     }
 }
@@ -196,7 +192,7 @@ impl Job {
 
     fn write_volumes(&self, size: VolumeSize) -> Result<Done, Failure> {
         if self.output == Path::new("-") {
-            return Err(Failure::new(Kind::Usage, "--volume-size needs a file: standard output is one stream"));
+            return Err(Failure::new(Kind::Usage, "--volume-size requires a file as output, not standard output"));
         }
         let failed = |error| match error {
             BundleError::Volume(_) => Failure::of(Kind::Usage, error),

@@ -172,7 +172,7 @@ fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode
         context.print_error(&format!("{}: {}", line.origin, line.reference), error);
     }
     let kind = Kind::of_lines(missing, !plan.images.is_empty());
-    Err(Failure::new(kind, format!("{} cannot be had", report::count(missing.len(), "image"))))
+    Err(Failure::new(kind, format!("{} cannot be fetched", report::count(missing.len(), "image"))))
 }
 
 fn text(plan: &Plan) -> String {

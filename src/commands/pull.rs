@@ -67,7 +67,7 @@ fn note_converted(context: &Context, args: &PullArgs, resolution: &Resolution) {
     for image in &resolution.images {
         let Some(old) = image.converted_from else { continue };
         let (name, new) = (&image.name, image.graph.root.descriptor.digest);
-        context.say(&format!("note: {name} was in Docker's schema 1 format and has a new digest: {old} → {new}"));
+        context.say(&format!("note: {name} was in the Docker schema 1 format and has a new digest: {old} → {new}"));
         left_out += 1;
     }
     if args.lock.is_some() && left_out > 0 {

@@ -74,7 +74,7 @@ async fn from_place(
     (engine, registries): (&Engine, &Registries),
 ) -> Result<Vec<Outbound>, Failure> {
     if !args.images.file.is_empty() || !args.images.images.is_empty() {
-        let problem = format!("{place} is pushed whole: a list chooses from stores and bundles");
+        let problem = format!("{place} can only be pushed completely: a list selects from stores and bundles");
         return Err(
             Failure::new(Kind::Usage, problem).hint("name one image of it, as in oci:DIR:NAME, or use hod copy --file")
         );
@@ -89,7 +89,8 @@ async fn from_place(
     let (images, compressed) = images.map_err(failed)?;
     if compressed > 0 {
         let layers = report::count(compressed, "layer");
-        context.say(&format!("note: {layers} of {place} compressed by gzip for the registry: they came uncompressed"));
+        context
+            .say(&format!("note: {layers} of {place} compressed with gzip for the registry: they were uncompressed"));
     }
     Ok(images.into_iter().map(|(held, source)| Outbound { held, source }).collect())
 }
@@ -157,7 +158,7 @@ fn sequential(context: &Context, args: &PushArgs, target: &Target) -> Result<Opt
         Target::Store(_) => return Ok(None),
     };
     let BundleFiles::Volumes(set) = media::files(path, &args.media.from_dir)? else { return Ok(None) };
-    match (set.volumes(), media::asker(context, "gives up")) {
+    match (set.volumes(), media::asker(context, "quits")) {
         (Err(BundleError::Volume(error)), Some(ask)) if matches!(*error, VolumeError::Missing { .. }) => {
             Ok(Some(Box::new(VolumeReader::new(set, Some(ask)))))
         }

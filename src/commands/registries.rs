@@ -90,7 +90,7 @@ pub(crate) fn registries(
     settings.registry_token = args.registry_token.as_deref().map(Secret::new);
     if let Some(folder) = &args.cert_dir {
         if !folder.is_dir() {
-            return Err(Failure::new(Kind::Usage, format!("--cert-dir {} is no folder", folder.display())));
+            return Err(Failure::new(Kind::Usage, format!("--cert-dir {} is not a directory", folder.display())));
         }
         settings.cert_dir = Some(folder.clone());
     }
@@ -99,7 +99,7 @@ pub(crate) fn registries(
     }
     settings.registries_conf.folder.clone_from(&skopeo.registries_conf_dir);
     if let Some(folder) = skopeo.registries_d.as_ref().filter(|folder| !folder.is_dir()) {
-        return Err(Failure::new(Kind::Usage, format!("--registries.d {} is no folder", folder.display())));
+        return Err(Failure::new(Kind::Usage, format!("--registries.d {} is not a directory", folder.display())));
     }
     settings.lookaside.folder.clone_from(&skopeo.registries_d);
     settings.tls_verify = args.tls_verify;

@@ -48,7 +48,7 @@ pub(crate) async fn run(context: &Context, args: RmArgs) -> Result<ExitCode, Fai
     let lines: String = removed.iter().flat_map(|(name, _)| [name, "\n"]).collect();
     let entries: Vec<&Value> = removed.iter().map(|(_, entry)| entry).collect();
     context.result(&json!({ "removed": entries }), &lines)?;
-    context.summary("the space is free after hod gc");
+    context.summary("run hod gc to free the space");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +87,8 @@ fn check_layout(path: &Path, images: &[Option<LayoutImage>]) -> Result<(), Failu
     if unknown.is_empty() {
         return Ok(());
     }
-    let failure = Failure::new(Kind::Failed, format!("there is no image {} in {}", unknown.join(", "), path.display()));
+    let failure =
+        Failure::new(Kind::Failed, format!("image {} does not exist in {}", unknown.join(", "), path.display()));
     Err(failure.hint("nothing was removed; see what is there with hod list-tags"))
 }
 

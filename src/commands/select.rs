@@ -17,7 +17,7 @@ use hod_store::{Store, StoreError};
 pub(crate) async fn run(context: &Context, args: SelectArgs) -> Result<ExitCode, Failure> {
     let from = input::store(&args.store)?;
     if is_same(&args.store, &args.to) {
-        return Err(Failure::new(Kind::Usage, "--store and --to are the same folder"));
+        return Err(Failure::new(Kind::Usage, "--store and --to are the same directory"));
     }
     let images = input::chosen(context, &from, &args.images).await?;
     if images.is_empty() {

@@ -88,7 +88,7 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
         }
     }
     if args.writing.writable {
-        return Err(Failure::new(Kind::Usage, "--writable goes with one store, and nothing can be pushed to bundles"));
+        return Err(Failure::new(Kind::Usage, "--writable requires one store: bundles accept no pushes"));
     }
     let mut bundles = Vec::new();
     for path in &args.source {
@@ -98,7 +98,7 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
     let missing = bundles.missing();
     if !missing.is_empty() {
         context.say(&format!(
-            "note: {} of these bundles is in none of them, and cannot be pulled: serve their base beside them",
+            "note: {} of these bundles is missing and cannot be pulled: serve the base bundle, too",
             report::count(missing.len(), "blob")
         ));
     }
@@ -108,7 +108,7 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
 async fn bundle(context: &Context, args: &ServeArgs, path: &Path) -> Result<OpenBundle, Failure> {
     let folders = &args.media.from_dir;
     let Target::Bundle(path) = input::target_in(path, folders)? else {
-        return Err(Failure::new(Kind::Usage, format!("{} is no bundle", path.display()))
+        return Err(Failure::new(Kind::Usage, format!("{} is not a bundle", path.display()))
             .hint("serve one store, or any number of bundles that are files"));
     };
     let trusted = trust::trust(context, &args.trust, &media::whole(&path, folders))?;
@@ -148,7 +148,7 @@ fn no_findings(findings: usize) -> Result<(), Failure> {
     if findings == 0 {
         return Ok(());
     }
-    let message = format!("what is to be served is damaged: {}", report::count(findings, "finding"));
+    let message = format!("the source to serve is damaged: {}", report::count(findings, "finding"));
     Err(Failure::new(Kind::Corrupt, message).hint("see with hod verify what is damaged"))
 }
 

@@ -24,6 +24,6 @@ pub(crate) async fn run(context: &Context, args: SignArgs) -> Result<ExitCode, F
         &json!({ "bundle": id, "key": number, "signature": report::path(&file) }),
         &format!("{}\n", file.display()),
     )?;
-    context.summary(&format!("signed {id} with {number}; give the signature away with the bundle"));
+    context.summary(&format!("signed {id} with {number}; distribute the signature with the bundle"));
     Ok(ExitCode::SUCCESS)
 }

@@ -43,7 +43,7 @@ pub(super) async fn signing(args: &SigningArgs, identity: Option<&String>) -> Re
         (args.sign_by_sigstore_private_key.is_some(), "--sign-by-sigstore-private-key"),
     ];
     if let Some((_, flag)) = sigstore.into_iter().find(|(given, _)| *given) {
-        let problem = format!("{flag} signs as cosign does, and hod makes no signatures of sigstore's kind");
+        let problem = format!("{flag} creates sigstore signatures, which hod does not support");
         return Err(Failure::new(Kind::Usage, problem).hint(
             "sign with cosign sign after the copy, keep skopeo copy for that step, or sign with an OpenPGP key by --sign-by; \
              bundles are signed with hod pack --sign; signatures of cosign's that are there travel with hod pull and hod push",
@@ -56,7 +56,7 @@ pub(super) async fn signing(args: &SigningArgs, identity: Option<&String>) -> Re
             (args.sign_passphrase_file.is_some(), "--sign-passphrase-file"),
         ];
         return match stray.iter().find(|(given, _)| *given) {
-            Some((_, flag)) => Err(Failure::new(Kind::Usage, format!("{flag} means nothing without --sign-by"))),
+            Some((_, flag)) => Err(Failure::new(Kind::Usage, format!("{flag} requires --sign-by"))),
             None => Ok(None),
         };
     };
@@ -101,13 +101,13 @@ fn the_one(name: &str, keys: &[NamedKey], whose: &str) -> Result<Fingerprint, Fa
     match keys {
         [key] => Ok(key.fingerprint.clone()),
         [] => {
-            let problem = format!("no secret key fits {name:?} in {whose}, or none that may sign");
+            let problem = format!("no secret key that can sign matches {name:?} in {whose}");
             Err(Failure::new(Kind::Usage, problem).hint(
                 "name a key by its fingerprint, its id, or its owner's mail address; gpg --list-secret-keys shows those of gpg",
             ))
         }
         several => {
-            let problem = format!("{name:?} fits {} secret keys in {whose}", several.len());
+            let problem = format!("{name:?} matches {} secret keys in {whose}", several.len());
             let failure = Failure::new(Kind::Usage, problem).hint("name one of them by its fingerprint");
             let line = |key: &NamedKey| format!("{} {}", key.fingerprint, terminal::printable(&key.users.join(", ")));
             Err(several.iter().map(line).fold(failure, Failure::hint))

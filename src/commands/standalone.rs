@@ -50,19 +50,19 @@ pub(crate) async fn verify(context: &Context, args: StandaloneVerifyArgs) -> Res
             keys.add(&exported, "gpg's keyring").map_err(refused)?;
         }
         (None, None) => {
-            return Err(Failure::new(Kind::Usage, "any needs --public-key-file, which says whose signatures count"));
+            return Err(Failure::new(Kind::Usage, "any requires --public-key-file, which has the accepted keys"));
         }
     }
     let expected: Reference = args.reference.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let (manifest, signature) = (read(&args.manifest)?, read(&args.signature)?);
-    let bad = || Failure::new(Kind::Corrupt, format!("the signature {} does not count", args.signature.display()));
+    let bad = || Failure::new(Kind::Corrupt, format!("the signature {} is not accepted", args.signature.display()));
     let signed = input::blocking(move || Ok(verify_signature(&signature, &keys))).await?;
     let signed = signed.map_err(|error| bad().because(error))?;
     let wrong =
         |problem: String| Failure::new(Kind::Corrupt, format!("the signature {} {problem}", args.signature.display()));
     let allowed = fingerprints.is_none_or(|all| all.contains(&signed.signer) || all.contains(&signed.primary));
     if !allowed {
-        return Err(wrong(format!("is by {}, which is none of the keys given", signed.signer)));
+        return Err(wrong(format!("is by {}, which is not one of the given keys", signed.signer)));
     }
     let (digest, claim) = (signed_digest(&manifest), signed.claim);
     if claim.digest != digest {

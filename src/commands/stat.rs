@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context, args: StatArgs) -> Result<ExitCode, F
     let places = opening::places(context, &location, None, &args.registry)?;
     let places = opening::with_bundles(context, places, [&location], Purpose::Look).await?;
     let source = opening::open(&Arc::new(places), &location).await?;
-    let failed = |error| Failure::new(Kind::Failed, format!("cannot tell what {location} is made of")).because(error);
+    let failed = |error| Failure::new(Kind::Failed, format!("cannot show the layers of {location}")).because(error);
     let found = inspect(&context.engine(&args.retry), &source, &context.platform()?).await.map_err(failed)?;
     let stat = Stat::of(&found);
     context.result(&stat, &text(&stat))?;

@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<ExitCode, F
         return image_syncer::run(context, &args).await;
     }
     if let Some(flag) = args.image_syncer.stray() {
-        return Err(Failure::new(Kind::Usage, format!("{flag} is for the files of image-syncer: add --image-syncer")));
+        return Err(Failure::new(Kind::Usage, format!("{flag} requires --image-syncer")));
     }
     let target = target(&args)?;
     let wanted = wanted(context, &args).await?;
@@ -103,13 +103,13 @@ fn target(args: &SyncArgs) -> Result<Target, Failure> {
         return Err(Failure::new(Kind::Usage, "the destination is empty"));
     }
     if destination.contains("://") {
-        let failure = Failure::new(Kind::Usage, format!("{destination:?} has a transport in front"));
+        let failure = Failure::new(Kind::Usage, format!("{destination:?} has a transport prefix"));
         return Err(failure
             .hint("--dest says what the destination is: write the plain name, such as registry.site:5000/mirror"));
     }
     match (args.src, args.dest) {
         (Some(SourceKindArg::Dir), Some(DestinationKindArg::Dir)) => {
-            let failure = Failure::new(Kind::Usage, "hod sync does not copy from a folder to a folder");
+            let failure = Failure::new(Kind::Usage, "hod sync does not copy from a directory to a directory");
             Err(failure.hint("use cp, or hod copy for single images"))
         }
         (_, Some(DestinationKindArg::Dir)) => Ok(Target::Directory(PathBuf::from(destination))),
@@ -177,7 +177,7 @@ async fn find(
         }
     };
     if found.failed == 0 && found.origins.iter().all(|origin| origin.images.is_empty()) {
-        return Err(Failure::new(Kind::Failed, format!("there are no images in {source}")));
+        return Err(Failure::new(Kind::Failed, format!("{source} contains no images")));
     }
     Ok(found)
 }
@@ -185,8 +185,9 @@ async fn find(
 /// Reads a YAML file. A bad entry ends the command before anything is asked, unless the user wants to go on.
 async fn source_file(context: &Context, args: &SyncArgs, path: &Path) -> Result<SourceFile, Failure> {
     let name = path.display().to_string();
-    let file = SourceFile::parse(&configuration(path).await?)
-        .map_err(|error| Failure::new(Kind::Usage, format!("{name} is no source file of sync")).because(error))?;
+    let file = SourceFile::parse(&configuration(path).await?).map_err(|error| {
+        Failure::new(Kind::Usage, format!("{name} is not a valid source file of hod sync")).because(error)
+    })?;
     for warning in &file.warnings {
         context.say(&format!("note: {name}: {}", terminal::printable(warning)));
     }
@@ -194,7 +195,7 @@ async fn source_file(context: &Context, args: &SyncArgs, path: &Path) -> Result<
         context.print_error(&format!("{name}: {}", error.entry), &error.problem);
     }
     if !file.problems.is_empty() && !args.keep_going {
-        let message = format!("{} of {name} cannot be meant", text::count(file.problems.len(), "part"));
+        let message = format!("{} of {name} cannot be used", text::count(file.problems.len(), "part"));
         return Err(
             Failure::new(Kind::Usage, message).hint("nothing was looked up; --keep-going leaves such entries out")
         );
@@ -214,7 +215,7 @@ async fn find_in_file(
     let mut requests = Vec::new();
     for registry in file.registries {
         if let Some(folder) = registry.access.cert_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(Failure::new(Kind::Usage, format!("{name}: cert-dir {} is no folder", folder.display())));
+            return Err(Failure::new(Kind::Usage, format!("{name}: cert-dir {} is not a directory", folder.display())));
         }
         let own = Arc::new(places.with_access(&registry.access, &name));
         let of_registry = registry.repositories.into_iter();
@@ -240,7 +241,7 @@ async fn listed(
         match result {
             Ok(origin) => {
                 if origin.images.is_empty() {
-                    context.say(&format!("note: {} has no tag that is wanted", origin.name));
+                    context.say(&format!("note: {} has none of the requested tags", origin.name));
                 }
                 found.origins.push(origin);
             }

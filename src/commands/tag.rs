@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, args: TagArgs) -> Result<ExitCode, Fa
 
 fn in_store(root: &Path, image: &StoreImage, names: &[String]) -> Result<Digest, Failure> {
     let usage = |name: &str, error: ReferenceError| {
-        Failure::new(Kind::Usage, format!("{name:?} is no name for an image")).because(error)
+        Failure::new(Kind::Usage, format!("{name:?} is not a valid name for an image")).because(error)
     };
     let new: Vec<StoredName> = names
         .iter()
@@ -61,7 +61,7 @@ fn in_layout(path: &Path, image: Option<&LayoutImage>, names: &[String]) -> Resu
         let location: Location =
             format!("oci:{}:{name}", path.display()).parse().map_err(|error| Failure::of(Kind::Usage, error))?;
         if !matches!(location, Location::Oci(_, Some(LayoutImage::Name(_)))) {
-            return Err(Failure::new(Kind::Usage, format!("{name:?} is no name for an image of a layout")));
+            return Err(Failure::new(Kind::Usage, format!("{name:?} is not a valid name for an image of a layout")));
         }
     }
     let layout = Layout::open(path).map_err(named::layout_failure)?;

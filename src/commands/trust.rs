@@ -80,8 +80,8 @@ fn folder_keys(folders: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
     }
     if keys.is_empty() {
         let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        let place = if names.is_empty() { "any folder".to_owned() } else { names.join(" or ") };
-        return Err(Failure::new(Kind::Usage, format!("there is no trusted key (*.pub) in {place}")).hint(hint));
+        let place = if names.is_empty() { "any directory".to_owned() } else { names.join(" or ") };
+        return Err(Failure::new(Kind::Usage, format!("no trusted key (*.pub) exists in {place}")).hint(hint));
     }
     Ok(keys)
 }
@@ -148,10 +148,10 @@ pub(super) async fn signing_key(path: &Path, args: &PassphraseArgs) -> Result<Si
 pub(super) async fn new_passphrase(args: &PassphraseArgs) -> Result<Secret, Failure> {
     passphrase(args, || {
         let first = ask("New passphrase: ")?;
-        if ask("Once more: ")? == first {
+        if ask("Repeat passphrase: ")? == first {
             Ok(first)
         } else {
-            Err(Failure::new(Kind::Usage, "the two passphrases differ: no key was made"))
+            Err(Failure::new(Kind::Usage, "the two passphrases differ: no key was created"))
         }
     })
     .await
@@ -176,13 +176,13 @@ pub(super) async fn passphrase(
 /// Asks on the terminal, which does not show what is typed.
 pub(super) fn ask(prompt: &str) -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Kind::Usage, "there is no terminal to ask for the passphrase")
+        return Err(Failure::new(Kind::Usage, "the passphrase is required, and there is no terminal for a prompt")
             .hint("give it with --passphrase-file, or in the variable HOD_PASSPHRASE"));
     }
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Secret::from(text)),
         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(Failure::interrupted(false)),
-        Err(error) => Err(Failure::new(Kind::Failed, "cannot ask for the passphrase").because(error)),
+        Err(error) => Err(Failure::new(Kind::Failed, "cannot prompt for the passphrase").because(error)),
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> 
     let mut bytes = Vec::new();
     fs_err::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        let problem = format!("{} has more than {limit} bytes, too many for a key or signature", path.display());
+        let problem = format!("{} has more than {limit} bytes, the limit for a key or signature", path.display());
         return Err(std::io::Error::other(problem));
     }
     Ok(bytes)

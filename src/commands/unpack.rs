@@ -18,7 +18,7 @@ use hod_store::layout::REGISTRY;
 
 pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
     if args.bundle.join(REGISTRY).is_dir() {
-        let failure = Failure::new(Kind::Usage, format!("{} is a store, and no bundle", args.bundle.display()));
+        let failure = Failure::new(Kind::Usage, format!("{} is a store, not a bundle", args.bundle.display()));
         return Err(failure.hint("hod select takes images of a store into another one, and hod push into a registry"));
     }
     let input = media::read(context, &args.bundle, &args.media.from_dir)?;

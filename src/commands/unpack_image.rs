@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, args: UnpackImageArgs) -> Result<Exit
         (Some(bundle), _, None) => Target::Bundle(bundle),
         (None, Some(rootfs), None) => Target::Rootfs(rootfs),
         (None, None, None) => {
-            return Err(Failure::new(Kind::Usage, "name a folder for the bundle, or one with --rootfs"));
+            return Err(Failure::new(Kind::Usage, "name a directory for the runtime bundle, or use --rootfs"));
         }
     };
     let options = UnpackOptions { target, owners, keep_links: args.keep_dirlinks };
@@ -114,18 +114,18 @@ pub(super) fn report(
     let (target, owners_kept) = (&options.target, !options.owners.is_rootless());
     if !owners_kept {
         context.say(
-            "note: all files belong to you; to whom the image gives them is in the attribute user.rootlesscontainers",
+            "note: all files belong to your user; the attribute user.rootlesscontainers records their owners in the image",
         );
     }
     let left_out = unpacked.left_out;
     let count = |count: u64, what| report::count(usize::try_from(count).unwrap_or(usize::MAX), what);
     if left_out.devices > 0 {
         let count = count(left_out.devices, "device");
-        context.say(&format!("note: {count} that this user cannot make: there are empty files instead"));
+        context.say(&format!("note: {count} replaced by empty files, because this user cannot create them"));
     }
     if left_out.xattrs > 0 {
         let count = count(left_out.xattrs, "extended attribute");
-        context.say(&format!("note: {count} left out, which this user or filesystem cannot have"));
+        context.say(&format!("note: {count} left out, which this user or file system does not support"));
     }
     let document = json!({
         "digest": digest,

@@ -68,7 +68,7 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, 
         Target::Stream => trust::trust(context, &args.trust, &args.target)?,
     };
     let (observer, stop) = (context.observer(), context.stop.clone());
-    let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "goes on without it"));
+    let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "continues without it"));
     let work = move || match target {
         Target::Store(store) => {
             verify::verify_store(&store, &*observer, &stop).map_err(|error| Failure::of(Kind::Failed, error))
@@ -96,7 +96,7 @@ fn verdict(args: &VerifyArgs, found: &Findings, remedy: &str) -> Result<ExitCode
     }
     let message = format!("{} is damaged: {}", args.target.display(), report::count(found.findings.len(), "finding"));
     if found.findings.iter().all(|finding| finding.code == Code::SignatureInvalid) {
-        let message = format!("{} is whole, and not signed by anybody who is trusted", args.target.display());
+        let message = format!("{} is complete, but not signed with a trusted key", args.target.display());
         return Err(Failure::new(Kind::Corrupt, message)
             .hint("ask for one that is signed with a key that is trusted here, or name the signer's with --key"));
     }
@@ -109,7 +109,7 @@ fn bad_volumes(found: &Findings) -> Option<String> {
         |code| matches!(code, Code::VolumeMissing | Code::VolumeShort | Code::VolumeForeign | Code::VolumeDamaged);
     let files: Vec<&str> =
         found.findings.iter().filter(|finding| is_volume(finding.code)).map(|finding| finding.path.as_str()).collect();
-    (!files.is_empty()).then(|| format!("copy again: {}; the other volumes are right", files.join(", ")))
+    (!files.is_empty()).then(|| format!("copy again: {}; the other volumes are correct", files.join(", ")))
 }
 
 fn text(found: &Findings) -> String {

@@ -19,20 +19,20 @@ usage: sh install.sh [--root DIR | --push docker://HOST[:PORT][/PREFIX]] [OPTION
        sh install.sh --undo [--yes]
 
   --root DIR         unpack the images to this registry root [default: /var/lib/registry]
-  --push REGISTRY    push them into a registry instead, as docker://HOST[:PORT][/PREFIX]
-  --tls-verify=BOOL  for --push: false takes any certificate, and plain HTTP
-  --authfile FILE    for --push: the file with the credentials
-  --key FILE         take the bundle only if it is signed with this minisign key; repeatable
-  --no-key           look at no signature, even if this machine has trusted keys
+  --push REGISTRY    push the images to a registry instead, as docker://HOST[:PORT][/PREFIX]
+  --tls-verify=BOOL  with --push: false accepts any certificate and plain HTTP
+  --authfile FILE    with --push: file with registry credentials
+  --key FILE         accept the bundle only if it is signed with this minisign key; repeatable
+  --no-key           check no signature, even if this machine has trusted keys
   --serve ADDRESS    serve the root at this address, such as 127.0.0.1:5000, now and after each boot
-  --containerd NAME  let containerd look for images of the registry NAME there first (docker.io, or _default
-                     for all); repeatable
-  --docker           let docker look for images of Docker Hub there first
-  --mirror URL       where they look [default: http:// and the address of --serve]
-  --skip-sums        do not check the sums of the bundle before; hod checks every byte as it reads it
-  --yes              ask nothing
-  --dry-run          say what would be done, and do nothing
-  --undo             take back what earlier runs have set up; images stay where they are
+  --containerd NAME  let containerd pull images of the registry NAME from there first (docker.io, or
+                     _default for all); repeatable
+  --docker           let docker pull images of Docker Hub from there first
+  --mirror URL       URL of that mirror [default: http:// and the address of --serve]
+  --skip-sums        do not check the checksums of the bundle first; hod checks every byte that it reads
+  --yes              ask no questions
+  --dry-run          show what would be done, and do nothing
+  --undo             undo the setup of earlier runs; images stay where they are
 USAGE
 }
 
@@ -45,7 +45,7 @@ sum_of() { sha256sum <"$1" | cut -d ' ' -f 1; }
 
 confirm() {
     [ "$yes" = yes ] && return 0
-    [ -t 0 ] || fail "there is no terminal to ask on; give --yes to go on without"
+    [ -t 0 ] || fail "no terminal for a prompt; give --yes to continue without it"
     printf '%s [y/N] ' "$1"
     read -r answer || answer=n
     case $answer in y | Y | yes) ;; *) fail "nothing was changed" ;; esac
@@ -126,7 +126,7 @@ take_sums() {
         is_plain "$name"
         cp "$here/$name" "$work/$name"
     done
-    [ -e "$work/SHA256SUMS" ] || fail "there is no SHA256SUMS beside this file"
+    [ -e "$work/SHA256SUMS" ] || fail "SHA256SUMS is missing beside this file"
 }
 
 # Ends the run where a name of the medium is not that of a plain file: a link or pipe could lead anywhere.
@@ -150,7 +150,7 @@ find_keys() {
     if [ $there = no ]; then
         say "note: no key is trusted by default, and no signature is checked: ${own:+$own and }/etc/hod/trusted: not found"
     elif [ -z "$wanted" ]; then
-        fail "there is no trusted key (*.pub) in ${own:+$own or }/etc/hod/trusted; name a key with --key, or give --no-key"
+        fail "no trusted key (*.pub) exists in ${own:+$own or }/etc/hod/trusted; name a key with --key, or give --no-key"
     fi
 }
 
@@ -161,7 +161,7 @@ check_signature() {
     [ -e "$work/SHA256SUMS.minisig" ] ||
         fail "the medium is not signed: SHA256SUMS.minisig is missing; nothing of the medium was run"
     if ! command -v minisign >/dev/null 2>&1; then
-        say "note: there is no minisign on this machine: only the hod of this medium checks the signature of the bundle"
+        say "note: minisign is not installed: only the hod of this medium checks the signature of the bundle"
         return 0
     fi
     old_ifs=$IFS
@@ -182,7 +182,7 @@ check_signature() {
 
 # Checks that the files beside this one are those that were packed together.
 check_sums() {
-    command -v sha256sum >/dev/null 2>&1 || fail "there is no sha256sum (coreutils or busybox have it)"
+    command -v sha256sum >/dev/null 2>&1 || fail "sha256sum is not installed (coreutils or busybox have it)"
     # Names of this directory alone: no paths, nothing that sha256sum or a terminal would act on.
     if LC_ALL=C grep -qv '^[0-9a-f]\{64\}  [^/[:cntrl:]][^/[:cntrl:]]*$' "$work/SHA256SUMS"; then
         fail "SHA256SUMS has a line that hod does not write: get the medium again"
@@ -276,11 +276,11 @@ write_docker() {
         awk -v entry="$entry" '!done && sub(/\{/, "{\n  " entry ",") { done = 1 } { print }' "$docker_config" >"$work/docker"
         put "$docker_config" 644 <"$work/docker"
     else
-        say "  $docker_config is not understood; add $entry there by hand"
+        say "  $docker_config cannot be parsed; add $entry there by hand"
         return 0
     fi
     if has_systemd && systemctl is-active --quiet docker.service; then
-        systemctl reload docker.service || say "  docker could not be told: restart it"
+        systemctl reload docker.service || say "  docker could not be reloaded: restart it"
     fi
 }
 
@@ -340,7 +340,7 @@ install() {
             systemctl enable hod-serve.service
             systemctl restart hod-serve.service
         else
-            say "  there is no systemd here; to serve now: $binary serve $root --listen $serve"
+            say "  systemd is not running; to serve now: $binary serve $root --listen $serve"
         fi
     fi
     [ -z "$containerd" ] || write_containerd
@@ -405,7 +405,7 @@ if [ -n "$serve" ]; then
         below=/$(basename "$above")$below
         above=$(dirname "$above")
     done
-    real=$(cd "$above" && pwd -P) || fail "$above is no folder"
+    real=$(cd "$above" && pwd -P) || fail "$above is not a directory"
     real=${real%/}$below
     plain_path "$real"
     case $real/ in

@@ -5,13 +5,13 @@
 pub(crate) enum TemplateError {
     #[error("the template has {{{{ without }}}}")]
     Open,
-    #[error("the template has {{{{{0}}}}} where it cannot be")]
+    #[error("the template has {{{{{0}}}}} where it is not allowed")]
     Unexpected(String),
     #[error("the template has no {{{{end}}}} for {{{{{0}}}}}")]
     NoEnd(&'static str),
-    #[error("{0:?} in the template is not understood")]
+    #[error("{0:?} in the template is invalid")]
     Word(String),
-    #[error("there is no field {0}")]
+    #[error("field {0} does not exist")]
     Field(String),
     #[error("{function} cannot be used on {found}")]
     Argument { function: String, found: String },

@@ -184,7 +184,7 @@ fn mistakes_are_named() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["ls", "/nowhere"], 1, "/nowhere"),
         (&["verify", "/nowhere"], 1, "/nowhere"),
-        (&["ls", "/etc"], 2, "/etc holds neither"),
+        (&["ls", "/etc"], 2, "/etc contains neither"),
         (&["verify", "/etc/passwd"], 1, "/etc/passwd"),
         (&["push", root, "registry:5000"], 2, "docker://"),
         (&["push", root, "docker://registry"], 2, "docker://registry"),
@@ -225,28 +225,28 @@ fn errors_as_they_are_read() {
 
     let output = pull(registry.host(), &store, ["app:1", "gone:1", "--platform", "linux/arm64", "-q"]).code(1);
     insta::assert_snapshot!(settled(&output, &names), @r#"
-    error: argument 1: app:1: cannot take the platforms that were asked for
+    error: argument 1: app:1: cannot select the requested platforms
       caused by: no linux/arm64 in the image: it has linux/amd64
       hint: choose from these with --platform, or in the list with platform=…
     error: argument 2: gone:1: cannot get the manifest of 1 from HOST/gone
-      caused by: there is no tag 1 in HOST/gone: GET http://HOST/v2/gone/manifests/1 answered 404 Not Found (MANIFEST_UNKNOWN: manifest unknown)
+      caused by: tag 1 in HOST/gone does not exist: GET http://HOST/v2/gone/manifests/1 answered 404 Not Found (MANIFEST_UNKNOWN: manifest unknown)
       hint: check the name and the tag; names without a host are looked up in --from
     error: 2 of 2 images failed
     "#);
     let output = pull(registry.host(), &store, ["-f", "-"]).input("app:1\nBad:1\napp:1 platforms=x\n").code(2);
     insta::assert_snapshot!(settled(&output, &names), @r#"
     error: -:2: Bad:1: repository name "Bad" has upper-case letters: registries accept lower case only
-    error: -:3: app:1 platforms=x: "platforms=x" is not an option: after the image, only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow, and comments begin with '#'
+    error: -:3: app:1 platforms=x: "platforms=x" is not an option: only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow the image; comments start with '#'
     error: 2 lines of the list cannot be used
     hint: nothing was looked up; mend these lines and run the same command again
     "#);
     let output = hod(["ls", text(&folder.path().join("absent.tar"))]).code(1);
-    insta::assert_snapshot!(settled(&output, &names), @"error: there is no FOLDER/absent.tar");
+    insta::assert_snapshot!(settled(&output, &names), @"error: FOLDER/absent.tar does not exist");
     fs::write(folder.path().join("x.tar"), "{}").unwrap();
     let output = unpack(&folder.path().join("x.tar"), Path::new("root"), []).code(1);
     insta::assert_snapshot!(settled(&output, &names), @r#"
     error: cannot use the bundle FOLDER/x.tar
-      caused by: this is no bundle but a JSON document
+      caused by: not a bundle: a JSON document
     "#);
     let output = hod(["push", text(fixtures::root()), "registry.site:5000"]).code(2);
     insta::assert_snapshot!(settled(&output, &names), @r#"error: "registry.site:5000" is not a registry: write docker://HOST[:PORT][/PREFIX]"#);

@@ -135,8 +135,8 @@ fn what_is_not_there_is_refused() {
         ("hod copy sif:a.sif dir:x", "is not supported"),
         ("hod copy ostree:a dir:x", "is not supported"),
         ("hod copy atomic:a dir:x", "is not supported"),
-        ("hod copy --sign-by-sigstore a.yaml dir:a dir:b", "no signatures of sigstore's kind"),
-        ("hod copy --sign-by me dir:a dir:b", "no secret key fits"),
+        ("hod copy --sign-by-sigstore a.yaml dir:a dir:b", "creates sigstore signatures, which hod does not support"),
+        ("hod copy --sign-by me dir:a dir:b", "no secret key that can sign matches"),
         ("hod copy --encrypt-layer 0 dir:a dir:b", "encrypts layers"),
         ("hod copy --format v2s1 dir:a dir:b", "invalid value"),
     ] {

@@ -65,8 +65,8 @@ fn layers_are_compressed_as_asked_and_always_the_same() {
     ] {
         let output =
             copy(&["--dest-compress-format", format, "--dest-compress-level", "3"], &fixture("web:1.0"), &oci(name));
-        assert_eq!(output.stderr.contains("as asked for"), name != "gzip", "gzip it is already: {}", output.stderr);
-        assert_eq!(output.stderr.contains("no table of files"), name == "chunked");
+        assert_eq!(output.stderr.contains("as requested"), name != "gzip", "gzip it is already: {}", output.stderr);
+        assert_eq!(output.stderr.contains("no table of contents"), name == "chunked");
         let back = folder.path().join(format!("{name}-back"));
         // skopeo checks every digest on its way.
         skopeo(["copy", &oci(name), &at(&format!("{name}-back"))]);
@@ -106,7 +106,7 @@ fn a_directory_is_compressed_and_expanded_as_skopeo_does() {
     tree::assert_same(&path("same"), &path("kept"));
     let forced = ["--dest-compress-format", "zstd", "--dest-force-compress-format"];
     let refused = hod(["copy"]).args(forced).args([&fixture("legacy/shell:2.0"), &at("docker")]).code(1);
-    assert!(refused.stderr.contains("there is --format oci"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("use --format oci"), "{}", refused.stderr);
     copy(&[&forced[..], &["--format", "oci"]].concat(), &fixture("legacy/shell:2.0"), &at("oci"));
     assert_eq!(diffs(&path("oci"), "zstd"), wanted);
     // And back to what Docker takes.
@@ -127,7 +127,7 @@ fn a_registry_gets_compressed_layers_from_an_archive() {
     let to = |tag: &str| format!("docker://{}/shell:{tag}", registry.host());
     let output = copy(&[], &archive, &to("1"));
     assert!(
-        output.stderr.contains("1 layer of ") && output.stderr.contains("they came uncompressed"),
+        output.stderr.contains("1 layer of ") && output.stderr.contains("they were uncompressed"),
         "{}",
         output.stderr
     );
@@ -176,8 +176,8 @@ fn flags_that_mean_nothing_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let to = |transport: &str| format!("{transport}:{}", folder.path().join("x").display());
     for (flags, place, code, says) in [
-        (&["--dest-compress"][..], to("oci"), 1, "for dir: alone"),
-        (&["--dest-decompress"], to("oci"), 1, "for dir: alone"),
+        (&["--dest-compress"][..], to("oci"), 1, "require a dir: destination"),
+        (&["--dest-decompress"], to("oci"), 1, "require a dir: destination"),
         (&["--dest-compress-format", "gzip"], to("docker-archive"), 1, "in its own way"),
         (&["--dest-compress-format", "gzip", "--dest-compress-level", "10"], to("oci"), 2, "it has 1 to 9"),
         (&["--dest-force-compress-format"], to("dir"), 2, "--dest-compress-format"),

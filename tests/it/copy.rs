@@ -179,7 +179,7 @@ fn archives_go_to_podman_and_come_back() {
     let place = format!("docker-archive:{}:web:1.0", archive.display());
     hod(["copy", &fixture(WEB), &place, "--additional-tag", "quay.io/x/web:2"]).ok();
     let exists = hod(["copy", &fixture(WEB), &place]).code(1);
-    assert!(exists.stderr.contains("is there already"), "{}", exists.stderr);
+    assert!(exists.stderr.contains("already exists"), "{}", exists.stderr);
     let tags: Value =
         serde_json::from_slice(&skopeo(["list-tags", &format!("docker-archive:{}", archive.display())])).unwrap();
     assert_eq!(tags["Tags"], serde_json::json!(["docker.io/library/web:1.0", "quay.io/x/web:2"]));
@@ -223,7 +223,7 @@ fn a_docker_archive_of_skopeo_is_read() {
     hod(["copy", &format!("docker-archive:{}:@0", compressed.display()), &format!("dir:{}", again.display())]).ok();
     assert_eq!(json(again.join("manifest.json"))["layers"].as_array().unwrap().len(), 3);
     let other = hod(["copy", &format!("docker-archive:{}:web:2", archive.display()), "dir:x"]).code(1);
-    assert!(other.stderr.contains("it holds docker.io/library/web:1.0"), "{}", other.stderr);
+    assert!(other.stderr.contains("it contains docker.io/library/web:1.0"), "{}", other.stderr);
 }
 
 /// Writes an archive as `docker save` does, of images that all have one layer, which lies there as `bytes`.
@@ -357,7 +357,7 @@ fn other_peoples_files_are_left_alone() {
     fs::write(folder.path().join("index.json"), "mine").unwrap();
     for transport in ["dir", "oci"] {
         let output = hod(["copy", &fixture(WEB), &format!("{transport}:{}", folder.path().display())]).code(1);
-        assert!(output.stderr.contains("has other files in it"), "{}", output.stderr);
+        assert!(output.stderr.contains("contains other files"), "{}", output.stderr);
     }
     assert_eq!(tree::listing(folder.path()).len(), 1);
     fs::rename(folder.path().join("index.json"), folder.path().join("notes.txt")).unwrap();
@@ -395,8 +395,8 @@ fn nonsense_is_refused_before_anything_is_done() {
         ("alpine", "dir:x", "names no transport"),
         ("docker:alpine", "dir:x", "docker://NAME"),
         ("dir:a", "sif:x", "is not supported"),
-        ("dir:a", "flatpak:x", "there are bundle, containers-storage, dir"),
-        ("dir:a", "bundle:x.tar:a:1", "bundles are made by hod pack"),
+        ("dir:a", "flatpak:x", "hod supports bundle, containers-storage, dir"),
+        ("dir:a", "bundle:x.tar:a:1", "use hod pack to write a bundle"),
         ("store:a", "dir:x", "name one of them"),
     ] {
         let output = hod(["copy", source, destination]).run();

@@ -79,7 +79,7 @@ fn the_platforms_of_a_line_are_copied_below_the_index() {
     for asked in ["all", "linux/arm64,linux/amd64"] {
         list(here, &format!("app:1 platform={asked}\n"));
         let said = run(here, &["copy", "--file", "list", "store:pulled", "oci:more"]).code(1).stderr;
-        assert!(said.contains(&format!("{} (linux/amd64) of the image is not there", amd.digest())), "{asked}: {said}");
+        assert!(said.contains(&format!("{} (linux/amd64) of the image is missing", amd.digest())), "{asked}: {said}");
     }
 }
 
@@ -208,7 +208,7 @@ fn a_digest_in_the_list_holds_for_every_source() {
     list(here, &format!("app:1@{} platform=all\n", app().digest()));
     for source in ["oci:layout", "dir:folder"] {
         let said = run(here, &["copy", "--file", "list", source, "oci:out"]).code(1).stderr;
-        let says = format!("app:1 holds {}, and the list wants {}", tool().digest(), app().digest());
+        let says = format!("app:1 contains {}, but the list requires {}", tool().digest(), app().digest());
         assert!(said.contains(&says), "{source}: {said}");
         assert!(!here.join("out").exists());
     }

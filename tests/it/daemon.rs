@@ -95,7 +95,7 @@ fn has_several_names(host: &str, to: &impl Fn(&str) -> Hod, config: &[u8]) {
 
 fn refuses(host: &str, folder: &Path) {
     let missing = hod(["inspect", "--daemon-host", host, "docker-daemon:nothing:1"]).code(1);
-    assert!(missing.stderr.contains(&format!("the daemon at {host} does not give the image: ")), "{}", missing.stderr);
+    assert!(missing.stderr.contains(&format!("the daemon at {host} cannot export the image: ")), "{}", missing.stderr);
     let by_digest = format!("docker-daemon:web@sha256:{}", "0".repeat(64));
     let read_only = hod(["copy", "--dest-daemon-host", host, &fixture("web:1.0"), &by_digest]).code(1);
     assert!(read_only.stderr.contains("write docker-daemon:NAME:TAG"), "{}", read_only.stderr);
@@ -153,7 +153,11 @@ fn docker_is_spoken_to_with_tls() {
     // Without the authority, without a certificate, without TLS.
     let https = format!("https://127.0.0.1:{port}");
     let unknown = inspect().env("HOD_DAEMON_HOST", &https).code(1);
-    assert!(unknown.stderr.contains(&format!("cannot speak TLS with the daemon at {https}")), "{}", unknown.stderr);
+    assert!(
+        unknown.stderr.contains(&format!("the TLS connection to the daemon at {https} failed")),
+        "{}",
+        unknown.stderr
+    );
     let nobody = tempfile::tempdir().unwrap();
     fs::copy(certificates.authority(), nobody.path().join("ca.pem")).unwrap();
     let refused = inspect().env("DOCKER_HOST", &https).env("DOCKER_CERT_PATH", nobody.path()).code(1);
@@ -211,7 +215,7 @@ fn docker_is_reached_by_ssh() {
     // What docker at the other end says is shown.
     let nowhere = format!("ssh://{}@somewhere/nowhere.sock", user.trim());
     let failed = hod(["inspect", WEB]).env("PATH", &path).env("DOCKER_HOST", &nowhere).code(1);
-    assert!(failed.stderr.contains(&format!("there is no way to the daemon at {nowhere}: ")), "{}", failed.stderr);
+    assert!(failed.stderr.contains(&format!("cannot reach the daemon at {nowhere}: ")), "{}", failed.stderr);
     assert!(failed.stderr.contains("/nowhere.sock"), "{}", failed.stderr);
 }
 
@@ -249,7 +253,7 @@ fn the_words_of_a_daemon_are_shown() {
     });
     let failed =
         hod(["--override-arch", "amd64", "copy", "--dest-daemon-host", &host, &fixture("web:1.0"), WEB]).code(1);
-    let says = format!("the daemon at {host} does not take the image: no space left for it");
+    let says = format!("the daemon at {host} cannot import the image: no space left for it");
     assert!(failed.stderr.contains(&says), "{}", failed.stderr);
 }
 
@@ -261,7 +265,7 @@ fn a_daemon_that_is_not_there_is_named() {
     assert!(failed.stderr.contains(&format!("cannot connect to the daemon at {socket}")), "{}", failed.stderr);
     assert!(failed.stderr.contains("No such file or directory"), "{}", failed.stderr);
     let pipe = hod(["inspect", WEB]).env("DOCKER_HOST", "npipe:////./pipe/docker_engine").code(1);
-    assert!(pipe.stderr.contains("is no address of a daemon that hod can use"), "{}", pipe.stderr);
+    assert!(pipe.stderr.contains("is not a supported address of a daemon"), "{}", pipe.stderr);
     let ssh = hod(["inspect", WEB]).env("DOCKER_HOST", "ssh://nobody@127.0.0.1:1").code(1);
-    assert!(ssh.stderr.contains("there is no way to the daemon at ssh://nobody@127.0.0.1:1: "), "{}", ssh.stderr);
+    assert!(ssh.stderr.contains("cannot reach the daemon at ssh://nobody@127.0.0.1:1: "), "{}", ssh.stderr);
 }

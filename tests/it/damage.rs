@@ -144,12 +144,8 @@ const CASES: &[Case] = &[
         },
         "another digest",
     ),
-    ("link-dangling", |store| store.write_link("app/_layers", &Digest::sha256(b"nowhere")), "is not there"),
-    (
-        "link-dangling",
-        |store| store.write_link("app/_manifests/revisions", &Digest::sha256(b"nowhere")),
-        "is not there",
-    ),
+    ("link-dangling", |store| store.write_link("app/_layers", &Digest::sha256(b"nowhere")), "is missing"),
+    ("link-dangling", |store| store.write_link("app/_manifests/revisions", &Digest::sha256(b"nowhere")), "is missing"),
     (
         "layer-link-missing",
         |store| fs::remove_file(store.link("team/plain/_layers", &store.plain.blobs[1].digest())).unwrap(),
@@ -161,7 +157,7 @@ const CASES: &[Case] = &[
             fs::write(store.file("team/plain/_manifests/tags/1/current/link"), store.amd64.digest().to_string())
                 .unwrap();
         },
-        "no manifest of this repository",
+        "not a manifest of this repository",
     ),
     (
         "tag-incomplete",
@@ -191,7 +187,7 @@ const CASES: &[Case] = &[
     (
         "not-a-file",
         |store| std::os::unix::fs::symlink("/etc", store.file("app/_layers/sha256/link")).unwrap(),
-        "only files and folders",
+        "only files and directories",
     ),
 ];
 

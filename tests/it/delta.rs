@@ -357,7 +357,10 @@ fn what_is_no_inventory() {
     for (text, words) in [
         ("{}", "damaged"),
         ("{\"format\":\"hod-inventory\",\"version\":2}", "newer hod"),
-        ("{\"format\":\"hod-inventory\",\"version\":1,\"images\":[],\"contents\":[],\"complete\":[]}", "neither form"),
+        (
+            "{\"format\":\"hod-inventory\",\"version\":1,\"images\":[],\"contents\":[],\"complete\":[]}",
+            "neither a full nor a minimal inventory",
+        ),
     ] {
         fs::write(releases.path("site.json"), text).unwrap();
         let output = releases.run(&["pack", "--store", "second", "-o", "delta.tar", "--have", "site.json"], 2);

@@ -175,7 +175,7 @@ fn a_destination_with_a_digest_takes_no_other_image() {
     let store = format!("store:{}:web", folder.path().join("store").display());
     for to in [format!("docker://{}/web", registry.host()), format!("docker://{}/web:1", registry.host()), store] {
         let refused = hod(["copy", "--all", &web, &format!("{to}@{other}")]).code(1).stderr;
-        assert!(refused.contains(&format!("its destination names {other}")) && refused.contains(&digest), "{refused}");
+        assert!(refused.contains(&format!("the destination names {other}")) && refused.contains(&digest), "{refused}");
         let converted = hod(["copy", "--all", "--format", "v2s2", &web, &format!("{to}@{digest}")]).code(1).stderr;
         assert!(converted.contains("names sha256:"), "{converted}");
         // A part of an index has another digest.

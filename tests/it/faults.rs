@@ -78,7 +78,7 @@ fn what_breaks_off_goes_on_where_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let output = pull(registry.host(), folder.path(), ["app:1"]).ok();
         assert_eq!(ranges(&registry, &layer.digest()), expected, "{name}");
-        assert_eq!(output.stderr.matches("again in").count(), expected.len() - 1, "{name}: {}", output.stderr);
+        assert_eq!(output.stderr.matches("retry in").count(), expected.len() - 1, "{name}: {}", output.stderr);
         assert_serves(folder.path(), &content());
     }
 }
@@ -159,7 +159,7 @@ fn answers_that_are_worth_another_try() {
             let registry = start([(on(&digest).times(2), effect.clone())]);
             let folder = tempfile::tempdir().unwrap();
             let output = pull(registry.host(), folder.path(), ["app:1"]).ok();
-            assert_eq!(output.stderr.matches("again in").count(), 2, "{place} {effect:?}: {}", output.stderr);
+            assert_eq!(output.stderr.matches("retry in").count(), 2, "{place} {effect:?}: {}", output.stderr);
             assert_eq!(names(folder.path()), ["app:1"]);
         }
         let registry = start([(on(&digest), Effect::Status(503))]);
@@ -167,7 +167,7 @@ fn answers_that_are_worth_another_try() {
         let output = pull(registry.host(), folder.path(), ["app:1", "--retry-times", "3"]).code(1);
         assert!(output.stderr.contains("503"), "{}", output.stderr);
         assert!(output.stderr.contains("hint: run the same command again"), "{}", output.stderr);
-        assert_eq!(output.stderr.matches("again in").count(), 3, "{}", output.stderr);
+        assert_eq!(output.stderr.matches("retry in").count(), 3, "{}", output.stderr);
     }
 }
 
@@ -194,7 +194,7 @@ fn a_registry_that_is_busy_says_when_to_come_back() {
     let registry = start([(On::manifest("1").once(), busy)]);
     let folder = tempfile::tempdir().unwrap();
     let output = pull(registry.host(), folder.path(), ["app:1"]).ok();
-    assert!(output.stderr.contains("again in 1.0 s"), "{}", output.stderr);
+    assert!(output.stderr.contains("retry in 1.0 s"), "{}", output.stderr);
     // Longer than anybody would sit before a terminal: that is an error.
     let busy = Effect::Later { status: 429, after: "86400".into() };
     let registry = start([(On::manifest("1"), busy)]);
@@ -221,7 +221,7 @@ fn no_is_an_answer() {
             let refused =
                 registry.requests().iter().filter(|seen| is_about(seen) && seen.status == Some(status)).count();
             assert_eq!(refused, 1, "{status} {on_blob}");
-            assert!(!output.stderr.contains("again in"), "{}", output.stderr);
+            assert!(!output.stderr.contains("retry in"), "{}", output.stderr);
             assert!(visible(folder.path()).is_empty());
         }
     }
@@ -292,5 +292,5 @@ fn a_host_where_nobody_listens() {
     let folder = tempfile::tempdir().unwrap();
     let output = pull(&free, folder.path(), ["app:1", "--retry-times", "2"]).code(1);
     assert!(output.stderr.contains(&free) && output.stderr.contains("refused"), "{}", output.stderr);
-    assert_eq!(output.stderr.matches("again in").count(), 2, "{}", output.stderr);
+    assert_eq!(output.stderr.matches("retry in").count(), 2, "{}", output.stderr);
 }

@@ -53,17 +53,17 @@ fn signatures() {
     assert_messages(
         &damaged("signatures", ".minisig").into_iter().map(refused).collect(),
         &[
-            ("algorithm", "its algorithm or its form is unknown"),
+            ("algorithm", "its algorithm or format is unknown"),
             ("bundle", "does not belong to this bundle: the header or the signature was changed"),
             ("comment", "does not belong to this bundle: the header or the signature was changed"),
             ("comments", "its comments are missing"),
             ("control", "it has control characters"),
-            ("fourth-line", "its fourth line is no signature"),
+            ("fourth-line", "its fourth line is not a signature"),
             ("key", "which is not trusted"),
-            ("lines", "it has not four lines"),
+            ("lines", "it does not have four lines"),
             ("long", "it is too long"),
-            ("second-line", "its second line is no signature"),
-            ("text", "it is no text"),
+            ("second-line", "its second line is not a signature"),
+            ("text", "it is not text"),
         ],
     );
 }
@@ -79,7 +79,7 @@ fn signatures_beside_a_bundle() {
         fs::copy(fixtures("signatures").join(signature), here.join("v1.tar.header.minisig")).unwrap();
         hod(["unpack", "v1.tar", "--key", "release.pub", "--root", "root"]).in_folder(here)
     };
-    for (name, message) in [("bad-lines", "it has not four lines"), ("bad-key", "which is not trusted")] {
+    for (name, message) in [("bad-lines", "it does not have four lines"), ("bad-key", "which is not trusted")] {
         let output = verify(&format!("{name}.minisig")).code(4);
         assert!(output.stderr.contains(message), "{}", output.stderr);
         assert!(!here.join("root").exists(), "something was written");
@@ -93,18 +93,18 @@ fn keys() {
     let secret = SigningKey::parse(&Secret::new(text("release.key")), None).unwrap();
     assert_eq!(secret.public().id(), PublicKey::parse(&text("release.pub")).unwrap().id());
     let locked = SigningKey::parse(&Secret::new(text("locked.key")), None).unwrap_err();
-    assert_eq!(locked.to_string(), "the secret key is encrypted and needs its passphrase");
+    assert_eq!(locked.to_string(), "the secret key is encrypted: a passphrase is required");
     SigningKey::parse(&Secret::new(text("locked.key")), Some(&Secret::new("secret".to_owned()))).unwrap();
     let read = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let public = damaged("signatures", ".pub").into_iter();
     assert_messages(
         &public.map(|(name, bytes)| (name, PublicKey::parse(&read(bytes)).unwrap_err().to_string())).collect(),
-        &["algorithm", "lines", "secret", "short"].map(|name| (name, "this is no minisign public key")),
+        &["algorithm", "lines", "secret", "short"].map(|name| (name, "not a minisign public key")),
     );
     let parse = |bytes: Vec<u8>| SigningKey::parse(&Secret::new(read(bytes)), None).unwrap_err().to_string();
     assert_messages(
         &damaged("signatures", ".key").into_iter().map(|(name, bytes)| (name, parse(bytes))).collect(),
-        &["public", "short"].map(|name| (name, "this is no minisign secret key")),
+        &["public", "short"].map(|name| (name, "not a minisign secret key")),
     );
 }
 
@@ -147,18 +147,18 @@ fn locks() {
         &damaged("lists", ".lock").into_iter().map(message).collect(),
         &[
             ("algorithm", "release.lock:3: "),
-            ("cut", "is no referrer: a lock has TAG@DIGEST there"),
+            ("cut", "is not a referrer: write TAG@DIGEST"),
             ("digest", "release.lock:3: "),
             ("empty", "the list has no images"),
             ("name", "as=../alpine:3.20 is not a name in a store"),
             (
                 "option",
-                "is not an option: after the image, only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow",
+                "is not an option: only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow the image",
             ),
             ("platform", "release.lock:3: "),
-            ("referrer", "is no referrer: a lock has TAG@DIGEST there"),
+            ("referrer", "is not a referrer: write TAG@DIGEST"),
             ("text", "the line is not UTF-8 text"),
-            ("twice", "the option as= stands twice"),
+            ("twice", "option as= is given twice"),
         ],
     );
 }

@@ -89,7 +89,7 @@ fn who_reads_a_place_without_asking_elsewhere_gets_them() {
     let theirs = format!("dir:{}", site.path("theirs").display());
     skopeo(["copy", "-q", "--src-tls-verify=false", "--src-creds", "me:secret", &site.image(), &theirs]);
     let said = site.copy(&site.image(), "dir:ours").ok().stderr;
-    assert!(!said.contains("not carried"), "{said}");
+    assert!(!said.contains("not copied"), "{said}");
     tree::assert_same(&site.path("theirs"), &site.path("ours"));
     // What the registry gets to know stays there.
     let digest = site.layer.digest().to_string();
@@ -113,7 +113,7 @@ fn who_reads_a_place_without_asking_elsewhere_gets_them() {
 fn who_keeps_addresses_keeps_them_and_the_user_hears_of_it() {
     let site = Site::new();
     let to = DockerRegistry::empty();
-    let note = format!("is not carried: whoever runs it fetches what lies at {} from there", site.server.host());
+    let note = format!("is not copied: runtimes fetch such layers from {}", site.server.host());
     for place in [format!("docker://{}/web:1", to.host()), "oci:layout:web:1".into(), "store:store:web:1".into()] {
         let said = site.copy(&site.image(), &place).ok().stderr;
         assert_eq!(said.matches(&note).count(), 1, "{place}: {said}");
@@ -123,8 +123,8 @@ fn who_keeps_addresses_keeps_them_and_the_user_hears_of_it() {
     let said = site.copy("oci:layout:web:1", "dir:d").ok().stderr;
     assert!(said.contains(&note), "{said}");
     let refused = site.copy("oci:layout:web:1", "docker-archive:a.tar:web:1").code(1).stderr;
-    assert!(refused.contains("a docker archive cannot hold an image whose layer"), "{refused}");
-    assert!(refused.contains("oci:, stores and registries leave such layers there"), "{refused}");
+    assert!(refused.contains("a docker archive cannot contain an image whose layer"), "{refused}");
+    assert!(refused.contains("oci:, stores and registries support such layers"), "{refused}");
     assert_eq!(site.server.count(|_| true), 0);
 }
 
@@ -137,7 +137,7 @@ fn daemons_get_them_whole() {
         let before = site.server.count(|seen| seen.path.contains(&digest));
         let to = "docker-daemon:localhost/web:1";
         let said = site.copy(&site.image(), to).args(["--dest-daemon-host", &host]).ok().stderr;
-        assert!(!said.contains("not carried"), "{said}");
+        assert!(!said.contains("not copied"), "{said}");
         assert_eq!(site.server.count(|seen| seen.path.contains(&digest)), before + 1);
         site.assert_whole(to, &host);
         let again = site.copy(&site.image(), to).args(["--dest-daemon-host", &host]).ok().stderr;
@@ -148,7 +148,7 @@ fn daemons_get_them_whole() {
     let engine = Engine::podman();
     let to = ["--dest-daemon-host", &engine.host()];
     let refused = site.copy("oci:layout:web:1", "docker-daemon:localhost/web:1").args(to).code(1).stderr;
-    assert!(refused.contains("cannot hold an image whose layer"), "{refused}");
+    assert!(refused.contains("cannot contain an image whose layer"), "{refused}");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_storage_gets_them_whole() {
     let to = format!("containers-storage:[vfs@{}+{}]localhost/web:1", root.display(), run_root.display());
     let copy = || site.copy(&site.image(), &to).env("HOD_TMPDIR", site.folder.path());
     let said = copy().ok().stderr;
-    assert!(!said.contains("not carried"), "{said}");
+    assert!(!said.contains("not copied"), "{said}");
     // The tools of the storage go to the addresses too.
     assert!(site.server.count(|seen| seen.path.contains(&digest)) > 0);
     let back = site.path("back");
@@ -174,7 +174,7 @@ fn a_storage_gets_them_whole() {
     let engine = Engine::podman();
     let to = "containers-storage:localhost/web:1";
     let said = site.copy(&site.image(), to).env("CONTAINER_HOST", engine.host()).ok().stderr;
-    assert!(!said.contains("not carried"), "{said}");
+    assert!(!said.contains("not copied"), "{said}");
     site.assert_whole("docker-daemon:localhost/web:1", &engine.host());
 }
 

@@ -72,5 +72,5 @@ fn images_come_and_go() {
     let whole = format!("oci:{}:web:1.0", fixtures::folder().join("images").display());
     hod(["index", "create", &index, &whole, "--platform", "linux/arm64"]).ok();
     assert_eq!(digests(), [digest(&arm64).to_string()]);
-    assert!(hod(["index", "inspect", &amd64]).code(1).stderr.contains("no index"));
+    assert!(hod(["index", "inspect", &amd64]).code(1).stderr.contains("not an index"));
 }

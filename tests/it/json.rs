@@ -140,7 +140,7 @@ fn lists_and_stores(runs: &mut Runs<'_>) {
     runs.good("lock web:1.0 --from HOST -o web.lock");
     let unlocked = runs.error("lock nope:1 --from HOST -o other.lock", 1);
     let causes = &unlocked["failed"][0]["causes"];
-    assert!(causes[0].as_str().unwrap().contains("there is no tag 1 in "), "{unlocked:#}");
+    assert!(causes[0].as_str().unwrap().contains("does not exist: "), "{unlocked:#}");
     runs.good("plan web:1.0 --from HOST");
     runs.bad("plan nope:1 --from HOST", 1);
     runs.error("plan --store nowhere", 1);

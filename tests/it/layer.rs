@@ -152,8 +152,8 @@ fn empty_places_and_images_are_those_of_umoci() {
     for (words, says) in [
         (&["init", "docker://a/b"][..], "neither a layout nor a store"),
         (&["init", "nowhere"], ""),
-        (&["new", "oci:ours"], "no name in a layout"),
-        (&["new", "store:store:web:1.0"], "no name in a layout"),
+        (&["new", "oci:ours"], "not a name in a layout"),
+        (&["new", "store:store:web:1.0"], "not a name in a layout"),
     ] {
         let output = run(words).code(2);
         assert!(output.stderr.contains(says), "{words:?}: {}", output.stderr);

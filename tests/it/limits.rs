@@ -54,7 +54,7 @@ fn small_files_that_are_large_take_little_memory() {
     refused(&path("layout/oci-layout"), &["inspect", &layout], (1, "oci-layout"));
     refused(&path("image/version"), &["inspect", "dir:image"], (0, "amd64"));
     refused(&path("image/version"), &["copy", &layout, "dir:image"], (0, ""));
-    refused(&path("tree/version"), &["verify", "dir:tree"], (1, "tree is no image directory"));
+    refused(&path("tree/version"), &["verify", "dir:tree"], (1, "tree is not an image directory"));
     refused(&path("root").join(link), &["verify", "root"], (4, "tags/1/current/link"));
     let registry = Faulty::new(Content::default().with("app:1", &image)).start();
     let from = format!("{}/app:1", registry.host());
@@ -255,7 +255,7 @@ fn pull_onto_a_full_disk() {
         "{}",
         output.stderr
     );
-    assert!(!output.stderr.contains("again in"), "{}", output.stderr);
+    assert!(!output.stderr.contains("retry in"), "{}", output.stderr);
     assert_clean(&disk.path());
     fs::remove_file(filler).unwrap();
     pull(registry.host(), &disk.path(), NAMES).ok();
@@ -432,7 +432,9 @@ fn a_table_that_is_not_there_takes_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("sparse.tar.zst");
     // As many as are read at all, and as many as the format can count.
-    for (frames, expected) in [(4 * 1024 * 1024, "an impossible length"), (u32::MAX / 8 - 1, "more frames than any")] {
+    for (frames, expected) in
+        [(4 * 1024 * 1024, "an impossible length"), (u32::MAX / 8 - 1, "declares too many frames")]
+    {
         sparse_bundle(&bundle, frames);
         for words in [["ls", text(&bundle)], ["inspect", &format!("bundle:{}:app:1", text(&bundle))]] {
             let (output, memory) = hod(words).measured();

@@ -148,7 +148,7 @@ fn a_list_may_have_places_and_so_may_a_lock() {
     skopeo::copy_all(&fixture("base/busybox:1.35"), &place);
     let moved = mixed.pull(&["-f", "lock", "--store", "third", "--failed", "failed"]).code(3);
     let says = format!(
-        "{place} holds {}, and the list wants {}",
+        "{place} contains {}, but the list requires {}",
         fixtures::digest("base/busybox:1.35"),
         fixtures::digest("web:1.1")
     );
@@ -186,7 +186,7 @@ fn a_lock_of_a_whole_layout_finds_its_images_wherever_they_are() {
     let again = here(&["pull", "-f", "second", "--store", "again", "--json"]).ok().json();
     assert_eq!(again["images"][0]["digest"], second.to_string());
     let gone = here(&["pull", "-f", "lock", "--store", "third"]).code(2);
-    assert!(gone.stderr.contains(&format!("holds no image @{first}: it holds web:1.1")), "{}", gone.stderr);
+    assert!(gone.stderr.contains(&format!("contains no image @{first}: it contains web:1.1")), "{}", gone.stderr);
 }
 
 #[test]
@@ -214,13 +214,13 @@ fn what_has_no_name_is_refused_before_anything_is_done() {
     skopeo::copy_all(&fixture("web:1.0"), &at("dir", "Upper"));
     fs::create_dir(root.join("empty")).unwrap();
     for (place, says) in [
-        (at("oci", "nameless"), "has no name that it could be kept under"),
-        (at("dir", "Upper"), "is called \"Upper\", which is no name"),
-        (at("dir", "empty"), "holds no image"),
-        (format!("{} as=one:1", layout()), "and as= names one"),
-        (at("oci", "nowhere"), "no OCI image layout"),
+        (at("oci", "nameless"), "has no name: add one"),
+        (at("dir", "Upper"), "has the name \"Upper\", which registries do not allow"),
+        (at("dir", "empty"), "contains no image"),
+        (format!("{} as=one:1", layout()), "but as= names one"),
+        (at("oci", "nowhere"), "not an OCI image layout"),
         (format!("{} as=B", at("oci", "nameless")), "is not a name in a store"),
-        ("docker-daemon:web".to_owned(), "does not say which image"),
+        ("docker-daemon:web".to_owned(), "names no image of the daemon"),
     ] {
         let store = root.join("store");
         let refused = pull(&[&place, &fixture("web:1.0")], &store).code(2);
@@ -232,7 +232,7 @@ fn what_has_no_name_is_refused_before_anything_is_done() {
     // Two images of one name: the first has it.
     let clash = [fixture("web:1.0"), format!("{} as=web:1.0", fixture("web:1.1"))];
     let taken = pull(&[&clash[0], &clash[1]], &root.join("store")).code(3);
-    assert!(taken.stderr.contains("web:1.0 is taken by argument 1"), "{}", taken.stderr);
+    assert!(taken.stderr.contains("web:1.0 is already the name of argument 1"), "{}", taken.stderr);
 }
 
 #[test]
@@ -256,12 +256,12 @@ fn places_are_pushed() {
     let archive = format!("docker-archive:{}:shell:3", folder.path().join("a.tar").display());
     skopeo(["--override-arch", "amd64", "copy", &fixture("web:1.0"), &archive]);
     let output = hod(["push", &archive, &to]).ok();
-    assert!(output.stderr.contains("compressed by gzip for the registry"), "{}", output.stderr);
+    assert!(output.stderr.contains("compressed with gzip for the registry"), "{}", output.stderr);
     let pushed: Value =
         serde_json::from_slice(&skopeo::manifest(&format!("{}/far/library/shell:3", registry.host()))).unwrap();
     assert_eq!(pushed["layers"][0]["mediaType"], "application/vnd.docker.image.rootfs.diff.tar.gzip");
     let list = hod(["push", &layout(), &to, "web:1.0"]).code(2);
-    assert!(list.stderr.contains("is pushed whole"), "{}", list.stderr);
+    assert!(list.stderr.contains("can only be pushed completely"), "{}", list.stderr);
 }
 
 #[test]

@@ -197,6 +197,6 @@ fn the_policy_is_found_where_the_containers_tools_look() {
     if !Path::new("/etc/containers/policy.json").exists() && !Path::new("/usr/share/containers/policy.json").exists() {
         let quiet = copy().ok();
         assert!(!quiet.stderr.contains("trust policy"), "{}", quiet.stderr);
-        assert!(copy().arg("-v").ok().stderr.contains("there is no trust policy"));
+        assert!(copy().arg("-v").ok().stderr.contains("no trust policy (policy.json) exists"));
     }
 }

@@ -164,7 +164,7 @@ fn only_not_found_means_that_there_is_nothing() {
         registry.fault(On::matching(|seen| matches!(seen.route, Route::Referrers(..))), Effect::Status(status));
         let store = tempfile::tempdir().unwrap();
         let output = pull(registry.host(), store.path()).arg("--retry-times=0").code(1);
-        assert!(output.stderr.contains("cannot find out what belongs to"), "{}", output.stderr);
+        assert!(output.stderr.contains("cannot list the referrers of"), "{}", output.stderr);
         assert!(output.stderr.contains("--no-referrers"), "{}", output.stderr);
         assert!(!store.path().join("docker/registry/v2/repositories/app").exists(), "visible without its signatures");
     }

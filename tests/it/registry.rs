@@ -192,12 +192,12 @@ async fn what_is_missing_is_named() {
     for missing in [source.resolve(&tag("9.9")).await, source.manifest(&tag("9.9")).await.map(|(found, _)| found)] {
         let error = missing.unwrap_err();
         assert_eq!(error.fault(), Fault::Missing);
-        assert!(error.to_string().starts_with(&format!("there is no tag 9.9 in {host}/app: ")), "{error}");
+        assert!(error.to_string().starts_with(&format!("tag 9.9 in {host}/app does not exist: ")), "{error}");
     }
     let blob = layer(77, 10).descriptor;
     let error = source.open(&blob, 0).await.err().unwrap();
     assert_eq!(error.fault(), Fault::Missing);
-    assert!(error.to_string().starts_with(&format!("there is no blob {} in {host}/app: ", blob.digest)), "{error}");
+    assert!(error.to_string().starts_with(&format!("blob {} in {host}/app does not exist: ", blob.digest)), "{error}");
     let error = Registries::new(Settings::default()).tags(host, &"nothing".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Missing);
     assert!(error.to_string().contains("NAME_UNKNOWN"), "{error}");
@@ -340,9 +340,9 @@ async fn plain_http_is_for_loopback_alone() {
     let strict = Settings { tls_verify: Some(true), ..Settings::default() };
     let error = Registries::new(strict).ping(registry.host()).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Other);
-    assert!(error.to_string().contains("does not speak HTTPS"), "{error}");
+    assert!(error.to_string().contains("the TLS connection to"), "{error}");
     let why = std::error::Error::source(&error).unwrap().to_string();
-    assert_eq!(why, "it answered without encryption, as servers of plain HTTP do");
+    assert_eq!(why, "it answered in plain HTTP, without encryption");
     Registries::new(Settings { tls_verify: Some(false), ..Settings::default() }).ping(registry.host()).await.unwrap();
     let localhost = registry.host().replace("127.0.0.1", "localhost");
     Registries::new(Settings::default()).ping(&localhost).await.unwrap();

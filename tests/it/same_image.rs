@@ -232,7 +232,7 @@ fn one_name_for_two_images_is_an_error_of_every_command() {
         let output = run(here, &[words, &["-f", "list"]].concat()).run();
         assert_eq!(output.code, Some(if words[0] == "pull" { 3 } else { 1 }), "{words:?}: {}", output.stderr);
         let said = output.stderr.lines().find(|line| line.contains("list:2")).unwrap_or_default();
-        let taken = format!("app:1 is taken by list:1 (app:1@{})", amd.digest());
+        let taken = format!("app:1 is already the name of list:1 (app:1@{})", amd.digest());
         assert!(said.contains(&arm.digest().to_string()), "{words:?}: {}", output.stderr);
         assert!(output.stderr.contains(&taken), "{words:?}: {}", output.stderr);
     }

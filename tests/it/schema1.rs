@@ -93,7 +93,7 @@ fn a_registry_serves_an_old_image() {
     assert_eq!(manifest["schemaVersion"], 2);
 
     let preserved = hod(["copy", "--preserve-digests", &image, &layout]).code(1);
-    assert!(preserved.stderr.contains("schema 1 format, which is only read"), "{}", preserved.stderr);
+    assert!(preserved.stderr.contains("schema 1 format, which hod must convert"), "{}", preserved.stderr);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_pull_converts_what_no_registry_of_today_takes() {
     };
     let pulled = pull("store").args(["--lock", "lock"]).ok();
     assert!(
-        pulled.stderr.contains("old:1 was in Docker's schema 1 format and has a new digest: "),
+        pulled.stderr.contains("old:1 was in the Docker schema 1 format and has a new digest: "),
         "{}",
         pulled.stderr
     );
@@ -173,7 +173,7 @@ fn an_old_image_is_held_to_the_digest_of_its_line() {
     };
     let refused = pull(&Digest::sha256(b"another image")).code(1);
     let here = signed_digest(&fs::read(folder.path().join("old/manifest.json")).unwrap());
-    let says = format!("{place} holds {here}, and the list wants {}", Digest::sha256(b"another image"));
+    let says = format!("{place} contains {here}, but the list requires {}", Digest::sha256(b"another image"));
     assert!(refused.stderr.contains(&says), "{}", refused.stderr);
     pull(&here).ok();
     // That is known before any layer is read.

@@ -82,7 +82,7 @@ fn keys_are_found_by_mail_and_number() {
         }
         let none = sign("nobody@site.example", more);
         assert_eq!(none.code, Some(2), "{}", none.stderr);
-        assert!(none.stderr.contains("no secret key fits \"nobody@site.example\""), "{}", none.stderr);
+        assert!(none.stderr.contains("no secret key that can sign matches \"nobody@site.example\""), "{}", none.stderr);
     }
     // skopeo takes the same names, and refuses the same.
     let copy = |tool: &str, name: &str| {

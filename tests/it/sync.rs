@@ -252,7 +252,7 @@ fn what_is_there_is_skipped_and_what_is_different_stays() {
     let ended = hod_sync(&source, &usb, &[]).code(1);
     assert!(ended.stderr.contains("2 of 2 images not copied"), "{}", ended.stderr);
     let other = hod_sync(&source, &usb, &["--keep-going"]).code(1);
-    assert!(other.stderr.contains("web:1.0 holds another image"), "{}", other.stderr);
+    assert!(other.stderr.contains("web:1.0 contains another image"), "{}", other.stderr);
     assert_eq!(tree::listing(&tree_path), whole);
     // Registries are compared by digest.
     let target = DockerRegistry::empty();
@@ -334,7 +334,7 @@ fn failures_end_a_run_or_are_told_in_the_end() {
     let bad = "HOST:\n  images:\n    UPPER: []\n    web: [\"sha256:111111\"]\n    certs: []\n  extra: 1\n";
     let said = run(bad, &["--all"]).code(2).stderr;
     assert!(said.contains("UPPER") && said.contains("\"sha256:111111\" is neither a tag nor a digest"), "{said}");
-    assert!(said.contains("\"extra\" has no meaning") && said.contains("2 parts of"), "{said}");
+    assert!(said.contains("\"extra\" has no effect") && said.contains("2 parts of"), "{said}");
     assert!(!folder.path().join("usb").exists() && !registry.log().contains("certs"));
     let said = run(bad, &["--all", "--keep-going"]).code(3).stderr;
     assert!(
@@ -358,11 +358,11 @@ fn what_makes_no_sense_is_refused() {
     let (empty, path) = (tempfile::tempdir().unwrap(), folder.path().display().to_string());
     let at_empty = empty.path().display().to_string();
     for (arguments, code, says) in [
-        (["--src=dir", "--dest=dir", &path, "x"], 2, "from a folder to a folder"),
+        (["--src=dir", "--dest=dir", &path, "x"], 2, "from a directory to a directory"),
         (["--src=docker", "--dest=dir", "docker://web", "x"], 2, "transport"),
-        (["--src=docker", "--dest=docker", "web", "docker://site"], 2, "transport in front"),
+        (["--src=docker", "--dest=docker", "web", "docker://site"], 2, "has a transport prefix"),
         (["--src=gcr", "--dest=dir", "a", "b"], 2, "invalid value 'gcr'"),
-        (["--src=dir", "--dest=docker", &at_empty, "site:5000"], 1, "there are no images in"),
+        (["--src=dir", "--dest=docker", &at_empty, "site:5000"], 1, "contains no images"),
         (["--src=dir", "--dest=docker", "/nowhere/at/all", "site:5000"], 1, "/nowhere/at/all"),
         (["--src=yaml", "--dest=docker", "/nowhere.yaml", "site:5000"], 2, "cannot read /nowhere.yaml"),
         (["--src=docker", "--dest=docker", "UPPER", ""], 2, "empty"),

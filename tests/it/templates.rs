@@ -91,7 +91,7 @@ fn templates_see_the_structs_that_skopeo_shows_them() {
     let image = image(&folder.path().join("2"), CONFIGS[2]);
     for template in ["{{.Nope}}", "{{.os}}", "{{.Config.Nope}}", "{{range .History}}{{.created}}{{end}}", "{{.Name}}"] {
         let arguments = ["inspect", "--config", "--format", template, &image];
-        assert!(hod(arguments).code(2).stderr.contains("there is no field ."), "{template}");
+        assert!(hod(arguments).code(2).stderr.contains("field ."), "{template}");
         assert!(is_refused_by_skopeo(&arguments), "{template}");
     }
     // Later versions of skopeo have `json` for parts, too: with the names and the order of the document.

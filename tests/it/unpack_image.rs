@@ -314,7 +314,7 @@ fn the_target_is_new_and_the_image_one_that_runs() {
     hod(["unpack-image", "oci:layout:other", "a"]).in_folder(folder.path()).code(1);
     let chart = format!("store:{}:charts/web:0.1.0", text(fixtures::root()));
     let output = hod(["unpack-image", &chart, "a"]).in_folder(folder.path()).code(1);
-    assert!(output.stderr.contains("could run"), "{}", output.stderr);
+    assert!(output.stderr.contains("a runnable image"), "{}", output.stderr);
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "{left:?}");
     // A folder on the way is made; the summary of a program is JSON.

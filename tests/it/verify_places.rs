@@ -280,10 +280,10 @@ fn what_is_no_place_is_refused() {
     };
     fs::write(folder.path().join("file"), "").unwrap();
     for (place, code, said) in [
-        ("dir:HERE", 1, "no image directory"),
+        ("dir:HERE", 1, "not an image directory"),
         ("dir:HERE/nowhere", 1, "nowhere"),
-        ("dir:HERE/file", 1, "no image directory"),
-        ("oci:HERE", 1, "no OCI image layout"),
+        ("dir:HERE/file", 1, "not an image directory"),
+        ("oci:HERE", 1, "not an OCI image layout"),
         ("oci-archive:HERE/nowhere", 1, "nowhere"),
         ("docker-archive:HERE/file", 2, "cannot be verified: verify takes"),
         ("oci:", 2, "no path"),
@@ -294,5 +294,5 @@ fn what_is_no_place_is_refused() {
     }
     let layout = Layout::new();
     let output = hod(["verify", &format!("{}:nothing", layout.place())]).code(1);
-    assert!(output.stderr.contains("holds no image nothing"), "{}", output.stderr);
+    assert!(output.stderr.contains("contains no image nothing"), "{}", output.stderr);
 }

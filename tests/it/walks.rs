@@ -25,7 +25,7 @@ use crate::support::job::{assert_clean, assert_sound, names, pull, text, whole};
 use crate::support::tree;
 
 /// What is said of an index in too many others.
-const TOO_DEEP: &str = "it is an index within 8 others";
+const TOO_DEEP: &str = "it is an index nested in 8 others";
 
 /// The manifests that were found, or what was said instead.
 type Walked = Result<BTreeSet<Digest>, String>;
@@ -181,7 +181,7 @@ fn a_child_is_what_its_index_says() {
     let root = index(&[child]);
     let own = plain();
     let walked = walk(&root, &[("a", &own)]);
-    let said = "application/vnd.oci.image.manifest.v1+json, but it was announced as application/vnd.docker";
+    let said = "application/vnd.oci.image.manifest.v1+json, but was announced as application/vnd.docker";
     assert_refused(&walked, &["a:1", &own.digest().to_string(), said]);
     // Whoever has met it under a tag before says the same.
     assert_refused(&walk(&root, &[("a:0", &own)]), &["a:1", said]);
@@ -200,8 +200,8 @@ fn a_child_that_is_no_manifest_cannot_be_followed() {
     let blob = b"no manifest";
     let root = index(&[Image::of_bytes("application/octet-stream", &blob[..])]);
     let walked = walk(&root, &[]);
-    assert_refused(&walked[..2], &["a:1", &Digest::sha256(blob).to_string(), "is not valid JSON of a manifest"]);
-    assert_refused(&walked[2..3], &["a:1", "is not valid JSON of a manifest"]);
+    assert_refused(&walked[..2], &["a:1", &Digest::sha256(blob).to_string(), "is not valid JSON, or not a manifest"]);
+    assert_refused(&walked[2..3], &["a:1", "is not valid JSON, or not a manifest"]);
     // A registry that has it does not serve it.
     assert_refused(&walked[3..], &["a:1", &Digest::sha256(blob).to_string()]);
 }

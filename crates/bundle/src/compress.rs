@@ -142,7 +142,7 @@ fn too_long() -> io::Error {
 }
 
 fn no_thread() -> io::Error {
-    io::Error::other("a thread that compresses has died")
+    io::Error::other("a compression thread ended unexpectedly")
 }
 
 /// Compresses one frame after another until there is nobody left to ask for more.

@@ -15,7 +15,7 @@ pub(super) type Result<T, E = BundleError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// Something else than a bundle.
-    #[error("this is no bundle but {0}")]
+    #[error("not a bundle: {0}")]
     NotABundle(Kind),
     /// The bundle ends too soon.
     #[error("the bundle ends at byte {offset}, within {member}")]
@@ -26,10 +26,10 @@ pub enum BundleError {
         member: String,
     },
     /// The header cannot be used.
-    #[error("the header hod/bundle.json cannot be used")]
+    #[error("the header hod/bundle.json is invalid")]
     Header(#[source] HeaderError),
     /// Something else than the member that the header implies.
-    #[error("the bundle has {found} at byte {offset} of the tar stream, where {expected} belongs")]
+    #[error("the bundle has {found} at byte {offset} of the tar stream, expected {expected}")]
     Member {
         /// Position in the tar stream.
         offset: u64,
@@ -39,7 +39,7 @@ pub enum BundleError {
         found: String,
     },
     /// A link that does not hold the digest it stands for, or padding that is not zero.
-    #[error("the content of {member} at byte {offset} of the tar stream is not what the header says")]
+    #[error("the content of {member} at byte {offset} of the tar stream does not match the header")]
     Bytes {
         /// Position of the content in the tar stream.
         offset: u64,
@@ -47,7 +47,7 @@ pub enum BundleError {
         member: String,
     },
     /// Bytes after the end.
-    #[error("there are bytes after the end of the bundle, at byte {offset}")]
+    #[error("unexpected data after the end of the bundle, at byte {offset}")]
     Trailing {
         /// Where the bundle should have ended.
         offset: u64,
@@ -64,15 +64,13 @@ pub enum BundleError {
         problem: String,
     },
     /// zstd, but not cut into frames that can be read alone.
-    #[error(
-        "the file was compressed by another program than hod: decompress it first, as in zstd -dc FILE | hod unpack -"
-    )]
+    #[error("the file was not compressed by hod: decompress it first, as in zstd -dc FILE | hod unpack -")]
     ForeignCompression,
     /// The table at the end of a compressed bundle does not describe it.
-    #[error("the table at the end of the compressed bundle does not fit it: {0}")]
+    #[error("the seek table at the end of the compressed bundle is invalid: {0}")]
     SeekTable(&'static str),
     /// The file is shorter or longer than the header implies.
-    #[error("the bundle has {found} bytes where its header implies {expected}")]
+    #[error("the bundle has {found} bytes, but its header requires {expected}")]
     Size {
         /// What the header implies.
         expected: u64,
@@ -80,7 +78,7 @@ pub enum BundleError {
         found: u64,
     },
     /// A blob was given to the writer out of turn.
-    #[error("{digest} was given to be written, and is not blob number {turn} of the header")]
+    #[error("cannot write {digest}: it is not blob number {turn} of the header")]
     Order {
         /// The blob that was given.
         digest: Digest,
@@ -88,10 +86,10 @@ pub enum BundleError {
         turn: usize,
     },
     /// The writer was finished before its last blob.
-    #[error("the bundle lacks {0} and what follows it")]
+    #[error("the bundle is incomplete: {0} and all later blobs are missing")]
     Unfinished(Digest),
     /// A signature larger than readers accept.
-    #[error("a signature of {0} bytes is too large")]
+    #[error("the signature is too large: {0} bytes")]
     Signature(usize),
     /// The content of a blob cannot be read.
     #[error("cannot read {digest}")]
@@ -156,16 +154,16 @@ impl BundleError {
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     /// No JSON, or not that of a header.
-    #[error("it is damaged, or a newer hod wrote it")]
+    #[error("it is damaged, or was written by a newer hod")]
     Json(#[source] serde_json::Error),
     /// Another format altogether.
-    #[error("its format is {0:?} and not \"hod-bundle\"")]
+    #[error("its format is {0:?}, expected \"hod-bundle\"")]
     Format(String),
     /// A version that is yet to come.
-    #[error("the bundle has format version {0} and this hod reads version 1: use a newer hod")]
+    #[error("the bundle has format version {0}, but this hod supports only version 1: use a newer hod")]
     Newer(u64),
     /// An encoding that is yet to come.
-    #[error("{digest} has the encoding {encoding:?}, which this hod does not know: use a newer hod")]
+    #[error("{digest} has the encoding {encoding:?}, which this hod does not support: use a newer hod")]
     Encoding {
         /// The blob.
         digest: Digest,
@@ -173,13 +171,13 @@ pub enum HeaderError {
         encoding: String,
     },
     /// The same values written in another way.
-    #[error("it is not in the form in which headers are written: no white space, fixed order, nothing unknown")]
+    #[error("it is not in canonical form: no white space, fixed order, no unknown members")]
     Form,
     /// More bytes than a reader takes.
-    #[error("it has {0} bytes, and readers take at most {limit}", limit = HEADER_LIMIT)]
+    #[error("it has {0} bytes; the limit is {limit}", limit = HEADER_LIMIT)]
     Large(u64),
     /// More bytes than the compressed ones around it can hold.
-    #[error("it has more bytes than {held} compressed bytes of a bundle hold: at most {limit}")]
+    #[error("it decompresses to more than {limit} bytes, the limit for {held} compressed bytes of a bundle")]
     Dense {
         /// How many compressed bytes there are.
         held: u64,
@@ -187,13 +185,13 @@ pub enum HeaderError {
         limit: u64,
     },
     /// More bytes in all than a tar stream of 2^63 bytes holds.
-    #[error("the sizes of its blobs add up to more than a bundle can hold")]
+    #[error("the total size of its blobs exceeds the limit of a bundle")]
     Overflow,
     /// A time that a tar header cannot hold, or that differs from that of the member.
-    #[error("its time {0} is beyond what a tar can hold, or not that of its own member")]
+    #[error("its time {0} exceeds the range of tar, or differs from the time of its member")]
     Time(u64),
     /// Something twice.
-    #[error("it has {what} {name} twice, or not in the order of names")]
+    #[error("it lists {what} {name} twice, or not in order of names")]
     Duplicate {
         /// What kind of thing.
         what: &'static str,
@@ -201,7 +199,7 @@ pub enum HeaderError {
         name: String,
     },
     /// A link to content that is not there.
-    #[error("{repository} refers to {digest}, which the bundle neither holds nor requires")]
+    #[error("{repository} refers to {digest}, which the bundle neither contains nor requires")]
     Absent {
         /// The repository.
         repository: RepositoryName,
@@ -230,7 +228,7 @@ pub enum HeaderError {
         text: String,
     },
     /// A blob that is not where the rules put it.
-    #[error("{digest} is said to be at offset {stated}, and belongs at {expected}")]
+    #[error("{digest} has offset {stated}, expected {expected}")]
     Offset {
         /// The blob.
         digest: Digest,
@@ -251,13 +249,13 @@ impl From<HeaderError> for BundleError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// No signature at all.
-    #[error("the bundle is not signed, and only bundles signed with a trusted key are wanted ({trusted})")]
+    #[error("the bundle is not signed, and a signature with a trusted key is required ({trusted})")]
     Unsigned {
         /// The keys that are trusted.
         trusted: String,
     },
     /// The text is no signature.
-    #[error("the signature of the bundle is damaged: {0}")]
+    #[error("the signature of the bundle is invalid: {0}")]
     Damaged(&'static str),
     /// Signed by somebody else.
     #[error("the bundle is signed with the key {key}, which is not trusted ({trusted})")]

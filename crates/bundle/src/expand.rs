@@ -62,7 +62,7 @@ impl<R: Read> Expanded<R> {
             Err(error) => Err(error.into()),
             Ok(()) if magic == frame::MAGIC => self.expand(),
             Ok(()) if magic == seek_table::MAGIC => return self.finish(start),
-            Ok(()) => Err(FrameError::Damaged("no frame begins here".to_owned())),
+            Ok(()) => Err(FrameError::Damaged("no frame starts here".to_owned())),
         };
         result.map_err(|error| match error {
             FrameError::Foreign if self.frames.is_empty() && !self.is_ours() => BundleError::ForeignCompression,
@@ -82,7 +82,7 @@ impl<R: Read> Expanded<R> {
         let length = frame::read(&mut self.input, &mut self.frame)?;
         frame::expand(&mut self.decompressor, &self.frame, length, &mut self.content)?;
         if self.frames.len() == seek_table::FRAMES_LIMIT {
-            return Err(FrameError::Damaged("there are more frames than a bundle has".to_owned()));
+            return Err(FrameError::Damaged("it has more frames than a bundle can have".to_owned()));
         }
         self.frames.extend(FrameLengths::of(&self.frame, &self.content));
         Ok(())
@@ -97,7 +97,7 @@ impl<R: Read> Expanded<R> {
             let read = self.input.by_ref().take(rest).read_to_end(&mut found);
             read.map_err(|error| self.failure(FrameError::Read(error), start))?;
             if !expected.starts_with(&found) {
-                return Err(BundleError::SeekTable("its entries are not the frames before it"));
+                return Err(BundleError::SeekTable("its entries do not match the frames"));
             }
             if found.len() < expected.len() {
                 return Err(self.failure(FrameError::Truncated, start));

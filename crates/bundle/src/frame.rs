@@ -18,7 +18,7 @@ pub(super) const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 const CHECKSUM: usize = 4;
 
 /// What is said of a frame in a bundle that hod did not write.
-pub(super) const NOT_OURS: &str = "a frame has a form that hod does not write";
+pub(super) const NOT_OURS: &str = "a frame has a format that hod does not write";
 
 /// What is wrong with a frame.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ fn read_blocks(input: &mut impl Read, frame: &mut Vec<u8>) -> Result<(), FrameEr
         let header = u32::from_le_bytes([low, middle, high, 0]);
         let size = match header >> 1 & 3 {
             1 => 1,
-            3 => return Err(FrameError::Damaged("a block of a frame has no known type".to_owned())),
+            3 => return Err(FrameError::Damaged("a block of a frame has an unknown type".to_owned())),
             _ => header as usize >> 3,
         };
         let is_last = header & 1 != 0;
@@ -114,7 +114,7 @@ pub(super) fn expand(
     let expanded = decompressor.decompress_to_buffer(frame, into);
     match expanded.map_err(|error| FrameError::Damaged(error.to_string()))? {
         length if length == content => Ok(()),
-        _ => Err(FrameError::Damaged("a frame is shorter than it says".to_owned())),
+        _ => Err(FrameError::Damaged("a frame is shorter than declared".to_owned())),
     }
 }
 

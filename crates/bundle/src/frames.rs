@@ -85,7 +85,7 @@ impl Frames {
 }
 
 /// What is said where the table is not at the end of a bundle.
-pub(super) const NO_TABLE: &str = "there is none: it is damaged, or the file was cut off";
+pub(super) const NO_TABLE: &str = "it is missing: the file is damaged or truncated";
 
 /// Reads some bytes at a position, all of them or none.
 type ReadAt<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<()>;
@@ -101,13 +101,12 @@ pub fn load(size: u64, read: ReadAt<'_>) -> Result<Frames> {
     read(&mut footer, start)?;
     let count = seek_table::count(&footer).map_err(|_| none())? as usize;
     let start = size.checked_sub(seek_table::length(count as u64));
-    let start = start.ok_or(BundleError::SeekTable("it says that it is longer than the file"))?;
-    let expected =
-        seek_table::preface(count).ok_or(BundleError::SeekTable("it says that it has more frames than any"))?;
+    let start = start.ok_or(BundleError::SeekTable("its declared length exceeds the file"))?;
+    let expected = seek_table::preface(count).ok_or(BundleError::SeekTable("it declares too many frames"))?;
     let mut preface = [0; seek_table::PREFACE];
     read(&mut preface, start)?;
     if preface != expected {
-        return Err(BundleError::SeekTable("it does not begin where it should"));
+        return Err(BundleError::SeekTable("it does not start at the expected position"));
     }
     let mut frames = Frames::default();
     let mut entries = vec![0; seek_table::PIECE * seek_table::ENTRY];
@@ -121,7 +120,7 @@ pub fn load(size: u64, read: ReadAt<'_>) -> Result<Frames> {
             .for_each(|lengths| frames.push(lengths));
     }
     if frames.file != start {
-        return Err(BundleError::SeekTable("its frames do not add up to the length of the file"));
+        return Err(BundleError::SeekTable("the sizes of its frames do not add up to the length of the file"));
     }
     Ok(frames)
 }
@@ -135,14 +134,14 @@ impl FramePlace {
     /// Expands the bytes of this frame.
     pub fn expand(&self, bytes: &[u8], decompressor: &mut Decompressor<'_>, content: &mut Vec<u8>) -> Result<()> {
         let damaged = |problem: &str| BundleError::Zstd { offset: self.file, problem: problem.to_owned() };
-        let mut rest = bytes.strip_prefix(&frame::MAGIC).ok_or_else(|| damaged("no frame begins here"))?;
+        let mut rest = bytes.strip_prefix(&frame::MAGIC).ok_or_else(|| damaged("no frame starts here"))?;
         let mut walked = Vec::with_capacity(bytes.len());
         let expanded = frame::read(&mut rest, &mut walked)
             .and_then(|length| frame::expand(decompressor, &walked, length, content));
         match expanded {
             Ok(()) if rest.is_empty() && content.len() as u64 == self.content => Ok(()),
-            Ok(()) => Err(damaged("a frame has another length than the table says")),
-            Err(FrameError::Truncated) => Err(damaged("a frame is longer than the table says")),
+            Ok(()) => Err(damaged("the length of a frame differs from the table")),
+            Err(FrameError::Truncated) => Err(damaged("a frame is longer than in the table")),
             // The table says that it is one of ours.
             Err(FrameError::Foreign) => Err(damaged(frame::NOT_OURS)),
             Err(FrameError::Damaged(problem)) => Err(damaged(&problem)),
@@ -223,7 +222,9 @@ mod tests {
 
     #[test]
     fn no_more_is_read_than_can_be_true() {
-        for (count, expected) in [(4_000_000_u32, "an impossible length"), (u32::MAX / 8 - 2, "more frames than any")] {
+        for (count, expected) in
+            [(4_000_000_u32, "an impossible length"), (u32::MAX / 8 - 2, "declares too many frames")]
+        {
             let mut preface = seek_table::MAGIC.to_vec();
             preface.extend((count * 8 + 9).to_le_bytes());
             let footer = seek_table::footer(count as usize).unwrap();

@@ -71,13 +71,13 @@ impl fmt::Display for Kind {
             Self::Xz => "an xz file",
             Self::Bzip2 => "a bzip2 file",
             Self::Zip => "a zip archive",
-            Self::DockerArchive => "an archive of docker save",
-            Self::OciArchive => "an archive of an OCI layout",
-            Self::RootArchive => "a tar of a registry root without the header of a bundle",
-            Self::Tar => "a tar of something else",
+            Self::DockerArchive => "a docker save archive",
+            Self::OciArchive => "an OCI layout archive",
+            Self::RootArchive => "a tar archive of a registry root without a bundle header",
+            Self::Tar => "a tar archive of something else",
             Self::Json => "a JSON document",
-            Self::Zeros => "a file of zeros",
-            Self::Unknown => "a file of unknown kind, or a volume that is not the first",
+            Self::Zeros => "a file that contains only zeros",
+            Self::Unknown => "unknown file format, or a volume other than the first",
         })
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<(
         }
         let is_wide = |platform: &Platform| platform.os_features.len() > FEATURES_LIMIT;
         if image.platforms.len() > PLATFORMS_LIMIT || image.platforms.iter().any(is_wide) {
-            return Err(problem("it names more platforms, or features of one, than readers take"));
+            return Err(problem("it names too many platforms, or too many features of a platform"));
         }
         if !seen.insert((&image.name, &image.tag, &image.digest)) {
             return Err(duplicate("image", &name));

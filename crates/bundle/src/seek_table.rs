@@ -89,8 +89,8 @@ pub(super) fn count(footer: &[u8]) -> Result<u32, &'static str> {
     let Some((count, rest)) = footer.split_first_chunk::<4>() else { return Err("it is too short") };
     match rest {
         [0, end @ ..] if end == END => Ok(u32::from_le_bytes(*count)),
-        [_, end @ ..] if end == END => Err("it has a form that hod does not write"),
-        _ => Err("there is none"),
+        [_, end @ ..] if end == END => Err("it has a format that hod does not write"),
+        _ => Err("it is missing"),
     }
 }
 

@@ -36,22 +36,22 @@ const PASSPHRASE_LIMIT: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Not the text of a public key.
-    #[error("this is no minisign public key")]
+    #[error("not a minisign public key")]
     Public,
     /// Not the text of a secret key.
-    #[error("this is no minisign secret key")]
+    #[error("not a minisign secret key")]
     Secret,
     /// The key is encrypted, and there is no passphrase.
-    #[error("the secret key is encrypted and needs its passphrase")]
+    #[error("the secret key is encrypted: a passphrase is required")]
     Locked,
     /// The passphrase does not open the key.
-    #[error("the passphrase does not open the secret key")]
+    #[error("wrong passphrase for the secret key")]
     Passphrase,
     /// A passphrase that minisign would refuse.
-    #[error("a passphrase has 1 to {PASSPHRASE_LIMIT} bytes")]
+    #[error("a passphrase must have 1 to {PASSPHRASE_LIMIT} bytes")]
     Length,
     /// Making a key or a signature failed.
-    #[error("the system gives no random numbers: {0}")]
+    #[error("cannot get random numbers from the system: {0}")]
     Random(String),
 }
 
@@ -268,10 +268,10 @@ fn parse_signature(text: &[u8]) -> Result<(minisign::SignatureBox, KeyId), Trust
     if text.len() > TEXT_LIMIT {
         return Err(damaged("it is too long"));
     }
-    let text = std::str::from_utf8(text).map_err(|_| damaged("it is no text"))?;
+    let text = std::str::from_utf8(text).map_err(|_| damaged("it is not text"))?;
     let lines: Vec<&str> = text.lines().collect();
     let &[untrusted, encoded, trusted, global] = lines.as_slice() else {
-        return Err(damaged("it has not four lines"));
+        return Err(damaged("it does not have four lines"));
     };
     if !untrusted.starts_with("untrusted comment: ") || !trusted.starts_with("trusted comment: ") {
         return Err(damaged("its comments are missing"));
@@ -280,11 +280,11 @@ fn parse_signature(text: &[u8]) -> Result<(minisign::SignatureBox, KeyId), Trust
         return Err(damaged("it has control characters"));
     }
     let decode = |line: &str, length: usize| STANDARD.decode(line.trim()).ok().filter(|bytes| bytes.len() == length);
-    let bytes = decode(encoded, SIGNATURE_BYTES).ok_or_else(|| damaged("its second line is no signature"))?;
-    decode(global, GLOBAL_BYTES).ok_or_else(|| damaged("its fourth line is no signature"))?;
+    let bytes = decode(encoded, SIGNATURE_BYTES).ok_or_else(|| damaged("its second line is not a signature"))?;
+    decode(global, GLOBAL_BYTES).ok_or_else(|| damaged("its fourth line is not a signature"))?;
     let key = key_id(&bytes).ok_or_else(|| damaged("it names no key"))?;
     let signature =
-        minisign::SignatureBox::from_string(text).map_err(|_| damaged("its algorithm or its form is unknown"))?;
+        minisign::SignatureBox::from_string(text).map_err(|_| damaged("its algorithm or format is unknown"))?;
     Ok((signature, key))
 }
 

@@ -86,7 +86,7 @@ impl BundleSource {
             Version::Tag(tag) => links.tags.iter().find(|link| link.name == *tag).map(|link| link.digest),
             Version::Digest(digest) => links.revisions.contains(digest).then_some(*digest),
         });
-        found.ok_or_else(|| EndpointError::new(Fault::Missing, format!("there is no {version} of {}", self.place)))
+        found.ok_or_else(|| EndpointError::new(Fault::Missing, format!("missing {version} of {}", self.place)))
     }
 }
 

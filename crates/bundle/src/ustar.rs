@@ -185,7 +185,7 @@ pub(super) fn describe(block: &[u8]) -> String {
         return "the end of the archive".to_owned();
     }
     if !is_header(block) {
-        return "bytes that are no tar header".to_owned();
+        return "data that is not a tar header".to_owned();
     }
     let path = path(block);
     match block.get(at::FLAG) {
@@ -193,7 +193,7 @@ pub(super) fn describe(block: &[u8]) -> String {
             Some(size) => format!("the file {path:?} of {size} bytes"),
             None => format!("the file {path:?}"),
         },
-        Some(b'5') => format!("the folder {path:?}"),
+        Some(b'5') => format!("the directory {path:?}"),
         Some(b'1') => format!("the hard link {path:?}"),
         Some(b'2') => format!("the symbolic link {path:?}"),
         Some(b'3' | b'4') => format!("the device {path:?}"),
@@ -254,6 +254,6 @@ mod tests {
         assert!(is_header(&block));
         assert_eq!(describe(&block), "the file \"x/y\" of 5 bytes");
         assert_eq!(describe(&[0; BLOCK]), "the end of the archive");
-        assert_eq!(describe(&[1; BLOCK]), "bytes that are no tar header");
+        assert_eq!(describe(&[1; BLOCK]), "data that is not a tar header");
     }
 }

@@ -24,7 +24,7 @@ pub struct Admission {
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
     /// The policy says so.
-    #[error("{image} is refused by the trust policy {path}, {scope}")]
+    #[error("{image} is refused by the trust policy {path} ({scope})")]
     Rejected {
         /// The image.
         image: String,
@@ -34,7 +34,7 @@ pub enum AdmissionError {
         scope: String,
     },
     /// A signature is wanted and the policy asks for none.
-    #[error("{image} is refused: a signature is required, and the trust policy {path} does not say whose, {scope}")]
+    #[error("{image} is refused: a signature is required, but the trust policy {path} names no key ({scope})")]
     Unsigned {
         /// The image.
         image: String,
@@ -45,7 +45,7 @@ pub enum AdmissionError {
     },
     /// A kind of signature that is not verified here.
     #[error(
-        "{image} is refused: the trust policy {path} wants a sigstore signature, {scope}, and hod does not verify these"
+        "{image} is refused: the trust policy {path} requires a sigstore signature ({scope}), which hod cannot verify"
     )]
     Sigstore {
         /// The image.
@@ -115,10 +115,9 @@ impl Admission {
     pub fn rule(&self, location: &Location) -> Result<Guard, AdmissionError> {
         let ruling = self.policy.ruling(&subject(location));
         let (image, path) = (location.to_string(), ruling.path.to_owned());
-        let scope = ruling.scope.map_or_else(
-            || "by what holds for everything".to_owned(),
-            |scope| format!("by what holds for {}:{scope}", location.transport()),
-        );
+        let scope = ruling
+            .scope
+            .map_or_else(|| "default rule".to_owned(), |scope| format!("rule for {}:{scope}", location.transport()));
         let mut required = Vec::new();
         for requirement in ruling.requirements {
             match requirement {
@@ -158,16 +157,16 @@ impl Guard {
                 let mut problems = Vec::new();
                 let accepted = signatures.iter().any(|signature| match signature::verify(signature, keys) {
                     Ok(signed) if signed.claim.digest != manifest => {
-                        problems.push(format!("one for {}", signed.claim.digest));
+                        problems.push(format!("a signature for {}", signed.claim.digest));
                         false
                     }
                     Ok(signed) if !identity.fits(self.reference.as_ref(), &signed.claim.reference) => {
-                        problems.push(format!("one for the name {}", signed.claim.reference));
+                        problems.push(format!("a signature for the name {}", signed.claim.reference));
                         false
                     }
                     Ok(_) => true,
                     Err(error) => {
-                        problems.push(format!("one that does not count: {error}"));
+                        problems.push(format!("an invalid signature: {error}"));
                         false
                     }
                 });

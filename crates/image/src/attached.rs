@@ -43,7 +43,7 @@ pub struct Attached {
 #[derive(Debug, thiserror::Error)]
 pub enum AttachedError {
     /// The registry cannot be asked.
-    #[error("cannot find out what belongs to {subject} (signatures, attestations)")]
+    #[error("cannot list the referrers of {subject} (signatures, attestations)")]
     Ask {
         /// The manifest.
         subject: Digest,
@@ -52,7 +52,7 @@ pub enum AttachedError {
         source: EndpointError,
     },
     /// Something was found and cannot be had.
-    #[error("cannot get what belongs to {subject} (signatures, attestations)")]
+    #[error("cannot fetch the referrers of {subject} (signatures, attestations)")]
     Load {
         /// The manifest.
         subject: Digest,
@@ -61,7 +61,7 @@ pub enum AttachedError {
         source: Box<CopyError>,
     },
     /// An index of referrers whose entries cannot be told.
-    #[error("{digest}, which should list what belongs to {subject}, cannot be used")]
+    #[error("{digest} is not a valid list of the referrers of {subject}")]
     Index {
         /// The manifest.
         subject: Digest,
@@ -72,7 +72,7 @@ pub enum AttachedError {
         source: ManifestError,
     },
     /// No end.
-    #[error("more than {LIMIT} things belong to the image")]
+    #[error("the image has more than {LIMIT} referrers")]
     Limit,
 }
 

@@ -19,7 +19,7 @@ const LOOKUPS: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// A list.
-    #[error("the registry {host} does not list what it has")]
+    #[error("the registry {host} does not list its repositories")]
     List {
         /// The registry.
         host: String,

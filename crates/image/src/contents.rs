@@ -65,7 +65,7 @@ pub enum ContentsError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Read(E),
     /// Reading something of an image failed.
-    #[error("{image} cannot be read")]
+    #[error("cannot read {image}")]
     Image {
         /// The image.
         image: String,
@@ -74,7 +74,7 @@ pub enum ContentsError<E: std::error::Error + 'static> {
         source: E,
     },
     /// The manifest that a name points to is not there.
-    #[error("{name} points to {digest}, which is not there")]
+    #[error("{name} points to {digest}, which is missing")]
     Absent {
         /// The image.
         name: String,
@@ -82,7 +82,7 @@ pub enum ContentsError<E: std::error::Error + 'static> {
         digest: Digest,
     },
     /// A manifest that is there cannot be used.
-    #[error("{name} has a manifest that cannot be used: {digest}")]
+    #[error("{name} has an unusable manifest: {digest}")]
     Manifest {
         /// The image.
         name: String,
@@ -93,10 +93,10 @@ pub enum ContentsError<E: std::error::Error + 'static> {
         source: GraphError,
     },
     /// A name that was asked for.
-    #[error("there is no image {0}")]
+    #[error("image {0} does not exist")]
     Unknown(String),
     /// What a lock says to belong to an image.
-    #[error("{referrer}, which belongs to {image} by the lock, is not there: pull the lock again")]
+    #[error("the referrer {referrer} of {image}, which the lock names, is missing: pull the lock again")]
     Referrer {
         /// The image.
         image: String,

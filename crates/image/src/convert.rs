@@ -28,7 +28,7 @@ pub type Made = HashMap<Digest, Arc<Recoded>>;
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The other format has nothing of that kind.
-    #[error("cannot convert {digest} to {format}: it has {what}, which that format does not know")]
+    #[error("cannot convert {digest} to {format}: it has {what}, which that format does not support")]
     Unknown {
         /// The manifest.
         digest: Digest,
@@ -210,7 +210,7 @@ fn contents(
 
 fn unknown_layer(media_type: &MediaType) -> String {
     let is_zstd = media_type.as_str().ends_with("zstd");
-    let instead = if is_zstd { " (there is --format oci, or --dest-compress-format gzip)" } else { "" };
+    let instead = if is_zstd { " (use --format oci, or --dest-compress-format gzip)" } else { "" };
     format!("a layer of type {media_type}{instead}")
 }
 

@@ -36,7 +36,7 @@ pub enum BaseError {
     #[error(transparent)]
     Registry(#[from] DestinationError),
     /// It names one image.
-    #[error("{0} names one image: with a list, the list names them")]
+    #[error("{0} names one image, but with a list, the list names the images")]
     One(Location),
 }
 
@@ -59,7 +59,7 @@ pub struct Listed {
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// Its name.
-    #[error("the image has no valid name there")]
+    #[error("the image has no valid name at the destination")]
     Name(#[from] NameError),
     /// Its name, as a location.
     #[error(transparent)]
@@ -68,26 +68,26 @@ pub enum LineError {
     #[error(transparent)]
     Location(#[from] LocationError),
     /// A place on this machine for a registry that it should name.
-    #[error("it is on this machine, and docker:// alone means the registries that the list names: name one")]
+    #[error("it is on this machine, but docker:// alone means the registries of the list: name a registry")]
     NoRegistry,
     /// Only registries know images by digest alone.
-    #[error("{0} has no tag, and the destination knows images by their names: give it one with as=NAME:TAG")]
+    #[error("{0} has no tag, but the destination requires one: add as=NAME:TAG")]
     NoTag(StoredName),
     /// One name for two things.
     #[error("{0} and {1} would both become {2}: give one of them another name with as=NAME:TAG")]
     Clash(Box<Location>, Box<Location>, Box<Location>),
     /// Lines that want one place to hold two images.
-    #[error("{0} cannot have two digests, and {1} says another")]
+    #[error("{0} cannot have two digests, but {1} names another one")]
     Digests(Box<Location>, super::list::Origin),
     /// Another name where there is none.
-    #[error("as= is a name elsewhere, and at docker:// alone images have those of the list: name a registry")]
+    #[error("as= has no effect with docker:// alone, where images keep the names of the list: name a registry")]
     Renamed,
     /// Images and none.
-    #[error("platform= chooses images of an index, and --multi-arch index-only copies none: leave one of them out")]
+    #[error("platform= selects images of an index, but --multi-arch index-only copies none: omit one of them")]
     IndexOnly,
     /// More than images.
     #[error(
-        "its referrers= say what belongs to it, and hod copy takes images alone: --no-referrers says that this is meant; hod pull takes both, and hod push or hod select from there"
+        "it has referrers=, but hod copy copies no referrers: add --no-referrers, or use hod pull, and then hod push or hod select"
     )]
     Referrers,
 }

@@ -30,7 +30,7 @@ pub enum DestinationError {
         source: ReferenceError,
     },
     /// A tag or digest, where only a place for many images can be.
-    #[error("{0:?} names one image: images keep their own names and tags, below a registry or a path there")]
+    #[error("{0:?} names one image: name a registry or a path in it, below which images keep their names and tags")]
     Image(String),
 }
 

@@ -19,12 +19,12 @@ pub fn tell<'a>(observer: &dyn Observer, image: &str, layers: impl IntoIterator<
 fn sentence(image: &str, layers: &[&Descriptor]) -> String {
     let hosts: BTreeSet<String> = layers.iter().flat_map(|layer| &layer.urls).filter_map(|url| host(url)).collect();
     let verb = if layers.len() == 1 { "is" } else { "are" };
-    let layers = format!("{} of {image} {verb} not carried", count(layers.len(), "layer"));
+    let layers = format!("{} of {image} {verb} not copied", count(layers.len(), "layer"));
     if hosts.is_empty() {
-        return format!("{layers}: such layers lie elsewhere, and the image does not say where");
+        return format!("{layers}: such layers are stored elsewhere, and the image does not name the place");
     }
     let hosts = hosts.into_iter().collect::<Vec<_>>().join(" and ");
-    format!("{layers}: whoever runs it fetches what lies at {hosts} from there")
+    format!("{layers}: runtimes fetch such layers from {hosts}")
 }
 
 fn host(url: &str) -> Option<String> {
@@ -45,8 +45,8 @@ mod tests {
             Descriptor { urls: urls.iter().map(|url| (*url).into()).collect(), ..layer }
         };
         let (one, two) = (layer(&["https://b.example/x", "https://a.example:8/x"]), layer(&["https://b.example/y"]));
-        let here = "2 layers of web:1 are not carried: whoever runs it fetches what lies at a.example:8 and b.example from there";
+        let here = "2 layers of web:1 are not copied: runtimes fetch such layers from a.example:8 and b.example";
         assert_eq!(sentence("web:1", &[&one, &two]), here);
-        assert!(sentence("web:1", &[&layer(&["nonsense", "mailto:x"])]).ends_with("does not say where"));
+        assert!(sentence("web:1", &[&layer(&["nonsense", "mailto:x"])]).ends_with("does not name the place"));
     }
 }

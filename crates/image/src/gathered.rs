@@ -14,7 +14,7 @@ use hod_oci::{Descriptor, Digest, Graph, MergeError, RepositoryName, Tag, merged
 
 /// A list of referrers and something else that want the same tag.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} cannot be both a list of referrers and something else")]
+#[error("{name} cannot be both a list of referrers and another image")]
 pub struct Unmergeable {
     /// The tag, with its repository.
     pub name: String,

@@ -55,7 +55,7 @@ pub enum IndexError {
         source: EndpointError,
     },
     /// The same platform twice.
-    #[error("{first} and {second} are both for {platform}: use --replace to take the later one")]
+    #[error("{first} and {second} are both for {platform}: use --replace to keep the later one")]
     Twice {
         /// The platform.
         platform: Platform,

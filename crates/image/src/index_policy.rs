@@ -28,13 +28,13 @@ pub enum IndexPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     /// None of its children are there.
-    #[error("none of the platforms of the index are there")]
+    #[error("no platform of the index is present")]
     Empty,
     /// There is not exactly one image in the index.
-    #[error("the index has {0} images, so there is no single one to push in its place: use --index rewrite")]
+    #[error("the index has {0} images, so no single image can replace it: use --index rewrite")]
     Several(usize),
     /// The index is not what it was when it was read, which cannot be.
-    #[error("the index cannot be written again: {0}")]
+    #[error("cannot rewrite the index: {0}")]
     Json(String),
 }
 

@@ -47,7 +47,7 @@ pub enum InspectError {
         source: EndpointError,
     },
     /// An index without images.
-    #[error("the index {0} has no image to look at; --raw shows it")]
+    #[error("the index {0} has no image to inspect; --raw shows the index")]
     NoImage(Digest),
 }
 

@@ -62,16 +62,16 @@ pub struct ListedImage {
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     /// No JSON, or not that of an inventory.
-    #[error("it is damaged, or a newer hod wrote it")]
+    #[error("it is damaged, or was written by a newer hod")]
     Json(#[source] serde_json::Error),
     /// Another format.
-    #[error("its format is {0:?} and not \"hod-inventory\"")]
+    #[error("its format is {0:?}, expected \"hod-inventory\"")]
     Format(String),
     /// A version that is yet to come.
-    #[error("it has format version {0} and this hod reads version 1: use a newer hod")]
+    #[error("it has format version {0}, but this hod supports only version 1: use a newer hod")]
     Newer(u64),
     /// Parts that do not fit together.
-    #[error("it contradicts itself: {0}")]
+    #[error("it is inconsistent: {0}")]
     Inconsistent(&'static str),
     /// More bytes than a reader takes.
     #[error("it has more than {INVENTORY_LIMIT} bytes")]
@@ -184,7 +184,7 @@ impl Inventory {
             Document { images: None, contents: None, complete: Some(complete), alone: Some(alone), .. } => {
                 Ok(Self::Minimal { complete, alone })
             }
-            _ => Err(InventoryError::Inconsistent("it has the members of neither form")),
+            _ => Err(InventoryError::Inconsistent("it has the members of neither a full nor a minimal inventory")),
         }
     }
 
@@ -243,14 +243,14 @@ impl Inventory {
 fn check(images: &[ListedImage], contents: &[Content]) -> Result<(), InventoryError> {
     let mut seen = HashSet::with_capacity(contents.len());
     if !contents.iter().all(|content| seen.insert(content.digest)) {
-        return Err(InventoryError::Inconsistent("a content is listed twice"));
+        return Err(InventoryError::Inconsistent("a digest is listed twice"));
     }
     for image in images {
         let mut own = image.contents.clone();
         own.sort_unstable();
         let is_twice = own.windows(2).any(|pair| pair.first() == pair.last());
         if is_twice || own.last().is_some_and(|last| *last as usize >= contents.len()) {
-            return Err(InventoryError::Inconsistent("an image has a content that is not listed, or twice"));
+            return Err(InventoryError::Inconsistent("an image names a digest that is not listed, or names one twice"));
         }
     }
     Ok(())
@@ -353,7 +353,9 @@ mod tests {
         assert!(problem(&text.replace("[0,2]", "[2,2]")).contains("contradicts"));
         assert!(problem(&text.replace("\"a/b\"", "\"../b\"")).contains("damaged"));
         assert!(problem(&text.replace("\"images\"", "\"pictures\"")).contains("damaged"));
-        assert!(problem("{\"format\":\"hod-inventory\",\"version\":1}").contains("neither form"));
+        assert!(
+            problem("{\"format\":\"hod-inventory\",\"version\":1}").contains("neither a full nor a minimal inventory")
+        );
         for bad in ["", "[]", "{}", "null", "\u{0}"] {
             assert!(Inventory::parse(bad.as_bytes()).is_err());
         }

@@ -117,22 +117,22 @@ pub enum LineError {
     Reference(#[from] ReferenceError),
     /// A store or bundle.
     #[error(
-        "images of a store or bundle are there already: hod unpack takes a bundle into a root, hod select a part of a store, and hod copy one image"
+        "a list cannot name images of a store or bundle: use hod unpack for a bundle, hod select for a store, or hod copy for one image"
     )]
     Held,
     /// A word after the image that is no option.
     #[error(
-        "{0:?} is not an option: after the image, only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow, and comments begin with '#'"
+        "{0:?} is not an option: only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow the image; comments start with '#'"
     )]
     Word(String),
     /// An option given twice.
-    #[error("the option {0}= stands twice")]
+    #[error("option {0}= is given twice")]
     Twice(&'static str),
     /// `platform=`.
     #[error(transparent)]
     Platform(#[from] PlatformError),
     /// `as=`.
-    #[error("as={text} is not a name in a store")]
+    #[error("as={text} is not a valid name in a store")]
     Name {
         /// What was written.
         text: String,
@@ -141,16 +141,16 @@ pub enum LineError {
         source: NameError,
     },
     /// `as=` with a digest or a host, which names in a store do not have.
-    #[error("as={0} is not a name in a store: write name or name:tag")]
+    #[error("as={0} is not a valid name in a store: write name or name:tag")]
     NameShape(String),
     /// `referrers=` with something else than a lock has there.
-    #[error("{0:?} is no referrer: a lock has TAG@DIGEST there, with a tag like sha256-…, or none")]
+    #[error("{0:?} is not a referrer: write TAG@DIGEST, with a tag like sha256-…, or none")]
     Referrer(String),
     /// `digest=` that is none, or for an image of a registry.
-    #[error("digest={0} is no digest of an image on this machine; those of registries are written as NAME@DIGEST")]
+    #[error("digest={0} is not a digest of an image on this machine; for an image of a registry, write NAME@DIGEST")]
     Digest(String),
     /// A place without a name.
-    #[error("an image on this machine needs a name in a list: write as=NAME:TAG behind it")]
+    #[error("an image on this machine needs a name in a list: add as=NAME:TAG")]
     Nameless,
     /// A group that bundles could not name.
     #[error("the name of the group has control characters or is longer than 4096 bytes")]
@@ -170,7 +170,7 @@ pub enum ListError {
     #[error("the list has no images")]
     Empty,
     /// Groups that were chosen and do not exist.
-    #[error("no group {0:?} in the list: it has {1}")]
+    #[error("the list has no group {0:?}: it has {1}")]
     Group(String, String),
 }
 
@@ -224,7 +224,7 @@ impl ListReader {
         match parse_line(text) {
             Ok(Parsed { reference, platforms, name, referrers }) => {
                 if reference.tag.is_none() && reference.digest.is_none() {
-                    self.notices.push(format!("{origin}: {reference} has no tag, taking :latest"));
+                    self.notices.push(format!("{origin}: {reference} has no tag, using :latest"));
                 }
                 let (text, place) = (text.into(), None);
                 self.lines.push(Line { origin, text, reference, group, platforms, name, referrers, place });
@@ -285,7 +285,7 @@ impl ListReader {
                     true
                 }
                 Some(first) => {
-                    notices.push(format!("{}: {} is in the list already, at {first}", line.origin, line.reference));
+                    notices.push(format!("{}: {} is already in the list, at {first}", line.origin, line.reference));
                     false
                 }
             }
@@ -493,9 +493,9 @@ mod tests {
         assert_eq!(list.lines[1].platforms, Some(Platforms::All));
         for (bad, says) in [
             ("dir:/a", "needs a name in a list"),
-            ("dir:/a as=b digest=x", "no digest of an image"),
-            ("dir:/a as=b as=c", "stands twice"),
-            (&format!("web:1 digest={digest}"), "written as NAME@DIGEST"),
+            ("dir:/a as=b digest=x", "not a digest of an image"),
+            ("dir:/a as=b as=c", "is given twice"),
+            (&format!("web:1 digest={digest}"), "write NAME@DIGEST"),
         ] {
             let Err(ListError::Lines(found)) = read(bad) else { panic!("{bad} was accepted") };
             assert!(found[0].2.to_string().contains(says), "{bad}: {}", found[0].2);

@@ -15,7 +15,7 @@ use hod_oci::{Digest, Graph, Reference};
 /// Another line has taken the name for something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{name} is taken by {other} ({reference}), which is a different image: give one of them another name with as=…"
+    "{name} is already the name of {other} ({reference}), a different image: give one of them another name with as=…"
 )]
 pub struct NameTaken {
     /// The name in the store.

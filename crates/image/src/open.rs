@@ -301,7 +301,7 @@ impl Places {
                 open(Handle::current().block_on(self.storage().sink(image)).map_err(failed)?)
             }
             Location::Tarball(_) => {
-                let why = "a tarball is made into an image, and no image into tarballs; write dir:PATH for its layers";
+                let why = "tarball: is only a source; write dir:PATH for the layers of an image";
                 return Err(OpenError::ReadOnly(Box::new(location.clone()), why));
             }
             Location::Store(root, image) => {
@@ -310,7 +310,7 @@ impl Places {
                 tagged(Arc::new(store.repository(&image.repository)), image.tags())
             }
             Location::Bundle(..) => {
-                return Err(OpenError::ReadOnly(Box::new(location.clone()), "bundles are made by hod pack"));
+                return Err(OpenError::ReadOnly(Box::new(location.clone()), "use hod pack to write a bundle"));
             }
         })
     }
@@ -333,7 +333,7 @@ impl Places {
         match image {
             DaemonImage::Name(name) if name.digest.is_none() => Ok(self.daemon().map_err(failed)?.sink(name)),
             _ => {
-                let why = "a daemon gives images their ids and digests itself; write docker-daemon:NAME:TAG";
+                let why = "a daemon assigns IDs and digests itself; write docker-daemon:NAME:TAG";
                 Err(OpenError::ReadOnly(Box::new(location.clone()), why))
             }
         }
@@ -420,7 +420,7 @@ fn layout_name<'a>(location: &Location, image: Option<&'a LayoutImage>) -> Resul
         None => Ok(None),
         Some(LayoutImage::Name(name)) => Ok(Some(name)),
         Some(LayoutImage::Position(_) | LayoutImage::Digest(_)) => {
-            Err(OpenError::ReadOnly(Box::new(location.clone()), "a position or digest chooses an image that is there"))
+            Err(OpenError::ReadOnly(Box::new(location.clone()), "a position or digest only selects an existing image"))
         }
     }
 }

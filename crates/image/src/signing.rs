@@ -20,17 +20,17 @@ pub type Sign = dyn Fn(&Claim) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> 
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// A name that says too little.
-    #[error("{0:?} is no name to sign an image for: write it in full, as in registry.site:5000/web:1.0")]
+    #[error("{0:?} is not a valid name to sign: write the full name, such as registry.site:5000/web:1.0")]
     Identity(String),
     /// A place that gives images no names.
-    #[error("{0} has no name that could be signed: say which one with --sign-identity")]
+    #[error("{0} has no name to sign: give one with --sign-identity")]
     NoIdentity(Box<Location>),
     /// A place without room.
-    #[error("{0} has no room for signatures: sign in dir:, or for a registry with a lookaside")]
+    #[error("{0} cannot store signatures: use dir: or a registry with a lookaside")]
     NoRoom(Box<Location>),
     /// A registry whose lookaside is not configured, or not on this machine.
     #[error(
-        "nothing says where signatures for {0} are written: give registries.d a lookaside-staging that is a folder"
+        "no directory is configured for the signatures of {0}: set lookaside-staging to a directory in registries.d"
     )]
     NoLookaside(Box<Location>),
     /// The key did not sign.

@@ -41,7 +41,7 @@ pub const CONFIG_LIMIT: u64 = 2 * 1024 * 1024;
 pub fn read_config(path: &Path) -> io::Result<String> {
     let bytes = read_within(path, CONFIG_LIMIT)?;
     String::from_utf8(bytes)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is no UTF-8", path.display())))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is not valid UTF-8", path.display())))
 }
 
 /// Reads the first bytes of a file, `most` and no more: it may be somebody else's, and of any length.
@@ -60,7 +60,7 @@ pub fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 <= limit {
         return Ok(bytes);
     }
-    let problem = format!("{} has more than {limit} bytes, which is too much for such a file", path.display());
+    let problem = format!("{} has more than {limit} bytes, the limit for such a file", path.display());
     Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
 }
 
@@ -175,7 +175,8 @@ pub fn open_own(path: &Path, mut options: std::fs::OpenOptions) -> io::Result<fs
     options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
     fs::OpenOptions::from_options(options).open(path).map_err(|error| match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => {
-            let problem = format!("{} is a symbolic link, through which nothing is written: remove it", path.display());
+            let problem =
+                format!("{} is a symbolic link, and hod does not write through links: remove it", path.display());
             io::Error::new(io::ErrorKind::InvalidInput, problem)
         }
         _ => error,

@@ -55,11 +55,11 @@ pub enum ManifestError {
     #[error("the manifest cannot be read")]
     Heavy(#[from] Heavy),
     /// Not the JSON of a manifest.
-    #[error("the manifest is not valid JSON of a manifest")]
+    #[error("the manifest is not valid JSON, or not a manifest")]
     Json(#[source] serde_json::Error),
     /// Docker's first format.
     #[error(
-        "the manifest has Docker's schema 1 format, which registries of version 3 refuse: convert it with hod pull or hod copy, or push the image again with a current tool"
+        "the manifest has the Docker schema 1 format, which version 3 registries refuse: convert it with hod pull or hod copy, or push the image again with a current tool"
     )]
     Schema1,
     /// A `schemaVersion` that does not exist.
@@ -69,7 +69,7 @@ pub enum ManifestError {
     #[error("the manifest has media type {0:?}, which registries cannot store")]
     MediaType(String),
     /// The bytes say one thing, the descriptor or header another.
-    #[error("the manifest says it is {found}, but it was announced as {expected}")]
+    #[error("the manifest has the media type {found}, but was announced as {expected}")]
     Mismatch {
         /// What the descriptor or header says.
         expected: MediaType,
@@ -77,9 +77,7 @@ pub enum ManifestError {
         found: MediaType,
     },
     /// A Docker manifest has to name its type, or a registry would serve it as another.
-    #[error(
-        "the manifest was announced as {0}, but does not name its media type itself: registries would serve it as OCI"
-    )]
+    #[error("the manifest was announced as {0}, but has no mediaType: registries would serve it as OCI")]
     Unmarked(MediaType),
     /// Both a config or layers and children, so that readers would disagree on what it is.
     #[error("the manifest has both layers and child manifests: it is either an image or an index")]
@@ -247,7 +245,7 @@ mod tests {
             refused(&unknown(), r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}"#)
                 .contains("cannot store")
         );
-        assert!(refused(&MediaType::DockerManifest, &image("")).contains("does not name its media type"));
+        assert!(refused(&MediaType::DockerManifest, &image("")).contains("has no mediaType"));
         assert!(refused(&MediaType::OciIndex, &image("")).contains("announced"));
         assert!(refused(&unknown(), &image(r#""manifests":[],"#)).contains("both"));
         assert!(refused(&unknown(), &image("").replace(D, "sha256:xyz")).contains("not valid JSON"));

@@ -4,7 +4,7 @@ use super::{Descriptor, Digest, Node, Offer, Platforms};
 
 /// The index has the platform, and what it is was not pulled.
 #[derive(Debug, thiserror::Error)]
-#[error("{child} ({platform}) of the image is not there")]
+#[error("{child} ({platform}) of the image is missing")]
 pub struct NotPulled {
     /// The child manifest.
     pub child: Digest,

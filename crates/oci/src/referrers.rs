@@ -177,7 +177,7 @@ impl Foreign {
                 _ => "an image".to_owned(),
             },
             Err(ManifestError::Schema1) => "an image of Docker's schema 1".to_owned(),
-            Err(_) => "something that is no manifest".to_owned(),
+            Err(_) => "something other than a manifest".to_owned(),
         };
         Some(Self { what, digest: Digest::sha256(bytes) })
     }
@@ -193,10 +193,10 @@ impl fmt::Display for Foreign {
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// What comes is no index.
-    #[error("what comes is no list of referrers")]
+    #[error("the new manifest is not a list of referrers")]
     Incoming(#[source] ManifestError),
     /// What is there is none, and would lose its tag.
-    #[error("what is there is no list of referrers but {0}")]
+    #[error("the existing manifest is not a list of referrers but {0}")]
     Existing(Foreign),
 }
 
@@ -283,8 +283,8 @@ mod tests {
         for (bytes, expected) in [
             (manifest(""), "an image"),
             (manifest(r#","artifactType":"x/y""#), "an artifact of the type x/y"),
-            (no_digest, "something that is no manifest"),
-            ("{}".to_owned(), "something that is no manifest"),
+            (no_digest, "something other than a manifest"),
+            ("{}".to_owned(), "something other than a manifest"),
             (r#"{"schemaVersion":1}"#.to_owned(), "an image of Docker's schema 1"),
         ] {
             let error = merged(Some(&bytes.clone().into()), &index(&["a"])).unwrap_err().to_string();

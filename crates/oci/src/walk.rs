@@ -26,13 +26,13 @@ pub enum GraphError {
     #[error("{0}")]
     Manifest(#[source] ManifestError),
     /// The indexes of the image name more manifests than any image needs.
-    #[error("it and the indexes around it name more than {GRAPH_LIMIT} manifests: take the images in them one by one")]
+    #[error("it and the indexes around it name more than {GRAPH_LIMIT} manifests: use their images one by one")]
     Wide,
     /// Manifests with more in them than any image needs.
-    #[error("it and the manifests before it take more than {} MiB of memory: take the images one by one", GRAPH_WEIGHT >> 20)]
+    #[error("it and the manifests before it take more than {} MiB of memory: use the images one by one", GRAPH_WEIGHT >> 20)]
     Heavy,
     /// An index in more indexes than any tool writes.
-    #[error("it is an index within {NESTING_LIMIT} others, and none may lie deeper: take the images in it one by one")]
+    #[error("it is an index nested in {NESTING_LIMIT} others, which is the limit: use its images one by one")]
     Deep,
 }
 

@@ -5,7 +5,7 @@ pub(crate) const WEIGHT_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// A document that is too much for memory, small as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it has more values than its readers have memory for: more than {} MiB", WEIGHT_LIMIT >> 20)]
+#[error("it needs more memory than the limit of {} MiB", WEIGHT_LIMIT >> 20)]
 pub struct Heavy;
 
 /// What a document takes in memory, by estimate: its bytes, and what objects, lists and values take beside them.

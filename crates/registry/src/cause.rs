@@ -17,8 +17,8 @@ impl Cause {
         }
         let text = innermost.to_string();
         Self(match &*text {
-            "end of file before message length reached" => "it was closed before everything had come".to_owned(),
-            "connection closed before message completed" => "it was closed before an answer had come".to_owned(),
+            "end of file before message length reached" => "it was closed before the end of the response".to_owned(),
+            "connection closed before message completed" => "it was closed before a response arrived".to_owned(),
             _ => text,
         })
     }
@@ -42,10 +42,10 @@ impl Error for Cause {}
 pub(super) fn said_of(error: &rustls::Error) -> Cause {
     let text = error.to_string();
     if text.contains("CaUsedAsEndEntity") {
-        return Cause("it is the certificate of an authority, and signed by itself".to_owned());
+        return Cause("it is a self-signed certificate of a certificate authority".to_owned());
     }
     if is_plain(error) {
-        return Cause("it answered without encryption, as servers of plain HTTP do".to_owned());
+        return Cause("it answered in plain HTTP, without encryption".to_owned());
     }
     Cause(text)
 }

@@ -83,7 +83,7 @@ impl Host {
             response.drain().await;
             request.url = target;
         }
-        Err(request.redirect_error(&start, "and so on without an end"))
+        Err(request.redirect_error(&start, "too many redirects"))
     }
 
     /// Sends a request once, as it is.
@@ -198,7 +198,7 @@ mod tests {
         let registry = Server::start(|seen| reply(302, &[("location", &format!("{}x", seen.target))], "")).await;
         let (_, repository) = registry.repository("a", Settings::default());
         let error = repository.open(&brick(), 0).await.err().unwrap();
-        assert!(error.to_string().contains("and so on without an end"), "{error}");
+        assert!(error.to_string().contains("too many redirects"), "{error}");
         assert_eq!(registry.seen().len(), REDIRECTS + 1);
         let registry = Server::start(|_| reply(302, &[("location", "http://storage.invalid/x?sign=1")], "")).await;
         let (_, repository) = registry.repository("a", Settings::default());
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(
             missing.to_string(),
             format!(
-                "there is no blob {digest} in {host}/absent: GET http://{host}/v2/absent/blobs/{digest} answered 404 Not Found (BLOB_UNKNOWN: blob unknown)"
+                "blob {digest} in {host}/absent does not exist: GET http://{host}/v2/absent/blobs/{digest} answered 404 Not Found (BLOB_UNKNOWN: blob unknown)"
             )
         );
     }

@@ -76,7 +76,7 @@ impl Connection {
             ("https", "http") => Some("which is not encrypted"),
             (_, "http") if !self.insecure && !self.is_own(to) && !is_loopback(to) => Some("which is not encrypted"),
             (_, "http" | "https") if to.has_host() => None,
-            _ => Some("which is no HTTP address"),
+            _ => Some("which is not an HTTP address"),
         }
     }
 

@@ -23,7 +23,7 @@ impl fmt::Display for Endless {
             Self::Pages(limit) => write!(f, "with more than {limit} pages"),
             Self::Bytes(limit) => write!(f, "of more than {} MiB", limit >> 20),
             Self::Entries(limit) => write!(f, "with more than {limit} entries"),
-            Self::Circle => f.write_str("whose pages lead back to one that was read"),
+            Self::Circle => f.write_str("whose pages form a loop"),
             Self::Empty(limit) => write!(f, "with {limit} empty pages in a row"),
         }
     }

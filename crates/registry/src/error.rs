@@ -84,7 +84,7 @@ pub enum RegistryError {
         host: Box<str>,
     },
     /// No encrypted connection came about: often a server that speaks plain HTTP.
-    #[error("{host} does not speak HTTPS as it should")]
+    #[error("the TLS connection to {host} failed")]
     Tls {
         /// What was asked for.
         subject: Box<Subject>,
@@ -109,7 +109,7 @@ pub enum RegistryError {
         reason: &'static str,
     },
     /// The registry wants the password to be sent where everyone could read it.
-    #[error("{host} wants its password to be sent to {realm}, which is not encrypted")]
+    #[error("{host} asks for its password to be sent to {realm}, which is not encrypted")]
     Realm {
         /// The registry.
         host: Box<str>,
@@ -117,7 +117,7 @@ pub enum RegistryError {
         realm: String,
     },
     /// A token server answered without a token.
-    #[error("the token server {realm} of {host} answered without a usable token")]
+    #[error("the token server {realm} of {host} returned no usable token")]
     Token {
         /// The registry.
         host: Box<str>,
@@ -125,7 +125,7 @@ pub enum RegistryError {
         realm: String,
     },
     /// The registry no longer took what it had taken before, and the body could not be sent again.
-    #[error("{subject}: the credentials for {host} expired on the way")]
+    #[error("{subject}: the credentials for {host} expired during the upload")]
     Expired {
         /// What was sent.
         subject: Box<Subject>,
@@ -142,7 +142,7 @@ pub enum RegistryError {
     #[error(transparent)]
     Lookaside(Arc<LookasideError>),
     /// Neither a mirror nor the registry itself has answered well.
-    #[error("the mirrors have failed too: {said}")]
+    #[error("all mirrors failed: {said}")]
     Mirrors {
         /// What each of them said.
         said: String,
@@ -163,7 +163,7 @@ pub enum RegistryError {
         source: ManifestError,
     },
     /// The bytes and the digest that the registry gives for them differ.
-    #[error("{subject}: the digest should be {}, but that of the bytes is {}", digests.0, digests.1)]
+    #[error("{subject}: the digest should be {}, but the content has {}", digests.0, digests.1)]
     Digest {
         /// What was asked for or sent.
         subject: Box<Subject>,
@@ -183,7 +183,7 @@ pub enum RegistryError {
         source: Cause,
     },
     /// A list that is not read to its end.
-    #[error("{subject}: {host} gives a list {problem}")]
+    #[error("{subject}: {host} returned a list {problem}")]
     Endless {
         /// The list.
         subject: Box<Subject>,
@@ -216,7 +216,7 @@ pub enum RoutingError {
         path: PathBuf,
     },
     /// A location makes no name of a repository.
-    #[error("{path} leads to {text:?}, which is no repository")]
+    #[error("{path} maps it to {text:?}, which is not a valid repository")]
     Name {
         /// The file that says so.
         path: PathBuf,
@@ -230,7 +230,7 @@ pub enum RoutingError {
     #[error(transparent)]
     Conf(Arc<RegistriesConfError>),
     /// Nothing was asked.
-    #[error("there is no way to read this repository")]
+    #[error("no source is configured for this repository")]
     NoWay,
 }
 
@@ -293,8 +293,8 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subject, answer, .. } = self;
         match self.fault() {
-            Fault::Missing if subject.is_sent() => write!(f, "{subject}: there is no such repository: {answer}"),
-            Fault::Missing => write!(f, "there is no {subject}: {answer}"),
+            Fault::Missing if subject.is_sent() => write!(f, "{subject}: the repository does not exist: {answer}"),
+            Fault::Missing => write!(f, "{subject} does not exist: {answer}"),
             Fault::Denied => match &self.login {
                 Some(login) => write!(f, "{subject}: access denied with the credentials from {login}: {answer}"),
                 None => write!(f, "{subject}: access denied, and no credentials were found: {answer}"),
@@ -303,7 +303,7 @@ impl fmt::Display for Refusal {
                 write!(f, "{subject}: too many requests, try again in {} s: {answer}", wait.as_secs())
             }
             Fault::Busy(None) => write!(f, "{subject}: too many requests: {answer}"),
-            Fault::Incomplete => write!(f, "{subject}: the registry lacks something that it names: {answer}"),
+            Fault::Incomplete => write!(f, "{subject}: referenced content is missing in the registry: {answer}"),
             Fault::Unreachable => write!(f, "{subject}: the server failed: {answer}"),
             _ => write!(f, "{subject}: refused: {answer}"),
         }
@@ -342,7 +342,7 @@ impl RegistryError {
             Self::Network { source, .. } => Some(format!("{self}: {source}")),
             Self::Stalled { .. } | Self::Expired { .. } => Some(self.to_string()),
             Self::Refused(refusal) if refusal.fault().is_transient() => Some(refusal.in_short()),
-            Self::Mirrors { source, .. } => Some(format!("{}; its mirrors have failed too", source.of_host()?)),
+            Self::Mirrors { source, .. } => Some(format!("{}; all of its mirrors failed", source.of_host()?)),
             _ => None,
         }
     }
@@ -456,7 +456,7 @@ mod tests {
         let missing = refusal(tag, 404, &code("MANIFEST_UNKNOWN")).to_string();
         assert_eq!(
             missing,
-            "there is no tag 1 in r.example/a/b: GET https://r.example/ answered 404 Not Found (MANIFEST_UNKNOWN)"
+            "tag 1 in r.example/a/b does not exist: GET https://r.example/ answered 404 Not Found (MANIFEST_UNKNOWN)"
         );
     }
 
@@ -480,6 +480,6 @@ mod tests {
         assert_eq!(network.of_host().as_deref(), Some("the connection to r.example failed: refused"));
         let said = "m.example: refused".to_owned();
         let mirrors = RegistryError::Mirrors { said, source: Box::new(network) };
-        assert!(mirrors.of_host().unwrap().ends_with("its mirrors have failed too"));
+        assert!(mirrors.of_host().unwrap().ends_with("; all of its mirrors failed"));
     }
 }

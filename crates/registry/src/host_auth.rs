@@ -203,6 +203,6 @@ mod tests {
     async fn answers_without_a_token_are_named() {
         let (_tokens, registry) = pair("{}", Arc::default()).await;
         let error = registry.repository("a", Settings::default()).1.open(&brick(), 0).await.err().unwrap();
-        assert!(error.to_string().ends_with("answered without a usable token"), "{error}");
+        assert!(error.to_string().ends_with("returned no usable token"), "{error}");
     }
 }

@@ -92,7 +92,7 @@ impl Host {
             let response = self.send(request).await?.accept(&[StatusCode::OK]).await?;
             let url = pages.url.clone();
             let is_last = !pages.turn(&response, connection)?;
-            let error = response.protocol_error("with something that is no list");
+            let error = response.protocol_error("with something other than a list");
             let endless = |problem| RegistryError::endless(&subject, &url, problem);
             let body = pages.body(response, usize::MAX).await?;
             let mut page = Page { field, room: pages.room(), count: 0, found: &mut found, wanted };
@@ -215,11 +215,11 @@ mod tests {
         let error = tags("other").await;
         let (text, port) = (error.to_string(), server.address.port());
         assert!(text.starts_with("list of tags in "), "{text}");
-        assert!(text.contains(&format!("with a list that goes on at http://localhost:{port}/")), "{text}");
+        assert!(text.contains(&format!("with a list that continues at http://localhost:{port}/")), "{text}");
         assert!(text.ends_with(", which is not this registry") && !text.contains("secret=x"), "{text}");
         assert_eq!(error.fault(), hod_engine::endpoint::Fault::Rejected);
         let text = tags("none").await.to_string();
-        assert!(text.ends_with("answered with a link to a next page that leads nowhere"), "{text}");
+        assert!(text.ends_with("answered with an invalid link to the next page"), "{text}");
         registries.catalog(&server.host()).await.unwrap_err();
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let error = repository.tags().await.unwrap_err();
         assert_eq!(error.fault(), hod_engine::endpoint::Fault::Rejected);
         let text = error.to_string();
-        assert!(text.starts_with(&format!("list of tags in {0}/app: {0} gives a list ", server.host())), "{text}");
+        assert!(text.starts_with(&format!("list of tags in {0}/app: {0} returned a list ", server.host())), "{text}");
         (server, text)
     }
 
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(server.seen().len(), 100);
         let circle = |number: usize| format!("?page={}", 2 + number % 3);
         let (server, text) = endless(move |number| (circle(number), r#"{"tags":["x"]}"#.to_owned())).await;
-        assert!(text.ends_with("whose pages lead back to one that was read"), "{text}");
+        assert!(text.ends_with("whose pages form a loop"), "{text}");
         assert_eq!(server.seen().len(), 4);
     }
 
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(tags("a").await.unwrap(), "x y z");
         assert_eq!(tags("empty").await.unwrap(), "");
         let error = tags("other").await.unwrap_err().to_string();
-        assert!(error.ends_with("answered with something that is no list"), "{error}");
+        assert!(error.ends_with("answered with something other than a list"), "{error}");
         let names = registries.catalog(&server.host()).await.unwrap();
         assert_eq!(names.iter().map(RepositoryName::as_str).collect::<Vec<_>>(), ["b", "a/c"]);
         registries.ping(&server.host()).await.unwrap();

@@ -29,13 +29,13 @@ pub struct LookasideSources {
 #[derive(Debug, thiserror::Error)]
 pub enum LookasideError {
     /// A file or folder that cannot be read.
-    #[error("cannot read where signatures are")]
+    #[error("cannot read the configuration of signature lookasides")]
     Read(#[source] io::Error),
     /// A signature that cannot be written or removed.
     #[error("cannot change the signatures")]
     Write(#[source] io::Error),
     /// Text that is no YAML, or not what the format wants.
-    #[error("{path} does not say where signatures are: {problem}")]
+    #[error("{path} is not a valid configuration of signature lookasides: {problem}")]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum LookasideError {
         problem: String,
     },
     /// The same twice.
-    #[error("{path} says again where the signatures of {name} are")]
+    #[error("{path} configures the signatures of {name} again")]
     Twice {
         /// The file.
         path: PathBuf,
@@ -51,7 +51,9 @@ pub enum LookasideError {
         name: String,
     },
     /// An address that leads nowhere.
-    #[error("{path}: {url:?} is no place for signatures: write file:///FOLDER, https://HOST/PATH or http://HOST/PATH")]
+    #[error(
+        "{path}: {url:?} is not a valid place for signatures: write file:///DIR, https://HOST/PATH or http://HOST/PATH"
+    )]
     Url {
         /// The file.
         path: PathBuf,
@@ -222,11 +224,11 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let twice = "docker:\n  r.example:\n    lookaside: file:///a\n";
         for (files, says) in [
-            (vec![("a.yaml", "docker: [")], "does not say where signatures are"),
+            (vec![("a.yaml", "docker: [")], "is not a valid configuration of signature lookasides"),
             (vec![("a.yaml", "dockr: {}\n")], "dockr"),
-            (vec![("a.yaml", twice), ("b.yaml", twice)], "says again where the signatures of r.example are"),
-            (vec![("a.yaml", "default-docker:\n  lookaside: ftp://x/y\n")], "is no place for signatures"),
-            (vec![("a.yaml", "default-docker:\n  lookaside: /x/y\n")], "is no place for signatures"),
+            (vec![("a.yaml", twice), ("b.yaml", twice)], "configures the signatures of r.example again"),
+            (vec![("a.yaml", "default-docker:\n  lookaside: ftp://x/y\n")], "is not a valid place for signatures"),
+            (vec![("a.yaml", "default-docker:\n  lookaside: /x/y\n")], "is not a valid place for signatures"),
         ] {
             let error = read_all(&files).unwrap_err();
             assert!(error.contains(says), "{files:?}: {error}");

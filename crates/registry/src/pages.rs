@@ -68,14 +68,14 @@ impl Pages {
         let Some(target) = links.find_map(|link| Some(next_page(&link)?.to_owned())) else {
             return Ok(false);
         };
-        let nowhere = |_| response.protocol_error("with a link to a next page that leads nowhere");
+        let nowhere = |_| response.protocol_error("with an invalid link to the next page");
         let next = connection.at_registry(self.url.join(&target).map_err(nowhere)?);
         // Some registries name the last page as the one that comes after it.
         if next == self.url {
             return Ok(false);
         }
         if !connection.is_own(&next) {
-            let problem = format!("with a list that goes on at {}, which is not this registry", redacted(&next));
+            let problem = format!("with a list that continues at {}, which is not this registry", redacted(&next));
             return Err(response.protocol_error(&problem));
         }
         self.read.insert(self.hasher.hash_one(self.url.as_str()));

@@ -96,7 +96,7 @@ impl Repository {
 
 /// Reads one page, which is an image index.
 async fn listed(pages: &mut Pages, response: Response) -> Result<Vec<Descriptor>, RegistryError> {
-    let error = response.protocol_error("with something that is no list of referrers");
+    let error = response.protocol_error("with something other than a list of referrers");
     let limit = usize::try_from(MANIFEST_LIMIT).unwrap_or(usize::MAX);
     let Some(bytes) = pages.body(response, limit).await? else { return Err(error) };
     let index = Manifest::parse(&MediaType::OciIndex, &bytes).map_err(|_| error)?;
@@ -137,7 +137,7 @@ mod tests {
         let (_, repository) = server.repository("app", Settings::default());
         let error = repository.referrers(&Digest::sha256(b"")).await.unwrap_err();
         assert!(
-            error.to_string().contains("a list that goes on at http://localhost:1/x, which is not this registry"),
+            error.to_string().contains("a list that continues at http://localhost:1/x, which is not this registry"),
             "{error}"
         );
         assert_eq!(error.fault(), Fault::Rejected);

@@ -243,14 +243,10 @@ impl WrittenRegistry {
             return Err(refuse("it has neither prefix nor location".to_owned()));
         }
         if own.is_empty() && !prefix.starts_with("*.") {
-            return Err(refuse(
-                "it has no location, which only a prefix such as *.example.com can do without".to_owned(),
-            ));
+            return Err(refuse("it has no location, which only a prefix such as *.example.com may omit".to_owned()));
         }
         if prefix.trim_start_matches("*.").contains('*') || own.contains('*') {
-            return Err(refuse(
-                "a wildcard stands for hosts below a domain, as in *.example.com, and nowhere else".to_owned(),
-            ));
+            return Err(refuse("a wildcard is allowed only for the hosts of a domain, as in *.example.com".to_owned()));
         }
         warn(path, &registry, &self.unknown);
         let digests = self.mirror_by_digest_only;
@@ -287,7 +283,7 @@ fn location(text: &str) -> Result<String, String> {
 fn warn(path: &Path, registry: &str, unknown: &toml::Table) {
     for key in unknown.keys() {
         let path = path.display();
-        tracing::warn!("{path}: {registry} has a setting {key:?} that is not known, and does nothing");
+        tracing::warn!("{path}: {registry} has the unknown setting {key:?}, which is ignored");
     }
 }
 
@@ -389,7 +385,7 @@ mod tests {
             ("[[registry]]\nlocation = \"https://r\"\n", "has a URL scheme"),
             ("[[registry]]\nblocked = true\n", "registry 1: it has neither"),
             ("[[registry]]\nprefix = \"r\"\n", "has no location"),
-            ("[[registry]]\nprefix = \"r.*.x\"\nlocation = \"a\"\n", "a wildcard stands for"),
+            ("[[registry]]\nprefix = \"r.*.x\"\nlocation = \"a\"\n", "a wildcard is allowed only for"),
             (
                 "[[registry]]\nlocation = \"r\"\n[[registry.mirror]]\nlocation = \"m\"\npull-from-mirror = \"never\"\n",
                 "line 5",

@@ -95,7 +95,7 @@ impl Response {
     pub(super) fn digest_error(&self, announced: Digest, found: Digest) -> RegistryError {
         if announced.algorithm() != found.algorithm() {
             let algorithm = found.algorithm().name();
-            return self.protocol_error(&format!("{announced} for {found}: it knows no content by {algorithm}"));
+            return self.protocol_error(&format!("{announced} for {found}: it does not support {algorithm}"));
         }
         RegistryError::Digest { subject: Box::new(self.subject.clone()), digests: Box::new((announced, found)) }
     }

@@ -95,7 +95,7 @@ impl<'a> Attempts<'a> {
             if error.fault() == Fault::Missing || self.order.len() == 0 {
                 tracing::debug!(%place, %error, "not here");
             } else {
-                tracing::warn!("{place} cannot be read, and the next place is asked: {error}");
+                tracing::warn!("cannot read {place}, trying the next place: {error}");
             }
         }
         self.failed.push((self.current, error));

@@ -125,8 +125,8 @@ mod tests {
             let error = Extra::read(directory.path()).unwrap_err().to_string();
             error.replace(directory.path().to_str().unwrap(), "")
         };
-        assert_eq!(error("me.cert", &certificate), "/me.cert has no partner: /me.key is missing");
-        assert_eq!(error("me.key", &key), "/me.key has no partner: /me.cert is missing");
-        assert_eq!(error("ca.crt", "nothing"), "/ca.crt holds no certificate in PEM form");
+        assert_eq!(error("me.cert", &certificate), "/me.key is missing, which /me.cert requires");
+        assert_eq!(error("me.key", &key), "/me.cert is missing, which /me.key requires");
+        assert_eq!(error("ca.crt", "nothing"), "/ca.crt contains no certificate in PEM format");
     }
 }

@@ -108,7 +108,7 @@ impl Repository {
         let said = response.digest();
         if said.is_none() && !is_hashed {
             self.host.finds_digests.store(false, Ordering::Relaxed);
-            return Err(response.protocol_error("it took a blob and does not say which digest it found"));
+            return Err(response.protocol_error("it accepted a blob, but did not return the digest that it found"));
         }
         check_digest(response, digest).await?;
         self.host.finds_digests.fetch_or(said.is_some(), Ordering::Relaxed);
@@ -214,7 +214,7 @@ mod tests {
         assert!(matches!(put(90_000).await, (true, Ok(_))));
         let (finds, refused) = put(100_000).await;
         assert!(finds);
-        assert!(refused.unwrap_err().to_string().contains("does not say which digest it found"));
+        assert!(refused.unwrap_err().to_string().contains("did not return the digest that it found"));
         assert!(matches!(put(100_000).await, (false, Ok(_))));
     }
 

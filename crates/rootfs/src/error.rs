@@ -11,7 +11,7 @@ use hod_oci::Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// Its type is not one of layers.
-    #[error("the layer has media type {0}, which is none of a layer")]
+    #[error("the layer has media type {0}, which is not a layer type")]
     MediaType(String),
     /// It cannot be read or expanded.
     #[error("the layer cannot be read")]
@@ -20,13 +20,13 @@ pub enum LayerError {
     #[error("the layer cannot be written")]
     Output(#[source] io::Error),
     /// It is no tar archive.
-    #[error("the layer is no tar archive that can be unpacked: {0}")]
+    #[error("the layer is not a supported tar archive: {0}")]
     Tar(String),
     /// It breaks off.
     #[error("the layer ends in the middle of {0}")]
     Truncated(String),
     /// An entry that no image may have.
-    #[error("the layer has an entry that is refused, {path:?}: {problem}")]
+    #[error("the layer has the invalid entry {path:?}: {problem}")]
     Entry {
         /// Its path.
         path: String,
@@ -34,7 +34,7 @@ pub enum LayerError {
         problem: &'static str,
     },
     /// An entry whose owner is nobody on this machine.
-    #[error("{path:?} belongs to {kind} {id}, whom no mapping covers")]
+    #[error("{path:?} belongs to {kind} {id}, which no mapping covers")]
     Unmapped {
         /// Its path in the image.
         path: String,
@@ -44,7 +44,7 @@ pub enum LayerError {
         id: u32,
     },
     /// An entry that could not be made.
-    #[error("cannot make {path:?}")]
+    #[error("cannot create {path:?}")]
     Write {
         /// Its path in the image.
         path: String,
@@ -53,7 +53,7 @@ pub enum LayerError {
         source: io::Error,
     },
     /// More of something than is kept of it in memory.
-    #[error("there are more than {limit} {what}, which is the limit")]
+    #[error("more than {limit} {what}, which is the limit")]
     Many {
         /// What there is too much of.
         what: &'static str,
@@ -82,7 +82,7 @@ pub enum UnpackImageError {
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// Its config says nothing of layers.
-    #[error("the config {0} is not that of an image that could run")]
+    #[error("{0} is not the config of a runnable image")]
     Config(Digest),
     /// Config and manifest do not belong together.
     #[error("the manifest has {} and the config {}", hod_engine::count(*layers, "layer"), hod_engine::count(*diff_ids, "diff id"))]
@@ -93,7 +93,7 @@ pub enum UnpackImageError {
         diff_ids: usize,
     },
     /// A layer that was asked for and is not there.
-    #[error("the image has no layer {wanted:?}: it has {}, by number from 1, by digest or by diff id", hod_engine::count(*layers, "layer"))]
+    #[error("the image has no layer {wanted:?}: it has {}; name one by number from 1, by digest or by diff ID", hod_engine::count(*layers, "layer"))]
     NoLayer {
         /// What was asked for.
         wanted: String,
@@ -116,13 +116,13 @@ pub enum UnpackImageError {
     #[error(transparent)]
     User(#[from] UnknownUser),
     /// The user has a name, and the image's files are not at hand.
-    #[error("the image runs as {0:?}: who that is, only its files say")]
+    #[error("the image runs as {0:?}, a name that only its files define")]
     NamedUser(String),
     /// The tree cannot be completed.
-    #[error("cannot complete the tree")]
+    #[error("cannot complete the root file system")]
     Complete(#[source] LayerError),
     /// There is something at the target.
-    #[error("{0} exists: an image is unpacked to a new folder")]
+    #[error("{0} already exists: hod unpacks an image only to a new directory")]
     Exists(PathBuf),
     /// Another process unpacks to the same target.
     #[error("another process is unpacking an image to {0}")]
@@ -137,5 +137,5 @@ pub enum UnpackImageError {
 
 /// A user that is not in the image.
 #[derive(Debug, thiserror::Error)]
-#[error("the image runs as {0:?}, and its /etc/passwd and /etc/group do not have that")]
+#[error("the image runs as {0:?}, which its /etc/passwd and /etc/group do not define")]
 pub struct UnknownUser(pub(super) String);

@@ -107,7 +107,7 @@ fn whiteout(maker: &mut Maker<'_>, path: &[u8], hidden: &[u8]) -> Result<(), Lay
     let mut above = components(path)?;
     above.pop();
     if matches!(hidden, b"" | b"." | b"..") {
-        return Err(LayerError::Entry { path: shown(path), problem: "it hides nothing that has a name" });
+        return Err(LayerError::Entry { path: shown(path), problem: "it is a whiteout without a file name" });
     }
     let Some(place) = maker.rootfs.find(&above, false)? else { return Ok(()) };
     if maker.rootfs.notes.is_new(place.key) {

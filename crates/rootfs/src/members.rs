@@ -74,7 +74,7 @@ impl<R: Read> Members<R> {
         let mut is_described = false;
         loop {
             let Some(header) = self.header()? else {
-                return if is_described { Err(bad("its last entry is only described")) } else { Ok(None) };
+                return if is_described { Err(bad("its last extended header has no entry")) } else { Ok(None) };
             };
             let size = number(&header.as_old().size)?;
             let kind = header.entry_type();
@@ -139,7 +139,7 @@ impl<R: Read> Members<R> {
         let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
         let of_sum: u64 = header.as_old().cksum.iter().map(|byte| u64::from(*byte)).sum();
         if number(&header.as_old().cksum)? != sum - of_sum + 8 * u64::from(b' ') {
-            return Err(bad("the sum of a header is wrong"));
+            return Err(bad("the checksum of a header is wrong"));
         }
         Ok(Some(header))
     }
@@ -148,7 +148,7 @@ impl<R: Read> Members<R> {
         let block = BLOCK as u64;
         self.left = size;
         self.padding = (block - size % block) % block;
-        size.checked_add(block).map(drop).ok_or_else(|| bad("an entry is larger than anything"))
+        size.checked_add(block).map(drop).ok_or_else(|| bad("an entry has an impossible size"))
     }
 
     fn extended(&mut self, size: u64) -> Result<Vec<u8>, LayerError> {
@@ -174,7 +174,7 @@ impl<R: Read> Members<R> {
         self.begin(size)?;
         let old = header.as_old();
         let small =
-            |field: &[u8]| number(field).and_then(|id| u32::try_from(id).map_err(|_| bad("an id is too large")));
+            |field: &[u8]| number(field).and_then(|id| u32::try_from(id).map_err(|_| bad("an ID is too large")));
         let link = || header.link_name_bytes().map(Cow::into_owned).unwrap_or_default();
         let device = match header.as_ustar().map(|ustar| (&ustar.dev_major, &ustar.dev_minor)) {
             Some((major, minor)) => (small(major)?, small(minor)?),
@@ -216,7 +216,7 @@ fn kind(header: &Header, path: &[u8]) -> Result<Kind, LayerError> {
         EntryType::GNUSparse => {
             return Err(LayerError::Entry { path: shown(path), problem: "sparse files are not supported" });
         }
-        _ => return Err(LayerError::Entry { path: shown(path), problem: "it is of a kind that nobody knows" }),
+        _ => return Err(LayerError::Entry { path: shown(path), problem: "it has an unknown type" }),
     })
 }
 
@@ -229,12 +229,12 @@ fn name(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// A number of a header: octal digits, or GNU's binary form with the highest bit set. An empty field is 0.
 fn number(field: &[u8]) -> Result<u64, LayerError> {
-    u64::try_from(seconds(field)?).map_err(|_| bad("a number that counts something is negative"))
+    u64::try_from(seconds(field)?).map_err(|_| bad("a count in a header is negative"))
 }
 
 /// The same where negative numbers make sense.
 fn seconds(field: &[u8]) -> Result<i64, LayerError> {
-    let invalid = || bad("a header has a number that is none");
+    let invalid = || bad("a header has an invalid number");
     match field.split_first() {
         Some((first, rest)) if first & 0x80 != 0 => {
             // Two's complement over the whole field, without its highest bit.

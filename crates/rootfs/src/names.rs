@@ -62,8 +62,7 @@ impl Names {
             }
             if all.size() > room.0 {
                 let problem = format!(
-                    "the names in directories that lie in one another take more than {SORTED} bytes, too many to be \
-                     listed for umoci: unpack the tree alone"
+                    "the names in nested directories take more than {SORTED} bytes, too many for the umoci listing: unpack with --rootfs"
                 );
                 return Err(io::Error::other(problem));
             }

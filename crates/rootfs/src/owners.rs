@@ -24,7 +24,7 @@ pub struct IdMapping {
 
 /// A text that is no mapping.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no mapping of ids: write CONTAINER:HOST:SIZE, such as 0:100000:65536")]
+#[error("{0:?} is not an ID mapping: write CONTAINER:HOST:SIZE, such as 0:100000:65536")]
 pub struct IdMappingError(String);
 
 impl FromStr for IdMapping {

@@ -83,13 +83,13 @@ fn number<T: std::str::FromStr>(value: &[u8]) -> Result<Option<T>, LayerError> {
     }
     let text = std::str::from_utf8(value).ok();
     let number = text.and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| bad("an extended header has a number that is none"))
+    number.map(Some).ok_or_else(|| bad("an extended header has an invalid number"))
 }
 
 /// Seconds with a fraction; before 1970 the fraction counts back, too.
 fn time(value: &[u8]) -> Result<Option<(i64, u32)>, LayerError> {
     let Some(text) = std::str::from_utf8(value).ok().filter(|text| !text.is_empty()) else { return Ok(None) };
-    let invalid = || bad("an extended header has a time that is none");
+    let invalid = || bad("an extended header has an invalid time");
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().map_err(|_| invalid())?;
     let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();

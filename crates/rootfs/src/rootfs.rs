@@ -64,9 +64,9 @@ pub(super) fn components(path: &[u8]) -> Result<Vec<Vec<u8>>, LayerError> {
     let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     for part in &parts {
         match *part {
-            b".." => return Err(refuse("its path leads upwards")),
+            b".." => return Err(refuse("its path contains ..")),
             part if part.len() > NAME => return Err(refuse("a part of its path is too long")),
-            part if part.contains(&0) => return Err(refuse("its path has a zero byte")),
+            part if part.contains(&0) => return Err(refuse("its path contains a NUL byte")),
             _ => {}
         }
     }
@@ -119,7 +119,7 @@ impl Rootfs {
                     Ok(target) => {
                         links += 1;
                         if links > LINKS {
-                            return Err(refuse("its path goes round in symbolic links"));
+                            return Err(refuse("its path has a loop of symbolic links"));
                         }
                         if target.as_bytes().starts_with(b"/") {
                             stack.clear();
@@ -127,14 +127,14 @@ impl Rootfs {
                         let parts: Vec<&[u8]> = target.as_bytes().split(|byte| *byte == b'/').collect();
                         parts.iter().rev().for_each(|part| queue.push_front(part.to_vec()));
                     }
-                    Err(Errno::INVAL) if make => return Err(refuse("it is in something that is no folder")),
+                    Err(Errno::INVAL) if make => return Err(refuse("its parent is not a directory")),
                     Err(Errno::INVAL | Errno::NOENT) => return Ok(None),
                     Err(error) => return Err(failed(error)),
                 },
                 Err(error) => return Err(failed(error)),
             }
             if stack.len() > DEPTH {
-                return Err(refuse("it is too deep"));
+                return Err(refuse("it is nested too deeply"));
             }
         }
         let folder = stack.last().map_or(&self.top, |(_, folder)| folder).clone();

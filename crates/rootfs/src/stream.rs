@@ -27,7 +27,7 @@ pub(super) async fn unpack(
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| {
             failed = Some(error);
-            io::Error::other("the bytes do not come")
+            io::Error::other("cannot read the content")
         });
         let ends = chunk.is_err();
         // Nobody receives where unpacking has ended with an error of its own.

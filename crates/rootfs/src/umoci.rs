@@ -141,7 +141,7 @@ impl<W: Write> Listing<'_, W> {
             FileType::Fifo => " type=fifo",
             FileType::CharacterDevice => " type=char",
             FileType::BlockDevice => " type=block",
-            _ => return Err(io::Error::other("a file that no image has is in the tree")),
+            _ => return Err(io::Error::other("the root file system has a file of a type that images do not have")),
         };
         let mut line = format!(" size={}{kind}", stat.st_size);
         let (user, group) = self.owner.unzip();

@@ -62,12 +62,12 @@ impl<'a> Maker<'a> {
         let path = components(&member.path)?;
         let Some((name, above)) = path.split_last() else {
             if member.kind != Kind::Folder {
-                return Err(refuse("the top of an image is a folder"));
+                return Err(refuse("the root of an image must be a directory"));
             }
             let top = self.rootfs.top();
             return self.describe(&top, member, true).map_err(failed);
         };
-        let place = self.rootfs.find(above, true)?.ok_or_else(|| refuse("there is no folder for it"))?;
+        let place = self.rootfs.find(above, true)?.ok_or_else(|| refuse("its parent directory is missing"))?;
         if member.kind == Kind::Folder && self.how.keep_links && self.rootfs.is_link_to_folder(&place, name)? {
             // What the entry says goes to the link: what it leads to has its own.
             self.describe_by_name(&place, name, member).map_err(failed)?;
@@ -191,12 +191,12 @@ impl<'a> Maker<'a> {
         let refuse = |problem| LayerError::Entry { path: shown(&member.path), problem };
         let failed = |error: Errno| LayerError::Write { path: shown(&member.path), source: error.into() };
         let target = components(&member.link)?;
-        let (file, above) = target.split_last().ok_or_else(|| refuse("it is a link to nothing"))?;
-        let from = self.rootfs.find(above, false)?.ok_or_else(|| refuse("what it links to is not there"))?;
+        let (file, above) = target.split_last().ok_or_else(|| refuse("it is a link without a target"))?;
+        let from = self.rootfs.find(above, false)?.ok_or_else(|| refuse("its link target is missing"))?;
         let found = look(&from, file).map_err(failed)?;
-        let (found, is_folder) = found.ok_or_else(|| refuse("what it links to is not there"))?;
+        let (found, is_folder) = found.ok_or_else(|| refuse("its link target is missing"))?;
         if is_folder {
-            return Err(refuse("it is a hard link to a folder"));
+            return Err(refuse("it is a hard link to a directory"));
         }
         let old = look(place, name).map_err(failed)?;
         if old.is_some_and(|(old, _)| (old.st_dev, old.st_ino) == (found.st_dev, found.st_ino)) {

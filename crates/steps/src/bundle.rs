@@ -39,7 +39,7 @@ pub enum BundlingError {
     #[error(transparent)]
     Header(#[from] PackError),
     /// An image cannot be described.
-    #[error("cannot learn the platform of {image}")]
+    #[error("cannot read the platform of {image}")]
     Describe {
         /// The image.
         image: String,

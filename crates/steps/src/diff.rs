@@ -34,7 +34,7 @@ pub enum SnapshotError {
     #[error("the image has no valid name")]
     Name(#[from] NameError),
     /// An inventory without names.
-    #[error("a minimal inventory names no images: make a full one")]
+    #[error("a minimal inventory names no images: create a full one")]
     Minimal,
 }
 

@@ -39,13 +39,13 @@ pub struct Garbage {
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
     /// It is not known what the store needs.
-    #[error("cannot tell what the store needs")]
+    #[error("cannot determine the content that the store needs")]
     Reach(#[from] ReachError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Asked to stop.
-    #[error("stopped before all was deleted")]
+    #[error("stopped before everything was deleted")]
     Stopped,
 }
 

@@ -59,7 +59,7 @@ pub enum IncomingError {
     },
     /// Of what has the tag of a list of referrers, here and there, one is no such list, and either would replace the
     /// other.
-    #[error("{name} cannot be merged into {}: it is {there} there, and {comes} comes", root.display())]
+    #[error("{name} cannot be merged into {}: it is {there} there, but {comes} in the source", root.display())]
     Unmergeable {
         /// The root.
         root: PathBuf,
@@ -144,7 +144,7 @@ pub(super) fn check_space(header: &Header, store: &Store, stop: &Stop) -> Result
 /// Says which damaged content of a root was replaced.
 pub(super) fn tell_repaired(store: &Store, observer: &dyn Observer) -> Result<(), StoreError> {
     for digest in store.repaired()? {
-        let notice = format!("{digest} was damaged in {} and is right now", store.root().display());
+        let notice = format!("{digest} was damaged in {}, and is repaired", store.root().display());
         observer.on(&Event::Notice(&notice));
     }
     Ok(())

@@ -17,7 +17,7 @@ use hod_store::{Links, Store, StoreError, TagLink};
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// Two images with the same name, of which a bundle can have one.
-    #[error("{name} stands for two different images: {one} and {other}")]
+    #[error("{name} names two different images: {one} and {other}")]
     Collision {
         /// The name.
         name: String,

@@ -63,10 +63,10 @@ pub enum StreamError {
     #[error("an image has no valid name at the destination")]
     Name(#[from] NameError),
     /// Manifests that no machine should have to hold.
-    #[error("the manifests of the bundle have more than {KEPT_LIMIT} bytes: unpack it to a folder and push that")]
+    #[error("the manifests of the bundle have more than {KEPT_LIMIT} bytes: unpack the bundle, and push the store")]
     Large,
     /// The images of the bundle cannot be told.
-    #[error("cannot tell the images of the bundle")]
+    #[error("cannot list the images of the bundle")]
     Contents(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Images that were asked for and are not in it.
     #[error("{} of the list cannot be found in the bundle", hod_engine::count(.0.len(), "image"))]
@@ -322,7 +322,7 @@ impl Once {
 }
 
 fn gone() -> EndpointError {
-    let problem = "standard input cannot be read twice: give the bundle as a file, and uploads are tried again";
+    let problem = "standard input cannot be read twice: give the bundle as a file, so that hod can retry uploads";
     EndpointError::new(Fault::Other, problem)
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Reached {
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
     /// A manifest that cannot be used.
-    #[error("{name} has a manifest that cannot be used: {digest}")]
+    #[error("{name} has an unusable manifest: {digest}")]
     Manifest {
         /// The repository.
         name: RepositoryName,
@@ -32,7 +32,7 @@ pub enum ReachError {
         source: ManifestError,
     },
     /// A tag without its manifest.
-    #[error("{name} points to {digest}, which is not there")]
+    #[error("{name} points to {digest}, which is missing")]
     Absent {
         /// The image.
         name: String,

@@ -18,7 +18,7 @@ pub enum RoomError {
         free: u64,
     },
     /// The room there is cannot be known.
-    #[error("cannot tell how much space is free at {}", path.display())]
+    #[error("cannot determine the free space at {}", path.display())]
     Unknown {
         /// The place.
         path: PathBuf,

@@ -28,7 +28,7 @@ pub enum SelectError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Contents(#[from] ContentsError<E>),
     /// The index does not have a platform.
-    #[error("cannot take the platforms that were asked for")]
+    #[error("cannot select the requested platforms")]
     Platform(#[from] AbsentPlatforms),
     /// It has less than that.
     #[error(transparent)]

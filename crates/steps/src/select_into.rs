@@ -47,7 +47,7 @@ pub enum SelectIntoError {
     #[error(transparent)]
     Incoming(#[from] IncomingError),
     /// A blob that the images need cannot be had.
-    #[error("cannot take {digest}, which is needed by {}", images.join(", "))]
+    #[error("cannot copy {digest}, which {} needs", images.join(", "))]
     Source {
         /// The blob.
         digest: Digest,
@@ -61,7 +61,7 @@ pub enum SelectIntoError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Asked to stop.
-    #[error("stopped before all images were there")]
+    #[error("stopped before all images were selected")]
     Stopped,
 }
 

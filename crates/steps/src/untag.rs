@@ -14,7 +14,7 @@ use hod_transport::StoreImage;
 #[derive(Debug, thiserror::Error)]
 pub enum UntagError {
     /// Names that are not there.
-    #[error("there is no image {}", .0.join(", "))]
+    #[error("image {} does not exist", .0.join(", "))]
     Unknown(Vec<String>),
     /// A part of an image.
     #[error("{image} is part of {of}")]
@@ -28,7 +28,7 @@ pub enum UntagError {
     #[error(transparent)]
     Contents(#[from] ContentsError<StoreError>),
     /// What else needs the manifests is not known.
-    #[error("cannot tell what the other images need")]
+    #[error("cannot determine the content that the other images need")]
     Reach(#[from] ReachError),
     /// The image cannot be described.
     #[error(transparent)]

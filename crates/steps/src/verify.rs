@@ -70,7 +70,7 @@ fn walk(store: &Store) -> Result<Seen, StoreError> {
         let found = found?;
         let path = found.path.to_string_lossy().into_owned();
         if matches!(found.kind, FoundKind::SymbolicLink | FoundKind::Other) {
-            let detail = "only files and folders belong in a registry root";
+            let detail = "a registry root may contain only files and directories";
             seen.findings.push(Finding::new(Code::NotAFile, path, detail));
             continue;
         }
@@ -82,7 +82,7 @@ fn walk(store: &Store) -> Result<Seen, StoreError> {
         }
     }
     for path in store.foreign_in_own()? {
-        let detail = "hod has not put this there, and leaves it alone: see who has, and remove it";
+        let detail = "hod did not create this, and does not change it: check its origin, and remove it";
         seen.findings.push(Finding::new(Code::ForeignInHod, path, detail));
     }
     Ok(seen)
@@ -134,11 +134,11 @@ impl Seen {
         let detail = match (digest, expected) {
             (Some(digest), None) => return Some(digest),
             (Some(digest), Some(expected)) if digest == expected => return Some(digest),
-            (Some(_), _) => format!("it holds {shown:?}, but its path names another digest"),
+            (Some(_), _) => format!("it contains {shown:?}, but its path names another digest"),
             (None, _) if text.trim().parse::<Digest>().is_ok() => {
                 "white space around the digest: registries answer such a link with a server error".to_owned()
             }
-            (None, _) => format!("it holds {shown:?}, which is no digest"),
+            (None, _) => format!("it contains {shown:?}, which is not a digest"),
         };
         self.findings.push(Finding::new(Code::LinkMalformed, path, detail));
         None
@@ -150,13 +150,13 @@ impl Seen {
         let last = rest.rsplit('/').next().unwrap_or_default();
         let is_file = kind == FoundKind::File;
         let harm = if rest.starts_with("blobs/") && is_file && last == "data" {
-            Some("a file called data that is no blob stops the registry's garbage collection")
+            Some("a file named data that is not a blob stops the registry's garbage collection")
         } else if !rest.starts_with("repositories/") || rest.contains("/_uploads") {
             None
         } else if is_file && last.starts_with('_') {
-            Some("a file with this name makes registries of version 2 lose sight of the repositories beside it")
+            Some("a file with this name hides the repositories beside it from version 2 registries")
         } else if !is_file && matches!(last, "_layers" | "_manifests") && !is_repository(rest, last) {
-            Some("the folder above is no repository name, which stops the registry's garbage collection")
+            Some("the directory above is not a repository name, which stops the registry's garbage collection")
         } else {
             self.note_tag_folder(rest, is_file);
             None
@@ -274,15 +274,15 @@ impl Judge<'_> {
             self.repository.revisions.iter().map(|digest| (Entry::Revision(self.name.clone(), *digest), digest));
         for (entry, digest) in layers.chain(revisions) {
             if !self.blobs.contains_key(digest) {
-                self.find(Code::LinkDangling, &entry, format!("{digest} is not there"));
+                self.find(Code::LinkDangling, &entry, format!("{digest} is missing"));
             }
         }
         for (tag, digest) in &self.repository.tags {
             let entry = Entry::TagCurrent(self.name.clone(), tag.clone());
             match digest {
-                None => self.find(Code::TagIncomplete, &entry, "the tag has a folder, but no usable current/link"),
+                None => self.find(Code::TagIncomplete, &entry, "the tag has a directory, but no valid current/link"),
                 Some(digest) if !self.repository.revisions.contains(digest) => {
-                    self.find(Code::TagDangling, &entry, format!("{digest} is no manifest of this repository"));
+                    self.find(Code::TagDangling, &entry, format!("{digest} is not a manifest of this repository"));
                 }
                 Some(_) => {}
             }
@@ -331,8 +331,9 @@ impl Judge<'_> {
             let mut blobs = manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()).peekable();
             let was_here = blobs.peek().is_some() && blobs.all(|blob| self.repository.layers.contains(&blob.digest));
             if was_here {
-                let detail =
-                    format!("the index {index} names it and all it needs is there, but its revision link is not");
+                let detail = format!(
+                    "the index {index} names it and all its content is present, but its revision link is missing"
+                );
                 self.find(Code::ChildRevisionMissing, &Entry::Revision(self.name.clone(), child), detail);
             }
         }
@@ -349,7 +350,7 @@ impl Judge<'_> {
                 self.find(Code::BlobSizeMismatch, &Entry::Data(blob.digest), detail);
             }
             Some(_) if !self.repository.layers.contains(&blob.digest) => {
-                let detail = format!("{manifest} needs it: registries would answer that it is unknown");
+                let detail = format!("{manifest} needs it: registries would report it as unknown");
                 self.find(Code::LayerLinkMissing, &Entry::Layer(self.name.clone(), blob.digest), detail);
             }
             Some(_) => {}

@@ -193,7 +193,7 @@ fn without_table(parts: &mut Parts, begun: &Beginning, stop: &Stop) -> Result<Fi
             "the table at the end of the bundle is damaged".to_owned()
         } else {
             let next = set.name(parts.parts.len() + 1);
-            format!("the bundle does not end here: {next} is missing, or this file was not copied to its end")
+            format!("the bundle does not end here: {next} is missing, or this file was not copied completely")
         };
         findings.findings.push(Finding::new(Code::VolumeShort, last, detail));
     }

@@ -15,7 +15,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder is not there, or is something else.
-    #[error("{0} is no registry root: it has no folder {REGISTRY}")]
+    #[error("{0} is not a registry root: it has no directory {REGISTRY}")]
     NoRoot(PathBuf),
     /// A store opened for reading was told to write.
     #[error("the store {0} was opened for reading only")]
@@ -27,9 +27,7 @@ pub enum StoreError {
     #[error("the store {0} is in use: another hod process writes to it")]
     InUse(PathBuf),
     /// A rename could not take content to its place.
-    #[error(
-        "{first} and {second} must be on one filesystem: content is completed in the one and renamed into the other"
-    )]
+    #[error("{first} and {second} must be on the same file system: hod renames files from one to the other")]
     Filesystems {
         /// Where content is completed.
         first: PathBuf,
@@ -45,7 +43,7 @@ pub enum StoreError {
         target: PathBuf,
     },
     /// A symbolic link among hod's own files, where somebody else has put it.
-    #[error("{path} is a symbolic link, and hod's own directory in a store has none: remove it")]
+    #[error("{path} is a symbolic link, which is not allowed in hod's own directory of a store: remove it")]
     OwnLink {
         /// The link.
         path: PathBuf,
@@ -59,7 +57,7 @@ pub enum StoreError {
         wanted: &'static str,
     },
     /// A link file that registries cannot read either.
-    #[error("the link {path} does not hold a digest")]
+    #[error("the link {path} does not contain a digest")]
     Link {
         /// The file.
         path: PathBuf,

@@ -81,7 +81,8 @@ impl TarFile {
         let count = file.read_at(&mut head, 0)?;
         let head = head.get(..count).unwrap_or_default();
         if let Some(name) = other_compression(head) {
-            let problem = format!("it is compressed by {name}, and hod reads gzip and zstd: expand it first");
+            let problem =
+                format!("it is compressed with {name}, but hod supports only gzip and zstd: decompress it first");
             return Err(TransportError::NoArchive { path: path.to_owned(), kind, problem });
         }
         let compression = Compression::of(head);
@@ -226,7 +227,7 @@ impl Read for Part {
 /// a screen or in a log.
 pub(super) fn without_bytes(error: io::Error) -> io::Error {
     let is_quoting = error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other;
-    if is_quoting { io::Error::other("it has a header that is none of tar") } else { error }
+    if is_quoting { io::Error::other("it has an invalid tar header") } else { error }
 }
 
 /// A file of tar for reading headers. The reader of tar passes over the bytes of members, and holds in memory all that it
@@ -293,7 +294,7 @@ fn index(file: &fs::File, names: usize) -> io::Result<HashMap<String, Member>> {
         }
     }
     if members.is_empty() {
-        return Err(io::Error::other("it is no tar file, or an empty one"));
+        return Err(io::Error::other("it is not a tar file, or is empty"));
     }
     Ok(members)
 }

@@ -86,7 +86,7 @@ impl ContainersStorage {
     pub async fn sink(&self, image: &StorageImage) -> super::Result<Arc<dyn Sink>> {
         let unnamed = |_| TransportError::Unsupported {
             kind: "a containers-storage",
-            what: "an image that is named by its id alone: give it a name".to_owned(),
+            what: "an image that only its ID names: give it a name".to_owned(),
         };
         let name = image.reference().map_err(unnamed)?;
         if let Some(daemon) = self.daemon(image).await {

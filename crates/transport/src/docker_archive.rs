@@ -137,7 +137,7 @@ impl DockerArchive {
     pub fn source(&self, image: Option<&ArchiveImage>) -> super::Result<DockerArchiveSource> {
         let item = self.find(image)?;
         let bad = |problem: String| TransportError::NoArchive { path: self.tar.path().to_owned(), kind: KIND, problem };
-        let absent = |name: &str| bad(format!("its manifest.json names {name}, which it does not hold"));
+        let absent = |name: &str| bad(format!("its manifest.json names {name}, which it does not contain"));
         let config = self.tar.small(&item.config)?.ok_or_else(|| absent(&item.config))?;
         let ids = diff_ids(&config).map_err(|error| bad(format!("{}: {error}", item.config)))?;
         if ids.len() != item.layers.len() {

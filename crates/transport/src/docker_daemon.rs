@@ -56,7 +56,7 @@ impl DockerDaemon {
     /// The same for whatever the daemon understands as an image.
     pub(super) async fn named_source(&self, image: &str) -> super::Result<DockerArchiveSource> {
         let answer = api::get(&self.connector, &format!("/images/get?names={image}")).await?;
-        let mut answer = answer.checked("does not give the image").await?;
+        let mut answer = answer.checked("cannot export the image").await?;
         let mut file = scratch(&self.scratch)?;
         while let Some(chunk) = answer.chunk().await? {
             file = write(file, chunk).await?;
@@ -77,7 +77,7 @@ impl DockerDaemon {
         if answer.status() == 404 {
             return Ok(None);
         }
-        let text = answer.checked("does not describe the image").await?.text().await?;
+        let text = answer.checked("cannot describe the image").await?.text().await?;
         let described: Option<Described> = serde_json::from_slice(&text).ok();
         let id = described.map(|described| described.id).unwrap_or_default();
         // Podman leaves the algorithm out.

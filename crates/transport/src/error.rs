@@ -11,10 +11,10 @@ use hod_oci::{Digest, ManifestError};
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// There is no image at that path.
-    #[error("{0} is no image directory: it has no manifest.json")]
+    #[error("{0} is not an image directory: it has no manifest.json")]
     NoImageDirectory(PathBuf),
     /// A directory of another version.
-    #[error("{path} says that it is {found:?}: hod reads Directory Transport Version 1")]
+    #[error("{path} contains {found:?}, but hod supports only Directory Transport Version 1")]
     DirectoryVersion {
         /// The directory.
         path: PathBuf,
@@ -22,10 +22,10 @@ pub enum TransportError {
         found: String,
     },
     /// Somebody else's files.
-    #[error("{0} has other files in it: an image is written to a folder that is new, empty or has one already")]
+    #[error("{0} contains other files: hod writes an image only to a new or empty directory, or over another image")]
     Foreign(PathBuf),
     /// A symbolic link where a layout has a directory whose content is to be deleted.
-    #[error("{0} is a symbolic link: hod deletes nothing that is not in the layout itself")]
+    #[error("{0} is a symbolic link: hod deletes only files in the layout itself")]
     LinkInLayout(PathBuf),
     /// Another process is deleting content from the layout.
     #[error("the layout {0} is locked: another hod process is deleting from it")]
@@ -34,10 +34,10 @@ pub enum TransportError {
     #[error("the layout {0} is in use: another hod process writes to it")]
     InUse(PathBuf),
     /// The path holds no layout.
-    #[error("{0} is no OCI image layout: it has no oci-layout and index.json")]
+    #[error("{0} is not an OCI image layout: it has no oci-layout and index.json")]
     NoLayout(PathBuf),
     /// A layout that cannot be read.
-    #[error("{path} is no file of an OCI image layout 1.0")]
+    #[error("{path} is not a valid file of an OCI image layout 1.0")]
     LayoutFile {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum TransportError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file holds no archive of the wanted kind.
-    #[error("{path} is no {kind} archive: {problem}")]
+    #[error("{path} is not a valid {kind} archive: {problem}")]
     NoArchive {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum TransportError {
         problem: String,
     },
     /// More images than one, and none was named.
-    #[error("{path} holds {} images: name one of {}", .images.len(), .images.join(", "))]
+    #[error("{path} contains {} images: name one of {}", .images.len(), .images.join(", "))]
     Several {
         /// The place.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum TransportError {
         images: Vec<String>,
     },
     /// No such image.
-    #[error("{path} holds no image {image}: {}", holds(.images))]
+    #[error("{path} contains no image {image}: {}", holds(.images))]
     Unknown {
         /// The place.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum TransportError {
         images: Vec<String>,
     },
     /// No such content.
-    #[error("{path} does not hold {digest}")]
+    #[error("{path} does not contain {digest}")]
     Absent {
         /// The place.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum TransportError {
         digest: Digest,
     },
     /// A manifest came before what it names.
-    #[error("the manifest {manifest} names {digest}, which {path} does not hold")]
+    #[error("the manifest {manifest} names {digest}, which {path} does not contain")]
     Incomplete {
         /// The place.
         path: PathBuf,
@@ -112,7 +112,7 @@ pub enum TransportError {
         found: Box<Digest>,
     },
     /// A compressed layer that is damaged.
-    #[error("the layer {path} cannot be expanded: save the image again")]
+    #[error("cannot decompress the layer {path}: save the image again")]
     Expand {
         /// The layer.
         path: PathBuf,
@@ -121,7 +121,9 @@ pub enum TransportError {
         source: io::Error,
     },
     /// A compressed layer that is another than its image has.
-    #[error("the layer {path} expands to {found}, and the config of the image says {expected}: save the image again")]
+    #[error(
+        "the layer {path} decompresses to {found}, but the config of the image says {expected}: save the image again"
+    )]
     DiffId {
         /// The layer.
         path: PathBuf,
@@ -131,7 +133,7 @@ pub enum TransportError {
         found: Box<Digest>,
     },
     /// Bytes that are no manifest.
-    #[error("{path} does not hold a manifest that can be used")]
+    #[error("{path} does not contain a valid manifest")]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -140,11 +142,11 @@ pub enum TransportError {
         source: ManifestError,
     },
     /// An archive that is there already.
-    #[error("{0} is there already: hod does not replace an archive; remove it first or choose another name")]
+    #[error("{0} already exists: hod does not replace an archive; remove it first or choose another name")]
     Exists(PathBuf),
     /// A text that is no address of a daemon.
     #[error(
-        "{0:?} is no address of a daemon that hod can use: write unix:///PATH, tcp://HOST:PORT, http://HOST:PORT, https://HOST:PORT or ssh://[USER@]HOST"
+        "{0:?} is not a supported address of a daemon: write unix:///PATH, tcp://HOST:PORT, http://HOST:PORT, https://HOST:PORT or ssh://[USER@]HOST"
     )]
     DaemonHost(String),
     /// Nobody answers there.
@@ -157,7 +159,7 @@ pub enum TransportError {
         source: io::Error,
     },
     /// No TLS with it.
-    #[error("cannot speak TLS with the daemon at {host}")]
+    #[error("the TLS connection to the daemon at {host} failed")]
     Tls {
         /// The daemon.
         host: String,
@@ -169,10 +171,10 @@ pub enum TransportError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A folder that should have them.
-    #[error("{} holds none of ca.pem, cert.pem and key.pem", .0.display())]
+    #[error("{} contains none of ca.pem, cert.pem and key.pem", .0.display())]
     NoCertificates(PathBuf),
     /// `ssh`, or what it runs at the other end, has ended.
-    #[error("there is no way to the daemon at {host}: {message}")]
+    #[error("cannot reach the daemon at {host}: {message}")]
     Ssh {
         /// The daemon.
         host: String,
@@ -180,7 +182,7 @@ pub enum TransportError {
         message: String,
     },
     /// The conversation broke off.
-    #[error("the daemon at {host} broke off")]
+    #[error("the connection to the daemon at {host} broke")]
     Http {
         /// The daemon.
         host: String,
@@ -212,11 +214,11 @@ pub enum TransportError {
     },
     /// None of the tools that could do it.
     #[error(
-        "the storage of podman can be reached by podman, by skopeo or over podman's socket, and none of them is there: install podman or skopeo, or set CONTAINER_HOST"
+        "the storage of podman is accessible with podman, skopeo or podman's socket, and none of them exists: install podman or skopeo, or set CONTAINER_HOST"
     )]
     NoTool,
     /// A layer that is none.
-    #[error("{path} is no tar file, as it is or compressed by gzip or zstd")]
+    #[error("{path} is not a tar file, uncompressed or compressed with gzip or zstd")]
     NoTar {
         /// The file.
         path: PathBuf,
@@ -225,7 +227,7 @@ pub enum TransportError {
         source: io::Error,
     },
     /// The format has no place for this.
-    #[error("{kind} cannot hold {what}")]
+    #[error("{kind} cannot contain {what}")]
     Unsupported {
         /// The format.
         kind: &'static str,
@@ -241,7 +243,11 @@ pub enum TransportError {
 }
 
 fn holds(images: &[String]) -> String {
-    if images.is_empty() { "it holds none with a name".to_owned() } else { format!("it holds {}", images.join(", ")) }
+    if images.is_empty() {
+        "it contains no image with a name".to_owned()
+    } else {
+        format!("it contains {}", images.join(", "))
+    }
 }
 
 impl TransportError {

@@ -88,7 +88,7 @@ impl Landings {
                 blocking(move || this.create(&digest)).await?
             }
             None => {
-                let problem = format!("the first bytes of {} are gone: somebody else removed them", content.digest);
+                let problem = format!("another process removed the first bytes of {}", content.digest);
                 return Err(EndpointError::new(Fault::Busy(None), problem));
             }
         };

@@ -133,8 +133,8 @@ impl FromStr for Location {
 /// What is wrong with a transport that is not ours.
 fn unknown(text: &str, transport: &str) -> LocationError {
     let instead = match transport {
-        "sif" => "turn the Singularity image into an oci-archive first, with apptainer or skopeo",
-        "ostree" => "check the commit out and make a tarball of it",
+        "sif" => "convert the Singularity image to an oci-archive first, with apptainer or skopeo",
+        "ostree" => "check the commit out and create a tarball of it",
         "atomic" => "name the registry itself, with docker://",
         _ => return LocationError::Transport { text: text.to_owned(), transport: transport.to_owned() },
     };
@@ -261,7 +261,7 @@ mod tests {
         let error = |text: &str| text.parse::<Location>().unwrap_err().to_string();
         assert!(error("alpine").contains("no transport"));
         assert!(error("docker:alpine").contains("docker://NAME"));
-        assert!(error("flatpak:x").contains("there are bundle, containers-storage, dir, docker"));
+        assert!(error("flatpak:x").contains("hod supports bundle, containers-storage, dir, docker"));
         for other in ["sif", "ostree", "atomic"] {
             assert!(error(&format!("{other}:x")).contains("not supported: "), "{other}");
         }

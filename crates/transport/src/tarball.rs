@@ -103,7 +103,7 @@ fn layer(path: &Path, folder: &Path) -> super::Result<Layer> {
         let mut file = scratch(folder)?;
         if io::copy(&mut io::stdin().lock(), &mut file)? == 0 {
             // A list on standard input, or another image, has taken what there was.
-            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "nothing came: it can be read only once");
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it has no data: it can be read only once");
             return Err(TransportError::NoTar { path: path.to_owned(), source });
         }
         file

@@ -11,7 +11,7 @@ pub(super) fn sockets() -> Result<Vec<Arc<std::net::TcpListener>>, Failure> {
     let mut sockets = Vec::new();
     for position in 0..handed.len() {
         let socket = handed.take_tcp_listener(position);
-        let message = "a socket that was handed over is none for TCP connections";
+        let message = "a socket of the service manager does not accept TCP connections";
         let socket = socket.map_err(|error| Failure::new(Kind::Failed, message).because(error))?;
         sockets.extend(socket.map(Arc::new));
     }

@@ -79,13 +79,14 @@ async fn read(context: &Context, args: &ImageSyncerArgs) -> Result<Configuration
         let Some(path) = path else { continue };
         let text = self::configuration(path).await?;
         add(&mut configuration, language(path)?, &text, &variables).map_err(|error| {
-            let message = format!("{} is no configuration file of image-syncer", path.display());
+            let message = format!("{} is not a valid configuration file of image-syncer", path.display());
             Failure::new(Kind::Usage, message).because(error)
         })?;
         if configuration.relaxed {
             let name = path.display();
-            context
-                .say(&format!("note: {name}: comments and trailing commas are no JSON, and image-syncer refuses them"));
+            context.say(&format!(
+                "note: {name}: comments and trailing commas are not valid JSON, and image-syncer refuses them"
+            ));
             configuration.relaxed = false;
         }
     }
@@ -93,7 +94,7 @@ async fn read(context: &Context, args: &ImageSyncerArgs) -> Result<Configuration
         context.print_error(&error.rule, &error.problem);
     }
     if !configuration.problems.is_empty() {
-        let message = format!("{} cannot be meant", report::count(configuration.problems.len(), "rule"));
+        let message = format!("{} cannot be used", report::count(configuration.problems.len(), "rule"));
         return Err(Failure::new(Kind::Usage, message).hint("nothing was looked up"));
     }
     if configuration.rules.is_empty() {
@@ -130,7 +131,7 @@ async fn plan(context: &Context, engine: &Engine, configuration: &Configuration,
         match result {
             Ok(origin) => {
                 if origin.images.is_empty() {
-                    context.say(&format!("note: {} has no tag that is wanted", rule.source));
+                    context.say(&format!("note: {} has none of the requested tags", rule.source));
                 }
                 planned.sources += 1;
                 reach.plan(&mut planned.plan, rule, &origin);

@@ -96,7 +96,7 @@ fn says_what_else_a_file_is() {
     archive.append_data(&mut head, "manifest.json", &b""[..]).unwrap();
     let archive = archive.into_inner().unwrap();
     let error = check(&archive).unwrap_err();
-    assert_eq!(error.to_string(), "this is no bundle but an archive of docker save");
+    assert_eq!(error.to_string(), "not a bundle: a docker save archive");
     assert!(matches!(check(b"\x1f\x8b\x08").unwrap_err(), BundleError::NotABundle(Kind::Gzip)));
     assert!(matches!(check(b"{}").unwrap_err(), BundleError::NotABundle(Kind::Json)));
     let foreign = zstd::stream::encode_all(Sample::small().write(Compression::None).as_slice(), 3).unwrap();

@@ -90,7 +90,7 @@ fn members_that_are_not_listed() {
         ("hod/bundle.json", member(file, b"hod/bundle.json", b"", b"{}")),
         ("minisig", member(file, b"hod/bundle.json.minisig.2", b"", b"x")),
         ("the end of the archive", vec![0; 1024]),
-        ("no tar header", vec![7; 512]),
+        ("not a tar header", vec![7; 512]),
     ];
     for position in positions(&sample) {
         for (words, member) in &foreign {

@@ -225,7 +225,7 @@ fn sums_that_are_wrong() {
     assert_eq!(blamed(&verify(folder.path())), [(Code::VolumeSumMismatch, 1)]);
     fs::write(&sums, "no sums").unwrap();
     let error = BundleFiles::find(folder.path(), &[]).unwrap_err().to_string();
-    assert!(error.ends_with("is not in the form of sha256sum: line 1"), "{error}");
+    assert!(error.ends_with("is not in the format of sha256sum: line 1"), "{error}");
 }
 
 /// The volumes in `fixtures/volumes`, with one of them replaced.

@@ -64,7 +64,7 @@ fn cut_bundles() {
             assert_refused(&whole[..end], 4, &format!("{name} cut at {end} of {}", whole.len()));
         }
         assert_refused(&[], 1, "nothing");
-        assert_refused(&[&whole[..], b"more"].concat(), 4, "bytes after the end");
+        assert_refused(&[&whole[..], b"more"].concat(), 4, "data after the end");
     }
 }
 

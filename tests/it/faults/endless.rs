@@ -42,7 +42,7 @@ fn pages_of_tags_without_an_end_fill_no_memory() {
     let (output, peak) = hod(["list-tags", &format!("docker://{}/app", registry.host())]).measured();
     assert_eq!(output.code, Some(1), "{}", output.stderr);
     assert!(peak < MEMORY, "{peak} bytes of memory");
-    let says = format!("list of tags in {0}/app: {0} gives a list of more than 32 MiB", registry.host());
+    let says = format!("list of tags in {0}/app: {0} returned a list of more than 32 MiB", registry.host());
     assert!(output.stderr.contains(&says), "{}", output.stderr);
 }
 
@@ -81,7 +81,7 @@ fn manifests_by_the_gigabyte_fill_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let (output, peak) = pull(registry.host(), folder.path(), ["app:1", "--all-platforms"]).measured();
     assert_eq!(output.code, Some(1), "{}", output.stderr);
-    let says = format!("{} gave more than 128 MiB of manifests and configs in this run", registry.host());
+    let says = format!("{} sent more than 128 MiB of manifests and configs in this run", registry.host());
     assert!(output.stderr.contains(&says), "{}", output.stderr);
     // Those that were on their way come on top.
     assert!(peak < 2 * MEMORY, "{peak} bytes of memory");

@@ -43,12 +43,12 @@ fn a_round_of_tries_is_one_line_however_many_transfers_wait() {
         let lines = told(&output);
         assert_eq!(lines.len(), 2, "{}", output.stderr);
         for (line, next) in lines.iter().zip(["(try 2 of 3)", "(try 3 of 3)"]) {
-            let parts = [why, registry.host(), "; again in 0.0 s ", next];
+            let parts = [why, registry.host(), "; retry in 0.0 s ", next];
             assert!(parts.iter().all(|part| line.contains(part)), "{line}");
             assert!(!line.contains("sha256:"), "{line}");
         }
         // Who wants to hear more hears of each, with its whole digest.
-        let each = output.stderr.lines().filter(|line| line.starts_with("  sha256:") && line.contains("again in"));
+        let each = output.stderr.lines().filter(|line| line.starts_with("  sha256:") && line.contains("retry in"));
         assert_eq!(each.count(), 2 * LAYERS, "{}", output.stderr);
     }
 }
@@ -98,7 +98,7 @@ fn hosts_and_reasons_have_lines_of_their_own() {
     lines.sort_by_key(|line| line.contains("429"));
     let expected = [
         format!("~ the connection to {} failed: ", reset.host()),
-        format!("~ {} answered 429 Too Many Requests (TOOMANYREQUESTS: come back later); again in 0.0 s", busy.host()),
+        format!("~ {} answered 429 Too Many Requests (TOOMANYREQUESTS: come back later); retry in 0.0 s", busy.host()),
     ];
     assert_eq!(lines.len(), 2, "{}", output.stderr);
     assert!(lines.iter().zip(&expected).all(|(line, expected)| line.starts_with(expected)), "{lines:#?}");

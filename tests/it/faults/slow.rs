@@ -44,6 +44,6 @@ fn whatever_trickles_fails_in_the_end_and_names_the_host() {
         assert_eq!(output.code, Some(1), "{what}: {}", output.stderr);
         let says = format!("less than 1 KiB moved to or from {}", registry.host());
         assert!(output.stderr.contains(&says), "{what}: {}", output.stderr);
-        assert_eq!(output.stderr.matches("again in").count(), 1, "{what}: {}", output.stderr);
+        assert_eq!(output.stderr.matches("retry in").count(), 1, "{what}: {}", output.stderr);
     }
 }

@@ -124,7 +124,7 @@ fn trusted_keys_of_the_machine_count_as_if_they_were_named() {
     let said = medium.goes_on(&[], None);
     assert!(said.contains(&format!("{note}/etc/hod/trusted: not found")), "{said}");
     fs::create_dir_all(&trusted).unwrap();
-    assert!(medium.run(&[], Some(&home)).1.contains("there is no trusted key"));
+    assert!(medium.run(&[], Some(&home)).1.contains("no trusted key"));
     fs::copy(medium.folder.path().join("ours.pub"), trusted.join("ours.pub")).unwrap();
     assert!(medium.goes_on(&[], Some(&home)).contains("the sums are signed with"));
     fs::remove_file(medium.path("SHA256SUMS.minisig")).unwrap();

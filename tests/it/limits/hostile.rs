@@ -86,7 +86,7 @@ fn headers_of_bundles() {
         ("platforms", filled(&platforms, r#"{"os":"","architecture":""}"#, platforms_end, 32 * mib), "bundle.json"),
         ("features", filled(&platforms, &features, platforms_end, 32 * mib), "bundle.json"),
         ("digests", filled(&image.replace(r#""images":[{"#, r#""requires":[{"#), "1", end, 32 * mib), "bundle.json"),
-        ("longer than any", filled(&image, "0", end, 250 * mib), "readers take at most 33554432"),
+        ("longer than any", filled(&image, "0", end, 250 * mib), "the limit is 33554432"),
     ] {
         let tar = with_header(&json);
         drop(json);

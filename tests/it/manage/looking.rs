@@ -15,7 +15,7 @@ use crate::support::read_only::ReadOnly;
 use crate::support::root::is_root_for;
 use crate::support::tree;
 
-const NOTE: &str = "note: others write there, or could";
+const NOTE: &str = "note: other processes may be writing there";
 
 /// A folder with a store that has garbage, a layout, bundles and an inventory.
 fn sample() -> tempfile::TempDir {

@@ -158,8 +158,7 @@ fn foreign_layers_stay_descriptors() {
     let registry = Faulty::new(content.clone()).start();
     let folder = tempfile::tempdir().unwrap();
     let said = pull(registry.host(), folder.path(), ["windows:1"]).ok().stderr;
-    let note =
-        "note: 1 layer of windows:1 is not carried: whoever runs it fetches what lies at nowhere.invalid from there";
+    let note = "note: 1 layer of windows:1 is not copied: runtimes fetch such layers from nowhere.invalid";
     assert_eq!(said.matches(note).count(), 1, "{said}");
     assert_serves(folder.path(), &content);
     assert_eq!(registry.count(|seen| seen.path.contains(&foreign.digest().to_string())), 0);
@@ -173,7 +172,7 @@ fn foreign_layers_stay_descriptors() {
     assert!(bundled.args([bundle.as_os_str()]).ok().stderr.contains(note));
     let image = format!("docker://{}/windows:1", registry.host());
     let layout = hod(["copy", &image, "oci:layout:1"]).in_folder(folder.path()).ok().stderr;
-    assert!(layout.contains("is not carried: whoever runs it fetches what lies at nowhere.invalid"), "{layout}");
+    assert!(layout.contains("is not copied: runtimes fetch such layers from nowhere.invalid"), "{layout}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn several_lists_and_arguments_are_one_list() {
     let store = folder.path().join("store");
     let output = pull(registry.host(), &store, ["alpine:3", "-f", text(&one), "-f", text(&two)]).ok();
     assert_eq!(names(&store), ["alpine:3", "app:1", "web:1"]);
-    let notice = format!("{}:2: app:1 is in the list already, at {}:1", two.display(), one.display());
+    let notice = format!("{}:2: app:1 is already in the list, at {}:1", two.display(), one.display());
     assert!(output.stderr.contains(&notice), "{}", output.stderr);
 }
 
@@ -86,8 +86,8 @@ fn every_bad_line_is_named_before_any_request() {
         (b"app:1#comment", "#"),
         (b"\xff\xfe", "UTF-8"),
         (b"docker://app:1", "docker"),
-        (b"bundle:x.tar:app:1", "hod unpack takes a bundle"),
-        (b"store:/srv/registry:app:1", "hod select a part of a store"),
+        (b"bundle:x.tar:app:1", "use hod unpack for a bundle"),
+        (b"store:/srv/registry:app:1", "hod select for a store"),
         (b"web:1", ""),
     ];
     let list = folder.path().join("list.txt");
@@ -136,7 +136,11 @@ fn two_images_cannot_have_one_name() {
     let list = "alpine:3 as=x:1\nweb:1\nlibrary/alpine:3 as=x:1\nalpine:3 as=x:1 platform=linux/amd64\n";
     let output = pull(registry.host(), &store, ["-f", "-"]).input(list).code(3);
     let said = output.stderr.lines().find(|line| line.contains("-:3")).unwrap_or_default();
-    assert!(said.contains("library/alpine:3") && said.contains("x:1 is taken by -:1 (alpine:3)"), "{}", output.stderr);
+    assert!(
+        said.contains("library/alpine:3") && said.contains("x:1 is already the name of -:1 (alpine:3)"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(names(&store), ["web:1", "x:1"]);
     assert_eq!(ls(&store)["images"][1]["digest"], app(5).digest().to_string());
 }

@@ -80,12 +80,12 @@ fn what_a_lock_names_must_be_there() {
     // A store that has the image alone.
     run(here, "pull -q -f release.lock --store bare --no-referrers").ok();
     let packed = run(here, "pack -f release.lock --store bare -o a.tar").code(1);
-    assert!(packed.stderr.contains("which belongs to app:1 by the lock, is not there"), "{}", packed.stderr);
+    assert!(packed.stderr.contains("of app:1, which the lock names, is missing"), "{}", packed.stderr);
     run(here, "pack -q -f release.lock --store bare -o bare.tar --no-referrers").ok();
     // A registry that has lost one.
     registry.fault(On::manifest(&sample.scan.digest().to_string()), Effect::Status(404));
     let pulled = run(here, "pull -f release.lock --store b").code(1);
-    assert!(pulled.stderr.contains("cannot get what belongs to"), "{}", pulled.stderr);
+    assert!(pulled.stderr.contains("cannot fetch the referrers of"), "{}", pulled.stderr);
     assert!(pulled.stderr.contains(&sample.scan.digest().to_string()), "{}", pulled.stderr);
 }
 

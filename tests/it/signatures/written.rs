@@ -136,7 +136,7 @@ fn what_is_signed_on_the_way_skopeo_and_hod_take() {
         command.arg(second.path("secret.asc")).arg("--sign-passphrase-file")
     };
     let wrong = twice().arg(second.public()).args([&image, &again]).code(1);
-    assert!(wrong.stderr.contains("is the passphrase right?"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("check the passphrase"), "{}", wrong.stderr);
     hod(["inspect", "--raw", &again]).code(1);
     twice().arg(second.path("passphrase")).args([&image, &again]).ok();
     let beside = format!("dir:{}", site.path("twice").display());
@@ -216,14 +216,18 @@ fn what_cannot_be_signed_is_not_begun() {
     let image = site.signed.image("new:1.0");
     let fingerprint = keys.fingerprint.as_str();
     for (arguments, destination, says) in [
-        (&["--sign-by", fingerprint][..], to("dir"), "has no name that could be signed"),
-        (&["--sign-by", fingerprint, "--sign-identity", "web"], to("dir"), "is no name to sign an image for"),
-        (&["--sign-by", fingerprint], format!("{}:web:1.0", to("docker-archive")), "has no room for signatures"),
-        (&["--sign-by", fingerprint], image.clone(), "nothing says where signatures for"),
+        (&["--sign-by", fingerprint][..], to("dir"), "has no name to sign"),
+        (&["--sign-by", fingerprint, "--sign-identity", "web"], to("dir"), "is not a valid name to sign"),
+        (&["--sign-by", fingerprint], format!("{}:web:1.0", to("docker-archive")), "cannot store signatures"),
+        (&["--sign-by", fingerprint], image.clone(), "no directory is configured for the signatures of"),
         (&["--sign-by", &"0".repeat(40)], to("dir"), "gpg: "),
-        (&["--sign-identity", "r.example/web:1"], to("dir"), "--sign-identity means nothing without --sign-by"),
-        (&["--sign-by-sigstore", "params.yaml"], to("dir"), "no signatures of sigstore's kind"),
-        (&["--sign-by-sigstore-private-key", "x.key"], to("dir"), "no signatures of sigstore's kind"),
+        (&["--sign-identity", "r.example/web:1"], to("dir"), "--sign-identity requires --sign-by"),
+        (&["--sign-by-sigstore", "params.yaml"], to("dir"), "creates sigstore signatures, which hod does not support"),
+        (
+            &["--sign-by-sigstore-private-key", "x.key"],
+            to("dir"),
+            "creates sigstore signatures, which hod does not support",
+        ),
     ] {
         let run = keys.hod(&["--registries.d", job::text(&nowhere), "copy", "--override-arch", "amd64"]);
         let failed = run.args(arguments).args([&from, &destination]).run();

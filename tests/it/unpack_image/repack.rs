@@ -181,7 +181,7 @@ fn ids_that_no_mapping_covers_are_refused() {
     };
     let output = run(&["--uid-map", "0:100000:10"]).code(1);
     assert!(
-        output.stderr.contains("\"others/file\" belongs to user 1000, whom no mapping covers"),
+        output.stderr.contains("\"others/file\" belongs to user 1000, which no mapping covers"),
         "{}",
         output.stderr
     );

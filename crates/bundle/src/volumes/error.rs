@@ -25,7 +25,7 @@ pub enum VolumeError {
     },
     /// A volume that is longer than those before it.
     #[error(
-        "the volume {} has {found} bytes, more than the {expected} of those before it: it belongs to another bundle",
+        "the volume {} has {found} bytes, more than the {expected} bytes of the volumes before it: it belongs to another bundle",
         path.display()
     )]
     Long {
@@ -37,13 +37,13 @@ pub enum VolumeError {
         found: u64,
     },
     /// A folder without volumes.
-    #[error("{} holds neither a registry root nor the volumes of a bundle", folder.display())]
+    #[error("{} contains neither a registry root nor the volumes of a bundle", folder.display())]
     NoSet {
         /// The folder.
         folder: PathBuf,
     },
     /// A folder with the volumes of several bundles.
-    #[error("there are volumes of several bundles in {}: {}", list(folders), names.join(", "))]
+    #[error("several bundles have volumes in {}: {}", list(folders), names.join(", "))]
     SeveralSets {
         /// The folders.
         folders: Vec<PathBuf>,
@@ -51,7 +51,7 @@ pub enum VolumeError {
         names: Vec<String>,
     },
     /// A file of sums that cannot be used.
-    #[error("{} is not in the form of sha256sum: line {line}", path.display())]
+    #[error("{} is not in the format of sha256sum: line {line}", path.display())]
     Sums {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum VolumeError {
         line: usize,
     },
     /// A name that some media cannot hold.
-    #[error("{name:?} cannot be the name of volumes: {problem}")]
+    #[error("{name:?} is not a valid name for volumes: {problem}")]
     Name {
         /// The name.
         name: String,
@@ -67,7 +67,7 @@ pub enum VolumeError {
         problem: &'static str,
     },
     /// More volumes than there are names for.
-    #[error("the bundle needs more than {VOLUMES_LIMIT} volumes of {size} bytes: choose larger ones")]
+    #[error("the bundle needs more than {VOLUMES_LIMIT} volumes of {size} bytes: choose a larger volume size")]
     Many {
         /// The length of a volume.
         size: u64,

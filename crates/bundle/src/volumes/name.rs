@@ -41,16 +41,16 @@ pub(crate) fn check_portable(name: &str) -> Result<(), VolumeError> {
     let error = |problem| Err(VolumeError::Name { name: name.to_owned(), problem });
     let stem = name.split('.').next().unwrap_or_default();
     if name.is_empty() || stem.is_empty() {
-        return error("it begins with a dot, or is empty");
+        return error("it starts with a dot, or is empty");
     }
     if name.chars().any(|character| character.is_control() || "\"*/:<>?\\|;".contains(character)) {
-        return error("vfat and other media take none of \" * / : < > ? \\ | ; and no control characters");
+        return error("vfat and other file systems do not allow \" * / : < > ? \\ | ; and control characters");
     }
     if name.starts_with(' ') || name.ends_with([' ', '.']) {
-        return error("vfat drops blanks and dots at its ends");
+        return error("vfat removes spaces and dots at its ends");
     }
     if DEVICES.contains(&stem.trim_end().to_ascii_lowercase().as_str()) {
-        return error("Windows takes it for a device");
+        return error("Windows reserves it for a device");
     }
     if name.encode_utf16().count() > NAME_LIMIT {
         return error("it is too long");

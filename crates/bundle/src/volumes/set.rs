@@ -277,7 +277,7 @@ mod tests {
         assert!(error.ends_with(": a.tar, b.tar.zst"), "{error}");
         let none = folder(&[("a.7z.001", 1), ("x.tar", 1)]);
         let error = BundleFiles::find(none.path(), &[]).unwrap_err().to_string();
-        assert!(error.contains("holds neither"), "{error}");
+        assert!(error.contains("contains neither"), "{error}");
     }
 
     #[test]

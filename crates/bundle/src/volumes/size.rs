@@ -36,10 +36,10 @@ pub struct VolumeSize(u64);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VolumeSizeError {
     /// Neither number nor name.
-    #[error("{0:?} is no size of volumes: write bytes, a number with a unit such as 4G or 700MiB, or one of {names}", names = names())]
+    #[error("{0:?} is not a volume size: write bytes, a number with a unit such as 4G or 700MiB, or one of {names}", names = names())]
     Shape(String),
     /// Too small to be of use.
-    #[error("volumes of {0} bytes are too small: they have at least {SIZE_LIMIT}")]
+    #[error("volumes of {0} bytes are too small: the minimum is {SIZE_LIMIT} bytes")]
     Small(u64),
 }
 

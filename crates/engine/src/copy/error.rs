@@ -49,7 +49,7 @@ pub enum CopyError {
         source: GraphError,
     },
     /// A platform is missing.
-    #[error("cannot take the platforms that were asked for")]
+    #[error("cannot select the requested platforms")]
     Platform(#[from] AbsentPlatforms),
     /// Content could not be moved.
     #[error("cannot copy {what} {digest} ({size} bytes) {side} {place}")]

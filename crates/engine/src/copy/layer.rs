@@ -68,6 +68,6 @@ where
     }
 
     async fn publish(&self, root: &Descriptor, _: Bytes, _: &[Tag]) -> Result<()> {
-        Err(EndpointError::new(Fault::Rejected, format!("{} is no layer", root.digest)))
+        Err(EndpointError::new(Fault::Rejected, format!("{} is not a layer", root.digest)))
     }
 }

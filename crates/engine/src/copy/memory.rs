@@ -25,7 +25,7 @@ pub(super) struct Memory {
 
 /// A registry that gives more manifests than a run keeps.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} gave more than {} MiB of manifests and configs in this run", MEMORY_LIMIT >> 20)]
+#[error("{host} sent more than {} MiB of manifests and configs in this run", MEMORY_LIMIT >> 20)]
 struct TooMuch {
     host: Box<str>,
 }

@@ -29,7 +29,7 @@ pub enum Mismatch {
         got: u64,
     },
     /// They go on after the end.
-    #[error("{digest} goes on after its {size} bytes")]
+    #[error("{digest} is longer than its declared {size} bytes")]
     Long {
         /// The content that was wanted.
         digest: Digest,
@@ -207,7 +207,7 @@ mod tests {
         let brick = Descriptor::of(MediaType::parse("x"), b"brick");
         assert_eq!(collect(&brick, none(), &[b"br", b"", b"ick"]).unwrap(), "brick");
         assert!(collect(&brick, none(), &[b"bric"]).unwrap_err().contains("ended after 4 of 5"));
-        assert!(collect(&brick, none(), &[b"brick", b"s"]).unwrap_err().contains("goes on"));
+        assert!(collect(&brick, none(), &[b"brick", b"s"]).unwrap_err().contains("longer than its declared 5 bytes"));
         assert!(collect(&brick, none(), &[b"brack"]).unwrap_err().contains("have the digest"));
     }
 
@@ -222,7 +222,7 @@ mod tests {
         };
         assert_eq!(left(&[b"br", b"ack"]).unwrap(), "brack");
         assert!(left(&[b"bric"]).unwrap_err().contains("ended after 4 of 5"));
-        assert!(left(&[b"brick", b"s"]).unwrap_err().contains("goes on"));
+        assert!(left(&[b"brick", b"s"]).unwrap_err().contains("longer than its declared 5 bytes"));
     }
 
     #[test]

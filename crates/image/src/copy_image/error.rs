@@ -27,24 +27,24 @@ pub enum CopyImageError {
     Copy(#[from] CopyError),
     /// A registry that wants every image of an index.
     #[error(
-        "{0} seems to take an index only with all of its images: copy all platforms, or pull these into a store and push that with --index rewrite or --index child"
+        "{0} seems to accept an index only with all of its images: copy all platforms, or pull these into a store and push it with --index rewrite or --index child"
     )]
     Part(String, #[source] CopyError),
     /// The platform is not there.
-    #[error("cannot choose an image of the index")]
+    #[error("cannot select an image of the index")]
     Platform(#[from] AbsentPlatforms),
     /// The store or bundle has less of it.
     #[error(transparent)]
     NotPulled(#[from] NotPulled),
     /// A manifest of Docker's first format.
-    #[error("cannot take the image out of Docker's schema 1 format")]
+    #[error("cannot convert the image from the Docker schema 1 format")]
     First(#[source] EndpointError),
     /// A manifest of Docker's first format whose digest is to stay.
-    #[error("{0} has Docker's schema 1 format, which is only read: with --preserve-digests it cannot be converted")]
+    #[error("{0} has the Docker schema 1 format, which hod must convert: omit --preserve-digests")]
     Preserve(Version),
     /// The destination is another image.
     #[error(
-        "its destination names {pinned}, and what would be copied there is {found}: leave the digest out, or copy the image as it is, with --all if it is an index"
+        "the destination names {pinned}, but the copied image would be {found}: omit the digest, or copy the image unchanged, with --all if it is an index"
     )]
     Pinned {
         /// The digest in the name of the destination.

@@ -23,7 +23,7 @@ pub enum OpenError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A store or bundle without the name of an image.
-    #[error("{0} is a place with many images: name one of them after another colon")]
+    #[error("{0} has many images: name one of them after another colon")]
     NoImage(Box<Location>),
     /// A location that can only be read.
     #[error("{0} cannot be written: {1}")]
@@ -47,10 +47,10 @@ pub enum OpenError {
         source: StoreError,
     },
     /// A bundle that nobody has opened, where none is read from.
-    #[error("{0} is in a bundle, and no bundle is read here")]
+    #[error("{0} is in a bundle, which this command cannot read")]
     Bundle(Box<Location>),
     /// What a store holds.
-    #[error("cannot take the image from {location}")]
+    #[error("cannot read the image from {location}")]
     Held {
         /// The location.
         location: Box<Location>,
@@ -59,7 +59,7 @@ pub enum OpenError {
         source: ContentsError<StoreError>,
     },
     /// What a bundle holds.
-    #[error("cannot take the image from {location}")]
+    #[error("cannot read the image from {location}")]
     HeldInBundle {
         /// The location.
         location: Box<Location>,

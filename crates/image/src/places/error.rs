@@ -39,14 +39,14 @@ pub enum PlaceError {
         source: walkdir::Error,
     },
     /// There is nothing.
-    #[error("{0} holds no image")]
+    #[error("{0} contains no image")]
     Empty(Box<Location>),
     /// An image that nothing names.
-    #[error("{0} has no name that it could be kept under: give it one, as in '{0} as=NAME:TAG'")]
+    #[error("{0} has no name: add one, as in '{0} as=NAME:TAG'")]
     NoName(Box<Location>),
     /// An image whose name is none that registries know.
     #[error(
-        "{place} is called {name:?}, which is no name for a registry: give it another, as in '{place} as=NAME:TAG'"
+        "{place} has the name {name:?}, which registries do not allow: give it another one, as in '{place} as=NAME:TAG'"
     )]
     BadName {
         /// The place.
@@ -58,7 +58,7 @@ pub enum PlaceError {
         source: ReferenceError,
     },
     /// One name for many.
-    #[error("{place} holds {count} images, and as= names one: name one of them in the place")]
+    #[error("{place} contains {count} images, but as= names one: select one of them in the place")]
     OneName {
         /// The place.
         place: Box<Location>,
@@ -66,7 +66,7 @@ pub enum PlaceError {
         count: usize,
     },
     /// Another image than a lock says.
-    #[error("{place} holds {found}, and the list wants {locked}")]
+    #[error("{place} contains {found}, but the list requires {locked}")]
     Moved {
         /// The place.
         place: Box<Location>,
@@ -76,7 +76,7 @@ pub enum PlaceError {
         found: Box<Digest>,
     },
     /// A transport that is not for this.
-    #[error("{0} is no place that images are taken from here: use hod copy")]
+    #[error("{0} is not supported as a source here: use hod copy")]
     Other(Box<Location>),
     /// The name, as it would be in a store.
     #[error("the image has no valid name")]

@@ -49,7 +49,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok((out, Ok(())))) => Ok(out),
             Some(Ok((_, Err(error)))) => Err(error),
-            _ => Err(io::Error::other("the thread that writes ended unexpectedly")),
+            _ => Err(io::Error::other("the writer thread ended unexpectedly")),
         }
     }
 

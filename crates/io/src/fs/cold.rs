@@ -153,8 +153,7 @@ impl Ahead {
             if self.current.take().is_some() {
                 self.taken = 0;
             }
-            let block =
-                self.filled.recv().map_err(|_| io::Error::other("the thread that reads ended unexpectedly"))??;
+            let block = self.filled.recv().map_err(|_| io::Error::other("the reader thread ended unexpectedly"))??;
             self.has_ended = block.is_empty();
             self.current = Some(block);
         }

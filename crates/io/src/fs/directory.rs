@@ -150,8 +150,7 @@ impl Directory {
     pub fn give(&self, owner: u32, group: u32) -> io::Result<()> {
         let stat = self.stat()?;
         if stat.st_uid != nix::unistd::geteuid().as_raw() || !self.entries()?.is_empty() {
-            let problem =
-                format!("{}: somebody else has replaced this directory at the same time", self.path.display());
+            let problem = format!("{}: another process replaced this directory at the same time", self.path.display());
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, problem));
         }
         give(self.held.as_fd(), owner, group).map_err(|error| failed("change the owner of", &self.path, error))
@@ -279,7 +278,7 @@ impl Child {
 
     fn remove_tree_to(&self, depth: usize) -> io::Result<()> {
         let deeper =
-            depth.checked_sub(1).ok_or_else(|| self.failed("remove so deep a directory", Errno::NAMETOOLONG))?;
+            depth.checked_sub(1).ok_or_else(|| self.failed("remove deeply nested directory", Errno::NAMETOOLONG))?;
         self.directory()?.clear(deeper)?;
         self.remove_directory()
     }

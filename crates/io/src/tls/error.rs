@@ -13,13 +13,13 @@ pub enum TrustError {
     #[error("cannot read the CA certificates that SSL_CERT_FILE or SSL_CERT_DIR names: {0}")]
     Environment(String),
     /// A file without a certificate in it.
-    #[error("{0} holds no certificate in PEM form")]
+    #[error("{0} contains no certificate in PEM format")]
     Certificate(PathBuf),
     /// A file without a private key in it.
-    #[error("{0} holds no private key in PEM form")]
+    #[error("{0} contains no private key in PEM format")]
     Key(PathBuf),
     /// Half of a pair.
-    #[error("{present} has no partner: {absent} is missing")]
+    #[error("{absent} is missing, which {present} requires")]
     Partner {
         /// The file that is there.
         present: PathBuf,

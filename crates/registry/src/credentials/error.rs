@@ -13,7 +13,7 @@ pub enum CredentialsError {
     #[error("cannot write credentials")]
     Write(#[source] io::Error),
     /// A registry that a file leaves to a helper.
-    #[error("{path} leaves {host} to docker-credential-{name}: log in with the tool that set it up")]
+    #[error("{path} delegates {host} to docker-credential-{name}: log in with the tool that set it up")]
     HelperConfigured {
         /// The file.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum CredentialsError {
         key: String,
     },
     /// A helper with a name that is none.
-    #[error("{path} names {name:?} as credential helper, which cannot be the name of one")]
+    #[error("{path} names {name:?} as credential helper, which is not a valid name")]
     HelperName {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum CredentialsError {
         name: String,
     },
     /// A helper that is named and not installed.
-    #[error("{path} wants the credential helper docker-credential-{name}, which is not in PATH")]
+    #[error("{path} requires the credential helper docker-credential-{name}, which is not in PATH")]
     HelperAbsent {
         /// The file.
         path: PathBuf,

@@ -67,7 +67,7 @@ pub(super) async fn get(program: &Path, server: &str) -> Result<Option<Credentia
         return if said.contains(NOT_FOUND) { Ok(None) } else { Err(failed(format!("{}: {said}", output.status))) };
     }
     let answer: Answer =
-        serde_json::from_slice(&output.stdout).map_err(|_| failed("its answer is not valid JSON".to_owned()))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| failed("its response is not valid JSON".to_owned()))?;
     let secret = Secret::new(answer.secret);
     Ok(Some(match answer.username.as_str() {
         "<token>" => Credentials::IdentityToken(secret),
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(asked(token).await, Ok(Some(Credentials::IdentityToken(Secret::new("t")))));
         assert_eq!(asked("echo credentials not found in native keychain; exit 1").await, Ok(None));
         assert!(asked("echo locked; exit 2").await.unwrap_err().ends_with("exit status: 2: locked"));
-        assert!(asked("echo hunter2").await.unwrap_err().ends_with("its answer is not valid JSON"));
+        assert!(asked("echo hunter2").await.unwrap_err().ends_with("its response is not valid JSON"));
     }
 
     #[test]

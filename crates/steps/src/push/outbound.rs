@@ -32,7 +32,7 @@ pub enum PushError {
     #[error(transparent)]
     Copy(#[from] CopyError),
     /// The registry does not say what it knows of something that belongs to an image.
-    #[error("cannot find out what the registry knows of {digest}, which belongs to an image")]
+    #[error("cannot ask the registry for {digest}, a referrer of an image")]
     Referrers {
         /// The signature or other referrer.
         digest: Digest,
@@ -41,7 +41,7 @@ pub enum PushError {
         source: EndpointError,
     },
     /// A list of referrers that tells nobody what it lists.
-    #[error("{digest} cannot be used as a list of referrers")]
+    #[error("{digest} is not a valid list of referrers")]
     Index {
         /// The list.
         digest: Digest,
@@ -50,7 +50,7 @@ pub enum PushError {
         source: ManifestError,
     },
     /// The tag of a list of referrers stands for something else, which would lose it.
-    #[error("{name} should be a list of referrers, and is {found}")]
+    #[error("{name} must be a list of referrers, but is {found}")]
     Foreign {
         /// The name at the registry.
         name: String,
@@ -58,17 +58,17 @@ pub enum PushError {
         found: Foreign,
     },
     /// The other way round.
-    #[error("{0} is a list of referrers, which the image would replace")]
+    #[error("the image would replace {0}, which is a list of referrers")]
     Listed(String),
     /// `--index full`, and it is not.
     #[error("{} of the index {} not here", hod_engine::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]
     NotFull(usize),
     /// The index has no form that could be pushed instead.
-    #[error("the registry cannot take the index as it is")]
+    #[error("the registry does not accept the unchanged index")]
     Form(#[from] FormError),
     /// The registry refuses the index, and its digest is the name that somebody will ask for.
     #[error(
-        "the registry wants every child of the index, and {0} is named by its digest, which would change: push it with --index rewrite or --index child, or pull it with --all-platforms"
+        "the registry requires every child of the index, but {0} is named by its digest, which would change: push it with --index rewrite or --index child, or pull it with --all-platforms"
     )]
     Pinned(Digest),
 }

@@ -25,7 +25,7 @@ pub struct Constraint {
 /// A text that is no constraint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no constraint on versions: write such as \">= 3.12.0\", \"~1.2\", \"^1\", \"1.2 - 1.4\" or \">1 || 0.9.x\""
+    "{0:?} is not a version constraint: write, for example, \">= 3.12.0\", \"~1.2\", \"^1\", \"1.2 - 1.4\" or \">1 || 0.9.x\""
 )]
 pub struct ConstraintError(String);
 

@@ -39,7 +39,7 @@ pub enum PlacementError {
         source: LocationError,
     },
     /// A destination with names for other images than there are.
-    #[error("{origin} stands for {images} images, and {destination} names {names}")]
+    #[error("{origin} has {images} images, but {destination} names {names}")]
     Count {
         /// What is to be copied.
         origin: String,

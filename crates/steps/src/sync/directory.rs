@@ -15,7 +15,7 @@ use hod_transport::Location;
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The system said no; the message names the path.
-    #[error("cannot look for images in {path}")]
+    #[error("cannot search for images in {path}")]
     Read {
         /// The folder.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum DirectoryError {
         source: io::Error,
     },
     /// A path that cannot be part of a name.
-    #[error("{0} cannot become the name of an image: it is no UTF-8")]
+    #[error("{0} is not a valid name of an image: it is not UTF-8")]
     Name(PathBuf),
 }
 

@@ -156,7 +156,7 @@ mod tests {
     fn mistakes_are_located_and_values_not_quoted() {
         for (language, text, line, problem) in [
             (Language::Yaml, "a: [x]\na: [y]\n", 2, "duplicate mapping key: a"),
-            (Language::Json, "{\"a\": [],\n\"a\": []}", 2, "the key \"a\" is there twice"),
+            (Language::Json, "{\"a\": [],\n\"a\": []}", 2, "the key \"a\" is given twice"),
             (Language::Yaml, "a: {hunter2: x}", 1, "expected sequence start"),
             (Language::Json, "{\"a\": \"hunter2\"}", 1, "expected a sequence"),
             (Language::Json, "{\"a\": [\"hunter2\"", 1, "EOF while parsing a list"),

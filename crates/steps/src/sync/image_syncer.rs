@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(tasks[1], "a.io/x:2 b.io/y:two");
         let (tasks, problems) = planned("a.io/x: b.io/y:one", &["1", "2"]);
         assert!(tasks.is_empty());
-        assert_eq!(problems, ["a.io/x stands for 2 images, and b.io/y:one names 1"]);
+        assert_eq!(problems, ["a.io/x has 2 images, but b.io/y:one names 1"]);
         let (_, problems) = planned("a.io/x: b.io/y\nc.io/x: b.io/y\n", &["1"]);
         assert_eq!(problems, ["docker://a.io/x:1 and docker://c.io/x:1 would both become docker://b.io/y:1"]);
     }

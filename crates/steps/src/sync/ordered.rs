@@ -30,7 +30,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format_args!("the key {key:?} is there twice")));
+                return Err(A::Error::custom(format_args!("the key {key:?} is given twice")));
             }
             entries.push((key, map.next_value()?));
         }

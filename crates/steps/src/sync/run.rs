@@ -57,13 +57,13 @@ pub enum SyncError {
     #[error(transparent)]
     Platforms(#[from] CopyError),
     /// Taking platforms out of it.
-    #[error("cannot leave platforms out")]
+    #[error("cannot exclude platforms")]
     Form(#[from] FormError),
     /// Its image directory.
     #[error(transparent)]
     Directory(#[from] TransportError),
     /// Another image has its image directory.
-    #[error("{path} holds another image, {found}, and not {expected}: remove it, or choose another folder")]
+    #[error("{path} contains another image, {found}, instead of {expected}: remove it, or choose another directory")]
     Occupied {
         /// The directory.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum SyncError {
     },
     /// The destination names the image by a digest that is not its own.
     #[error(
-        "the destination names it by {named}, and what is copied is {digest}: an index keeps its digest with --all"
+        "the destination names {named}, but the copied image would be {digest}: an index keeps its digest with --all"
     )]
     Digest {
         /// What it is called.
@@ -135,8 +135,7 @@ async fn pass_over(
             let (_, task) = &image;
             let image = one(engine, task, options).await?;
             if image.is_none() {
-                let text =
-                    format!("{} has none of the platforms that are wanted: left out", familiar(&task.from.location));
+                let text = format!("{} has none of the requested platforms: skipped", familiar(&task.from.location));
                 engine.observer().on(&Event::Notice(&text));
             }
             let transfer = image.as_ref().map(|image| Transfer::new(image.digest, &image.copied, &image.foreign));

@@ -72,13 +72,13 @@ pub enum EntryProblem {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A repository with a tag or digest.
-    #[error("a repository stands here without tag and digest")]
+    #[error("a repository is expected here, without tag and digest")]
     Version,
     /// Something that is neither tag nor digest.
     #[error("{0:?} is neither a tag nor a digest")]
     Neither(String),
     /// A regular expression.
-    #[error("the regular expression cannot be read")]
+    #[error("the regular expression is invalid")]
     Regex(#[from] regex::Error),
     /// A constraint.
     #[error(transparent)]
@@ -98,7 +98,7 @@ impl SourceFile {
 
     fn add(&mut self, registry: &str, entry: Entry) {
         for key in entry.unknown {
-            self.warnings.push(format!("{registry}: {key:?} has no meaning and is passed over"));
+            self.warnings.push(format!("{registry}: {key:?} has no effect and is ignored"));
         }
         let images = entry.images.0.into_iter().map(|(name, versions)| {
             let key = format!("{registry}: images: {name}");
@@ -285,9 +285,9 @@ mod tests {
             "a.example: images: UPPER: repository name \"UPPER\" has upper-case",
             "a.example: images: x: \"sha256:111111\" is neither a tag nor a digest",
             "a.example: images: x: \"-\" is neither",
-            "a.example: images: y:1: a repository stands here",
+            "a.example: images: y:1: a repository is expected here",
             "a.example: images-by-tag-regex: z: the regular expression",
-            "a.example: images-by-semver: w: \"newest\" is no constraint",
+            "a.example: images-by-semver: w: \"newest\" is not a version constraint",
         ];
         assert_eq!(problems.len(), starts.len(), "{problems:#?}");
         for (problem, start) in problems.iter().zip(starts) {
@@ -295,7 +295,7 @@ mod tests {
         }
         assert_eq!(
             file.warnings,
-            ["a.example: \"extra\" has no meaning and is passed over", "b.example: no images are named"]
+            ["a.example: \"extra\" has no effect and is ignored", "b.example: no images are named"]
         );
         let error = SourceFile::parse("a.example:\n  images: [x]\n").unwrap_err();
         assert_eq!(error.line, 2, "{error}");

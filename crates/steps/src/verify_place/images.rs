@@ -143,7 +143,7 @@ fn unfinished(root: &Path) -> Vec<Finding> {
             hod_io::fs::read_head(entry.path(), DIRECTORY.len() as u64).is_ok_and(|bytes| bytes.starts_with(DIRECTORY))
         };
         if !manifest.is_file() && is_ours() {
-            let detail = "it is not there: the copy into this image directory has not come to its end";
+            let detail = "it is missing: the copy into this image directory was not completed";
             found.push(Finding::new(Code::PlaceInvalid, below(root, &manifest), detail));
         }
     }
@@ -173,7 +173,7 @@ fn invalid(error: TransportError) -> Result<Finding, TransportError> {
             let missing = ["oci-layout", "index.json"].map(|name| (name, !path.join(name).exists()));
             match missing {
                 [(_, true), (_, true)] => Err(error),
-                [(name, true), _] | [_, (name, _)] => Ok(Finding::new(Code::PlaceInvalid, name, "it is not there")),
+                [(name, true), _] | [_, (name, _)] => Ok(Finding::new(Code::PlaceInvalid, name, "it is missing")),
             }
         }
         TransportError::LayoutFile { path, .. }

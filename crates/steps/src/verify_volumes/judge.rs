@@ -142,7 +142,7 @@ impl<'a> Judge<'a> {
         let mut detail = String::new();
         for (index, range) in suspects {
             let Some(part) = self.parts.parts.get(*index) else { continue };
-            let lies = if part.path.is_none() { "not there: bytes" } else { "bytes" };
+            let lies = if part.path.is_none() { "missing: bytes" } else { "bytes" };
             let _ = write!(detail, "{}{lies} {} of {}", separator(&detail), range_text(range), part.name);
         }
         let mut finding = Finding::new(Code::BlobDigestMismatch, Entry::Data(digest).to_string(), detail);
@@ -182,11 +182,11 @@ impl<'a> Judge<'a> {
 /// What is to be said about a volume, if anything.
 fn verdict(part: &Part, blame: &Blame) -> Option<(Code, String)> {
     if part.path.is_none() {
-        return Some((Code::VolumeMissing, "it is not there: copy this file".to_owned()));
+        return Some((Code::VolumeMissing, "it is missing: copy this file".to_owned()));
     }
     let nothing_fits = part.good_blobs == 0 && part.fixed.0 == 0 && part.fixed.1 > 0 && part.start > 0;
     if nothing_fits && part.size >= part.expected && part.unreadable.is_empty() {
-        let detail = "nothing in it is of this bundle: it is a volume of another one; copy this file again";
+        let detail = "it contains nothing of this bundle: it is a volume of another bundle; copy this file again";
         return Some((Code::VolumeForeign, detail.to_owned()));
     }
     if part.size < part.expected {
@@ -199,14 +199,14 @@ fn verdict(part: &Part, blame: &Blame) -> Option<(Code, String)> {
     }
     if !blame.ranges.is_empty() {
         let ranges = merged(blame.ranges.clone());
-        let detail = format!("something in {} is wrong: copy this file again", list(&ranges));
+        let detail = format!("it is damaged at {}: copy this file again", list(&ranges));
         return Some((Code::VolumeDamaged, detail));
     }
     if part.size > part.expected {
         let detail = format!("it has {} bytes and should have {}: copy this file again", part.size, part.expected);
         return Some((Code::VolumeDamaged, detail));
     }
-    let detail = "everything in it is right, and its sum is not the one in the .sha256 file: copy that again";
+    let detail = "its content is correct, but its checksum differs from the .sha256 file: copy the .sha256 file again";
     (part.sum == Some(false)).then(|| (Code::VolumeSumMismatch, detail.to_owned()))
 }
 
@@ -214,7 +214,7 @@ fn verdict(part: &Part, blame: &Blame) -> Option<(Code, String)> {
 pub(super) fn by_sums(parts: &Parts) -> Vec<Finding> {
     let verdict = |part: &Part| match verdict(part, &Blame::default()) {
         Some((Code::VolumeSumMismatch, _)) => {
-            Some((Code::VolumeDamaged, "its sum is not the one in the .sha256 file: copy this file again".to_owned()))
+            Some((Code::VolumeDamaged, "its checksum differs from the .sha256 file: copy this file again".to_owned()))
         }
         other => other,
     };

@@ -92,20 +92,20 @@ impl<'a> Tools<'a> {
         let podman = ["save", "--quiet", "--format", "oci-archive", "--output"].map(OsString::from);
         let podman = podman.into_iter().chain([file.into(), wanted.into()]);
         let skopeo = vec!["copy".into(), "--quiet".into(), self.skopeo_name(), prefixed("oci-archive:", file)];
-        self.first_of(podman.collect(), skopeo, "does not give the image")
+        self.first_of(podman.collect(), skopeo, "cannot export the image")
     }
 
     /// Lets one of them take the image from an archive.
     pub(super) fn load(&self, file: &Path) -> Result<()> {
         let podman = ["load", "--quiet", "--input"].map(OsString::from).into_iter().chain([file.into()]);
         let skopeo = vec!["copy".into(), "--quiet".into(), prefixed("oci-archive:", file), self.skopeo_name()];
-        self.first_of(podman.collect(), skopeo, "does not take the image")
+        self.first_of(podman.collect(), skopeo, "cannot import the image")
     }
 
     /// Lets one of them take the image's name away, and the image if it has no other.
     pub(super) fn delete(&self) -> Result<()> {
         let podman = vec!["rmi".into(), self.image.wanted().into()];
-        self.first_of(podman, vec!["delete".into(), self.skopeo_name()], "does not delete the image")
+        self.first_of(podman, vec!["delete".into(), self.skopeo_name()], "cannot delete the image")
     }
 
     fn first_of(&self, podman: Vec<OsString>, skopeo: Vec<OsString>, fails: &'static str) -> Result<()> {
@@ -158,7 +158,7 @@ fn run(mut command: Command, tool: &'static str, fails: &'static str) -> Result<
         return Ok(true);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("without an error message");
     Err(TransportError::Tool { tool, fails, message: last.trim().to_owned() })
 }
 

@@ -164,12 +164,12 @@ impl DockerArchiveSink {
         let mut output = self.output();
         let mut state = self.lock();
         let bytes = state.configs.get(&config.digest).cloned().ok_or_else(|| incomplete(config.digest))?;
-        let ids = diff_ids(&bytes).map_err(|_| unsupported("an artifact that is no image".to_owned()))?;
+        let ids = diff_ids(&bytes).map_err(|_| unsupported("an artifact that is not an image".to_owned()))?;
         let mut found = Vec::new();
         for layer in layers {
             if layer.media_type.is_foreign_layer() && !state.layers.contains_key(&layer.digest) {
                 return Err(unsupported(format!(
-                    "an image whose layer {} lies elsewhere; oci:, stores and registries leave such layers there",
+                    "an image whose layer {} is stored elsewhere; oci:, stores and registries support such layers",
                     layer.digest
                 )));
             }

@@ -117,7 +117,7 @@ impl Answer {
         while let Some(chunk) = self.chunk().await? {
             bytes += chunk.len() as u64;
             if bytes > ENDLESS {
-                let problem = format!("its answer has more than {} MiB", ENDLESS >> 20);
+                let problem = format!("its response has more than {} MiB", ENDLESS >> 20);
                 return Err(broken(self.host.clone(), std::io::Error::other(problem)));
             }
             let room = TEXT.saturating_sub(text.len()).min(chunk.len());

@@ -86,7 +86,7 @@ async fn send(connector: Connector, chunks: mpsc::Receiver<Option<Bytes>>) -> cr
     struct Line {
         error: Option<String>,
     }
-    let refuses = "does not take the image";
+    let refuses = "cannot import the image";
     let answer = api::post(&connector, "/images/load?quiet=1", chunks).await?;
     let answer = answer.checked(refuses).await?;
     let status = answer.status();

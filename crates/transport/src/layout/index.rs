@@ -53,7 +53,7 @@ impl Index {
             Some(Value::Array(entries)) => entries,
             // umoci writes null when the last image is gone.
             None | Some(Value::Null) => Vec::new(),
-            Some(_) => return Err(bad("its manifests are no list".into())),
+            Some(_) => return Err(bad("its manifests are not a list".into())),
         };
         for entry in &entries {
             Descriptor::deserialize(entry).map_err(|error| bad(error.into()))?;
@@ -237,7 +237,7 @@ mod tests {
     fn one_image_needs_no_name() {
         let mut index = Index::default();
         let path = Path::new("layout");
-        assert!(index.find(path, None).unwrap_err().to_string().contains("holds no image"));
+        assert!(index.find(path, None).unwrap_err().to_string().contains("contains no image"));
         index.set(None, &root("1"));
         assert_eq!(index.find(path, None).unwrap().size, 1);
         index.set(Some("b"), &root("22"));

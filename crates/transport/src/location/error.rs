@@ -20,10 +20,10 @@ pub const TRANSPORTS: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
     /// There is no colon.
-    #[error("{0:?} names no transport: write transport:place, such as docker://alpine:3.20 or oci:folder:3.20")]
+    #[error("{0:?} has no transport: write TRANSPORT:PLACE, such as docker://alpine:3.20 or oci:DIR:3.20")]
     NoTransport(String),
     /// The transport is not one of ours.
-    #[error("{transport:?} in {text:?} is not a transport: there are {}", TRANSPORTS.join(", "))]
+    #[error("{transport:?} in {text:?} is not a transport: hod supports {}", TRANSPORTS.join(", "))]
     Transport {
         /// The text as given.
         text: String,
@@ -39,7 +39,7 @@ pub enum LocationError {
         instead: &'static str,
     },
     /// A `docker:` without the slashes.
-    #[error("{0:?} lacks the slashes: write docker://NAME")]
+    #[error("{0:?} has no slashes: write docker://NAME")]
     Slashes(String),
     /// There is no path where one must be.
     #[error("{0:?} has no path")]
@@ -55,7 +55,7 @@ pub enum LocationError {
         image: String,
     },
     /// A position that is no number.
-    #[error("{image:?} in {text:?} is no position and no digest: write @0 for the first image")]
+    #[error("{image:?} in {text:?} is neither a position nor a digest: write @0 for the first image")]
     Position {
         /// The text as given.
         text: String,
@@ -66,10 +66,10 @@ pub enum LocationError {
     #[error("{0:?} has a digest: archives know images by name and tag only")]
     ArchiveDigest(String),
     /// An image of a daemon that is not told by exactly one tag or digest.
-    #[error("{0:?} does not say which image of the daemon: write docker-daemon:NAME:TAG, NAME@DIGEST or sha256:ID")]
+    #[error("{0:?} names no image of the daemon: write docker-daemon:NAME:TAG, NAME@DIGEST or sha256:ID")]
     DaemonImage(String),
     /// An image of containers/storage that cannot be told.
-    #[error("{0:?} does not say which image: write containers-storage:NAME:TAG, or [DRIVER@ROOT+RUNROOT]NAME:TAG")]
+    #[error("{0:?} names no image: write containers-storage:NAME:TAG, or [DRIVER@ROOT+RUNROOT]NAME:TAG")]
     StorageImage(String),
     /// The image's name.
     #[error("{text:?} has no valid image name")]

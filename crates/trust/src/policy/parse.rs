@@ -108,7 +108,7 @@ fn requirement(written: WrittenRequirement) -> Result<Requirement, String> {
         WrittenRequirement::SigstoreSigned { .. } => Requirement::SigstoreSigned,
         WrittenRequirement::SignedBy { key_type, key_path, key_paths, key_data, signed_identity } => {
             if key_type != "GPGKeys" {
-                return Err(format!("the keyType {key_type:?} is not known: there is GPGKeys"));
+                return Err(format!("the keyType {key_type:?} is unknown: only GPGKeys is supported"));
             }
             let keys = match (key_path, key_paths, key_data) {
                 (Some(path), None, None) => vec![KeySource::File(path)],
@@ -116,7 +116,7 @@ fn requirement(written: WrittenRequirement) -> Result<Requirement, String> {
                 (None, None, Some(data)) => {
                     vec![KeySource::Data(STANDARD.decode(data).map_err(|error| format!("keyData: {error}"))?)]
                 }
-                _ => return Err("exactly one of keyPath, keyPaths and keyData says which keys".to_owned()),
+                _ => return Err("exactly one of keyPath, keyPaths and keyData is required".to_owned()),
             };
             Requirement::SignedBy(SignedBy { keys, identity: signed_identity.unwrap_or_default() })
         }
@@ -212,7 +212,7 @@ mod tests {
             (default(r#""type":"accept""#), "unknown variant"),
             (default(r#""type":"reject","keyPath":"x""#), "unknown field `keyPath`"),
             (default(r#""type":"insecureAcceptAnything","x":1"#), "unknown field `x`"),
-            (default(r#""type":"signedBy","keyType":"X509","keyPath":"x""#), "is not known"),
+            (default(r#""type":"signedBy","keyType":"X509","keyPath":"x""#), "is unknown: only GPGKeys"),
             (signed(r#""keyPath":"x","keyData":"eA==""#), "exactly one of"),
             (signed(r#""keyPaths":[]"#), "exactly one of"),
             (signed(r#""keyData":"%""#), "keyData: "),

@@ -6,10 +6,10 @@ use super::fingerprint::{Fingerprint, FingerprintError};
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// The bytes are no `OpenPGP` keys.
-    #[error("{0} holds no OpenPGP keys")]
+    #[error("{0} contains no OpenPGP keys")]
     NoKeys(String),
     /// The bytes are keys and more than that, or parts of keys.
-    #[error("{name} is not understood whole: {problem}; write it anew with gpg --export")]
+    #[error("{name} is not completely readable: {problem}; export it again with gpg --export")]
     KeyFile {
         /// The file.
         name: String,
@@ -17,7 +17,7 @@ pub enum SignatureError {
         problem: String,
     },
     /// The key is not among those given.
-    #[error("there is no key {0} among those given")]
+    #[error("key {0} is not among the given keys")]
     NoKey(Fingerprint),
     /// The key must not sign.
     #[error("the key {key} {problem}")]
@@ -28,22 +28,22 @@ pub enum SignatureError {
         problem: &'static str,
     },
     /// The passphrase opens no key.
-    #[error("the secret key {0} cannot be used: is the passphrase right?")]
+    #[error("cannot use the secret key {0}: check the passphrase")]
     Passphrase(Fingerprint),
     /// The bytes are no signed `OpenPGP` message.
     #[error("this is not a signed OpenPGP message: {0}")]
     Message(String),
     /// No key given has made it.
-    #[error("the signature is by none of the keys given")]
+    #[error("the signature is not by any of the given keys")]
     Unknown,
     /// The signature is not valid.
     #[error("the signature is not valid: {0}")]
     Invalid(&'static str),
     /// What was signed is no claim.
-    #[error("what was signed is no claim about an image")]
+    #[error("the signed content is not a claim about an image")]
     Claim(#[source] serde_json::Error),
     /// What was signed is something else.
-    #[error("what was signed is of the type {0:?}, not an image")]
+    #[error("the signed content has the type {0:?}, not that of an image signature")]
     Type(String),
     /// Not a fingerprint.
     #[error(transparent)]

@@ -9,7 +9,7 @@ pub struct Fingerprint(String);
 
 /// A text that is no fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no fingerprint: write 40 or 64 hex digits")]
+#[error("{0:?} is not a fingerprint: write 40 or 64 hex digits")]
 pub struct FingerprintError(String);
 
 impl fmt::Display for Fingerprint {

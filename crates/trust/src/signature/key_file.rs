@@ -42,7 +42,7 @@ fn keys(bytes: &[u8]) -> Result<Vec<PublicOrSecret>, String> {
                     revocations.push(signature);
                 }
                 (packet, Some(key)) => key.push(packet),
-                (packet, None) => return Err(format!("{} stands before any key", described(packet.tag()))),
+                (packet, None) => return Err(format!("{} appears before any key", described(packet.tag()))),
             }
         }
     }
@@ -64,13 +64,13 @@ fn blocks(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let (body, ended) = begun.split_once(END).ok_or("its last block has no end")?;
         let (kind, after) = ended.split_once(DASHES).ok_or("its last block has no end")?;
         if !is_text(outside) {
-            return Err("it has something else than text between its blocks".to_owned());
+            return Err("it has data other than text between its blocks".to_owned());
         }
         blocks.push(block(&format!("{BEGIN}{body}{END}{kind}{DASHES}\n"))?);
         rest = after;
     }
     if !blocks.is_empty() && !is_text(rest) {
-        return Err("it has something else than text behind its blocks".to_owned());
+        return Err("it has data other than text after its blocks".to_owned());
     }
     Ok(blocks)
 }
@@ -86,8 +86,8 @@ fn block(text: &str) -> Result<Vec<u8>, String> {
     dearmor.read_header().map_err(|_| DAMAGED)?;
     match dearmor.typ {
         Some(BlockType::PublicKey | BlockType::PrivateKey | BlockType::File) => {}
-        Some(other) => return Err(format!("it has a block of another kind ({other})")),
-        None => return Err("it has a block of no kind".to_owned()),
+        Some(other) => return Err(format!("it has a block of another type ({other})")),
+        None => return Err("it has a block without a type".to_owned()),
     }
     let mut bytes = Vec::new();
     dearmor.read_to_end(&mut bytes).map_err(|_| DAMAGED)?;
@@ -128,7 +128,7 @@ fn is_unsupported(error: &Error) -> bool {
 }
 
 fn described(tag: Tag) -> String {
-    format!("a packet of the kind {tag:?}")
+    format!("a packet of type {tag:?}")
 }
 
 fn is_revocation(signature: &Signature) -> bool {
@@ -151,10 +151,10 @@ fn key(packets: Vec<Packet>) -> Result<PublicOrSecret, String> {
         let mut parser = SignedPublicKeyParser::from_packets(packets);
         (parser.next().map(|key| key.map(PublicOrSecret::Public)), parser.into_inner())
     };
-    let key = key.ok_or("it has a key without an end")?.map_err(|error| format!("a key cannot be read: {error}"))?;
+    let key = key.ok_or("it has a truncated key")?.map_err(|error| format!("a key cannot be read: {error}"))?;
     match rest.next() {
         None => Ok(key),
-        Some(Ok(packet)) => Err(format!("{} stands where none belongs", described(packet.tag()))),
+        Some(Ok(packet)) => Err(format!("{} appears where it is not allowed", described(packet.tag()))),
         Some(Err(error)) => Err(format!("a key cannot be read: {error}")),
     }
 }
@@ -172,7 +172,7 @@ fn revoke(keys: &mut [PublicOrSecret], revocation: &Signature) -> Result<(), Str
             is_used = true;
         }
     }
-    if is_used { Ok(()) } else { Err("it has a revocation that is for none of its keys".to_owned()) }
+    if is_used { Ok(()) } else { Err("it has a revocation of a key that it does not contain".to_owned()) }
 }
 
 #[cfg(test)]
@@ -261,19 +261,19 @@ mod tests {
         let message = String::from_utf8(one.clone()).unwrap().replace("PUBLIC KEY BLOCK", "MESSAGE");
         let short = bytes(&second);
         for (file, says) in [
-            ([&one[..], &certificate[..]].concat(), "for none of its keys"),
-            ([bytes(&first), revocation].concat(), "for none of its keys"),
-            ([&one[..], &bytes(&second)[..]].concat(), "something else than text"),
+            ([&one[..], &certificate[..]].concat(), "of a key that it does not contain"),
+            ([bytes(&first), revocation].concat(), "of a key that it does not contain"),
+            ([&one[..], &bytes(&second)[..]].concat(), "data other than text"),
             ([&bytes(&second)[..], &one[..]].concat(), "cut off or damaged"),
             ([&one[..], b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"].concat(), "no end"),
             ([&two[..two.len() / 2], &one[..]].concat(), "damaged"),
-            ([&one[..], message.as_bytes()].concat(), "another kind (PGP MESSAGE)"),
-            ([&bytes(&first)[..], &literal].concat(), "LiteralData stands where none belongs"),
-            ([&literal[..], &bytes(&first)].concat(), "LiteralData stands before any key"),
-            (user.to_vec(), "stands before any key"),
-            ([bytes(&first), short[..short.len() - 3].to_vec()].concat(), "keys is not understood whole"),
-            (b"not a key".to_vec(), "keys holds no OpenPGP keys"),
-            (Vec::new(), "keys holds no OpenPGP keys"),
+            ([&one[..], message.as_bytes()].concat(), "another type (PGP MESSAGE)"),
+            ([&bytes(&first)[..], &literal].concat(), "LiteralData appears where it is not allowed"),
+            ([&literal[..], &bytes(&first)].concat(), "LiteralData appears before any key"),
+            (user.to_vec(), "appears before any key"),
+            ([bytes(&first), short[..short.len() - 3].to_vec()].concat(), "keys is not completely readable"),
+            (b"not a key".to_vec(), "keys contains no OpenPGP keys"),
+            (Vec::new(), "keys contains no OpenPGP keys"),
         ] {
             let problem = counts(&file).unwrap_err();
             assert!(problem.contains(says), "{says}: {problem}");

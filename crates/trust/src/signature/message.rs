@@ -71,7 +71,7 @@ fn signer<'a>(keys: &'a SecretKeys, wanted: &Fingerprint) -> Result<Signer<'a>, 
             let standing = found.map_or(Standing::Unbound, |(.., standing)| standing);
             match standing.problem() {
                 None if is_there(secret) => return Ok(Signer { key, is_locked: secret.is_encrypted() }),
-                other => problem = problem.or(other).or(Some("has no secret part among those given")),
+                other => problem = problem.or(other).or(Some("has no secret part in the given keys")),
             }
         }
     }
@@ -132,7 +132,7 @@ fn too_large() -> SignatureError {
 /// Refuses kinds of signatures that prove nothing today.
 fn check(signature: &Signature) -> Result<(), SignatureError> {
     if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
-        return Err(SignatureError::Invalid("it is not one of a document"));
+        return Err(SignatureError::Invalid("it is not a document signature"));
     }
     let strong = [
         HashAlgorithm::Sha224,
@@ -143,7 +143,7 @@ fn check(signature: &Signature) -> Result<(), SignatureError> {
         HashAlgorithm::Sha3_512,
     ];
     if !signature.hash_alg().is_some_and(|hash| strong.contains(&hash)) {
-        return Err(SignatureError::Invalid("its hash can be forged"));
+        return Err(SignatureError::Invalid("its hash algorithm is insecure"));
     }
     let over = signature.created().zip(signature.signature_expiration_time()).is_some_and(|(created, span)| {
         span.as_secs() > 0 && SystemTime::from(created) + std::time::Duration::from(span) < SystemTime::now()
@@ -222,7 +222,7 @@ mod tests {
             Ok(verify(&signature, &public).unwrap().signer)
         };
         let problem = |key: &Fingerprint, problem: &str| Err(format!("the key {key} {problem}"));
-        let absent = "has no secret part among those given";
+        let absent = "has no secret part in the given keys";
         for (keys, by, found) in [
             (vec![&whole], &primary, Ok(primary.clone())),
             (vec![&whole], &subkey, Ok(subkey.clone())),

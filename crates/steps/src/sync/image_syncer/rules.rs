@@ -66,7 +66,7 @@ pub enum RuleProblem {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A regular expression.
-    #[error("the regular expression cannot be read")]
+    #[error("the regular expression is invalid")]
     Regex(#[from] regex::Error),
     /// More than one, or one that no tag can match.
     #[error("one regular expression between two slashes is allowed, and no slash within it")]
@@ -78,7 +78,7 @@ pub enum RuleProblem {
     #[error("it has no destination")]
     NoDestination,
     /// Numbers that do not fit.
-    #[error("it stands for {}, and {destination} names {names}", hod_engine::count(*images, "image"))]
+    #[error("it has {}, but {destination} names {names}", hod_engine::count(*images, "image"))]
     Count {
         /// How many images the source names.
         images: usize,
@@ -239,11 +239,11 @@ mod tests {
             ("a.io/x", &[][..], "no destination"),
             ("a.io/x", &[" "], "no destination"),
             ("a.io/X", &["b.io/x"], "upper-case"),
-            ("a.io/x:1,2", &["b.io/x:1"], "stands for 2 images, and b.io/x:1 names 1"),
+            ("a.io/x:1,2", &["b.io/x:1"], "has 2 images, but b.io/x:1 names 1"),
             ("a.io/x:1,,2", &["b.io/x"], "is not a tag"),
             ("a.io/x:/a/,/b/", &["b.io/x"], "one regular expression"),
             ("a.io/x:/a", &["b.io/x"], "one regular expression"),
-            ("a.io/x:/(/", &["b.io/x"], "cannot be read"),
+            ("a.io/x:/(/", &["b.io/x"], "the regular expression is invalid"),
             ("a.io/x", &["b.io/x:/a/"], "cannot have a regular expression"),
             ("a.io/x", &["b.io/$SITE"], "SITE is not set"),
             ("docker://a.io/x", &["b.io/x"], "regular expression"),
