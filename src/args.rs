@@ -1,4 +1,4 @@
-//! What can be typed: commands, flags, and the help that explains them.
+//! The command line: commands, flags and their help.
 //!
 //! This file and its folder define; they decide nothing. What a combination means is worked out in
 //! `commands`. Every flag has an environment variable, and the flag wins.

@@ -1,4 +1,4 @@
-//! The commands: each turns its arguments into a call of the pipeline, and the result into text.
+//! The commands: each turns its arguments into a call of the library, and the result into text.
 
 pub(super) mod bundle;
 mod bundle_failure;

@@ -1,4 +1,4 @@
-//! What every command has: how to speak, whom to tell of progress, and when to stop.
+//! The context of every command: output, progress and cancellation.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub(super) struct Context {
     bars: Option<Arc<Bars>>,
     /// Hints that were given with single images.
     hinted: Mutex<HashSet<String>>,
-    /// Why the image failed that was told of last.
+    /// The cause of the last reported failure.
     causes: Mutex<Vec<String>>,
     /// When the command began.
     pub(super) begun: Instant,
@@ -136,7 +136,7 @@ impl Context {
         })
     }
 
-    /// Where large temporary files go.
+    /// The directory for large temporary files.
     pub(super) fn scratch(&self) -> PathBuf {
         self.skopeo.tmpdir.clone().unwrap_or_else(|| LocalSettings::default().scratch)
     }
@@ -156,12 +156,12 @@ impl Context {
         self.authfile.clone()
     }
 
-    /// Whether the user wants to hear more.
+    /// Returns true if the user wants to hear more.
     pub(super) const fn is_verbose(&self) -> bool {
         self.verbose > 0
     }
 
-    /// Whether the run is told of in text, and not in a JSON document.
+    /// Returns true if the run is reported as text, and not as a JSON document.
     pub(super) fn is_text(&self) -> bool {
         self.stdout.form != Form::Document
     }

@@ -1,4 +1,4 @@
-//! JSON as Go prints it with an indent: for output that scripts compare with skopeo's.
+//! Indented JSON as Go prints it, for output that scripts compare with skopeo's.
 
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};

@@ -1,4 +1,4 @@
-//! What lies beside a bundle so that it can be installed where there is nothing: hod itself, a script, sums, a page.
+//! Writes the installer beside a bundle: hod itself, a script, checksums and a README.
 //!
 //! Nothing here is read by hod. All of it is for people, `sh` and `sha256sum`.
 

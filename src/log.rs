@@ -1,4 +1,4 @@
-//! The library's log on standard error: lines for those who look for a fault, and notes for everybody else.
+//! The log of the library on standard error: debug lines, and notes for everybody.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ pub(super) fn start(args: &GlobalArgs) {
 /// How an event becomes a line.
 struct Lines {
     log: format::Format,
-    /// Whether the user has not asked for a log, and gets sentences.
+    /// True if the user has not asked for a log, and gets sentences.
     notes: bool,
 }
 

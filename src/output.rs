@@ -1,4 +1,4 @@
-//! Files whose names the user gives: a lock, an inventory, a list of digests, a bundle.
+//! Writes output files that the user names: a lock, an inventory, a list of digests, a bundle.
 //!
 //! A file comes to its place as a whole. What is no file, such as a pipe, a device or a link, is written through and
 //! stays what it is; `-` is standard output.
@@ -12,12 +12,12 @@ use fs_err as fs;
 use super::failure::{Failure, Kind};
 use super::terminal;
 
-/// Whether a name stands for standard output.
+/// Returns true if a name stands for standard output.
 pub(super) fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Whether what goes to a file of that name comes out at standard output, by whatever name: `-`, `/dev/stdout`.
+/// Returns true if what goes to a file of that name comes out at standard output, by whatever name: `-`, `/dev/stdout`.
 pub(super) fn leads_to_standard(path: &Path) -> bool {
     let is_same = || {
         let (found, out) = (fs::metadata(path).ok()?, rustix::fs::fstat(io::stdout()).ok()?);

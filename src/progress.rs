@@ -1,4 +1,4 @@
-//! Progress, drawn as bars on a terminal and written as lines elsewhere.
+//! Progress, as bars on a terminal and as lines elsewhere.
 
 mod bars;
 mod lines;

@@ -1,4 +1,4 @@
-//! Numbers and tables as people read them.
+//! Formats numbers and tables for people.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the user or the system asks a process to end by.
+//! The signals by which users and the system stop a process.
 
 use std::task::Poll;
 

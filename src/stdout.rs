@@ -1,4 +1,4 @@
-//! What standard output is for: text, one JSON document, or data that a command was asked for.
+//! The use of standard output: text, one JSON document, or data.
 //!
 //! With `--json` a run prints one document, however it ends: what it came to, or else why it failed. Where data goes to
 //! standard output, as with `-o -`, nothing else does, and `--json` changes nothing.
@@ -101,7 +101,7 @@ fn all_printable(lines: &[String]) -> Vec<String> {
     lines.iter().map(|line| printable(line)).collect()
 }
 
-/// Whether a command writes data to standard output, and no document about what it did.
+/// Returns true if a command writes data to standard output, and no document about what it did.
 fn is_data(command: &Command) -> bool {
     let any = |paths: &[Option<&Path>]| paths.iter().flatten().any(|path| output::leads_to_standard(path));
     match command {
@@ -133,7 +133,7 @@ fn archive(place: &str) -> Option<PathBuf> {
     place.parse::<Location>().ok()?.archive().map(Path::to_owned)
 }
 
-/// Whether `hod inspect` prints bytes of the image, or what a template makes of it.
+/// Returns true if `hod inspect` prints bytes of the image, or what a template makes of it.
 fn is_shown_as_it_is(args: &InspectArgs) -> bool {
     args.raw || args.format.as_deref().is_some_and(|format| !is_json(format))
 }

@@ -1,4 +1,4 @@
-//! `--format`: the part of Go's text/template that people use with skopeo and podman.
+//! `--format`: the part of Go's text/template that users of skopeo and podman need.
 //!
 //! Fields (`{{.Name}}`, `{{.Labels.x}}`), `json`, `join`, `index`, `len`, `upper`, `lower`, `println`, `print`,
 //! `printf`, `eq`, `ne`, `not`, pipes, `if`/`else`/`end`, `range`/`else`/`end`, strings, numbers and `{{-`/`-}}`.
@@ -245,7 +245,7 @@ fn operand(word: &Word, value: &Value) -> Result<Value, TemplateError> {
     }
 }
 
-/// Whether a format asks for the whole document and is no template, as the containers tools have it.
+/// Returns true if a format asks for the whole document and is no template, as the containers tools have it.
 pub(crate) fn is_json(format: &str) -> bool {
     let action = format.trim();
     let action = action.strip_prefix("{{").and_then(|action| action.strip_suffix("}}")).map(str::trim);

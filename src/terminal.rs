@@ -1,4 +1,4 @@
-//! Standard output and standard error: colour, line endings, and readers that go away.
+//! Standard output and standard error: colours, line endings, and closed pipes.
 //!
 //! Texts of others, such as labels, names in layers and words of registries, pass through here and nowhere else, so that
 //! none of them acts on a terminal. Messages and tables are always cleaned. Data is cleaned where it goes to a terminal;
@@ -21,12 +21,12 @@ use hod_io::secret::without_passwords;
 /// How often a reader that waits looks whether it is to stop, in milliseconds.
 const LOOK: u8 = 200;
 
-/// Whether standard error is a terminal that bars can be drawn on.
+/// Returns true if standard error is a terminal that bars can be drawn on.
 pub(super) fn is_interactive() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether standard error takes colour: a terminal, and nobody has set `NO_COLOR`.
+/// Returns true if standard error takes colour: a terminal, and nobody has set `NO_COLOR`.
 pub(super) fn has_colour() -> bool {
     is_interactive() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -149,7 +149,7 @@ impl io::Write for Said {
     }
 }
 
-/// Whether there is somebody to answer questions.
+/// Returns true if there is somebody to answer questions.
 pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }

@@ -1,4 +1,4 @@
-//! What the command line says of the run as a whole, whichever command it is.
+//! The settings of a run that do not depend on its command.
 
 use std::path::Path;
 

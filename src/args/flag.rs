@@ -1,4 +1,4 @@
-//! The values of flags that say yes or no.
+//! The values of boolean flags.
 
 use std::ffi::OsStr;
 

@@ -1,4 +1,4 @@
-//! What the help of every command has to be.
+//! Tests of the help of every command.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Arguments for talking to registries; skopeo's names where it has them.
+//! Arguments for access to registries, with skopeo's names.
 
 use std::path::PathBuf;
 use std::time::Duration;

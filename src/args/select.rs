@@ -1,4 +1,4 @@
-//! `hod select`.
+//! Arguments of `hod select`.
 
 use std::path::PathBuf;
 

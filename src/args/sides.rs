@@ -1,4 +1,4 @@
-//! Arguments for the places at the two ends of a copy: skopeo's `src-` and `dest-` forms.
+//! Arguments for both sides of a copy: skopeo's `src-` and `dest-` forms.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Flags that say yes or no: `--all`, and also `--all=true` and `--all=false`, as Go's programs take them.
+//! Boolean flags: `--all`, and also `--all=true` and `--all=false`, as Go programs accept them.
 //!
 //! Help and messages show such a flag without a value. Only a command line that does give one to it is read once more,
 //! by a definition in which all of them take values. So is one with what seems to contradict itself: of a flag that

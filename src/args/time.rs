@@ -1,4 +1,4 @@
-//! Time spans, as Go's programs take them.
+//! Durations, as Go programs accept them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `hod unpack-image`.
+//! Arguments of `hod unpack-image`.
 
 use std::path::PathBuf;
 

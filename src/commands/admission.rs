@@ -1,4 +1,4 @@
-//! The machine's trust policy: where it is, and what is said where there is none.
+//! Finds the machine's trust policy, and notes a missing one.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a bundle that cannot be used means for the user.
+//! Explains a bundle that cannot be used to the user.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `hod copy`: one image, or a list, from any place to any other.
+//! `hod copy`: one image, or a list, between any two places.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ struct Manner {
     from: Arc<Places>,
     to: Arc<Places>,
     format: Option<Format>,
-    /// Whether a registry gets even what it says that it has.
+    /// True if a registry gets even what it says that it has.
     force: bool,
     layers: Layers,
     scratch: PathBuf,
@@ -43,7 +43,7 @@ struct Manner {
 
 /// An image on its way.
 struct Task {
-    /// What it is called in messages.
+    /// Its name in messages.
     label: String,
     from: Location,
     /// The line of a list that has it on this machine.
@@ -51,7 +51,7 @@ struct Task {
     /// The image, where it is open already.
     open: Option<OpenSource>,
     to: Location,
-    /// What of it is copied.
+    /// The parts of it to copy.
     multi_arch: MultiArch,
     /// The digest that it has to have at its source.
     digest: Option<Digest>,
@@ -59,7 +59,7 @@ struct Task {
     pinned: Option<Digest>,
 }
 
-/// Why an image was not copied.
+/// The errors of an image that was not copied.
 #[derive(Debug, thiserror::Error)]
 enum TaskError {
     #[error(transparent)]

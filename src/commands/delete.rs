@@ -87,9 +87,7 @@ fn end(mut failed: Vec<(&Location, Failure)>, all: usize) -> Result<ExitCode, Fa
 async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<(), Failure> {
     let tag: Tag = match (&reference.tag, reference.digest) {
         (Some(tag), None) => tag.clone(),
-        _ => {
-            return Err(Failure::new(Kind::Usage, format!("{reference} has a digest: --tag-only requires a tag")));
-        }
+        _ => return Err(Failure::new(Kind::Usage, format!("{reference} has a digest: --tag-only requires a tag"))),
     };
     let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
     repository.delete_tag(&tag).await.map_err(|error| {

@@ -1,4 +1,4 @@
-//! `hod diff`: what differs between two stores, bundles, inventories or locks.
+//! `hod diff`: the differences between two stores, bundles, inventories or locks.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `hod gc`: deletes what nothing in a store or layout refers to.
+//! `hod gc`: deletes unreferenced content of a store or layout.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What a file or folder says is somewhere: stores, bundles, inventories and locks.
+//! Reads the content of a place from a file or directory: stores, bundles, inventories and locks.
 
 use std::io::Read as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the commands that bring images into a root say of its tags.
+//! Reports the tags of commands that bring images into a root.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `hod index`: indexes of several platforms, made of images from anywhere.
+//! `hod index`: multi-platform indexes of images from any place.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `hod init` and `hod new`: places without images, and images without layers.
+//! `hod init` and `hod new`: empty places, and images without layers.
 
 use std::process::ExitCode;
 

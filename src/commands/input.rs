@@ -1,4 +1,4 @@
-//! Lists from files and arguments, and what a path on the command line stands for.
+//! Reads lists from files and arguments, and resolves paths on the command line.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! `hod inspect`: what an image is, in skopeo's words.
+//! `hod inspect`: the metadata of an image, in skopeo's format.
 
 mod values;
 

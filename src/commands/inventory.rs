@@ -1,4 +1,4 @@
-//! `hod inventory`: the file that says at the near side what the far side has.
+//! `hod inventory`: lists the content of the far side for the near side.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ fn of_place(place: &Path, minimal: bool) -> Result<Inventory, Failure> {
     }
 }
 
-/// What is told of an inventory that went to a file.
+/// The summary of an inventory that was written to a file.
 fn document(inventory: &Inventory, file: &Path, length: u64) -> Value {
     let file = report::path(file);
     match inventory {

@@ -1,4 +1,4 @@
-//! `hod keygen`: a pair of keys, in minisign's format.
+//! `hod keygen`: a key pair in minisign's format.
 
 use std::ffi::OsString;
 use std::io::Write as _;

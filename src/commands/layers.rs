@@ -1,4 +1,4 @@
-//! `--dest-compress…`: which layers are compressed in another way on their way to a place.
+//! `--dest-compress…`: selects the layers to recompress for a destination.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use hod_transport::{Compression, Location};
 /// What is to become of layers.
 #[derive(Clone)]
 pub(super) struct Layers {
-    /// What was asked for.
+    /// The requested value.
     asked: Option<Arc<Recompressor>>,
-    /// Whether it was asked for by a flag that is for `dir:` alone.
+    /// True if it was asked for by a flag that is for `dir:` alone.
     for_directories: bool,
-    /// Whether layers that are compressed in another way are changed too, where a place would keep them.
+    /// True if layers that are compressed in another way are changed too, where a place would keep them.
     force: bool,
     /// For registries, where nothing was asked for.
     gzip: Arc<Recompressor>,
@@ -63,7 +63,7 @@ impl Layers {
         })
     }
 
-    /// Whether no digest may change.
+    /// Returns true if no digest may change.
     pub(super) const fn preserve(&self) -> bool {
         self.preserve
     }

@@ -1,4 +1,4 @@
-//! `hod list-tags`: the tags of a repository, layout or archive, in skopeo's words.
+//! `hod list-tags`: the tags of a repository, layout or archive, in skopeo's format.
 
 use std::process::ExitCode;
 

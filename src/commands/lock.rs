@@ -1,4 +1,4 @@
-//! `hod lock`: a list with digests, and what has moved since.
+//! `hod lock`: a list with digests, and the tags that moved since.
 
 use std::path::Path;
 use std::process::ExitCode;

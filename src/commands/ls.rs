@@ -1,4 +1,4 @@
-//! `hod ls`: the images of a store or bundle, with what they share.
+//! `hod ls`: the images of a store or bundle, with shared sizes.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `hod manifest-digest`: the digest of a manifest in a file.
+//! `hod manifest-digest`: the digest of a manifest file.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Bundles in one file or in volumes, and the question for the next medium.
+//! Bundles in one file or in volumes, and the prompt for the next medium.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub(super) fn read(context: &Context, path: &Path, folders: &[PathBuf]) -> Resul
     }
 }
 
-/// Whether somebody writes what is read, as slowly as they like.
+/// Returns true if somebody writes what is read, as slowly as they like.
 fn is_pipe(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt as _;
     fs_err::metadata(path).is_ok_and(|found| found.file_type().is_fifo())

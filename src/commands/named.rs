@@ -1,4 +1,4 @@
-//! Images of a store or layout, as they are named where something of the place is changed.
+//! Names of images in a store or layout, for commands that change it.
 
 use std::path::{Path, PathBuf};
 

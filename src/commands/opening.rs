@@ -1,4 +1,4 @@
-//! The image that a command reads: its place, opened as the command's flags say.
+//! Opens the image that a command reads, by the command's flags.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

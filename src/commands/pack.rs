@@ -1,4 +1,4 @@
-//! `hod pack`: a store, or a list's share of it, into one file.
+//! `hod pack`: packs a store, or the images of a list, into one file.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -163,7 +163,7 @@ struct Job {
     images: Vec<Held>,
     header: Arc<Header>,
     signature: Option<Vec<u8>>,
-    /// Whether the sum of the file is wanted.
+    /// True if the sum of the file is wanted.
     summed: bool,
     compression: Compression,
     output: PathBuf,
@@ -172,7 +172,7 @@ struct Job {
     stop: Stop,
 }
 
-/// What was written.
+/// The result of writing a bundle.
 struct Done {
     written: Written,
     volumes: Option<CutVolumes>,

@@ -1,4 +1,4 @@
-//! `hod plan`, and `--dry-run` of pull and pack: sizes before the work.
+//! `hod plan`, and `--dry-run` of pull and pack: sizes and free space.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

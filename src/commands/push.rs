@@ -1,4 +1,4 @@
-//! `hod push`: the images of a store or bundle into a registry.
+//! `hod push`: pushes the images of a store or bundle to a registry.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;

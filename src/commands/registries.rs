@@ -1,4 +1,4 @@
-//! The registry client, as flags and environment say to make it.
+//! Creates the registry client from flags and environment.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

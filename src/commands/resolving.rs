@@ -1,4 +1,4 @@
-//! From arguments and lists to images whose digests are known, for the commands that fetch or only look.
+//! Resolves arguments and lists to images with digests.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `hod rm`: images of stores and layouts lose their names.
+//! `hod rm`: removes images from stores and layouts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

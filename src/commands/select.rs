@@ -1,4 +1,4 @@
-//! `hod select`: some images of a store as a store of their own.
+//! `hod select`: copies some images of a store to another store.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &Context, args: SelectArgs) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether two paths lead to one folder, as far as they are there.
+/// Returns true if two paths lead to one folder, as far as they are there.
 fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| fs_err::canonicalize(path).ok();
     real(one).is_some_and(|one| real(other) == Some(one))

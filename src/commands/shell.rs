@@ -1,4 +1,4 @@
-//! `hod completions` and `hod man`: made from the same definitions as the help.
+//! `hod completions` and `hod man`: generated from the definitions of the help.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `hod sign`: a signature beside a bundle that is there already.
+//! `hod sign`: a signature beside an existing bundle.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Who signs for the containers tools: a secret key in a file, or gpg with its own keyring.
+//! The signer for signatures of the containers tools: a secret key in a file, or gpg with its keyring.
 //!
 //! hod has no keyring. Secret keys come from a file, or gpg signs with its own; public keys come from a file, or
 //! gpg exports them.

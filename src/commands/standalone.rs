@@ -1,4 +1,4 @@
-//! `hod standalone-sign` and `standalone-verify`: signatures of the containers tools, as files.
+//! `hod standalone-sign` and `standalone-verify`: signature files of the containers tools.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -77,7 +77,7 @@ pub(crate) async fn verify(context: &Context, args: StandaloneVerifyArgs) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a name in a signature is the one expected, however short either is written.
+/// Returns true if a name in a signature is the one expected, however short either is written.
 fn is_same(expected: &Reference, signed: &str) -> bool {
     let Ok(signed) = signed.parse::<Reference>() else { return false };
     let same_name = match (expected.in_registry(DOCKER_IO), signed.in_registry(DOCKER_IO)) {

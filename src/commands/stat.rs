@@ -1,4 +1,4 @@
-//! `hod stat`: of which layers an image is made, in umoci's words.
+//! `hod stat`: the layers and history of an image, in umoci's format.
 
 use std::process::ExitCode;
 use std::sync::Arc;

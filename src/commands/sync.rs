@@ -1,4 +1,4 @@
-//! `hod sync`: all images of a source to a destination, as skopeo does.
+//! `hod sync`: copies all images of a source to a destination, as skopeo does.
 
 mod beginning;
 mod image_syncer;
@@ -42,7 +42,7 @@ enum Wanted {
 #[derive(Default)]
 struct Found {
     origins: Vec<Origin>,
-    /// Entries and repositories that came to nothing, each of which was told.
+    /// Entries and repositories that failed, each of which was reported.
     failed: usize,
 }
 

@@ -1,4 +1,4 @@
-//! `hod tag`: more names for an image of a store or layout.
+//! `hod tag`: adds names to an image of a store or layout.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Keys from files and folders, and passphrases from where they cannot be seen.
+//! Keys from files and directories, and passphrases from files, variables and the terminal.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `hod unpack`: a bundle into a registry root.
+//! `hod unpack`: merges a bundle into a registry root.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `hod unpack-image`: an image as files.
+//! `hod unpack-image`: unpacks an image to files.
 
 use std::error::Error;
 use std::path::Path;
@@ -81,7 +81,7 @@ pub(super) fn failure(what: &str, error: UnpackImageError) -> Failure {
     if is_named { failure.hint("name the tree of the image with --rootfs") } else { failure }
 }
 
-/// Whether the image is not what it says it is.
+/// Returns true if the image is not what it says it is.
 fn is_damage(error: &(dyn Error + 'static)) -> bool {
     let damage = |error: &LayerError| {
         matches!(

@@ -1,4 +1,4 @@
-//! `hod verify`: fsck of a store, bundle, image directory or layout.
+//! `hod verify`: checks a store, bundle, image directory or layout.
 
 use std::process::ExitCode;
 

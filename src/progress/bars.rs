@@ -1,4 +1,4 @@
-//! Bars on a terminal: one for the whole, one for each blob in motion.
+//! Bars on a terminal: one for the whole run, one for each transfer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,7 +28,7 @@ pub(crate) struct Bars {
 #[derive(Default)]
 struct State {
     total: Option<ProgressBar>,
-    /// Whether the bar for the whole counts bytes; where nobody knows how many there will be, it counts images.
+    /// True if the bar for the whole counts bytes; where nobody knows how many there will be, it counts images.
     in_bytes: bool,
     images: usize,
     done: usize,

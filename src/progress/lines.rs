@@ -1,4 +1,4 @@
-//! One line an image, for logs; and a sign of life when an image takes long.
+//! Progress lines for logs: one per image, and a heartbeat for long transfers.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

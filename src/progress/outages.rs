@@ -1,4 +1,4 @@
-//! One line for a place that does not answer, however many things are wanted of it.
+//! One line for a place that does not respond, however many requests wait for it.
 //!
 //! When a registry goes away in the middle of eight transfers, a person wants to hear that once, and once more for
 //! each round of tries; and that it is back.

@@ -1,4 +1,4 @@
-//! Why a template cannot be used.
+//! The errors of templates.
 
 /// A template that cannot be read, or that asks for what is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What a template can call.
+//! The functions of templates.
 
 use super::value::joined;
 use super::{TemplateError, Value};

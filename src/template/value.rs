@@ -1,4 +1,4 @@
-//! The values that a template sees: those of Go, where a struct knows its fields and an empty map is still a map.
+//! The values of templates, with Go's semantics of structs and maps.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ impl Value {
         Ok(found.clone())
     }
 
-    /// Whether `if` takes it for true.
+    /// Returns true if `if` takes it for true.
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Nil | Self::Absent => false,

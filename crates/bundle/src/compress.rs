@@ -1,4 +1,4 @@
-//! Compression of a tar stream into frames, on threads of its own.
+//! Compresses a tar stream into frames, on its own threads.
 //!
 //! Where frames are cut depends on the lengths of the members and nothing else, and each frame is compressed
 //! alone, so the bytes are the same for any number of threads. What is in flight is bounded: two

@@ -1,4 +1,4 @@
-//! What a bundle holds: images, blobs, links.
+//! The content of a bundle: images, blobs and links.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a bundle.
+//! The errors of bundles.
 
 use std::io;
 
@@ -33,9 +33,9 @@ pub enum BundleError {
     Member {
         /// Position in the tar stream.
         offset: u64,
-        /// What the header implies.
+        /// The value that the header implies.
         expected: String,
-        /// What is there.
+        /// The actual content.
         found: String,
     },
     /// A link that does not hold the digest it stands for, or padding that is not zero.
@@ -49,7 +49,7 @@ pub enum BundleError {
     /// Bytes after the end.
     #[error("unexpected data after the end of the bundle, at byte {offset}")]
     Trailing {
-        /// Where the bundle should have ended.
+        /// The expected end of the bundle.
         offset: u64,
     },
     /// The bytes of a blob are not those that its digest names.
@@ -60,7 +60,7 @@ pub enum BundleError {
     Zstd {
         /// Position in the compressed file.
         offset: u64,
-        /// What is wrong there.
+        /// The problem.
         problem: String,
     },
     /// zstd, but not cut into frames that can be read alone.
@@ -72,9 +72,9 @@ pub enum BundleError {
     /// The file is shorter or longer than the header implies.
     #[error("the bundle has {found} bytes, but its header requires {expected}")]
     Size {
-        /// What the header implies.
+        /// The value that the header implies.
         expected: u64,
-        /// What there is.
+        /// The actual value.
         found: u64,
     },
     /// A blob was given to the writer out of turn.
@@ -96,7 +96,7 @@ pub enum BundleError {
     Source {
         /// The blob.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -150,7 +150,7 @@ impl BundleError {
     }
 }
 
-/// Why a header cannot be used.
+/// The errors of a header.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     /// No JSON, or not that of a header.
@@ -193,7 +193,7 @@ pub enum HeaderError {
     /// Something twice.
     #[error("it lists {what} {name} twice, or not in order of names")]
     Duplicate {
-        /// What kind of thing.
+        /// The kind of the value.
         what: &'static str,
         /// Which.
         name: String,
@@ -216,13 +216,13 @@ pub enum HeaderError {
         name: String,
         /// Its digest.
         digest: Digest,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
     /// A text with control characters.
     #[error("{what} {text:?} has control characters or is longer than 4096 bytes")]
     Text {
-        /// What the text is.
+        /// The kind of the text.
         what: &'static str,
         /// The text.
         text: String,
@@ -245,7 +245,7 @@ impl From<HeaderError> for BundleError {
     }
 }
 
-/// Why a bundle is not trusted.
+/// The errors of a bundle that is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// No signature at all.

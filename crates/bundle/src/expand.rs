@@ -1,4 +1,4 @@
-//! The tar stream of a compressed bundle, frame by frame, with nothing taken on trust.
+//! Decompresses the tar stream of a bundle frame by frame, and checks every field.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -70,7 +70,7 @@ impl<R: Read> Expanded<R> {
         })
     }
 
-    /// Whether something of a bundle follows a first frame that is none: then that is damaged.
+    /// Returns true if something of a bundle follows a first frame that is none: then that is damaged.
     fn is_ours(&mut self) -> bool {
         let mut looked = std::mem::take(&mut self.frame);
         // What cannot be read tells nothing.

@@ -1,4 +1,4 @@
-//! The frames of a compressed bundle at rest: where each lies, and what is in it.
+//! The frames of a compressed bundle file: their positions and their content.
 
 use zstd::bulk::Decompressor;
 
@@ -44,12 +44,12 @@ impl Frames {
         self.tar += u64::from(lengths.content);
     }
 
-    /// How many there are.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.lengths.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }
@@ -126,7 +126,7 @@ pub fn load(size: u64, read: ReadAt<'_>) -> Result<Frames> {
 }
 
 impl FramePlace {
-    /// Whether these bytes begin as a frame does.
+    /// Returns true if these bytes begin as a frame does.
     pub fn begins(bytes: &[u8]) -> bool {
         bytes.starts_with(&frame::MAGIC)
     }

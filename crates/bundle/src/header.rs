@@ -1,4 +1,4 @@
-//! The header: what is in a bundle, where, and what it belongs to.
+//! The header: the blobs of a bundle, their positions, and the images that they belong to.
 //!
 //! A header that exists is consistent (see `rules`), and its bytes are the only ones that read as
 //! it: [`Header::parse`] refuses any other spelling of the same values. So its SHA-256 names the bundle.

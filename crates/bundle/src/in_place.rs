@@ -1,4 +1,4 @@
-//! A `.tar` bundle that is filled in any order, by several threads, and can be resumed.
+//! A `.tar` bundle that several threads write in any order, and that can be resumed.
 //!
 //! The header decides where every byte lies, so the file has its full length and all of its tar headers, links
 //! and manifests from the start, and blobs land in their places as they come. Beside it grows a journal,
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl InPlace {
-    /// Begins a bundle at `output`, or goes on with one that was interrupted and has the same header.
+    /// Starts a bundle at `output`, or continues an interrupted one with the same header.
     ///
     /// Nobody else may be filling the same bundle at the same time.
     pub fn open(output: &Path, header: Arc<Header>) -> Result<Self> {

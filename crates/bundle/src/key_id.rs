@@ -1,4 +1,4 @@
-//! The number of a key.
+//! The ID of a minisign key.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a file that is no bundle looks like, so that a message can say what was given instead.
+//! Recognizes files that are not bundles, so that the error names their format.
 
 use std::fmt;
 

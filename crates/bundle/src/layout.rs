@@ -1,4 +1,4 @@
-//! The members that every bundle begins with, and what bounds them.
+//! The first members of every bundle, and their size limits.
 
 use super::ustar;
 use hod_oci::Digest;

@@ -1,4 +1,4 @@
-//! Every member of a bundle after its header, with its place: the layout that the header implies.
+//! All members of a bundle after its header, with their positions: the layout that the header implies.
 //!
 //! ```text
 //! hod/bundle.json [hod/bundle.json.minisig] │ data… │ folders… │ layers… │ revisions… │ tags/index… │ tags/current… │ end

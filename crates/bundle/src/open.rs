@@ -1,4 +1,4 @@
-//! Reads single blobs of a bundle at rest, without reading the others.
+//! Reads single blobs of a bundle file, without reading the others.
 //!
 //! The header says where each blob lies in the tar stream. For a compressed bundle the table at its end says
 //! in which frames; nothing else is read. The bytes are not checked here: whoever asks for a blob knows its digest.
@@ -161,7 +161,7 @@ impl BundleFile {
         Ok(tar)
     }
 
-    /// Whether a file without a table begins with frames of a bundle.
+    /// Returns true if a file without a table begins with frames of a bundle.
     fn begins_as_ours(&self, size: u64) -> bool {
         let mut bytes = vec![0; usize::try_from(size.min(trace::LOOK)).unwrap_or_default()];
         self.read_exact_at(&mut bytes, 0).is_ok() && (trace::begins(&bytes) || trace::has_frame(&bytes))

@@ -1,4 +1,4 @@
-//! Frames whose content is stored as it is, for bytes that do not compress (RFC 8878, section 3.1.1).
+//! Frames with uncompressed content, for data that does not compress (RFC 8878, section 3.1.1).
 //!
 //! Layers are compressed already. To compress them again takes most of the time of a `.tar.zst` and saves less than
 //! one byte in a hundred, so a sample of the content decides whether it is tried.
@@ -35,7 +35,7 @@ impl Sampler {
         Ok(Self { compressor: Compressor::new(1)?, sample: Vec::with_capacity(PIECES * PIECE), compressed })
     }
 
-    /// Whether compressing would save next to nothing.
+    /// Returns true if compressing would save next to nothing.
     pub(super) fn is_dense(&mut self, content: &[u8]) -> io::Result<bool> {
         if content.len() < SAMPLED_FROM {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Reads a bundle from its beginning to its end, in one pass, believing nothing.
+//! Reads a bundle from start to end in one pass, and checks every byte.
 
 use std::fmt;
 use std::io::{self, BufReader, Cursor, Read, Seek as _};
@@ -128,7 +128,7 @@ impl<R: Read> BundleReader<R> {
         Self { tape: Tape::at(input, position), header, signature, current: None, left: 0, next: 0 }
     }
 
-    /// Whether blobs that nobody reads are not read.
+    /// Returns true if blobs that nobody reads are not read.
     pub const fn is_at_rest(&self) -> bool {
         matches!(self.tape.stream(), Input::AtRest(_))
     }
@@ -216,7 +216,7 @@ pub struct BlobBody<'a, R> {
 enum State {
     Running(Box<Hasher>),
     Verified,
-    /// The failure was reported; there is nothing more to be had.
+    /// The failure was reported, and nothing more follows.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! What must hold between the parts of a header.
+//! The consistency rules between the parts of a header.
 //!
 //! Every link leads to content that the bundle holds or says it requires, nothing is carried that no
 //! link leads to, and nothing appears twice. A root made from such a header is one that a registry
@@ -120,7 +120,7 @@ pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<(
     Ok(())
 }
 
-/// Whether a header may have a text, such as the name of a group.
+/// Returns true if a header may have a text, such as the name of a group.
 pub fn is_text(text: &str) -> bool {
     text.len() <= TEXT_LIMIT && !text.chars().any(char::is_control)
 }

@@ -90,7 +90,7 @@ impl PublicKey {
         format!("untrusted comment: minisign public key {}\n{}\n", self.id, self.key.to_base64())
     }
 
-    /// Whether a signature over these bytes was made with this key.
+    /// Returns true if a signature over these bytes was made with this key.
     fn accepts(&self, signature: &minisign::SignatureBox, signed: &[u8]) -> bool {
         minisign::verify(&self.key, signature, Cursor::new(signed), true, false, true).is_ok()
     }
@@ -123,7 +123,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Whether the text is that of a secret key that needs a passphrase.
+    /// Returns true if the text is that of a secret key that needs a passphrase.
     pub fn is_encrypted(text: &Secret) -> Result<bool, KeyError> {
         // The second algorithm is that of the passphrase: scrypt, or none.
         Ok(secret_bytes(text)?.get(2..4) != Some(&[0, 0]))

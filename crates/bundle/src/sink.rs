@@ -1,4 +1,4 @@
-//! One repository of a bundle that is being filled, as a sink for the copy engine.
+//! One repository of a bundle that is being written, as a sink for the copy engine.
 //!
 //! What belongs to which repository stands in the header already; all that comes here are the bytes.
 

@@ -1,4 +1,4 @@
-//! One repository of a bundle at rest as a source for the copy engine.
+//! One repository of a bundle file, as a source for the copy engine.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};

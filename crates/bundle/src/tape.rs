@@ -1,4 +1,4 @@
-//! A tar stream that is read once, from its beginning, and compared with what it should be.
+//! Reads a tar stream once, from its start, and compares it with the expected members.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! What tells a damaged bundle from a file that never was one.
+//! Distinguishes a damaged bundle from a file of another format.
 
 use super::frame::{self, COMPRESSED_LIMIT, FrameError};
 use super::seek_table;
@@ -8,12 +8,12 @@ pub(super) const LOOK: u64 = 2 * COMPRESSED_LIMIT as u64 + 1024;
 /// How the header of every bundle begins.
 const HEADER: &[u8] = br#"{"format":"hod-bundle","version":"#;
 
-/// Whether the bytes behind a first block that is none of a bundle are those of one: a header, or frames.
+/// Returns true if the bytes behind a first block that is none of a bundle are those of one: a header, or frames.
 pub(super) fn is_in(bytes: &[u8]) -> bool {
     has_frame(bytes) || bytes.windows(HEADER.len()).take(2048).any(|window| window == HEADER)
 }
 
-/// Whether there is a frame of a bundle in these bytes, or the table at its end.
+/// Returns true if there is a frame of a bundle in these bytes, or the table at its end.
 pub(super) fn has_frame(bytes: &[u8]) -> bool {
     (0..bytes.len()).filter_map(|at| bytes.get(at..)).any(|rest| is_frame(rest) || is_table(rest))
 }
@@ -28,7 +28,7 @@ fn is_frame(bytes: &[u8]) -> bool {
     bytes.strip_prefix(&frame::MAGIC).is_some_and(|mut rest| frame::read(&mut rest, &mut Vec::new()).is_ok())
 }
 
-/// Whether a table begins here, by its length and its first entry.
+/// Returns true if a table begins here, by its length and its first entry.
 fn is_table(bytes: &[u8]) -> bool {
     let Some(rest) = bytes.strip_prefix(&seek_table::MAGIC) else { return false };
     let Some((length, entries)) = rest.split_first_chunk::<4>() else { return false };

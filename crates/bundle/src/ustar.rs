@@ -1,4 +1,4 @@
-//! Tar headers, in the one form in which a bundle has them.
+//! Tar headers, in the only form that bundles use.
 //!
 //! A header is a function of path, kind, size and time, so a reader need not interpret what it
 //! finds: it compares. The form is POSIX ustar. A path that does not fit has an extended
@@ -155,7 +155,7 @@ fn octal(digits: &[u8]) -> Option<u64> {
         .try_fold(0, |number: u64, digit| matches!(digit, b'0'..=b'7').then(|| number << 3 | u64::from(digit - b'0')))
 }
 
-/// Whether a block begins a tar member: the sum over its bytes is the one that it states.
+/// Returns true if a block begins a tar member: the sum over its bytes is the one that it states.
 pub(super) fn is_header(block: &[u8]) -> bool {
     let stated = block.get(at::CHECKSUM..at::CHECKSUM + 8).map(|field| {
         let digits: Vec<u8> = field.iter().copied().filter(u8::is_ascii_digit).collect();

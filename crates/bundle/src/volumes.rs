@@ -1,4 +1,4 @@
-//! Volumes: the bytes of a bundle cut into files, as large as a medium takes.
+//! Volumes: the bytes of a bundle, split into files that fit on a medium.
 //!
 //! ```text
 //! release.tar.001 release.tar.002 … release.tar.009    the bundle's bytes, one after the other

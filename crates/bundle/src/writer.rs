@@ -26,7 +26,7 @@ pub enum Compression {
     },
 }
 
-/// What came of writing a bundle.
+/// The result of writing a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// The length of the file in bytes.

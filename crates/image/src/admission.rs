@@ -1,4 +1,4 @@
-//! Whether an image may be taken from where it is: the machine's trust policy, asked before anything is copied.
+//! Applies the machine's trust policy to an image, before anything is copied.
 //!
 //! Names are ruled on at once; signatures when the manifests are known. What cannot be verified is refused. Only
 //! sources are asked about, never destinations.
@@ -16,11 +16,11 @@ use hod_trust::signature::{self, PublicKeys, SignatureError};
 #[derive(Debug, Clone)]
 pub struct Admission {
     policy: Arc<Policy>,
-    /// Whether an image needs a signature, whatever the policy says.
+    /// True if an image needs a signature, whatever the policy says.
     require_signed: bool,
 }
 
-/// Why an image is not taken.
+/// The errors of an image that is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
     /// The policy says so.
@@ -60,7 +60,7 @@ pub enum AdmissionError {
     Keys {
         /// The policy's file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
@@ -69,7 +69,7 @@ pub enum AdmissionError {
     NoKeys {
         /// The policy's file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: SignatureError,
     },
@@ -78,7 +78,7 @@ pub enum AdmissionError {
     Signatures {
         /// The image.
         image: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: EndpointError,
     },
@@ -91,7 +91,7 @@ pub enum AdmissionError {
         path: PathBuf,
         /// The manifest.
         manifest: Box<Digest>,
-        /// What it has instead.
+        /// The signatures that it has instead.
         problem: String,
     },
 }

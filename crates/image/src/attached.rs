@@ -1,4 +1,4 @@
-//! What belongs to an image without being in it, at a registry and in holdings.
+//! Finds the referrers of an image, in a registry and in local places.
 //!
 //! For the root of an image and each of its chosen children: the referrers that the registry lists or that an index
 //! under a tag names, and cosign's tags; then the same for what was found. A registry that cannot be asked
@@ -35,11 +35,11 @@ pub struct Attached {
     pub tag: Tag,
     /// What it is. For an index of referrers, these are its children.
     pub graph: Arc<Graph>,
-    /// Whether it is an index of referrers, to be merged with others.
+    /// True if it is an index of referrers, to be merged with others.
     pub is_index: bool,
 }
 
-/// Why what belongs to an image is not known.
+/// The errors of finding the referrers of an image.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachedError {
     /// The registry cannot be asked.
@@ -47,7 +47,7 @@ pub enum AttachedError {
     Ask {
         /// The manifest.
         subject: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: EndpointError,
     },
@@ -56,7 +56,7 @@ pub enum AttachedError {
     Load {
         /// The manifest.
         subject: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: Box<CopyError>,
     },
@@ -67,7 +67,7 @@ pub enum AttachedError {
         subject: Digest,
         /// The index.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: ManifestError,
     },
@@ -272,7 +272,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether the tag itself is what is missing, and not something that it names.
+/// Returns true if the tag itself is what is missing, and not something that it names.
 fn is_absent(error: &CopyError, tag: &Tag) -> bool {
     let is_tag = |version: &Version| matches!(version, Version::Tag(missing) if missing == tag);
     matches!(error, CopyError::Resolve { version, source, .. } if is_tag(version) && source.fault() == Fault::Missing)

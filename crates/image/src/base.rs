@@ -1,4 +1,4 @@
-//! The base of a delta: what its target holds already.
+//! The base of a delta: the content that its target already has.
 //!
 //! A delta leaves configs and layers out, and never manifests: they are small, and with them a bundle can be listed,
 //! pushed image by image, and followed without its base. Its links are those of the full bundle, so a root to which
@@ -61,7 +61,7 @@ impl Base {
         bases.into_iter().reduce(both).unwrap_or_default()
     }
 
-    /// Whether the content is there.
+    /// Returns true if the content is there.
     pub fn holds(&self, digest: &Digest, size: u64) -> bool {
         self.contents.get(digest) == Some(&size)
     }
@@ -71,7 +71,7 @@ impl Base {
         self.contents.len()
     }
 
-    /// Whether nothing is there.
+    /// Returns true if nothing is there.
     pub fn is_empty(&self) -> bool {
         self.contents.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The images of a registry: what its lists of repositories and tags lead to.
+//! Lists the images of a registry, from its repositories and tags.
 //!
 //! Untagged images are not found: registries do not list them.
 
@@ -15,7 +15,7 @@ use hod_registry::{Registries, RegistryError};
 /// Repositories and tags asked for at the same time.
 const LOOKUPS: usize = 16;
 
-/// Why the images of a registry cannot be told.
+/// The errors of listing the images of a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// A list.
@@ -23,7 +23,7 @@ pub enum CatalogError {
     List {
         /// The registry.
         host: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: Box<RegistryError>,
     },
@@ -32,7 +32,7 @@ pub enum CatalogError {
     Read {
         /// The image.
         name: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: WholeError,
     },

@@ -1,4 +1,4 @@
-//! Manifests that become others: in the other format, or with layers that are compressed in another way.
+//! Rewrites manifests: to another format, or for recompressed layers.
 //!
 //! Configs stay as they are, byte for byte, and so do layers that nobody changed. A manifest that is what it
 //! should be keeps its bytes and its digest.
@@ -24,7 +24,7 @@ pub enum Format {
 /// Layers that were made, found by the digests of what they were made of.
 pub type Made = HashMap<Digest, Arc<Recoded>>;
 
-/// Why a manifest cannot become another.
+/// The errors of converting a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The other format has nothing of that kind.
@@ -34,7 +34,7 @@ pub enum ConvertError {
         digest: Digest,
         /// The format's name.
         format: &'static str,
-        /// What stands in the way.
+        /// The obstacle.
         what: String,
     },
     /// A conversion made something that is no manifest.
@@ -42,7 +42,7 @@ pub enum ConvertError {
     Manifest {
         /// The manifest.
         digest: Digest,
-        /// What is wrong.
+        /// The problem.
         #[source]
         source: ManifestError,
     },

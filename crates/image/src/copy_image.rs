@@ -1,4 +1,4 @@
-//! One image from any place to any other: which part of it, in which format.
+//! Copies one image between any two places: selects its parts and its format.
 
 mod error;
 
@@ -27,14 +27,14 @@ impl From<Option<Format>> for Changes {
     }
 }
 
-/// What became of an image.
+/// The outcome of an image.
 #[derive(Debug)]
 pub struct CopiedImage {
     /// The digest of the root at the source.
     pub source_digest: Digest,
     /// The digest that it has at the destination.
     pub digest: Digest,
-    /// What copying took.
+    /// The cost of the copy.
     pub copied: Copied,
     /// How many signatures came with it.
     pub signatures: usize,
@@ -53,11 +53,11 @@ pub struct Changes {
     pub format: Option<Format>,
     /// How its layers are compressed.
     pub layers: Option<(Arc<Recompressor>, Which)>,
-    /// Whether no digest may change, not even that of a manifest which nobody takes any more.
+    /// True if no digest may change, not even that of a manifest which nobody takes any more.
     pub preserve: bool,
     /// The digest that it has to have in the end, where its destination names one.
     pub pinned: Option<Digest>,
-    /// Where large temporary files go.
+    /// The directory for large temporary files.
     pub scratch: PathBuf,
 }
 
@@ -65,9 +65,9 @@ pub struct Changes {
 pub struct Prepared {
     /// The digest of the root at the source.
     pub source_digest: Digest,
-    /// What is copied, in the format that is wanted.
+    /// The content to copy, in the requested format.
     pub graph: Graph,
-    /// Where all of that is read.
+    /// The source of that content.
     pub source: Arc<dyn Source>,
     recompressed: usize,
     recompressor: Option<Arc<Recompressor>>,

@@ -1,4 +1,4 @@
-//! Many images from one place to another: each line of a list becomes a location at either end, and what of it is copied.
+//! Turns each line of a list into the source and destination of one copy.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -45,11 +45,11 @@ pub enum BaseError {
 pub struct Listed {
     /// The first of the lines that ask for it.
     pub line: Line,
-    /// Where it is.
+    /// Its place.
     pub from: Location,
-    /// Where it goes.
+    /// Its destination.
     pub to: Location,
-    /// What of it is copied.
+    /// The parts of it to copy.
     pub multi_arch: MultiArch,
     /// The digest that it has at its source, where a line says so.
     pub digest: Option<Digest>,
@@ -140,7 +140,7 @@ impl Base {
         })
     }
 
-    /// Where the image of a line goes in this place.
+    /// The destination of a line's image in this place.
     pub fn destination(&self, line: &Line) -> Result<Location, LineError> {
         let qualified = DefaultRegistry::default().qualify(&line.reference)?;
         let name = kept_as(line, &qualified)?;
@@ -267,7 +267,7 @@ fn kept_as(line: &Line, qualified: &Reference) -> Result<StoredName, NameError> 
     }
 }
 
-/// Whether a line gives its image another name than it has.
+/// Returns true if a line gives its image another name than it has.
 fn is_renamed(line: &Line) -> Result<bool, NameError> {
     let own = NameStyle::AsListed.apply(&line.reference, &DefaultRegistry::default().qualify(&line.reference)?)?;
     Ok(line.name.as_ref().is_some_and(|name| *name != own))

@@ -1,4 +1,4 @@
-//! Where many images go: a registry, and perhaps a path there.
+//! The destination of many images: a registry, or a path in it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,9 +23,9 @@ pub enum DestinationError {
     /// The host or path is not valid.
     #[error("{text:?} is not a registry")]
     Reference {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: ReferenceError,
     },

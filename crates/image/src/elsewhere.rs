@@ -1,4 +1,4 @@
-//! Layers that are not carried: the image names an address where whoever runs it fetches them.
+//! Reports layers that are not copied, because runtimes fetch them from an address in the image.
 
 use std::collections::BTreeSet;
 

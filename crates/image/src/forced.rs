@@ -1,4 +1,4 @@
-//! `--force`: a registry that is written to even where it says that it has the image.
+//! `--force`: a registry sink that writes content even if the registry reports it as present.
 //!
 //! What a registry says of a tag is taken for true otherwise, and one that has lost a layer or manifest behind its tags
 //! would never get it again.

@@ -1,4 +1,4 @@
-//! What a pull would put into an empty store, known before anything of it is there.
+//! The content that a pull would write to an empty store, computed in advance.
 //!
 //! `hod bundle` and the plan of a pull ask it what they would ask the store, so that they come to the same answer.
 

@@ -1,4 +1,4 @@
-//! An index made of images: which children, with which platforms, in which format.
+//! Builds an index from images: its children, their platforms and its format.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use hod_oci::{Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Nod
 pub struct Child {
     /// Its manifest.
     pub node: Node,
-    /// Where its content is.
+    /// The source of its content.
     pub source: Arc<dyn Source>,
 }
 
@@ -39,7 +39,7 @@ pub struct IndexOptions {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Why an index cannot be made.
+/// The errors of creating an index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// An image cannot be loaded.
@@ -50,7 +50,7 @@ pub enum IndexError {
     Config {
         /// The config.
         digest: Digest,
-        /// Why not.
+        /// The reason.
         #[source]
         source: EndpointError,
     },
@@ -64,7 +64,7 @@ pub enum IndexError {
         /// The other.
         second: Box<Digest>,
     },
-    /// What shall be removed is not there.
+    /// The image to remove is missing.
     #[error("the index has no {0}")]
     Unknown(String),
     /// A platform for an image that has several of its own.

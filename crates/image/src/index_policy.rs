@@ -1,4 +1,4 @@
-//! What to do with an index of which only some children are there.
+//! The policies for an index with missing children.
 //!
 //! A registry root takes it as it is. Many registries do not: they want every child of an index
 //! that is pushed to them. Then there is a choice between another digest and no push at all, and
@@ -24,7 +24,7 @@ pub enum IndexPolicy {
     Child,
 }
 
-/// Why a graph has no other form.
+/// The errors of converting a graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     /// None of its children are there.

@@ -1,4 +1,4 @@
-//! What an image is, as `skopeo inspect` tells it: the fields in its order, from manifest and config.
+//! The metadata of an image, with the fields of `skopeo inspect` in their order.
 
 mod config;
 
@@ -31,7 +31,7 @@ pub struct Inspected {
     pub tag: Option<String>,
 }
 
-/// Why an image cannot be looked at.
+/// The errors of inspecting an image.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It cannot be loaded.
@@ -42,7 +42,7 @@ pub enum InspectError {
     Config {
         /// The config.
         digest: Digest,
-        /// Why not.
+        /// The reason.
         #[source]
         source: EndpointError,
     },

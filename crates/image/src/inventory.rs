@@ -1,4 +1,4 @@
-//! The inventory: what a place holds, as a small file that can cross the gap the other way.
+//! The inventory: a small file that lists the content of a place, to carry back over the gap.
 //!
 //! ```text
 //! full      images by name, and every content with its size
@@ -24,7 +24,7 @@ pub const VERSION: u64 = 1;
 /// The longest inventory that is read, in bytes.
 pub const INVENTORY_LIMIT: u64 = HEADER_LIMIT;
 
-/// What a place holds.
+/// The content of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inventory {
     /// Everything by name.
@@ -263,7 +263,7 @@ struct Minimal {
 }
 
 impl Minimal {
-    /// Whether a manifest is there with all that it names; where it is not, what of it is, is added.
+    /// Returns true if a manifest is there with all that it names; where it is not, what of it is, is added.
     fn add<E>(&mut self, node: &Node, is_there: &mut impl FnMut(&Digest, u64) -> Result<bool, E>) -> Result<bool, E> {
         for blob in node.manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()) {
             if !is_there(&blob.digest, blob.size)? {

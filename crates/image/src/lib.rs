@@ -1,4 +1,4 @@
-//! The subjects of the job: the list, images that were found, the places that hold them, and what changes or signs one.
+//! The subjects of the job: lists, resolved images, the places that have them, and their conversion and signing.
 //!
 //! * **For**: from a line of a list to an image: [`list`] parses lines, [`resolve`] asks registries, [`places`] and [`open`] find what lies on
 //!   this machine, [`contents`] describes what a store or bundle holds, [`convert`] and [`recompress`] make another form of an image.

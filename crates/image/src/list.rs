@@ -1,4 +1,4 @@
-//! The list of images, as people write it.
+//! Parses lists of images.
 //!
 //! ```text
 //! ##base                                     a group, until the next one
@@ -56,11 +56,11 @@ impl fmt::Display for StoredName {
 /// One image that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Where it was asked for.
+    /// The place of the request.
     pub origin: Origin,
     /// The line as written, without comment and surrounding blanks.
     pub text: Box<str>,
-    /// What was asked for.
+    /// The requested value.
     pub reference: Reference,
     /// The group that it is in.
     pub group: Option<Box<str>>,
@@ -68,7 +68,7 @@ pub struct Line {
     pub platforms: Option<Platforms>,
     /// Its own name in the store.
     pub name: Option<StoredName>,
-    /// What belongs to it, where a lock says so.
+    /// Its referrers, if a lock names them.
     pub referrers: Option<Vec<PinnedReferrer>>,
     /// Where it is on this machine, if no registry has it; then `name` is what it is called, and `reference` says the
     /// same, with its digest where a lock has that.
@@ -109,7 +109,7 @@ pub struct ImageList {
     pub notices: Vec<String>,
 }
 
-/// What is wrong with one line.
+/// The errors of one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// The image itself.
@@ -134,9 +134,9 @@ pub enum LineError {
     /// `as=`.
     #[error("as={text} is not a valid name in a store")]
     Name {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: NameError,
     },
@@ -312,7 +312,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// Whether an argument or line is a place on this machine, and no image of a registry.
+/// Returns true if an argument or line is a place on this machine, and no image of a registry.
 ///
 /// `docker:27` and `store:1` are images; the names of the other transports are no repositories that anybody uses.
 pub fn is_place(argument: &str) -> bool {
@@ -359,7 +359,7 @@ pub(super) fn parse_place(text: &str) -> Result<(&str, Options), LineError> {
 pub(super) struct Options {
     pub(super) platforms: Option<Platforms>,
     pub(super) name: Option<StoredName>,
-    /// What belongs to it.
+    /// Its referrers.
     pub(super) referrers: Option<Vec<PinnedReferrer>>,
     /// Which image a place must have.
     pub(super) digest: Option<Digest>,

@@ -1,4 +1,4 @@
-//! The images of a store or bundle, with their sizes and what they share, for people and scripts.
+//! The images of a store or bundle, with total and shared sizes.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ pub struct ListedImage {
     pub unique: u64,
     /// The group of the list that it came with.
     pub group: Option<Box<str>>,
-    /// Where it came from.
+    /// Its origin.
     pub source: Option<Box<str>>,
 }
 

@@ -1,4 +1,4 @@
-//! Lines that mean one image, and lines that must not: what a name in the store stands for in one run.
+//! Merges lines of the same image, and rejects different images with the same name.
 //!
 //! `nginx` and `nginx:latest` are one image, and so are two lines with different platforms of one index. It stands where
 //! the first of its lines stands, and has what any of them chose. One name for two images is an error.
@@ -20,7 +20,7 @@ use hod_oci::{Digest, Graph, Reference};
 pub struct NameTaken {
     /// The name in the store.
     name: Box<StoredName>,
-    /// Where the other line stands.
+    /// The position of the other line.
     other: Box<Origin>,
     /// The other image.
     reference: Box<Reference>,
@@ -129,7 +129,7 @@ impl Named for Resolved {
     }
 }
 
-/// Whether one has all that the other has.
+/// Returns true if one has all that the other has.
 fn covers(one: &Resolved, other: &Resolved) -> bool {
     let digests =
         |graph: &Graph| -> HashSet<Digest> { graph.manifests().iter().map(|node| node.descriptor.digest).collect() };

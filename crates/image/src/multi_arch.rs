@@ -1,4 +1,4 @@
-//! Which part of an image is copied that has several platforms.
+//! Selects the part of a multi-platform image to copy.
 
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;

@@ -1,4 +1,4 @@
-//! An image without layers in a layout, to which other tools add some.
+//! Creates an image without layers in a layout, for other tools to extend.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! The one `match` over all transports: a location becomes a source or a sink.
+//! Opens a location as a source or a sink: the only `match` over all transports.
 
 mod error;
 
@@ -28,7 +28,7 @@ use hod_transport::{
 /// An image to read.
 #[derive(Clone)]
 pub struct OpenSource {
-    /// Where its content is.
+    /// The source of its content.
     pub source: Arc<dyn Source>,
     /// Which manifest it is.
     pub version: Version,
@@ -37,7 +37,7 @@ pub struct OpenSource {
     pub held: Option<Arc<Graph>>,
     /// What it has to show before it is taken.
     pub guard: Option<Guard>,
-    /// Whether the manifest was made up from an archive: then its digest means nothing elsewhere, and that layers are
+    /// True if the manifest was made up from an archive: then its digest means nothing elsewhere, and that layers are
     /// not compressed says nothing about the image.
     pub made_up: bool,
 }
@@ -45,13 +45,13 @@ pub struct OpenSource {
 /// A place for an image.
 #[derive(Clone)]
 pub struct OpenSink {
-    /// Where its content goes.
+    /// The sink for its content.
     pub sink: Arc<dyn Sink>,
     /// The tags that it gets there.
     pub tags: Vec<Tag>,
-    /// Whether signatures come with it, where the place has room for them.
+    /// True if signatures come with it, where the place has room for them.
     pub signatures: bool,
-    /// Who signs it.
+    /// The signer.
     pub signing: Option<SignAs>,
 }
 
@@ -64,7 +64,7 @@ pub struct LocalSettings {
     pub daemon_tls: DaemonTls,
     /// Where podman may listen, to be asked for `containers-storage:`.
     pub storages: Vec<DaemonHost>,
-    /// Where large temporary files go.
+    /// The directory for large temporary files.
     pub scratch: PathBuf,
     /// Where layouts keep their blobs, if not in themselves.
     pub shared_blobs: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub struct Places {
     registries: Registries,
     local: LocalSettings,
     admission: Option<Arc<Admission>>,
-    /// Whether signatures are left behind.
+    /// True if signatures are left behind.
     unsigned: bool,
     signing: Option<Signing>,
     /// The bundles that images are taken from.
@@ -159,7 +159,7 @@ impl Places {
         Self { admission, local, bundles, unsigned: self.unsigned, ..Self::new(registries) }
     }
 
-    /// Whether images come here with their signatures.
+    /// Returns true if images come here with their signatures.
     pub const fn takes_signatures(&self) -> bool {
         !self.unsigned
     }

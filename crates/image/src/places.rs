@@ -1,4 +1,4 @@
-//! Images in places on this machine, each with the name that it will have: where pull and push begin without a registry.
+//! Images in places on this machine, with their destination names, for pull and push.
 //!
 //! ```text
 //! oci:DIR[:IMAGE]  oci-archive:FILE[:IMAGE]   org.opencontainers.image.ref.name; a mere tag goes with the file's name

@@ -1,4 +1,4 @@
-//! Layers that are to be compressed in another way: made before the manifests that name them can be written.
+//! Recompresses layers before the manifests that name them are written.
 //!
 //! What
 //! comes of a layer waits in a nameless file until the image has been copied; two images that share a layer share that too.

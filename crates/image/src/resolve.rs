@@ -1,4 +1,4 @@
-//! From names to digests: asks the registries what each line of a list stands for now.
+//! Resolves names to digests: asks registries for the image of each line of a list.
 //!
 //! Afterwards every image is a graph with known sizes, and nothing but manifests has moved, and the layers of images in
 //! Docker's first format where these are converted.
@@ -55,13 +55,13 @@ pub struct ResolveOptions {
     pub from: DefaultRegistry,
     /// For lines without platforms of their own.
     pub platforms: Platforms,
-    /// Whether the user asked for these platforms.
+    /// True if the user asked for these platforms.
     pub platforms_asked: bool,
     /// For lines without a name of their own.
     pub names: NameStyle,
-    /// Whether the first failure ends it all.
+    /// True if the first failure ends the run.
     pub fail_fast: bool,
-    /// Whether signatures and whatever else belongs to an image come with it.
+    /// True if signatures and whatever else belongs to an image come with it.
     pub referrers: bool,
     /// The trust policy, where images are taken and not only looked up.
     pub admission: Option<Arc<Admission>>,
@@ -69,18 +69,18 @@ pub struct ResolveOptions {
     pub scratch: Option<PathBuf>,
 }
 
-/// A line that came to nothing.
+/// A line that could not be resolved.
 #[derive(Debug)]
 pub struct Failed {
     /// The line.
     pub line: Line,
     /// Other lines that mean the same image.
     pub also: Vec<Line>,
-    /// Why.
+    /// The reason.
     pub error: ImageError,
 }
 
-/// Why an image came to nothing.
+/// The errors of an image that could not be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// It has no valid name in the store or at the registry.
@@ -92,10 +92,10 @@ pub enum ImageError {
     /// The trust policy is against it.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
-    /// What belongs to it could not be had.
+    /// The referrers could not be fetched.
     #[error(transparent)]
     Attached(#[from] AttachedError),
-    /// What belongs to it could not be kept.
+    /// The referrers could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It could not be looked up or copied.
@@ -118,12 +118,12 @@ impl From<CopyImageError> for ImageError {
     }
 }
 
-/// What became of a list.
+/// The outcome of a list.
 #[derive(Debug, Default)]
 pub struct Resolution {
     /// The images that are known, in the order of the list.
     pub images: Vec<Resolved>,
-    /// The lines that came to nothing, in that order too.
+    /// The lines that could not be resolved, in that order, too.
     pub failed: Vec<Failed>,
 }
 

@@ -1,4 +1,4 @@
-//! An image of a list that is known now.
+//! A resolved image of a list.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ pub struct Resolved {
     pub also: Vec<Line>,
     /// The name that means the same everywhere: with host, and with the digest it had.
     pub source_name: Reference,
-    /// Where it goes in the store.
+    /// Its destination in the store.
     pub name: StoredName,
     /// Which of its platforms were chosen.
     pub platforms: Platforms,
-    /// Where its content comes from.
+    /// The source of its content.
     pub source: Arc<dyn Source>,
-    /// What there is to copy.
+    /// The content to copy.
     pub graph: Arc<Graph>,
-    /// What belongs to it.
+    /// Its referrers.
     pub attached: Vec<Attached>,
     /// The place on this machine that it is taken from, where that is no registry.
     pub place: Option<Box<Location>>,

@@ -1,5 +1,4 @@
-//! Images in Docker's first format, made into images of today: the manifest has to be made up, and for its config all
-//! layers have to be expanded once.
+//! Converts schema 1 images: builds a manifest and a config, for which all layers are decompressed once.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,7 +22,7 @@ const AT_ONCE: usize = 4;
 /// What layers of the first format are, whatever their bytes.
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// Whether an image could not be loaded because it is of the first format.
+/// Returns true if an image could not be loaded because it is of the first format.
 pub(crate) fn is_reason(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .any(|error| matches!(error.downcast_ref(), Some(ManifestError::Schema1)))

@@ -1,4 +1,4 @@
-//! Signing what is copied, for the trust policies of the containers tools.
+//! Signs copied images, for the trust policies of the containers tools.
 //!
 //! Whoever gives the key decides how it signs: with a file, or by another program. Each manifest that is copied gets a
 //! signature of its own, since each is asked for one by itself.
@@ -16,7 +16,7 @@ use hod_trust::signature::Claim;
 /// Makes a signature of a claim. May block, and is called on threads that may.
 pub type Sign = dyn Fn(&Claim) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> + Send + Sync;
 
-/// Why something cannot be signed.
+/// The errors of signing.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// A name that says too little.
@@ -40,7 +40,7 @@ pub enum SigningError {
         digest: Digest,
         /// The name.
         reference: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -49,7 +49,7 @@ pub enum SigningError {
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// Who signs.
+/// The signer.
 #[derive(Clone)]
 pub struct Signing {
     sign: Arc<Sign>,

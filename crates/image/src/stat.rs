@@ -1,4 +1,4 @@
-//! Of which layers an image is made, and how they came to be: `umoci stat`.
+//! The layers and history of an image, as `umoci stat` shows them.
 
 use serde::{Deserialize, Serialize};
 

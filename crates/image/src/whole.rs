@@ -1,5 +1,4 @@
-//! Everything that a source has of an image, whatever its platforms: for places, and for registries that list what they
-//! have.
+//! Loads an image with all platforms that its source has, for places and for listed registries.
 //!
 //! A child that the source does not have is absent, as in a sparse index of a store; any other failure is one.
 
@@ -9,7 +8,7 @@ use futures_util::future::BoxFuture;
 use hod_engine::endpoint::{EndpointError, Fault, Source};
 use hod_oci::{Descriptor, Digest, Graph, GraphError, Node, Version, Walk};
 
-/// Why an image cannot be read.
+/// The errors of reading an image.
 #[derive(Debug, thiserror::Error)]
 pub enum WholeError {
     /// The source. Its fault decides what can be done.
@@ -20,7 +19,7 @@ pub enum WholeError {
     Manifest {
         /// The manifest.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: GraphError,
     },

@@ -1,4 +1,4 @@
-//! The part of an image's config that says what its layers are (OCI image-spec, "Image Configuration").
+//! The layers and history in an image's config (OCI image-spec, "Image Configuration").
 
 use serde::Deserialize;
 

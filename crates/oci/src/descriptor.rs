@@ -1,4 +1,4 @@
-//! Descriptors: what content is, how large, and its digest (OCI image-spec, `descriptor.md`).
+//! Descriptors: media type, size and digest of content (OCI image-spec, `descriptor.md`).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{Digest, MediaType, Platform};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the content is.
+    /// The media type of the content.
     pub media_type: MediaType,
     /// Its digest.
     pub digest: Digest,
@@ -19,10 +19,10 @@ pub struct Descriptor {
     /// The platform of a child manifest, where its index says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// What an artifact is, in indexes of referrers.
+    /// The artifact type, in indexes of referrers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<Box<str>>,
-    /// Where else the content can be had; foreign layers have these.
+    /// Other addresses of the content; foreign layers have these.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
     pub urls: Vec<Box<str>>,
     /// Free annotations.
@@ -58,7 +58,7 @@ impl Descriptor {
         Self::new(media_type, Digest::sha256(content), content.len() as u64)
     }
 
-    /// Whether this is an index of which only its own bytes say for which platforms it is.
+    /// Returns true if this is an index of which only its own bytes say for which platforms it is.
     pub const fn hides_platforms(&self) -> bool {
         self.media_type.is_index() && self.platform.is_none()
     }

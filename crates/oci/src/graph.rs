@@ -1,4 +1,4 @@
-//! An image with everything that was chosen of it: the value that the pipeline hands on.
+//! An image with all selected parts: the value that the steps pass on.
 //!
 //! A graph holds the manifests' own bytes and knows all digests below them. Who loads it decides
 //! what is in it (`copy::load` asks a source and a choice of platforms); who copies it copies
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{Descriptor, Digest, Manifest, Platform};
 
-/// The root manifest of an image and all that is to be had with it.
+/// The root manifest of an image with all selected content.
 #[derive(Debug, Clone)]
 pub struct Graph {
     /// The manifest that the name points to.
@@ -31,7 +31,7 @@ pub struct Node {
     pub children: Vec<Self>,
     /// The children that are not: platforms that nobody asked for.
     pub absent: Vec<Descriptor>,
-    /// What the config says, where it had to be read.
+    /// The platform in the config, if it was read.
     pub platform: Option<Platform>,
     /// The bytes of the config, where they had to be read, so that nobody asks for them again.
     pub config: Option<Bytes>,

@@ -18,7 +18,7 @@ pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
 pub struct Manifest {
     /// What it says it is, or what its shape says.
     pub media_type: MediaType,
-    /// What it refers to.
+    /// The content that it refers to.
     pub kind: ManifestKind,
     /// The manifest that this one is about, for referrers such as signatures.
     pub subject: Option<Descriptor>,
@@ -71,9 +71,9 @@ pub enum ManifestError {
     /// The bytes say one thing, the descriptor or header another.
     #[error("the manifest has the media type {found}, but was announced as {expected}")]
     Mismatch {
-        /// What the descriptor or header says.
+        /// The value in the descriptor or header.
         expected: MediaType,
-        /// What the bytes say.
+        /// The value in the content.
         found: MediaType,
     },
     /// A Docker manifest has to name its type, or a registry would serve it as another.

@@ -59,17 +59,17 @@ impl MediaType {
         }
     }
 
-    /// Whether content of this type is stored and served as a manifest, and not as a blob.
+    /// Returns true if content of this type is stored and served as a manifest, and not as a blob.
     pub const fn is_manifest(&self) -> bool {
         !matches!(self, Self::Other(_))
     }
 
-    /// Whether this is an index (or manifest list).
+    /// Returns true if this is an index (or manifest list).
     pub const fn is_index(&self) -> bool {
         matches!(self, Self::OciIndex | Self::DockerList)
     }
 
-    /// Whether a layer of this type may lie elsewhere, named by its `urls`
+    /// Returns true if a layer of this type may lie elsewhere, named by its `urls`
     /// (Docker's foreign layers, OCI's non-distributable ones).
     pub fn is_foreign_layer(&self) -> bool {
         let text = self.as_str();
@@ -77,7 +77,7 @@ impl MediaType {
             || text.starts_with("application/vnd.oci.image.layer.nondistributable.")
     }
 
-    /// Whether this is the configuration of a runnable image, which names its platform.
+    /// Returns true if this is the configuration of a runnable image, which names its platform.
     pub fn is_image_config(&self) -> bool {
         matches!(
             self.as_str(),

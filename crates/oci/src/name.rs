@@ -1,4 +1,4 @@
-//! Names inside a registry: repositories and tags, by distribution's grammar.
+//! Names in a registry: repositories and tags, by the grammar of distribution.
 //!
 //! Both become directories of a registry root, so a name that exists cannot hold `..`, cannot
 //! start with `_`, and cannot be absolute: what passes here is safe to join to a path.

@@ -1,4 +1,4 @@
-//! A graph with fewer platforms.
+//! Reduces a graph to some of its platforms.
 
 use super::{Descriptor, Digest, Node, Offer, Platforms};
 

@@ -1,4 +1,4 @@
-//! One platform: an operating system and a processor.
+//! One platform: an operating system and an architecture.
 //!
 //! Names are normalised and variants matched as containerd does (`platforms` package): a machine
 //! with `arm/v7` also runs `arm/v6`, and `arm64` means `arm64/v8`.
@@ -61,7 +61,7 @@ impl Platform {
         (!platform.os.is_empty() && !platform.architecture.is_empty()).then_some(platform)
     }
 
-    /// Whether this is the mark of an attestation, which is no platform.
+    /// Returns true if this is the mark of an attestation, which is no platform.
     pub(super) fn is_unknown(&self) -> bool {
         &*self.os == "unknown" && &*self.architecture == "unknown"
     }

@@ -1,4 +1,4 @@
-//! Which children of an index a choice of platforms takes.
+//! Selects the children of an index by platform.
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,9 +45,9 @@ impl fmt::Display for Platforms {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no {} in the image: it has {}", list(absent), list(present))]
 pub struct AbsentPlatforms {
-    /// What was asked for in vain.
+    /// The requested platforms that are missing.
     pub absent: Vec<Platform>,
-    /// What there is.
+    /// The present platforms.
     pub present: Vec<Platform>,
 }
 
@@ -73,7 +73,7 @@ impl Platforms {
         }
     }
 
-    /// Whether a single image, which says it is for `platform`, is all that is wanted.
+    /// Returns true if a single image, which says it is for `platform`, is all that is wanted.
     pub fn accepts(&self, platform: &Platform) -> Result<(), AbsentPlatforms> {
         match self {
             Self::All => Ok(()),
@@ -128,7 +128,7 @@ impl Platforms {
         Choice { positions, offer, open: !inner.is_empty() }
     }
 
-    /// Whether all that is wanted was found.
+    /// Returns true if all that is wanted was found.
     pub fn check(&self, offer: &Offer) -> Result<(), AbsentPlatforms> {
         let Self::Only(wanted) = self else { return Ok(()) };
         let absent: Vec<_> = wanted.iter().filter(|platform| !offer.wanted.contains(platform)).cloned().collect();
@@ -152,7 +152,7 @@ pub struct Choice {
     pub positions: Vec<usize>,
     /// What there is of the platforms that were asked for.
     pub offer: Offer,
-    /// Whether indexes within it may have more.
+    /// True if indexes within it may have more.
     pub open: bool,
 }
 
@@ -172,7 +172,7 @@ impl Offer {
         self.unjudged |= inner.unjudged;
     }
 
-    /// Whether nothing that is wanted is there.
+    /// Returns true if nothing that is wanted is there.
     pub const fn is_empty(&self) -> bool {
         self.wanted.is_empty() && !self.unjudged
     }

@@ -1,4 +1,4 @@
-//! Image references as people write them: `host/name:tag@digest`.
+//! Parses image references: `host/name:tag@digest`.
 //!
 //! The grammar and the rule that tells a host from a name are distribution/reference's. What
 //! was written is kept: `alpine` stays `alpine`, and only [`Reference::in_registry`] adds what
@@ -115,7 +115,7 @@ fn credentials(host: &str) -> &'static str {
     if host.contains('@') { "; --creds and hod login take a user and a password" } else { "" }
 }
 
-/// Whether the text before the first slash names a registry and not a namespace.
+/// Returns true if the text before the first slash names a registry and not a namespace.
 fn is_host(text: &str) -> bool {
     text.contains(['.', ':']) || text == "localhost" || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }

@@ -1,4 +1,4 @@
-//! What belongs to an image without being in it: signatures, attestations, bills of materials.
+//! Lists of referrers: signatures, attestations and SBOMs of an image.
 //!
 //! There are two ways to find them. A *referrer* is a manifest whose `subject` is the image; registries list
 //! them, or clients keep the list in an index under a tag made of the digest (distribution-spec, "Referrers
@@ -29,7 +29,7 @@ pub fn cosign_tags(subject: &Digest) -> impl Iterator<Item = Tag> {
     COSIGN.into_iter().filter_map(move |ending| format!("{base}{ending}").parse().ok())
 }
 
-/// Whether a tag is one of an index of referrers, by its form.
+/// Returns true if a tag is one of an index of referrers, by its form.
 pub fn is_referrers_tag(tag: &Tag) -> bool {
     let Some((algorithm, hex)) = tag.as_str().split_once('-') else { return false };
     matches!(algorithm, "sha256" | "sha384" | "sha512")
@@ -47,7 +47,7 @@ pub fn companion_of(tag: &Tag) -> Option<(Algorithm, &str)> {
     Some((Algorithm::from_name(algorithm)?, rest.split('.').next()?))
 }
 
-/// Whether a tag is of something that belongs to another image, by its form.
+/// Returns true if a tag is of something that belongs to another image, by its form.
 pub fn is_companion_tag(tag: &Tag) -> bool {
     let stem = COSIGN.into_iter().find_map(|ending| tag.as_str().strip_suffix(ending));
     stem.map_or_else(|| is_referrers_tag(tag), |stem| stem.parse().is_ok_and(|stem: Tag| is_referrers_tag(&stem)))
@@ -130,7 +130,7 @@ impl ReferrerIndex {
         self.entries.insert(digest, entry);
     }
 
-    /// Whether it names all that another index names.
+    /// Returns true if it names all that another index names.
     pub fn names_all_of(&self, other: &Self) -> bool {
         other.entries.keys().all(|digest| self.entries.contains_key(digest))
     }
@@ -140,7 +140,7 @@ impl ReferrerIndex {
         self.entries.retain(|digest, _| wanted(digest));
     }
 
-    /// Whether there is nothing in it.
+    /// Returns true if there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Docker's first format of manifests, to be read and never written (distribution, "Image Manifest V 2, Schema 1").
+//! Docker's schema 1 manifests, read-only (distribution, "Image Manifest V 2, Schema 1").
 //!
 //! It names the layers newest first, without their lengths, and has what is a config today in pieces: a JSON text for
 //! each layer, of which the newest says how the image runs. Its digest is that of the bytes without their signatures.
@@ -29,7 +29,7 @@ pub struct Schema1 {
 pub struct Schema1Layer {
     /// The blob.
     pub blob: Digest,
-    /// Whether it changes no file; it is left out where images have configs.
+    /// True if it changes no file; it is left out where images have configs.
     pub is_empty: bool,
     history: History,
 }
@@ -100,7 +100,7 @@ struct RootFs<'a> {
 }
 
 impl Schema1 {
-    /// Whether bytes are a manifest of this format, usable or not.
+    /// Returns true if bytes are a manifest of this format, usable or not.
     pub fn is(bytes: &[u8]) -> bool {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! The digest of Docker's first manifest format, whose signature is part of the file.
+//! The digest of a schema 1 manifest, whose signature is part of the file.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

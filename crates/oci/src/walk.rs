@@ -1,4 +1,4 @@
-//! How far an image is followed from its root to its children.
+//! The limits of the walk from an image's root to its children.
 //!
 //! Whoever builds a [`Graph`](super::Graph) begins with [`Walk::default`] at the root and goes into every manifest by
 //! it, so that all agree on what is too much and on what is then said. Indexes that name each other in a circle are too
@@ -19,7 +19,7 @@ pub const GRAPH_LIMIT: usize = 10_000;
 /// What the manifests of one image may take in memory, by estimate. So many as an image may name take half of it.
 const GRAPH_WEIGHT: u64 = 2 * WEIGHT_LIMIT;
 
-/// Why a manifest cannot be part of a graph.
+/// The errors of a manifest that cannot be part of a graph.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
     /// It is none, or not what it was announced as. The cause says it all, and is looked for as such.
@@ -48,7 +48,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Whether the next manifest is the root.
+    /// Returns true if the next manifest is the root.
     pub const fn is_at_root(&self) -> bool {
         self.around == 0
     }

@@ -1,4 +1,4 @@
-//! What a JSON document takes in memory, which can be a hundred times its bytes: `{"":0}` is a tree with room for eleven.
+//! Estimates the memory of a JSON document, up to a hundred times its size: `{"":0}` is a tree with room for eleven.
 
 /// The most that a document may take in memory, by estimate. Manifests and configs that people use take less than a MiB.
 pub(crate) const WEIGHT_LIMIT: u64 = 64 * 1024 * 1024;

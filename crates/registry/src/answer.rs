@@ -1,4 +1,4 @@
-//! What a registry says when it does not do what was asked (OCI distribution-spec, "Error Codes").
+//! Parses the error responses of registries (OCI distribution-spec, "Error Codes").
 //!
 //! The text is written by a stranger and ends up on a terminal: it is bounded, and control characters
 //! are taken out.
@@ -39,7 +39,7 @@ pub struct Answer {
 pub struct Reason {
     /// A code such as `MANIFEST_UNKNOWN`; may be empty.
     pub code: String,
-    /// What it means.
+    /// Its meaning.
     pub message: String,
     /// More about it, text or JSON; may be empty.
     pub detail: String,
@@ -58,7 +58,7 @@ impl Answer {
         }
     }
 
-    /// Whether one of the reasons has this code.
+    /// Returns true if one of the reasons has this code.
     pub(crate) fn has_code(&self, code: &str) -> bool {
         self.reasons.iter().any(|reason| reason.code.eq_ignore_ascii_case(code))
     }

@@ -1,4 +1,4 @@
-//! Who asks, and for what: the memory of a host's challenge and the tokens that answer it.
+//! Authentication: stores the challenge of a host and the tokens for it.
 //!
 //! The first request goes out bare; its 401 says how the host wants to be asked, and from then on every
 //! request carries what it needs. A token is fetched once for all who wait for it.

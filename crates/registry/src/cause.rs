@@ -1,4 +1,4 @@
-//! What is behind an error of the HTTP client or of TLS, in words for people.
+//! Describes the causes of HTTP and TLS errors in plain words.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -23,7 +23,7 @@ impl Cause {
         })
     }
 
-    /// Whether these words are part of it.
+    /// Returns true if these words are part of it.
     pub(super) fn says(&self, words: &str) -> bool {
         self.0.contains(words)
     }
@@ -50,7 +50,7 @@ pub(super) fn said_of(error: &rustls::Error) -> Cause {
     Cause(text)
 }
 
-/// Whether an answer was not in TLS: what a server of TLS says begins as TLS does, a refusal, too.
+/// Returns true if an answer was not in TLS: what a server of TLS says begins as TLS does, a refusal, too.
 pub(super) const fn is_plain(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
 }

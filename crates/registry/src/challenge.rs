@@ -1,4 +1,4 @@
-//! What a registry answers to a request without credentials: `WWW-Authenticate` (RFC 9110, section 11).
+//! Parses the challenge of a registry: `WWW-Authenticate` (RFC 9110, section 11).
 //!
 //! Two schemes exist among registries: `Basic`, and `Bearer` with the parameters of
 //! distribution's token specification (`realm`, `service`, `scope`).
@@ -19,7 +19,7 @@ pub(super) enum Challenge {
     Bearer(Bearer),
 }
 
-/// Where tokens are to be had, and for what.
+/// The source of tokens, and their scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bearer {
     /// The token server.

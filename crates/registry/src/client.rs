@@ -1,4 +1,4 @@
-//! One request: authorization, redirects, time limits, and what comes back.
+//! Sends one request, with authorization, redirects and timeouts.
 //!
 //! Redirects are followed by hand, because the rules are about security: credentials go to the registry
 //! alone, and an encrypted way stays encrypted. Nothing is retried here except that a request

@@ -13,7 +13,7 @@ use super::tls::Extra;
 use hod_io::tls::Roots;
 use hod_oci::DOCKER_IO;
 
-/// Where Docker Hub's API is.
+/// The host of Docker Hub's API.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How long idle connections are kept.
 const IDLE: Duration = Duration::from_secs(90);
@@ -24,7 +24,7 @@ pub(super) struct Connection {
     /// Scheme, host and port, with an empty path.
     pub(super) base: Url,
     pub(super) clients: Clients,
-    /// Whether unencrypted connections may be made to any host on this registry's behalf.
+    /// True if unencrypted connections may be made to any host on this registry's behalf.
     pub(super) insecure: bool,
     /// The system's authorities, if they are all that certificates are checked against.
     pub(super) only_roots: Option<Arc<Roots>>,
@@ -49,12 +49,12 @@ impl Connection {
         url
     }
 
-    /// Whether a URL is at the registry itself.
+    /// Returns true if a URL is at the registry itself.
     pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }
 
-    /// Whether there is nothing against which a certificate could be checked.
+    /// Returns true if there is nothing against which a certificate could be checked.
     pub(super) fn is_without_roots(&self) -> bool {
         self.only_roots.as_ref().is_some_and(|roots| roots.certificates().is_ok_and(<[_]>::is_empty))
     }
@@ -140,12 +140,12 @@ pub(super) fn base_url(name: &str, scheme: &str) -> Result<Url, RegistryError> {
     if url.has_host() { Ok(url) } else { Err(error()) }
 }
 
-/// Whether the host of a registry is this machine itself.
+/// Returns true if the host of a registry is this machine itself.
 pub fn is_this_machine(name: &str) -> bool {
     base_url(name, "https").is_ok_and(|url| is_loopback(&url))
 }
 
-/// Whether a URL is at this machine itself, where nobody can listen in.
+/// Returns true if a URL is at this machine itself, where nobody can listen in.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",

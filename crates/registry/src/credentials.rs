@@ -1,4 +1,4 @@
-//! As whom to appear at a registry: flags, credential files, credential helpers.
+//! Selects the credentials for a registry: flags, credential files, credential helpers.
 //!
 //! The files are those of Docker and of the containers tools; who has logged in with either needs to do
 //! nothing more. In each file a helper for the host comes first, then the helper for all hosts, then
@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::registries_conf::Helpers;
 use hod_oci::{DOCKER_IO, RepositoryName};
 
-/// Where to look for credentials.
+/// The places to search for credentials.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
     /// Credentials that the user gave, each for one host.
@@ -51,7 +51,7 @@ pub struct CredentialSources {
 }
 
 impl CredentialSources {
-    /// Whether what was given without a host is for this one.
+    /// Returns true if what was given without a host is for this one.
     pub(super) fn is_given_for(&self, host: &str) -> bool {
         self.given_for.as_ref().is_none_or(|given_for| is_same_host(given_for, host))
     }

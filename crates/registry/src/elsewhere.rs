@@ -1,4 +1,4 @@
-//! Layers that a registry need not have: Docker's foreign ones, whose descriptors name addresses.
+//! Foreign layers, which a registry need not have because their descriptors name addresses.
 //!
 //! The addresses are what a stranger wrote into a manifest. They are asked without credentials and without the client
 //! certificate, by the rules for redirects, and what comes is worth no more than its digest.

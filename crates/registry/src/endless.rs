@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a list is not read to its end.
+/// The errors of reading a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endless {
     /// It has more pages than this.

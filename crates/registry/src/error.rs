@@ -1,4 +1,4 @@
-//! What can go wrong between this program and a registry, and how each failure is classified.
+//! The errors of the registry client, and their classification.
 //!
 //! A message names what was asked for, and of whom; URLs in it went through
 //! [`hod_io::secret::redacted`], and credentials are named by where they came from.
@@ -35,18 +35,18 @@ pub enum RegistryError {
     /// No answer came, or it broke off.
     #[error("the connection to {host} failed")]
     Network {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host that was asked.
         host: Box<str>,
-        /// What happened.
+        /// The cause.
         #[source]
         source: Cause,
     },
     /// Nothing came for too long, or next to nothing.
     #[error("less than 1 KiB moved to or from {host} in {} s", after.as_secs())]
     Stalled {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host that was asked.
         host: Box<str>,
@@ -56,7 +56,7 @@ pub enum RegistryError {
     /// The resolver knows no address for the host.
     #[error("the host {host} has no address")]
     UnknownHost {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host.
         host: Box<str>,
@@ -67,18 +67,18 @@ pub enum RegistryError {
     /// The host's certificate does not prove that it is the host.
     #[error("the certificate of {host} is not trusted")]
     Certificate {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host.
         host: Box<str>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: Cause,
     },
     /// A certificate cannot be checked, since nothing is trusted here.
     #[error("the certificate of {host} cannot be checked, because no CA certificates were found on this system")]
     NoRoots {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host.
         host: Box<str>,
@@ -86,26 +86,26 @@ pub enum RegistryError {
     /// No encrypted connection came about: often a server that speaks plain HTTP.
     #[error("the TLS connection to {host} failed")]
     Tls {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host.
         host: Box<str>,
-        /// Whether it answered, and not in TLS at all.
+        /// True if it answered, and not in TLS at all.
         is_plain: bool,
-        /// What happened.
+        /// The cause.
         #[source]
         source: Cause,
     },
     /// A redirect that must not be followed.
     #[error("{subject}: {from} redirects to {to}, {reason}")]
     Redirect {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
-        /// Where the redirect came from.
+        /// The source of the redirect.
         from: String,
-        /// Where it leads.
+        /// The target of the redirect.
         to: String,
-        /// Why it is not followed.
+        /// The reason why it is not followed.
         reason: &'static str,
     },
     /// The registry wants the password to be sent where everyone could read it.
@@ -127,7 +127,7 @@ pub enum RegistryError {
     /// The registry no longer took what it had taken before, and the body could not be sent again.
     #[error("{subject}: the credentials for {host} expired during the upload")]
     Expired {
-        /// What was sent.
+        /// The subject of the upload.
         subject: Box<Subject>,
         /// The registry.
         host: Box<str>,
@@ -144,21 +144,21 @@ pub enum RegistryError {
     /// Neither a mirror nor the registry itself has answered well.
     #[error("all mirrors failed: {said}")]
     Mirrors {
-        /// What each of them said.
+        /// Their errors.
         said: String,
-        /// What the registry itself said.
+        /// The error of the registry itself.
         #[source]
         source: Box<Self>,
     },
     /// The certificates to trust or to show could not be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// What came as a manifest is none.
+    /// The response is not a manifest.
     #[error("{subject} cannot be used")]
     Manifest {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
-        /// Why.
+        /// The reason.
         #[source]
         source: ManifestError,
     },
@@ -178,7 +178,7 @@ pub enum RegistryError {
     Client {
         /// The registry.
         host: Box<str>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: Cause,
     },
@@ -189,22 +189,22 @@ pub enum RegistryError {
         subject: Box<Subject>,
         /// The host that was asked.
         host: Box<str>,
-        /// Why not.
+        /// The reason.
         problem: Endless,
     },
     /// The registry said yes and broke the protocol.
     #[error("{subject}: {host} answered {problem}")]
     Protocol {
-        /// What was asked for.
+        /// The request.
         subject: Box<Subject>,
         /// The host that was asked.
         host: Box<str>,
-        /// What is wrong with the answer.
+        /// The problem of the response.
         problem: Box<str>,
     },
 }
 
-/// Why there is no way to a repository.
+/// The errors of a repository without a route.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RoutingError {
     /// Somebody does not want it to be used.
@@ -222,7 +222,7 @@ pub enum RoutingError {
         path: PathBuf,
         /// What the location and the rest of the name make.
         text: String,
-        /// What is wrong with it.
+        /// The problem.
         #[source]
         source: NameError,
     },
@@ -237,13 +237,13 @@ pub enum RoutingError {
 /// An error status, with all that is known about it.
 #[derive(Debug)]
 pub struct Refusal {
-    /// What was asked for.
+    /// The request.
     pub subject: Subject,
-    /// What was answered.
+    /// The response.
     pub answer: Answer,
     /// Where the credentials came from that were sent, if any were.
     pub login: Option<Box<str>>,
-    /// Whether not the registry answered, but a server that it had redirected to.
+    /// True if not the registry answered, but a server that it had redirected to.
     pub redirected: bool,
 }
 
@@ -311,7 +311,7 @@ impl fmt::Display for Refusal {
 }
 
 impl RegistryError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Refused(refusal) => refusal.fault(),
@@ -326,7 +326,7 @@ impl RegistryError {
         }
     }
 
-    /// Whether it is about a list that is too long, or has no end.
+    /// Returns true if it is about a list that is too long, or has no end.
     pub fn is_endless(&self) -> bool {
         match self {
             Self::Endless { .. } => true,

@@ -60,7 +60,7 @@ impl Host {
         }
     }
 
-    /// Whether the host could not be reached the last time.
+    /// Returns true if the host could not be reached the last time.
     pub(super) fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
     }
@@ -69,7 +69,7 @@ impl Host {
         self.down.store(down, Ordering::Relaxed);
     }
 
-    /// Whether certificates are checked, where that was said.
+    /// Returns true if certificates are checked, where that was said.
     fn verify(&self) -> Option<bool> {
         self.shared.settings.tls_verify.or(self.manner.insecure.then_some(false))
     }

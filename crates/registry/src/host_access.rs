@@ -1,4 +1,4 @@
-//! What is different about one registry among those that a command deals with.
+//! The settings of one registry, where a command uses several.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use super::{Credentials, Registries};
 /// Settings that a file gives for one registry; what it does not give stays as the command has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostAccess {
-    /// As whom to appear there.
+    /// The credentials for it.
     pub credentials: Option<Credentials>,
     /// Whether to insist on HTTPS with a valid certificate.
     pub tls_verify: Option<bool>,

@@ -1,4 +1,4 @@
-//! Tokens: fetched from the server that a challenge names (distribution, "Token Authentication
+//! Fetches tokens from the server that a challenge names (distribution, "Token Authentication
 //! Specification" and "Oauth2 Token Authentication").
 
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! What a run has written to lookasides, so that it takes nothing of it back.
+//! Signature files written in this run; later cleanup keeps them.
 //!
 //! The signatures of a manifest replace those that were there before the run. But a manifest may have several names, for
 //! each of which there is a signature, and be copied as each of them, also at the same time.

@@ -1,4 +1,4 @@
-//! Lists that a registry gives in pages: tags and repositories (OCI distribution-spec, "Content Discovery").
+//! Paged lists of a registry: tags and repositories (OCI distribution-spec, "Content Discovery").
 
 use std::borrow::Cow;
 use std::fmt;
@@ -121,7 +121,7 @@ struct Page<'a, T> {
 }
 
 impl<T: FromStr> Page<'_, T> {
-    /// Whether it is a list, and not too long.
+    /// Returns true if it is a list, and not too long.
     fn read(&mut self, body: &[u8]) -> bool {
         let mut json = serde_json::Deserializer::from_slice(body);
         self.deserialize(&mut json).is_ok() && json.end().is_ok()

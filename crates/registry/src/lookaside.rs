@@ -1,4 +1,4 @@
-//! Where signatures lie that registries do not keep: `registries.d` (containers-registries.d(5)).
+//! The lookasides of signatures: `registries.d` (containers-registries.d(5)).
 //!
 //! A lookaside is a folder, here or on a web server, with `REPOSITORY@ALGORITHM=HEX/signature-N` for each manifest. It
 //! is asked without credentials, and what comes from it is worth nothing until somebody has verified it.
@@ -14,7 +14,7 @@ use super::kept::Kept;
 use hod_oci::RepositoryName;
 use hod_trust::policy::docker_scopes;
 
-/// Where `registries.d` is.
+/// The paths of `registries.d`.
 #[derive(Debug, Clone, Default)]
 pub struct LookasideSources {
     /// The one folder to read, which must exist (`--registries.d`).
@@ -39,7 +39,7 @@ pub enum LookasideError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The same twice.

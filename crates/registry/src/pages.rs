@@ -1,4 +1,4 @@
-//! The way through a list that comes in pages, and how much of it is read (RFC 8288, `Link` with `rel="next"`).
+//! Reads paged lists within limits (RFC 8288, `Link` with `rel="next"`).
 //!
 //! A registry decides how many pages there are, how long they are, and where each leads. So all of a list is bounded,
 //! and not only each page of it. Of a list that goes on where it cannot be followed the end is not known, and a part of

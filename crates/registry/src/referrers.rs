@@ -1,4 +1,4 @@
-//! What a registry says about referrers (OCI distribution-spec, "Listing Referrers").
+//! Lists referrers by the registry's API (OCI distribution-spec, "Listing Referrers").
 
 use std::sync::PoisonError;
 
@@ -72,7 +72,7 @@ impl Repository {
         Ok(Some(found))
     }
 
-    /// Whether the registry has taken note of the subject of a manifest that was put through this value; `None`
+    /// Returns true if the registry has taken note of the subject of a manifest that was put through this value; `None`
     /// where none was put.
     pub fn took_subject(&self, manifest: &Digest) -> Option<bool> {
         self.subjects.lock().unwrap_or_else(PoisonError::into_inner).get(manifest).copied()

@@ -100,7 +100,7 @@ impl Registries {
         }
     }
 
-    /// Where the signatures of a repository are.
+    /// The place of a repository's signatures.
     fn signatures(&self, host: &str, name: &RepositoryName) -> Result<Option<SignatureFolder>, Arc<LookasideError>> {
         let Some(base) = self.shared.lookaside()?.base(host, name) else { return Ok(None) };
         let server = base.host_str().filter(|_| base.scheme() != "file").map(|server| match base.port() {
@@ -111,7 +111,7 @@ impl Registries {
         Ok(Some(SignatureFolder { base, name: name.clone(), host, kept: Kept::default() }))
     }
 
-    /// Whether a registry, or a repository there, may be used, and if so, whether without valid certificates.
+    /// Returns true if a registry, or a repository there, may be used, and if so, whether without valid certificates.
     fn admitted(&self, host: &str, name: Option<&RepositoryName>) -> Result<bool, RoutingError> {
         let conf = self.shared.conf()?;
         let full = name.map_or_else(|| host.to_owned(), |name| format!("{host}/{name}"));
@@ -131,7 +131,7 @@ impl Registries {
         Ok(self.shared.login(host, repository, true).await?.map(|login| login.credentials))
     }
 
-    /// Whether what is written to files with credentials is ever read; else the file that says otherwise.
+    /// Returns true if what is written to files with credentials is ever read; else the file that says otherwise.
     pub fn reads_credential_files(&self) -> Result<(), PathBuf> {
         match self.shared.conf().ok().and_then(RegistriesConf::helpers) {
             Some(Helpers { path, names }) if !names.iter().any(|name| name == Helpers::FILES) => Err(path.clone()),

@@ -1,4 +1,4 @@
-//! `registries.conf`: which registry is read where, as the containers tools configure it (containers-registries.conf(5)).
+//! `registries.conf`: mirrors and rewritten names of registries (containers-registries.conf(5)).
 //!
 //! Version 2 of the format is read: `[[registry]]` tables, merged with the drop-in files by their prefix, and
 //! `credential-helpers`, of which the last file's count. What short names stand for is not hod's business, so that part of the file is left alone. Nothing here asks a registry.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Where the configuration is.
+/// The paths of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct RegistriesConfSources {
     /// The one file to read, which must exist (`--registries-conf`, `CONTAINERS_REGISTRIES_CONF`).
@@ -35,7 +35,7 @@ pub enum RegistriesConfError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The first version of the format.
@@ -48,7 +48,7 @@ pub enum RegistriesConfError {
         path: PathBuf,
         /// Its prefix or location, or its number.
         registry: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
@@ -66,7 +66,7 @@ pub(super) enum Pull {
     TagOnly,
 }
 
-/// Where a repository can be read.
+/// The places from which a repository can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Location {
     /// What stands in the name in place of the prefix; empty leaves it as it is.

@@ -31,7 +31,7 @@ pub struct Repository {
     pub(super) denied: Option<RoutingError>,
     /// Where its signatures are, which is an error for those alone who want them.
     pub(super) signatures: Signatures,
-    /// Where they are written.
+    /// The place for writing them.
     pub(super) staging: Signatures,
 }
 

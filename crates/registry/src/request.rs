@@ -13,7 +13,7 @@ use super::subject::Subject;
 use super::transfer::UploadBody;
 use hod_io::secret::redacted;
 
-/// What is sent with a request.
+/// The content of a request.
 #[derive(Default)]
 pub(super) enum Payload {
     /// Nothing.
@@ -23,7 +23,7 @@ pub(super) enum Payload {
     Bytes(Bytes),
     /// Bytes that can be sent once.
     Stream(Box<UploadBody>),
-    /// What is left of a stream.
+    /// The rest of a stream.
     Spent,
 }
 

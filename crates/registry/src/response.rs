@@ -1,4 +1,4 @@
-//! What a registry answers: status and headers at once, the body in bounded pieces.
+//! Responses of a registry: status and headers at once, the body in bounded chunks.
 
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ pub(super) struct Response {
     pub(super) headers: HeaderMap,
     /// Where the credentials came from that the registry was given, if it was.
     pub(super) login: Option<Box<str>>,
-    /// Whether it comes from another host than the one that was asked.
+    /// True if it comes from another host than the one that was asked.
     pub(super) redirected: bool,
     body: reqwest::Response,
     method: Method,
-    /// Where it came from, after redirects.
+    /// The URL after redirects.
     url: Url,
     subject: Subject,
     pace: Pace,

@@ -1,4 +1,4 @@
-//! The ways to read a repository: its mirrors in their order, then the registry that it belongs to.
+//! The routes to a repository: its mirrors in order, then its own registry.
 //!
 //! Who answers first is asked first from then on, so that an image comes from one place. A mirror may fail in any
 //! way: the next is asked. What comes from a mirror is held to the digest like everything else. Only reading goes by
@@ -115,7 +115,7 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// Whether a version is content with a digest.
+/// Returns true if a version is content with a digest.
 pub(super) const fn is_digest(version: &Version) -> bool {
     matches!(version, Version::Digest(_))
 }

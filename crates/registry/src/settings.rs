@@ -12,7 +12,7 @@ use hod_io::secret::Secret;
 /// How registries are to be dealt with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where credentials come from.
+    /// The sources of credentials.
     pub credentials: CredentialSources,
     /// A token that a registry gets as it is, instead of credentials. It goes where those given without a host go.
     pub registry_token: Option<Secret>,
@@ -31,7 +31,7 @@ pub struct Settings {
     /// `false`: take any certificate, and plain HTTP where there is no HTTPS. `true`: neither, not even from this
     /// machine. Not set: plain HTTP from this machine alone.
     pub tls_verify: Option<bool>,
-    /// What the client calls itself.
+    /// The user agent of the client.
     pub user_agent: String,
     /// How many idle connections to a host are kept.
     pub connections: usize,

@@ -11,7 +11,7 @@ use super::settings::Settings;
 use hod_io::tls::Roots;
 use hod_oci::RepositoryName;
 
-/// What all hosts share.
+/// The state that all hosts share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: Settings,
@@ -32,7 +32,7 @@ impl Shared {
         Self { settings, keyring, requests, roots, conf, lookaside }
     }
 
-    /// As whom to appear. A configuration that cannot be read has stopped everybody before.
+    /// The credentials. An unreadable configuration has stopped the run before.
     pub(super) async fn login(
         &self,
         host: &str,

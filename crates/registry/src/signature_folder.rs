@@ -65,7 +65,7 @@ impl SignatureFolder {
         Ok(found)
     }
 
-    /// Whether it is on this machine: others can only be read.
+    /// Returns true if it is on this machine: others can only be read.
     pub(super) fn is_here(&self) -> bool {
         self.base.scheme() == "file"
     }

@@ -1,4 +1,4 @@
-//! The signatures of a repository's manifests, which lie beside the registry.
+//! The signatures of a repository's manifests, stored beside the registry.
 
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ impl Repository {
         self.staging.as_ref().map(Option::as_ref).map_err(|error| RegistryError::Lookaside(error.clone()))
     }
 
-    /// Whether signatures can be kept for its manifests.
+    /// Returns true if signatures can be kept for its manifests.
     pub fn keeps_signatures(&self) -> Result<bool, RegistryError> {
         Ok(self.staging()?.is_some_and(SignatureFolder::is_here))
     }

@@ -1,4 +1,4 @@
-//! How a repository of a registry is written (OCI distribution-spec, "Push").
+//! Writes a repository of a registry (OCI distribution-spec, "Push").
 //!
 //! A registry makes a manifest visible only after it has what the manifest names, and a blob only after
 //! it has checked its digest: what is here merely keeps the order and reads the answers.
@@ -173,7 +173,7 @@ impl Repository {
     }
 }
 
-/// Whether a status says that something is not there, or not for us to see.
+/// Returns true if a status says that something is not there, or not for us to see.
 fn is_no(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }

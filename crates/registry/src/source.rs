@@ -80,17 +80,17 @@ impl Repository {
         Err(attempts.error())
     }
 
-    /// Fetches a manifest, by whichever way it is to be had, and finds out what it is.
+    /// Fetches a manifest by any route, and determines its descriptor.
     pub(super) async fn get(&self, version: &Version) -> std::result::Result<(Descriptor, Bytes), RegistryError> {
         self.by_any_way(is_digest(version), |repository| repository.own_manifest(version)).await
     }
 
-    /// Finds out what a tag or digest stands for, by whichever way that is to be had.
+    /// Resolves a tag or digest by any route.
     async fn find(&self, version: &Version) -> std::result::Result<Descriptor, RegistryError> {
         self.by_any_way(is_digest(version), |repository| repository.own_descriptor(version)).await
     }
 
-    /// Begins to read content, by whichever way it is to be had.
+    /// Opens content by any route.
     async fn content(&self, content: &Descriptor, offset: u64) -> std::result::Result<(Response, u64), RegistryError> {
         self.by_any_way(true, |repository| repository.begin(content, offset)).await
     }

@@ -1,4 +1,4 @@
-//! What a request is about, in the words of messages.
+//! The subject of a request, for messages.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Whether it is on its way into the registry.
+    /// Returns true if it is on its way into the registry.
     pub(super) const fn is_sent(&self) -> bool {
         matches!(self, Self::Upload(..) | Self::Publication(..))
     }

@@ -1,4 +1,4 @@
-//! A server in this process for the unit tests, which says what each test tells it to.
+//! An in-process server for unit tests, with responses that each test sets.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,4 +1,4 @@
-//! Whom to trust and as whom to appear: CA certificates and client certificates.
+//! TLS for registries: CA certificates and client certificates.
 //!
 //! The roots are those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`. A registry can have more
 //! in a directory of its own, as Docker and the containers tools have them:
@@ -70,12 +70,12 @@ impl Extra {
         client_config(system, &self.roots, self.identity.as_ref().filter(|_| with_identity), verify)
     }
 
-    /// Whether the directory has a client certificate.
+    /// Returns true if the directory has a client certificate.
     pub(super) const fn has_identity(&self) -> bool {
         self.identity.is_some()
     }
 
-    /// Whether it has authorities besides the system's.
+    /// Returns true if it has authorities besides the system's.
     pub(super) const fn has_roots(&self) -> bool {
         !self.roots.is_empty()
     }

@@ -37,7 +37,7 @@ impl Token {
         (!secret.is_empty() && secret.len() <= LONGEST).then(|| Self { secret: Secret::new(secret), until })
     }
 
-    /// Whether it can still be used.
+    /// Returns true if it can still be used.
     pub(super) fn is_fresh(&self) -> bool {
         Instant::now() < self.until
     }

@@ -1,4 +1,4 @@
-//! Bodies on their way: watched so that a connection on which next to nothing moves does not hang a run.
+//! Watches bodies in transfer, so that a stalled connection does not block a run.
 //!
 //! A limit for the whole of a request would cut long transfers. So each [`FLOOR`] of bytes has a limit, and the time
 //! counts only while the network is what everything waits for: a slow disk or a busy processor is no slow server.
@@ -98,7 +98,7 @@ impl Pieces {
     }
 }
 
-/// What an upload waits for.
+/// The state of a waiting upload.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     /// The network, since then.
@@ -136,7 +136,7 @@ impl Progress {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    /// Why the body ended early, if it did.
+    /// The reason for an early end of the body, if any.
     pub(super) fn failure(&self) -> Option<EndpointError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -165,7 +165,7 @@ pub(super) struct UploadBody {
     held: Option<Bytes>,
     /// The rest of a chunk of which a piece was handed out.
     rest: Bytes,
-    /// Whether there is nothing behind it.
+    /// True if there is nothing behind it.
     is_last: bool,
     pieces: Pieces,
     progress: Arc<Progress>,

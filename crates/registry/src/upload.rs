@@ -1,4 +1,4 @@
-//! Blobs on their way into a repository: a session, then one `PUT` with the whole body.
+//! Uploads blobs to a repository: a session, then one `PUT` with the whole body.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -31,7 +31,7 @@ impl Repository {
         Request::new(method, url, subject).access(Access::push(&self.name))
     }
 
-    /// Where an accepted upload goes on.
+    /// The URL at which an accepted upload continues.
     async fn session(&self, response: Response) -> Result<Url, RegistryError> {
         let connection = self.host.connection().await?;
         let location = response.location().map(|location| connection.at_registry(location));

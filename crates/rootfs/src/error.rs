@@ -1,4 +1,4 @@
-//! Why an image or a layer cannot be unpacked.
+//! The errors of unpacking an image or a layer.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub enum LayerError {
     Entry {
         /// Its path.
         path: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// An entry whose owner is nobody on this machine.
@@ -48,19 +48,19 @@ pub enum LayerError {
     Write {
         /// Its path in the image.
         path: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
     /// More of something than is kept of it in memory.
     #[error("more than {limit} {what}, which is the limit")]
     Many {
-        /// What there is too much of.
+        /// The kind of object that exceeds the limit.
         what: &'static str,
         /// How many there may be.
         limit: usize,
     },
-    /// What was unpacked is not what the config says.
+    /// The unpacked content differs from the config.
     #[error("the layer unpacks to {found}, but the image's config says {expected}")]
     DiffId {
         /// The digest of the config.
@@ -75,7 +75,7 @@ pub(super) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// Why an image was not unpacked. Nothing is at the target.
+/// The errors of unpacking an image; nothing is at the target then.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackImageError {
     /// The image cannot be looked at.
@@ -95,7 +95,7 @@ pub enum UnpackImageError {
     /// A layer that was asked for and is not there.
     #[error("the image has no layer {wanted:?}: it has {}; name one by number from 1, by digest or by diff ID", hod_engine::count(*layers, "layer"))]
     NoLayer {
-        /// What was asked for.
+        /// The requested value.
         wanted: String,
         /// How many layers it has.
         layers: usize,
@@ -105,7 +105,7 @@ pub enum UnpackImageError {
     Layer {
         /// The layer.
         digest: Digest,
-        /// Why not.
+        /// The reason.
         #[source]
         source: LayerError,
     },

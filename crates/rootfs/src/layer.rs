@@ -64,7 +64,7 @@ pub(super) fn expand(input: impl Read, diff_id: &Digest, output: &mut dyn Write)
     content.check(diff_id)
 }
 
-/// Whether a layer of this type can be unpacked.
+/// Returns true if a layer of this type can be unpacked.
 pub(super) fn check_media_type(media_type: &MediaType) -> Result<(), LayerError> {
     const KNOWN: [&str; 4] = [
         "application/vnd.oci.image.layer.v1.tar",

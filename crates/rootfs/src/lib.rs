@@ -1,4 +1,4 @@
-//! From an image, wherever it is, to files: what a container runtime takes, or the tree alone.
+//! Unpacks images to files: a runtime bundle, or the root file system only.
 //!
 //! Sources: OCI image-spec (layers, whiteouts), OCI runtime-spec, umoci's `umoci.json`.
 //!
@@ -59,7 +59,7 @@ use unfinished::Unfinished;
 use users::User;
 use write::How;
 
-/// What layers are unpacked into.
+/// The target of layers.
 #[derive(Debug)]
 struct State {
     rootfs: Rootfs,
@@ -70,11 +70,11 @@ struct State {
 /// How an image is unpacked.
 #[derive(Debug, Clone)]
 pub struct UnpackOptions {
-    /// What is to be made.
+    /// The target to create.
     pub target: Target,
-    /// Whose the files will be.
+    /// The owners of the files.
     pub owners: Owners,
-    /// Whether a symbolic link to a folder stays where a layer has a folder of that name.
+    /// True if a symbolic link to a folder stays where a layer has a folder of that name.
     pub keep_links: bool,
 }
 

@@ -1,5 +1,4 @@
-//! The entries of a layer, one after the other, as Go's `archive/tar` reads them: by that nearly every layer is
-//! written and read, and where readers of tar differ, one image must not be two.
+//! Reads the entries of a layer exactly as Go's `archive/tar` does, so that an image unpacks the same everywhere.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -15,7 +14,7 @@ const EXTENDED: u64 = 1024 * 1024;
 /// How many entries a layer may have.
 const MEMBERS: u64 = 10_000_000;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     File,

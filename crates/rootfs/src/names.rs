@@ -1,4 +1,4 @@
-//! The names in a directory, of which there may be any number.
+//! The names in a directory, with bounded memory.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -15,7 +15,7 @@ const SORTED: usize = 32 * 1024 * 1024;
 pub(super) struct Batches {
     folder: Dir,
     folders_only: bool,
-    /// Whether all was read.
+    /// True if all was read.
     pub(super) ended: bool,
 }
 

@@ -1,5 +1,6 @@
-//! What is kept in memory about a tree under construction: numbers, and no names. How much there may be of it is bounded,
-//! since a layer of a few kilobytes can expand to millions of entries.
+//! The bounded in-memory state of a root file system under construction: numbers, and no names.
+//!
+//! A layer of a few kilobytes can expand to millions of entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -87,12 +88,12 @@ impl Notes {
         Some(Folder { mode: u32::from(*mode), mtime: (*seconds, *nanoseconds) })
     }
 
-    /// Whether the current layer has made a directory: then nothing in it is of layers below.
+    /// Returns true if the current layer has made a directory: then nothing in it is of layers below.
     pub(super) fn is_new(&self, folder: Key) -> bool {
         self.folders.get(&folder).is_some_and(|noted| noted.layer == self.layer)
     }
 
-    /// Whether the sums of files are wanted.
+    /// Returns true if the sums of files are wanted.
     pub(super) const fn wants_sums(&self) -> bool {
         self.sums.is_some()
     }

@@ -1,4 +1,4 @@
-//! Whose the files of an image are on this machine: as the image says, shifted by mappings, or all of one user's.
+//! The owners of files on this machine: as in the image, mapped, or one user for all.
 
 use std::str::FromStr;
 
@@ -18,7 +18,7 @@ pub struct IdMapping {
     /// What that one is on this machine.
     #[serde(rename = "hostID")]
     pub host: u32,
-    /// How many there are.
+    /// Their number.
     pub size: u32,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for IdMapping {
     }
 }
 
-/// Whose files are.
+/// The owners of files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owners {
     uids: Vec<IdMapping>,
@@ -67,7 +67,7 @@ impl Owners {
         Self { uids, gids: or_mine(gids, nix::unistd::getegid().as_raw()), is_rootless: true }
     }
 
-    /// Whether all belongs to one user.
+    /// Returns true if all belongs to one user.
     pub const fn is_rootless(&self) -> bool {
         self.is_rootless
     }

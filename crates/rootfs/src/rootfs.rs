@@ -1,4 +1,4 @@
-//! A tree under construction, into which hostile layers are unpacked.
+//! A root file system under construction, into which untrusted layers are unpacked.
 //!
 //! Every name is looked up from the folder above it, one component at a time, and never by the kernel through
 //! a symbolic link: links are read and followed here, with the top of the tree as `/`, as a process in the
@@ -161,7 +161,7 @@ impl Rootfs {
         Ok(())
     }
 
-    /// Whether that name is a link to a folder of the tree.
+    /// Returns true if that name is a link to a folder of the tree.
     pub(super) fn is_link_to_folder(&mut self, place: &Place, name: &[u8]) -> Result<bool, LayerError> {
         if fs::readlinkat(&*place.folder, name, Vec::new()).is_err() {
             return Ok(false);
@@ -325,7 +325,7 @@ pub(super) fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Whether there is anything of that name, and whether it is a folder.
+/// Returns true if there is anything of that name, and whether it is a folder.
 pub(super) fn look(place: &Place, name: &[u8]) -> Result<Option<(fs::Stat, bool)>, Errno> {
     match fs::statat(&*place.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some((stat, FileType::from_raw_mode(stat.st_mode) == FileType::Directory))),

@@ -1,4 +1,4 @@
-//! `config.json` of a bundle for a container runtime (OCI runtime-spec 1.0), as umoci makes it of an image's config.
+//! Creates `config.json` of a runtime bundle (OCI runtime-spec 1.0) from an image's config, as umoci does.
 
 use std::io;
 
@@ -37,7 +37,7 @@ struct Run {
 }
 
 impl ImageConfig {
-    /// As whom it runs.
+    /// The user that it runs as.
     pub(super) fn user(&self) -> &str {
         self.config.as_ref().and_then(|run| run.user.as_deref()).unwrap_or_default()
     }

@@ -1,10 +1,10 @@
-//! What an image is unpacked to, and what came of it.
+//! The target and the result of unpacking an image.
 
 use std::path::{Path, PathBuf};
 
 use super::write::LeftOut;
 
-/// What is to be made.
+/// The target to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A folder with `config.json` and `rootfs/`, and what `umoci repack` needs.
@@ -22,13 +22,13 @@ impl Target {
     }
 }
 
-/// What was made.
+/// The result.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unpacked {
     /// The number of layers.
     pub layers: usize,
     /// The number of their entries.
     pub entries: u64,
-    /// What could not be made.
+    /// The files that could not be created.
     pub left_out: LeftOut,
 }

@@ -1,5 +1,4 @@
-//! What `umoci repack` looks for in a bundle: `umoci.json`, which says of what image the bundle is made, and a listing
-//! of its tree (mtree(5), as go-mtree writes it), by which it sees what has been changed since.
+//! Writes the files that `umoci repack` needs: `umoci.json` with the image, and an mtree(5) listing of the files.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write};

@@ -1,4 +1,4 @@
-//! The folder in which an image is unpacked: beside the target, whose name it gets when all is there and durable.
+//! The temporary directory of an unpacked image, renamed to the target when it is complete and durable.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! Who a container runs as: the `User` of an image's config, looked up in the image's own files.
+//! Resolves the `User` of an image's config in the image's own files.
 
 use super::error::{LayerError, UnknownUser};
 use super::rootfs::Rootfs;

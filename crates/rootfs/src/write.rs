@@ -1,4 +1,4 @@
-//! Makes the files, links, folders and devices of a layer, with their owners, modes, attributes and times.
+//! Creates files, links, directories and devices of a layer, with owners, modes, attributes and times.
 
 use std::io::{Read, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -42,9 +42,9 @@ pub(super) struct Maker<'a> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct How {
     pub(super) owners: Owners,
-    /// Whether a folder does not take the place of a symbolic link to one.
+    /// True if a folder does not take the place of a symbolic link to one.
     pub(super) keep_links: bool,
-    /// Whether whiteouts become files.
+    /// True if whiteouts become files.
     pub(super) keep_whiteouts: bool,
 }
 

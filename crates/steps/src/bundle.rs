@@ -1,4 +1,4 @@
-//! From digests straight to a bundle, without a store: every byte is written once, where it belongs.
+//! Fetches resolved images straight into a bundle, without a store: every byte is written once.
 //!
 //! The result has the same bytes as fetching into a store and packing that.
 
@@ -35,7 +35,7 @@ pub struct Bundled {
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum BundlingError {
-    /// What was chosen makes no bundle.
+    /// The selected images do not make a valid bundle.
     #[error(transparent)]
     Header(#[from] PackError),
     /// An image cannot be described.
@@ -43,7 +43,7 @@ pub enum BundlingError {
     Describe {
         /// The image.
         image: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: CopyError,
     },

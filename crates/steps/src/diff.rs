@@ -1,4 +1,4 @@
-//! What differs between two places: images that were added, removed or moved, and the bytes of it.
+//! Compares two places: added, removed and moved images, and their sizes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -178,7 +178,7 @@ fn stored_name(line: &Line, options: &ResolveOptions) -> Result<StoredName, Name
 }
 
 impl Difference {
-    /// Whether both places have the same images.
+    /// Returns true if both places have the same images.
     pub const fn is_none(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.moved.is_empty()
     }

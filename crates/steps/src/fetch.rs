@@ -1,4 +1,4 @@
-//! From digests to a store: moves what is not there yet, and makes each image visible when whole.
+//! Fetches missing content into a store, and publishes each image when it is complete.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use hod_oci::{Digest, Graph, Tag};
 use hod_store::{Store, StoreError};
 use hod_transport::Location;
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Receipt {
     /// The images that are done, in the order of the list.
@@ -27,16 +27,16 @@ pub struct Receipt {
     pub bytes_of_images: u64,
     /// Bytes of the different contents among them.
     pub bytes_unique: u64,
-    /// Whether the run was ended before all images were tried.
+    /// True if the run was ended before all images were tried.
     pub stopped_early: bool,
 }
 
-/// What became of one image.
+/// The outcome of one image.
 #[derive(Debug)]
 pub struct ImageReceipt {
     /// The image.
     pub image: Resolved,
-    /// Whether nothing had to be done.
+    /// True if nothing had to be done.
     pub unchanged: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What `verify` finds: each kind of damage has a code that scripts can rely on.
+//! The findings of `verify`: each kind of damage has a stable code for scripts.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What nothing in a store refers to, and how it goes: tags first, then links, then blobs.
+//! Deletes unreferenced content of a store: tags first, then links, then blobs.
 //!
 //! Whoever is killed in between leaves a store in which every tag still leads to all that it did, and every
 //! manifest to all that it names. A tag whose manifest was still to go comes back when the store is next written to,
@@ -150,12 +150,12 @@ struct Waiting {
 struct Elsewhere {
     /// The manifests that live in any of them.
     live: BTreeSet<Digest>,
-    /// Whether anybody has asked.
+    /// True if anybody has asked.
     is_asked_for: bool,
 }
 
 impl Elsewhere {
-    /// Whether a manifest that the repository at hand does not have lives in another.
+    /// Returns true if a manifest that the repository at hand does not have lives in another.
     fn has(&mut self, digest: &Digest) -> bool {
         self.is_asked_for = true;
         self.live.contains(digest)

@@ -1,5 +1,4 @@
-//! Hashes many files on all processors, and on each of them two at a time, which is faster than one after the other
-//! (see [`Hasher::update_both`]).
+//! Hashes many files on all processors, two at a time on each of them, which is faster (see [`Hasher::update_both`]).
 
 use std::io::{self, Read};
 use std::ops::Range;

@@ -1,5 +1,4 @@
-//! What holds for images on their way into a root, from a bundle or from another store: that they fit, that
-//! their tags are welcome, and that links follow when all content is there.
+//! The rules for images that enter a root from a bundle or store: free space, existing tags, and links last.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -22,7 +21,7 @@ pub enum ExistingTags {
     Refuse,
 }
 
-/// What became of a tag.
+/// The outcome of a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TagChange {
     /// There was none of that name.
@@ -40,7 +39,7 @@ pub enum TagChange {
 /// Tags, where they point, and what became of them.
 pub type Tags = Vec<(RepositoryName, Tag, Digest, TagChange)>;
 
-/// Why a root does not take what comes. Nothing of it is visible.
+/// The errors of a root that does not accept content; nothing of it is visible then.
 #[derive(Debug, thiserror::Error)]
 pub enum IncomingError {
     /// The root.
@@ -65,9 +64,9 @@ pub enum IncomingError {
         root: PathBuf,
         /// The first such tag, as `name:tag`.
         name: String,
-        /// What it is in the root.
+        /// The existing content in the root.
         there: String,
-        /// What would be written.
+        /// The content to write.
         comes: &'static str,
     },
 }

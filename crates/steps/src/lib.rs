@@ -1,4 +1,4 @@
-//! The steps of the job, a file or folder each: pull ([`fetch`]), [`lock`], [`plan`], [`pack`], [`bundle`], [`unpack`], [`push`], [`select`], [`gc`], [`verify`], [`sync`].
+//! The steps of the job, a file or directory each: pull ([`fetch`]), [`lock`], [`plan`], [`pack`], [`bundle`], [`unpack`], [`push`], [`select`], [`gc`], [`verify`], [`sync`].
 //!
 //! * **For**: what a command does, without its arguments and its output.
 //! * **Must stay true**: each step takes what the one before it returns. A step that is killed leaves nothing wrong, and goes on when it is

@@ -1,4 +1,4 @@
-//! The lock: a list in which every image is pinned to what it was.
+//! The lock: a list in which every image is pinned to its digest.
 //!
 //! It is a valid list itself, so everything that takes a list takes a lock. A line says all that
 //! decides what is stored: where from, which digest, which platforms, under which name, and what belongs to it.
@@ -116,7 +116,7 @@ impl Changes {
         changes
     }
 
-    /// Whether nothing has changed.
+    /// Returns true if nothing has changed.
     pub const fn is_empty(&self) -> bool {
         self.moved.is_empty() && self.added.is_empty() && self.removed.is_empty()
     }

@@ -1,4 +1,4 @@
-//! From a store to a bundle: reads every blob once, checks it, and writes it once.
+//! Packs images of a store into a bundle: reads, checks and writes every blob once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use hod_io::fs::{ColdFile, WriteBehind};
 use hod_oci::{Digest, RepositoryName, is_referrers_tag};
 use hod_store::{Links, Store, StoreError, TagLink};
 
-/// Why a bundle could not be written.
+/// The errors of writing a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// Two images with the same name, of which a bundle can have one.
@@ -26,7 +26,7 @@ pub enum PackError {
         /// The root of the other.
         other: Digest,
     },
-    /// What was chosen makes no bundle.
+    /// The selected images do not make a valid bundle.
     #[error("the images cannot be described in a bundle")]
     Header(#[from] HeaderError),
     /// The store.
@@ -39,7 +39,7 @@ pub enum PackError {
         digest: Digest,
         /// The images that need it.
         images: Vec<String>,
-        /// Why.
+        /// The reason.
         #[source]
         source: BundleError,
     },

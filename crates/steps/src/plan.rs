@@ -1,4 +1,4 @@
-//! What a pull or pack would take: bytes by image, what is there already, and how large the bundle gets.
+//! Plans a pull or pack: bytes per image, existing content, and the size of the bundle.
 //!
 //! It is worked out from manifests alone. No layer moves, and nothing is written.
 
@@ -72,7 +72,7 @@ pub struct Amount {
 pub struct PlannedBundle {
     /// Its length in bytes.
     pub bytes: u64,
-    /// Whether that is known to the byte. A compressed bundle is most likely smaller.
+    /// True if that is known to the byte. A compressed bundle is most likely smaller.
     pub exact: bool,
     /// The number of volumes, where it is to be cut up.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Work on many things on all processors, as checks have it that hash everything.
+//! Distributes work over all processors, for checks that hash everything.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

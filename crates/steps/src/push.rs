@@ -1,4 +1,4 @@
-//! From a store or bundle to a registry: blobs first, then manifests, tags last, each image on its own.
+//! Pushes images of a store or bundle to a registry: blobs first, then manifests, tags last.
 
 mod outbound;
 
@@ -23,7 +23,7 @@ pub struct PushReceipt {
     pub images: Vec<Pushed>,
     /// Those that are not, by name.
     pub failed: Vec<(String, PushError)>,
-    /// Whether it ended before all images were tried.
+    /// True if it ended before all images were tried.
     pub stopped_early: bool,
 }
 

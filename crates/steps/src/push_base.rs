@@ -1,4 +1,4 @@
-//! Finds what a delta builds on at the registry that it is pushed to, before anything is written there.
+//! Checks that the target registry has the base of a delta, before anything is pushed.
 //!
 //! A registry has its blobs by repository. What the delta's own repository has not is looked for in the others of
 //! the bundle, then in all that the registry lists, and is mounted from there.
@@ -21,7 +21,7 @@ use hod_registry::{Registries, Repository};
 /// The repositories of a registry in which contents were found.
 pub type Homes = HashMap<Digest, Arc<Repository>>;
 
-/// Why the base of a delta was not found.
+/// The errors of finding the base of a delta.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// It is not there.
@@ -29,7 +29,7 @@ pub enum BaseError {
     Required {
         /// The registry.
         host: String,
-        /// What is missing.
+        /// The missing content.
         lacking: Vec<Lacking>,
     },
     /// The registry cannot be asked.
@@ -37,14 +37,14 @@ pub enum BaseError {
     Ask {
         /// The content.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: EndpointError,
     },
     /// A name that is too long below the destination's path.
     #[error("an image has no valid name at the destination")]
     Name(#[from] NameError),
-    /// What is there cannot be used.
+    /// The existing content cannot be used.
     #[error(transparent)]
     Copy(#[from] CopyError),
 }

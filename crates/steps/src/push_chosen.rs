@@ -1,4 +1,4 @@
-//! Which images of a bundle a list means, as far as the header tells: before any manifest has come by.
+//! Selects images of a bundle by its header, before any manifest has been read.
 //!
 //! Whole images are meant, since the header does not say which platform a blob belongs to. What is chosen for good is
 //! decided when the manifests are known (`select`); that is never more than this.

@@ -1,4 +1,4 @@
-//! Referrers on their way to a registry (OCI distribution-spec, "Pushing Manifests with Subject").
+//! Pushes referrers to a registry (OCI distribution-spec, "Pushing Manifests with Subject").
 //!
 //! A registry that lists referrers says so when it takes one. For any other, the client keeps the list:
 //! the index under the tag is read, merged and put back, so that what others have put there stays.
@@ -18,7 +18,7 @@ use hod_oci::{
 };
 use hod_registry::{Registries, Repository};
 
-/// Whether an image is an index of referrers, to be merged and not just pushed.
+/// Returns true if an image is an index of referrers, to be merged and not just pushed.
 pub(super) fn is_index(image: &Outbound) -> bool {
     image.held.name.tag.as_ref().is_some_and(is_referrers_tag) && image.held.graph.root.manifest.media_type.is_index()
 }
@@ -100,7 +100,7 @@ pub(super) async fn spare_index(engine: &Engine, there: &Repository, image: &Hel
     if is_list { Err(PushError::Listed(format!("{}:{tag}", Source::place(there)))) } else { Ok(()) }
 }
 
-/// Whether the registry lists a referrer: it said so when it took it, or it says so now.
+/// Returns true if the registry lists a referrer: it said so when it took it, or it says so now.
 async fn is_listed(engine: &Engine, repository: &Repository, node: &Node) -> Result<bool, PushError> {
     let digest = node.descriptor.digest;
     let Some(subject) = &node.manifest.subject else { return Ok(false) };

@@ -1,4 +1,4 @@
-//! From a bundle on standard input to a registry, without a copy on disk.
+//! Pushes a bundle from standard input to a registry, without a copy on disk.
 //!
 //! The bundle comes once and in its own order: manifests, then blobs. So each blob goes to the first
 //! repository that needs it while it passes by, and is mounted in the others; manifests are kept in
@@ -52,7 +52,7 @@ pub enum StreamError {
         digest: Digest,
         /// The repository that it was to go to first.
         repository: RepositoryName,
-        /// Why.
+        /// The reason.
         #[source]
         source: CopyError,
     },

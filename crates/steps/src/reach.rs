@@ -1,4 +1,4 @@
-//! What can be reached from a manifest within a repository of a store.
+//! Finds everything that is reachable from a manifest in a repository of a store.
 //!
 //! A child belongs to its index where the repository has it; the other children of a sparse index do not.
 
@@ -27,7 +27,7 @@ pub enum ReachError {
         name: RepositoryName,
         /// The manifest.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: ManifestError,
     },
@@ -36,7 +36,7 @@ pub enum ReachError {
     Absent {
         /// The image.
         name: String,
-        /// What is missing.
+        /// The missing content.
         digest: Digest,
     },
     /// The store.

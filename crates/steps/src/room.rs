@@ -1,4 +1,4 @@
-//! Whether what is to be written fits, asked before anything is written or fetched.
+//! Checks the free space, before anything is written or fetched.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub enum RoomError {
     Unknown {
         /// The place.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },

@@ -1,4 +1,4 @@
-//! Which images of a store or bundle a list means, and how much of each.
+//! Selects images of a store or bundle by a list, and their platforms.
 
 use hod_image::contents::{ContentsError, ContentsReader, Held, Holdings};
 use hod_image::list::{ImageList, Line};
@@ -11,11 +11,11 @@ use hod_oci::{AbsentPlatforms, Graph, NameError, NotPulled, narrowed};
 pub struct Unmatched<E: std::error::Error + 'static> {
     /// The line.
     pub line: Line,
-    /// Why.
+    /// The reason.
     pub error: SelectError<E>,
 }
 
-/// Why a line cannot be served from what is held.
+/// The errors of a line that the held content cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError<E: std::error::Error + 'static> {
     /// It has no valid name.

@@ -1,4 +1,4 @@
-//! From a store to another: the content of some images by hard links, with links of their own.
+//! Copies images from one store to another: blobs by hard links, with new links of repositories.
 //!
 //! Link files are written anew, since registries change theirs in place; `data` files never change, and
 //! so may have a name in both roots. Where that cannot be, the file shares its blocks (a reflink), and
@@ -53,7 +53,7 @@ pub enum SelectIntoError {
         digest: Digest,
         /// The images that need it.
         images: Vec<String>,
-        /// Why.
+        /// The reason.
         #[source]
         source: StoreError,
     },

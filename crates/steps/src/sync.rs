@@ -1,4 +1,4 @@
-//! Keeping places in step: all images of a source, each to its own place at a destination.
+//! Synchronizes places: copies all images of a source, each to its own place at a destination.
 //!
 //! ```text
 //! source_file (YAML) ┐
@@ -36,7 +36,7 @@ pub struct End {
 /// Something that a source names, with the images that it stands for.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
     /// Its images, in the order in which they are to be copied.
     pub images: Vec<Named>,
@@ -47,18 +47,18 @@ pub struct Origin {
 /// An image and the name that it brings along.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// Where it is.
+    /// Its place.
     pub location: Location,
-    /// What it is called there: the whole reference, or the path below the folder.
+    /// Its name there: the full reference, or the path below the directory.
     pub name: String,
 }
 
 /// One image to copy.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// Where it is.
+    /// Its place.
     pub from: End,
-    /// Where it goes.
+    /// Its destination.
     pub to: End,
     /// Its position among the images of its origin, from 1, and how many these are.
     pub count: (usize, usize),

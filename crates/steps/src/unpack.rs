@@ -1,5 +1,4 @@
-//! From a bundle to a registry root, in one pass: blobs are checked as they are written, links follow
-//! when the whole bundle has been read.
+//! Unpacks a bundle into a registry root in one pass: checks blobs while writing them, and writes links last.
 //!
 //! The root may be in use. Until the last byte of the bundle has been found right nothing of it is
 //! visible; afterwards all of it is.
@@ -26,7 +25,7 @@ const CHUNK: usize = 128 * 1024;
 /// Bytes of the bundle after which it is noted how far it was read.
 const NOTE: u64 = 64 * 1024 * 1024;
 
-/// What unpacking did.
+/// The result of unpacking.
 #[derive(Debug)]
 pub struct Unpacked {
     /// The header of the bundle.
@@ -39,7 +38,7 @@ pub struct Unpacked {
     pub there: (usize, u64),
 }
 
-/// Why a bundle could not be unpacked.
+/// The errors of unpacking a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     /// The bundle.
@@ -53,7 +52,7 @@ pub enum UnpackError {
     Required {
         /// The root.
         root: PathBuf,
-        /// What is missing.
+        /// The missing content.
         lacking: Vec<Lacking>,
     },
     /// The root does not take it.

@@ -1,4 +1,4 @@
-//! Names for images of a store, given and taken away.
+//! Adds and removes names of images in a store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,7 +171,7 @@ impl Plan {
     }
 }
 
-/// Whether a tag is one of those that are to go.
+/// Returns true if a tag is one of those that are to go.
 fn is_meant(image: &StoreImage, tag: &Tag, digest: &Digest) -> bool {
     match (&image.tag, &image.digest) {
         (Some(wanted), Some(pinned)) => wanted == tag && pinned == digest,

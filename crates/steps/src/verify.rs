@@ -1,5 +1,4 @@
-//! Checks a store: every byte against its digest, every link against what it points to, every image
-//! for being whole.
+//! Checks a store: every byte against its digest, every link against its target, every image for completeness.
 //!
 //! It judges as a registry and its garbage collection would. A child that an index names and that is
 //! nowhere is no damage (a sparse index); one whose content is there without its link is.

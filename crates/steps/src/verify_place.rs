@@ -91,7 +91,7 @@ struct Content {
     descriptor: Descriptor,
     /// What names it.
     named_by: String,
-    /// Whether it may be absent, as all that an index names.
+    /// True if it may be absent, as all that an index names.
     optional: bool,
 }
 
@@ -153,7 +153,7 @@ impl Seen {
         self.manifests.entry(path).or_insert(manifest).as_ref().map(|(manifest, _)| manifest.clone())
     }
 
-    /// The manifest, or nothing where one is rightly not to be had.
+    /// The manifest, or nothing if it may be missing.
     fn read(
         &mut self,
         image: &Image,

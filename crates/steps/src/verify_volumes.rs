@@ -1,4 +1,4 @@
-//! Checks a bundle in volumes, and says which files to copy again.
+//! Checks a bundle in volumes, and names the files to copy again.
 //!
 //! Every volume is read once. Damage does not end the check: the header says what each byte has to be, or which blob
 //! it is part of, so whatever is right after it is known to be right. Where the file of sums is there it tells which
@@ -209,7 +209,7 @@ struct Walk<'a> {
     next: usize,
     /// The bytes of the current frame.
     pending: Vec<u8>,
-    /// Whether some of them are not there.
+    /// True if some of them are not there.
     hole: bool,
     /// How many of them have passed.
     length: u64,

@@ -1,4 +1,4 @@
-//! Whose images are taken: `policy.json`, and the signatures of the containers tools.
+//! Trust in images: `policy.json`, and the signatures of the containers tools.
 //!
 //! Sources: containers-policy.json(5), containers-registries.d(5), containers-signature(5), RFC 9580.
 //!

@@ -1,4 +1,4 @@
-//! `policy.json`: which images may be taken from where (containers-policy.json(5)).
+//! `policy.json`: the accepted sources of images (containers-policy.json(5)).
 //!
 //! A policy is read strictly: what is not understood is an error, since it may have been meant to forbid something. It
 //! knows names and requirements; whether a signature meets one is asked elsewhere. Nothing here reads an image.
@@ -87,7 +87,7 @@ pub enum PolicyError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         #[source]
         source: serde_json::Error,
     },
@@ -96,7 +96,7 @@ pub enum PolicyError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }

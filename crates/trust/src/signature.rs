@@ -1,4 +1,4 @@
-//! Signatures of the containers tools: an `OpenPGP` message that claims a digest to be that of a name.
+//! Signatures of the containers tools: `OpenPGP` messages that bind a digest to a name.
 //!
 //! The claim is JSON (containers-signature(5)); every key of it that is not known is an error, since it may have been
 //! meant to limit what is signed. A claim is worth nothing before its signature was verified, so only [`verify`] gives

@@ -1,4 +1,4 @@
-//! What a template of `inspect` sees: the Go structs that skopeo gives to its own, with the names of their fields.
+//! The values for templates of `inspect`: skopeo's Go structs, with the names of their fields.
 
 use std::collections::BTreeMap;
 

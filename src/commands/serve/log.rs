@@ -1,4 +1,4 @@
-//! The access log as lines on standard error: for people, or a JSON document each.
+//! The access log on standard error, as text or JSON lines.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use hod_serve::{Access, AccessLog};
 /// Prints a line for every answer.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Whether for machines.
+    /// True if for machines.
     pub(super) json: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the system around a server says, and is told: sockets that systemd holds, and readiness.
+//! The interface to systemd: inherited sockets and readiness.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;

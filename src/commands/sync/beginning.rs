@@ -1,4 +1,4 @@
-//! What every kind of sync begins with: its file, and a plan without clashes.
+//! The start of every sync: its file, and a plan without name clashes.
 
 use std::path::Path;
 

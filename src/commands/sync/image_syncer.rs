@@ -1,4 +1,4 @@
-//! `hod sync --image-syncer`: what image-syncer does, from its own configuration files.
+//! `hod sync --image-syncer`: copies images by image-syncer's configuration files.
 
 use std::path::Path;
 use std::process::ExitCode;

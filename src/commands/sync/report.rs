@@ -1,4 +1,4 @@
-//! What `hod sync` says in the end, in words that scripts know from skopeo.
+//! The result of `hod sync`, in the format of skopeo.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ use hod_steps::sync::{Task, familiar};
 pub(super) struct Outcome {
     /// Repositories, folders and images that the source named.
     pub(super) sources: usize,
-    /// Entries and repositories that came to nothing before anything was copied.
+    /// Entries and repositories that failed before anything was copied.
     pub(super) failed_before: usize,
     /// What would have been copied, where nothing was.
     pub(super) planned: Vec<Task>,

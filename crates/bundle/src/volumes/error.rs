@@ -1,4 +1,4 @@
-//! What is wrong with volumes.
+//! The errors of volumes.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum VolumeError {
     Missing {
         /// The name of its file.
         name: String,
-        /// Where it was looked for.
+        /// The searched places.
         folders: Vec<PathBuf>,
     },
     /// A volume that ends too soon.
@@ -63,7 +63,7 @@ pub enum VolumeError {
     Name {
         /// The name.
         name: String,
-        /// Why not.
+        /// The reason.
         problem: &'static str,
     },
     /// More volumes than there are names for.

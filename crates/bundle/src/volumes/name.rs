@@ -1,4 +1,4 @@
-//! What volumes are called, so that every medium can hold the names.
+//! Names of volumes that are valid on every medium.
 
 use super::VolumeError;
 
@@ -31,7 +31,7 @@ pub(super) fn base_of(name: &str) -> Option<&str> {
     volume_of(name).map(|(base, _)| base).or_else(base)
 }
 
-/// Whether a name is one that `hod pack` gives to bundles.
+/// Returns true if a name is one that `hod pack` gives to bundles.
 pub(super) fn is_bundle(name: &str) -> bool {
     [".tar", ".tar.zst", ".tzst"].iter().any(|end| name.strip_suffix(end).is_some_and(|stem| !stem.is_empty()))
 }

@@ -1,4 +1,4 @@
-//! Reads volumes one after the other, and asks for those that are not there yet.
+//! Reads volumes one after the other, and asks for missing ones.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ pub struct WantedVolume<'a> {
     pub number: usize,
     /// How many there are, where that is known.
     pub count: Option<usize>,
-    /// Where it was looked for.
+    /// The searched places.
     pub folders: &'a [PathBuf],
 }
 
@@ -62,7 +62,7 @@ impl VolumeReader {
         Self { set, ask, current: None, begun: 0, last: None, first: 0, reached: 0, total: None }
     }
 
-    /// Whether another volume follows those that were begun; `None` where nobody knows.
+    /// Returns true if another volume follows those that were begun; `None` where nobody knows.
     fn follows(&self) -> Option<bool> {
         if self.begun == 0 {
             return Some(true);

@@ -1,4 +1,4 @@
-//! Finds the volumes of a bundle, and reads them as one file where all are there.
+//! Finds the volumes of a bundle, and reads a complete set as one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -91,7 +91,7 @@ impl VolumeSet {
         volume_name(&self.base, number)
     }
 
-    /// Whether there is a volume, or the file with the sums.
+    /// Returns true if there is a volume, or the file with the sums.
     pub(super) fn exists(&self) -> Result<bool> {
         Ok(self.sums.is_some() || !self.present()?.is_empty())
     }

@@ -1,4 +1,4 @@
-//! How large volumes are: a number, or the name of a medium.
+//! The size of volumes: a number, or the name of a medium.
 
 use std::fmt;
 use std::str::FromStr;

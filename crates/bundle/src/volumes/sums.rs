@@ -1,4 +1,4 @@
-//! The file with the digests of the volumes, in the form of `sha256sum`.
+//! The file with the checksums of the volumes, in the format of `sha256sum`.
 
 use std::fmt::Write as _;
 use std::io::Read as _;

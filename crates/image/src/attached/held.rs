@@ -1,4 +1,4 @@
-//! What belongs to images, in holdings: as the tags there are now, or as a lock says.
+//! The referrers of images in local places: by their current tags, or by a lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -122,7 +122,7 @@ fn digests(held: &Held) -> Vec<Digest> {
     held.graph.manifests().iter().map(|node| node.descriptor.digest).collect()
 }
 
-/// Whether a held image belongs to another: by its tag, or because it has a subject and no tag.
+/// Returns true if a held image belongs to another: by its tag, or because it has a subject and no tag.
 pub fn belongs_to_another(held: &Held) -> bool {
     held.name.tag.as_ref().map_or_else(|| held.graph.root.manifest.subject.is_some(), is_companion_tag)
 }

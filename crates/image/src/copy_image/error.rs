@@ -1,4 +1,4 @@
-//! Why an image is not copied.
+//! The errors of copying an image.
 
 use crate::admission::AdmissionError;
 use crate::convert::ConvertError;
@@ -7,7 +7,7 @@ use hod_engine::copy::CopyError;
 use hod_engine::endpoint::EndpointError;
 use hod_oci::{AbsentPlatforms, Digest, NotPulled, Version};
 
-/// Why an image was not copied.
+/// The errors of an image that was not copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyImageError {
     /// The trust policy is against it.

@@ -1,4 +1,4 @@
-//! The config of an image, as far as `inspect` shows it: read and written as Go's types of the OCI image-spec do.
+//! The config of an image for `inspect`, parsed and written like Go's types of the OCI image-spec.
 //!
 //! To Go `null` is the same as nothing at all, so that no field can take the others with it.
 
@@ -32,7 +32,7 @@ pub struct ImageConfig {
     /// What the operating system must be able to do.
     #[serde(rename = "os.features", deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub os_features: Vec<String>,
-    /// How a container of the image runs.
+    /// The runtime settings of a container of the image.
     #[serde(deserialize_with = "or_empty")]
     pub config: RunConfig,
     /// The layers, uncompressed.
@@ -46,7 +46,7 @@ pub struct ImageConfig {
     pub docker_version: String,
 }
 
-/// How a container of the image runs.
+/// The runtime settings of a container of the image.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct RunConfig {
@@ -77,7 +77,7 @@ pub struct RunConfig {
     /// What ends it.
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
-    /// Whether the arguments are escaped already, as on Windows.
+    /// True if the arguments are escaped already, as on Windows.
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "std::ops::Not::not")]
     pub args_escaped: bool,
 }
@@ -109,7 +109,7 @@ pub struct History {
     /// What they said.
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "String::is_empty")]
     pub comment: String,
-    /// Whether no layer came of it.
+    /// True if no layer came of it.
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }

@@ -1,4 +1,4 @@
-//! Why a place cannot be opened.
+//! The errors of opening a place.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use hod_registry::RegistryError;
 use hod_store::StoreError;
 use hod_transport::{Location, TransportError};
 
-/// Why a location cannot be opened.
+/// The errors of opening a location.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The trust policy is against it.
@@ -33,7 +33,7 @@ pub enum OpenError {
     Transport {
         /// The location.
         location: Box<Location>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: TransportError,
     },
@@ -42,28 +42,28 @@ pub enum OpenError {
     Store {
         /// The location.
         location: Box<Location>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: StoreError,
     },
     /// A bundle that nobody has opened, where none is read from.
     #[error("{0} is in a bundle, which this command cannot read")]
     Bundle(Box<Location>),
-    /// What a store holds.
+    /// The content of a store.
     #[error("cannot read the image from {location}")]
     Held {
         /// The location.
         location: Box<Location>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: ContentsError<StoreError>,
     },
-    /// What a bundle holds.
+    /// The content of a bundle.
     #[error("cannot read the image from {location}")]
     HeldInBundle {
         /// The location.
         location: Box<Location>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: ContentsError<EndpointError>,
     },
@@ -72,7 +72,7 @@ pub enum OpenError {
     Finish {
         /// The archive.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: TransportError,
     },

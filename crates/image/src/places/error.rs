@@ -1,4 +1,4 @@
-//! Why the images of a place cannot be had.
+//! The errors of reading the images of a place.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use crate::whole::WholeError;
 use hod_oci::{Digest, NameError, ReferenceError};
 use hod_transport::{Location, LocationError, TransportError};
 
-/// Why the images of a place cannot be told or taken.
+/// The errors of listing or reading the images of a place.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// It is no place.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// What stands after it.
+    /// The options after it.
     #[error(transparent)]
     Option(#[from] LineError),
     /// It cannot be opened.
@@ -25,7 +25,7 @@ pub enum PlaceError {
     List {
         /// The place.
         place: Box<Location>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: TransportError,
     },
@@ -34,7 +34,7 @@ pub enum PlaceError {
     Walk {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: walkdir::Error,
     },
@@ -51,9 +51,9 @@ pub enum PlaceError {
     BadName {
         /// The place.
         place: Box<Location>,
-        /// What it is called.
+        /// Its name.
         name: String,
-        /// What is wrong with that.
+        /// The problem.
         #[source]
         source: ReferenceError,
     },
@@ -62,7 +62,7 @@ pub enum PlaceError {
     OneName {
         /// The place.
         place: Box<Location>,
-        /// How many there are.
+        /// Their number.
         count: usize,
     },
     /// Another image than a lock says.
@@ -86,7 +86,7 @@ pub enum PlaceError {
     Manifests {
         /// The place.
         place: Box<Location>,
-        /// Why not.
+        /// The reason.
         #[source]
         source: WholeError,
     },

@@ -1,4 +1,4 @@
-//! Writing credential files: what `login` adds and `logout` removes.
+//! Writes credential files, for `login` and `logout`.
 //!
 //! The bytes are those that podman and skopeo write: tabs, keys in order, no newline at the end; only the
 //! owner can read them. What else a file holds stays.
@@ -21,7 +21,7 @@ use hod_io::secret::Secret;
 #[derive(Debug, Clone)]
 pub struct CredentialFile {
     path: PathBuf,
-    /// Whether Docker reads it, which knows Docker Hub by another key.
+    /// True if Docker reads it, which knows Docker Hub by another key.
     docker: bool,
 }
 
@@ -36,7 +36,7 @@ impl CredentialFile {
         Self { path, docker: true }
     }
 
-    /// Where it is.
+    /// Its place.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -61,7 +61,7 @@ pub enum CredentialsError {
     HelperStart {
         /// The program.
         helper: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -70,9 +70,9 @@ pub enum CredentialsError {
     Helper {
         /// The program.
         helper: PathBuf,
-        /// What it was asked for.
+        /// The request.
         server: String,
-        /// What went wrong.
+        /// The problem.
         problem: String,
     },
 }

@@ -150,7 +150,7 @@ fn key_host(key: &str) -> &str {
     normal_host(rest.split('/').next().unwrap_or(rest))
 }
 
-/// Whether a key stands for a whole host: `host`, or a URL. `host/name` is for that name alone.
+/// Returns true if a key stands for a whole host: `host`, or a URL. `host/name` is for that name alone.
 fn is_host_key(key: &str) -> bool {
     key.starts_with("https://") || key.starts_with("http://") || !key.contains('/')
 }

@@ -1,4 +1,4 @@
-//! Credential helpers: programs `docker-credential-NAME` that keep credentials outside of files.
+//! Credential helpers: programs `docker-credential-NAME` that store credentials.
 //!
 //! `get` takes a server on standard input and answers `{"Username": …, "Secret": …}`; the user name
 //! `<token>` says that the secret is an identity token (docker-credential-helpers, README).
@@ -29,7 +29,7 @@ struct Answer {
     secret: String,
 }
 
-/// Whether a name from a file can be part of a program's name, and is no path.
+/// Returns true if a name from a file can be part of a program's name, and is no path.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }

@@ -2,7 +2,7 @@
 
 use hod_io::secret::Secret;
 
-/// What proves who asks.
+/// The proof of identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A user name and a password.

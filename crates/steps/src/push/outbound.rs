@@ -1,4 +1,4 @@
-//! An image on its way to a registry, and what becomes of it.
+//! An image on its way to a registry, and its outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub enum PushError {
     Referrers {
         /// The signature or other referrer.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: EndpointError,
     },
@@ -45,7 +45,7 @@ pub enum PushError {
     Index {
         /// The list.
         digest: Digest,
-        /// Why.
+        /// The reason.
         #[source]
         source: ManifestError,
     },
@@ -73,7 +73,7 @@ pub enum PushError {
     Pinned(Digest),
 }
 
-/// What became of one image.
+/// The outcome of one image.
 #[derive(Debug)]
 pub struct Pushed {
     /// Its name in the source.
@@ -97,7 +97,7 @@ pub struct PushOptions {
     pub index: IndexPolicy,
     /// What happens to the others where one fails.
     pub on_failure: OnFailure,
-    /// Whether what the registry says that it has is sent once more.
+    /// True if what the registry says that it has is sent once more.
     pub force: bool,
 }
 

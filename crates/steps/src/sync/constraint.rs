@@ -1,4 +1,4 @@
-//! Constraints on versions in the notation of Masterminds' semver, which skopeo's `images-by-semver` uses.
+//! Version constraints in the notation of Masterminds' semver, for skopeo's `images-by-semver`.
 //!
 //! ```text
 //! constraint  = group *( "||" group )            one of the groups
@@ -79,7 +79,7 @@ pub(crate) fn version_of_tag(tag: &str) -> Option<Version> {
 }
 
 impl Constraint {
-    /// Whether a version is wanted.
+    /// Returns true if a version is wanted.
     pub fn matches(&self, version: &Version) -> bool {
         self.groups.iter().any(|terms| {
             let early = !version.pre.is_empty() && terms.iter().all(|term| term.version.pre.is_empty());
@@ -123,7 +123,7 @@ impl Term {
             && (self.precision < Precision::Minor || version.minor == self.version.minor)
     }
 
-    /// Whether the leftmost part that is not 0 is the same.
+    /// Returns true if the leftmost part that is not 0 is the same.
     fn caret(&self, version: &Version) -> bool {
         let own = &self.version;
         match self.precision {

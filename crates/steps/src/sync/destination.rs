@@ -1,4 +1,4 @@
-//! Where the images of a source go: their names at the destination, all of them different.
+//! The destinations of a source's images, without name clashes.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum Target {
 /// How names come about there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Naming {
-    /// Whether the whole name at the source becomes part of the name, and not only its last part.
+    /// True if the whole name at the source becomes part of the name, and not only its last part.
     pub scoped: bool,
     /// What is added at the end of each name.
     pub suffix: String,
@@ -34,7 +34,7 @@ pub enum PlacementError {
     Name {
         /// The image.
         image: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: LocationError,
     },
@@ -47,7 +47,7 @@ pub enum PlacementError {
         images: usize,
         /// The destination.
         destination: String,
-        /// How many names it has.
+        /// The number of its names.
         names: usize,
     },
     /// Two images would have one name.

@@ -1,4 +1,4 @@
-//! The image directories below a folder: every folder with a `manifest.json`.
+//! Finds the image directories below a directory: every directory with a `manifest.json`.
 //!
 //! Nothing is looked for within an image directory. An image is called by its path below the folder, or by the name
 //! of the folder where that is an image itself.
@@ -19,7 +19,7 @@ pub enum DirectoryError {
     Read {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },

@@ -1,4 +1,4 @@
-//! Configuration files as text: YAML and JSON, read in the order of the file.
+//! Parses configuration files in YAML and JSON, in the order of the file.
 //!
 //! No message quotes a value, since such files hold passwords.
 
@@ -21,7 +21,7 @@ pub struct SyntaxError {
     pub line: u64,
     /// The column.
     pub column: u64,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
 }
 

@@ -1,4 +1,4 @@
-//! What image-syncer's configuration files ask for: rules, and as whom to appear where.
+//! The configuration files of image-syncer: rules, and credentials of registries.
 //!
 //! ```text
 //! auth    {"registry" or "registry/namespace": {username, password, insecure}}
@@ -36,13 +36,13 @@ use rules::{RawDestinations, Rule, RuleError};
 /// What the files ask for.
 #[derive(Debug, Default)]
 pub struct Configuration {
-    /// As whom to appear where.
+    /// The credentials of each registry.
     pub auth: AuthTable,
     /// What goes where, in the order of the file.
     pub rules: Vec<Rule>,
     /// Rules that cannot be meant.
     pub problems: Vec<RuleError>,
-    /// Whether a file is JSON with comments, which image-syncer itself does not read.
+    /// True if a file is JSON with comments, which image-syncer itself does not read.
     pub relaxed: bool,
 }
 
@@ -57,7 +57,7 @@ pub enum ConfigurationError {
     Auth {
         /// The registry, or the path there.
         key: String,
-        /// What is missing.
+        /// The missing content.
         #[source]
         source: UnsetError,
     },

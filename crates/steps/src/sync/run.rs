@@ -1,4 +1,4 @@
-//! Copying what was planned: many images at a time, each whole or not at all.
+//! Copies the planned images: many at a time, each completely or not at all.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct SyncOptions {
     pub tree: Option<DirTree>,
     /// Which platforms are left of each image.
     pub filter: PlatformFilter,
-    /// Whether images are written that are there already.
+    /// True if images are written that are there already.
     pub force: bool,
     /// How often those that failed are tried once more, when all others are done.
     pub passes: usize,
@@ -38,7 +38,7 @@ pub struct SyncOptions {
 /// An image that is at its destination now.
 #[derive(Debug)]
 pub struct Synced {
-    /// What was asked for.
+    /// The requested value.
     pub task: Task,
     /// What became of it.
     pub image: CopiedImage,
@@ -77,7 +77,7 @@ pub enum SyncError {
         "the destination names {named}, but the copied image would be {digest}: an index keeps its digest with --all"
     )]
     Digest {
-        /// What it is called.
+        /// Its name.
         named: Box<Digest>,
         /// What it is.
         digest: Box<Digest>,
@@ -87,7 +87,7 @@ pub enum SyncError {
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct SyncReceipt {
     /// The images that are at their destinations, in the order of the plan.

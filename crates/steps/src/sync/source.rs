@@ -1,4 +1,4 @@
-//! Which images a source stands for: repositories of registries, asked for their tags, many at a time.
+//! Resolves a source to images: asks repositories for their tags, many at a time.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub struct Request {
 pub struct TagsError {
     /// The repository.
     pub repository: String,
-    /// Why not.
+    /// The reason.
     #[source]
     pub source: EndpointError,
 }

@@ -1,4 +1,4 @@
-//! The YAML file of `--src yaml`: registries, and the images wanted of each.
+//! The YAML file of `--src yaml`: registries and their requested images.
 //!
 //! ```yaml
 //! registry.site:5000:
@@ -57,7 +57,7 @@ pub struct RegistryEntry {
 pub struct EntryError {
     /// The keys that lead to it.
     pub entry: String,
-    /// What is wrong.
+    /// The problem.
     #[source]
     pub problem: EntryProblem,
 }

@@ -1,4 +1,4 @@
-//! Why a place cannot be checked, and what an error says.
+//! The errors of checking a place, and their finding texts.
 
 use hod_image::places::PlaceError;
 use hod_transport::{Location, TransportError};

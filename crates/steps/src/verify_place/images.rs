@@ -1,4 +1,4 @@
-//! The images of a place that is to be checked, and what is wrong with the files that list them.
+//! Lists the images of a place to check, and reports faults of the files that list them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

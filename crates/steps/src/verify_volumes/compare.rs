@@ -1,4 +1,4 @@
-//! Compares a tar stream that may have holes with what its header implies, and goes on after damage.
+//! Compares a tar stream with gaps against the members that its header implies, and continues after damage.
 //!
 //! Every byte of the stream is decided by the header, so the place of everything is known even where bytes are not
 //! there or wrong.
@@ -18,7 +18,7 @@ const BLOCK: u64 = 512;
 /// What became of a piece of the stream: a tar header, a link, or the bytes of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Where it lies in the tar stream.
+    /// Its range in the tar stream.
     pub(super) range: Range<u64>,
     /// The member that it belongs to; none for the beginning and the end.
     pub(super) entry: Option<Entry>,

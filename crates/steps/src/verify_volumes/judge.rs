@@ -1,4 +1,4 @@
-//! From what is wrong in the bundle to the volumes that are at fault.
+//! Maps damage of a bundle to the faulty volumes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;

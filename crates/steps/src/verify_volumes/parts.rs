@@ -1,4 +1,4 @@
-//! The volumes as they lie on the media: read in order, with holes where bytes are not there, and hashed on the way.
+//! Reads volumes in order, with gaps where bytes are missing, and hashes them.
 //!
 //! A medium that is not in is asked for when its turn comes, so that all may be put into the same place one by one.
 
@@ -31,7 +31,7 @@ pub(super) struct Part {
     pub(super) size: u64,
     /// The length that it should have.
     pub(super) expected: u64,
-    /// Where its first byte lies in the bundle.
+    /// The position of its first byte in the bundle.
     pub(super) start: u64,
     /// Whether its digest is the one in the file of sums; `None` where it cannot be compared.
     pub(super) sum: Option<bool>,
@@ -72,7 +72,7 @@ impl Media {
 pub(super) struct Parts {
     pub(super) parts: Vec<Part>,
     pub(super) media: Media,
-    /// Whether the header says how long the bundle is.
+    /// True if the header says how long the bundle is.
     has_total: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which name a signature must be for, if it is to count for an image (containers-policy.json(5), `signedIdentity`).
+//! Matches the name in a signature with the name of an image (containers-policy.json(5), `signedIdentity`).
 
 use serde::Deserialize;
 

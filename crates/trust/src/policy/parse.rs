@@ -1,4 +1,4 @@
-//! The text of a policy. Unknown and repeated keys are errors, and so is a list of requirements that is empty.
+//! Parses a policy; unknown keys, repeated keys and empty lists of requirements are errors.
 
 use std::collections::BTreeMap;
 use std::fmt;

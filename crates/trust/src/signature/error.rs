@@ -1,4 +1,4 @@
-//! What can be wrong with signatures and their keys.
+//! The errors of signatures and keys.
 
 use super::fingerprint::{Fingerprint, FingerprintError};
 
@@ -24,7 +24,7 @@ pub enum SignatureError {
     Key {
         /// The key.
         key: Fingerprint,
-        /// Why not.
+        /// The reason.
         problem: &'static str,
     },
     /// The passphrase opens no key.

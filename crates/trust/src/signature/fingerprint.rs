@@ -1,4 +1,4 @@
-//! The name of a key.
+//! The fingerprint of a key.
 
 use std::fmt;
 use std::str::FromStr;

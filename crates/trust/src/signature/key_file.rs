@@ -1,4 +1,4 @@
-//! Files with `OpenPGP` keys, read to their ends.
+//! Parses files with `OpenPGP` keys completely.
 //!
 //! What is passed over may be the revocation of what is not, so a file that is not understood whole is refused.
 
@@ -75,7 +75,7 @@ fn blocks(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(blocks)
 }
 
-/// Whether there are only words between blocks, such as what gpg says of a key. Binary keys are none.
+/// Returns true if there are only words between blocks, such as what gpg says of a key. Binary keys are none.
 fn is_text(text: &str) -> bool {
     text.chars().all(|c| c != char::REPLACEMENT_CHARACTER && (c.is_whitespace() || !c.is_control()))
 }

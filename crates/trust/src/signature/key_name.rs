@@ -1,4 +1,4 @@
-//! How people name keys: by fingerprint, key id, mail address or name, as gpg takes them.
+//! Names of keys: fingerprint, key ID, mail address or name, as gpg accepts them.
 
 use pgp::types::KeyDetails as _;
 
@@ -34,7 +34,7 @@ impl SecretKeys {
     }
 }
 
-/// Whether a name is that of the key with these numbers and users.
+/// Returns true if a name is that of the key with these numbers and users.
 fn fits(name: &str, numbers: &[Fingerprint], users: &[String]) -> bool {
     if let Some(digits) = number(name) {
         return numbers.iter().any(|fingerprint| {

@@ -1,4 +1,4 @@
-//! `OpenPGP` keys, as gpg exports them, and which of them may sign (RFC 9580, section 10.1).
+//! `OpenPGP` keys as exported by gpg, and the check of which may sign (RFC 9580, section 10.1).
 //!
 //! A key counts as far as its owner says so now: by a self-signature that is valid, not expired and not revoked. A
 //! subkey counts where primary key and subkey have signed each other.
@@ -87,7 +87,7 @@ impl SecretKeys {
         if keys.is_empty() { Err(SignatureError::NoKeys(name.to_owned())) } else { Ok(Self { keys }) }
     }
 
-    /// Whether any of them needs a passphrase.
+    /// Returns true if any of them needs a passphrase.
     pub fn is_locked(&self) -> bool {
         let is_locked = |secret: &SecretParams| secret.is_encrypted() && is_there(secret);
         let subkeys =
@@ -101,7 +101,7 @@ impl SecretKeys {
     }
 }
 
-/// Whether there is a secret at all. gpg writes a stub for one that it does not have, or that is on a card.
+/// Returns true if there is a secret at all. gpg writes a stub for one that it does not have, or that is on a card.
 pub(super) fn is_there(secret: &SecretParams) -> bool {
     let SecretParams::Encrypted(encrypted) = secret else { return true };
     !matches!(

@@ -1,4 +1,4 @@
-//! Signed messages: a claim, packed up with a signature of it (RFC 9580, section 10.3).
+//! Signed messages: a claim together with its signature (RFC 9580, section 10.3).
 
 use std::io::Read as _;
 use std::time::SystemTime;
@@ -48,7 +48,7 @@ pub fn sign(
 /// A secret key that may sign.
 struct Signer<'a> {
     key: &'a dyn SigningKey,
-    /// Whether it needs a passphrase.
+    /// True if it needs a passphrase.
     is_locked: bool,
 }
 

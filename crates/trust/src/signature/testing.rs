@@ -1,4 +1,4 @@
-//! Keys for tests, made on the spot, and signatures of theirs about themselves.
+//! Keys and self-signatures for tests.
 
 use bytes::Bytes;
 use pgp::composed::{KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder};

@@ -1,4 +1,4 @@
-//! As whom to appear where: the longest key that is a registry, or a path there, above the repository.
+//! Selects credentials by the longest key that is the registry, or a path in it, above the repository.
 
 use serde::Deserialize;
 

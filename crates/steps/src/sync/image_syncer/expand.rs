@@ -1,4 +1,4 @@
-//! Variables in the text of configuration files: `$NAME` and `${NAME}`, as a shell has them.
+//! Expands variables in configuration files: `$NAME` and `${NAME}`, as a shell does.
 
 /// How to read a variable.
 pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;

@@ -1,4 +1,4 @@
-//! `--os` and `--arch`: what is left of an index when other platforms are taken out.
+//! `--os` and `--arch`: filters the platforms of an index.
 //!
 //! Unlike a sparse index, what is left names nothing that is not there: the index is written anew, with another digest.
 
@@ -33,7 +33,7 @@ impl FromStr for Architecture {
 }
 
 impl PlatformFilter {
-    /// Whether all platforms are wanted.
+    /// Returns true if all platforms are wanted.
     pub const fn is_empty(&self) -> bool {
         self.systems.is_empty() && self.architectures.is_empty()
     }

@@ -51,7 +51,7 @@ pub struct RuleDestination {
 pub struct RuleError {
     /// The source as it is written.
     pub rule: String,
-    /// What is wrong.
+    /// The problem.
     #[source]
     pub problem: RuleProblem,
 }
@@ -84,7 +84,7 @@ pub enum RuleProblem {
         images: usize,
         /// The destination.
         destination: String,
-        /// How many names it has.
+        /// The number of its names.
         names: usize,
     },
     /// A variable.

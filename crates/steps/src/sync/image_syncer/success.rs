@@ -1,4 +1,4 @@
-//! `--output-success-images`: the images that are there now, as a file that `--images` takes again.
+//! `--output-success-images`: writes the copied images as a file for `--images`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
