@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::{Cli, RegistryArgs, RetryArgs, SkopeoArgs};
 use super::commands::Concerned;
-use super::failure::{self, Failure, Kind};
+use super::failure::{self, Advise, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
 use super::stdout::{Form, Stdout};
@@ -274,13 +274,13 @@ impl Context {
     }
 
     /// Prints why one image failed, while the others go on.
-    pub(super) fn print_error(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
+    pub(super) fn print_error(&self, what: &str, error: &impl Advise) {
         let message = format!("{what}: {error}");
         let (red, bold) = self.colours();
         self.insist(Line::headed("", red, "error", &message));
         // A registry that is gone fails a hundred images: why, and what to do about it, is the same for all.
         let causes = failure::causes(&message, error.source());
-        let hint = failure::hint(error);
+        let hint = error.advice().into_hint();
         self.stdout.keep(&message, &causes, hint.as_slice());
         let before =
             std::mem::replace(&mut *self.causes.lock().unwrap_or_else(PoisonError::into_inner), causes.clone());

@@ -3,29 +3,36 @@
 //! Errors of the library are turned into failures here and nowhere else, so that the hints stand
 //! together and every command gives the same one for the same trouble.
 
-mod hidden;
+// A new variant of an error must not get the answer of the others unnoticed.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod advice;
+mod bundle;
+mod endpoint;
+mod image;
+mod oci;
+mod registry;
+mod rootfs;
+mod serve;
+mod steps;
+mod store;
+mod sync;
+mod system;
+mod trust;
 
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use crate::report;
-use hidden::{io_error, room_error, store_error};
-use hod_bundle::LeftOut;
-use hod_engine::copy::{CopyError, Side};
-use hod_engine::endpoint::{EndpointError, Fault};
+pub(crate) use advice::{Advice, Advise, without_advice};
+
+use hod_engine::endpoint::EndpointError;
 use hod_image::contents::ContentsError;
-use hod_image::copy_image::CopyImageError;
-use hod_image::resolve::{Failed, ImageError};
+use hod_image::resolve::Failed;
 use hod_io::secret::without_passwords;
-use hod_oci::{GraphError, ManifestError};
-use hod_registry::RegistryError;
-use hod_steps::incoming::IncomingError;
-use hod_steps::push::PushError;
-use hod_steps::room::RoomError;
-use hod_steps::sync::run::SyncError;
+use hod_oci::GraphError;
+use hod_steps::push_stream::NeverFails;
 use hod_store::StoreError;
-use hod_transport::TransportError;
 
 /// The kinds of bad ends, by exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +70,14 @@ impl Kind {
     }
 
     /// How a command ends that failed because of this error. Damage is told from every other failure.
-    fn with(self, error: &(dyn Error + 'static)) -> Self {
-        if self == Self::Failed && is_corrupt(error) { Self::Corrupt } else { self }
+    fn with(self, advice: &Advice) -> Self {
+        if self == Self::Failed && advice.is_corrupt() { Self::Corrupt } else { self }
     }
 
     /// How a command ends some of whose images failed. Damage of what is at hand, which running it again does not mend,
     /// counts for more than that the others are done.
-    pub(super) fn of_images<'a, E: Error + 'static>(
-        failed: impl IntoIterator<Item = &'a E>,
-        others_done: bool,
-    ) -> Self {
-        if failed.into_iter().any(|error| is_corrupt(error)) {
+    pub(super) fn of_images<'a, E: Advise + 'a>(failed: impl IntoIterator<Item = &'a E>, others_done: bool) -> Self {
+        if failed.into_iter().any(|error| error.advice().is_corrupt()) {
             Self::Corrupt
         } else if others_done {
             Self::Partial
@@ -106,26 +110,28 @@ impl Failure {
     }
 
     /// A failure that is an error of the library.
-    pub(super) fn of(kind: Kind, error: impl Error + Send + Sync + 'static) -> Self {
-        let hints = hint(&error).into_iter().collect();
-        let message = error.to_string();
-        Self { kind: kind.with(&error), message, cause: Some(Box::new(error)), hints, output_closed: false }
+    pub(super) fn of(kind: Kind, error: impl Advise + Send + Sync + 'static) -> Self {
+        let advice = error.advice();
+        let (kind, message) = (kind.with(&advice), error.to_string());
+        let hints = advice.into_hint().into_iter().collect();
+        Self { kind, message, cause: Some(Box::new(error)), hints, output_closed: false }
     }
 
     /// The images of a store or bundle cannot be told.
-    pub(super) fn of_contents<E: Error + Send + Sync + 'static>(error: ContentsError<E>) -> Self {
+    pub(super) fn of_contents<E: HoldingsFault + Send + Sync + 'static>(error: ContentsError<E>) -> Self {
         if is_damage(&error) {
             return Self::of(Kind::Corrupt, error).hint(DAMAGED_STORE);
         }
         let is_unknown = matches!(error, ContentsError::Unknown(_));
         let failure = Self::of(Kind::Failed, error);
-        if is_unknown { failure.hint("see what is there with hod ls") } else { failure }
+        if is_unknown { failure.hint("list the available images with hod ls") } else { failure }
     }
 
     /// Adds why.
-    pub(super) fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
-        self.hints.extend(hint(&cause));
-        self.kind = self.kind.with(&cause);
+    pub(super) fn because(mut self, cause: impl Advise + Send + Sync + 'static) -> Self {
+        let advice = cause.advice();
+        self.kind = self.kind.with(&advice);
+        self.hints.extend(advice.into_hint());
         self.cause = Some(Box::new(cause));
         self
     }
@@ -174,37 +180,47 @@ impl Failure {
     }
 }
 
-/// What to do about damage that was met while something else was wanted.
-pub(super) const DAMAGED_STORE: &str = "nothing was written; find what is damaged with hod verify, and pull it again";
+/// What to do where no space is left.
+const FULL: &str = "free some space there and run the same command again";
 
-/// Whether contents cannot be told because something is not as it was written.
-pub(super) fn is_damage<E: Error + 'static>(error: &ContentsError<E>) -> bool {
+/// What to do about damage that was met while something else was wanted.
+pub(super) const DAMAGED_STORE: &str =
+    "nothing was written; find the damage with hod verify, and pull the damaged images again";
+
+/// The reader of a store or bundle, as an error says that it failed.
+pub(super) trait HoldingsFault: Advise {
+    /// Whether the place lacks something that it should have, or has what cannot be read.
+    fn is_broken(&self) -> bool;
+}
+
+impl HoldingsFault for StoreError {
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Link { .. } | Self::Absent { .. })
+    }
+}
+
+impl HoldingsFault for EndpointError {
+    fn is_broken(&self) -> bool {
+        false
+    }
+}
+
+impl HoldingsFault for NeverFails {
+    fn is_broken(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// Whether images cannot be listed because something is not as it was written.
+pub(super) fn is_damage<E: HoldingsFault + 'static>(error: &ContentsError<E>) -> bool {
     match error {
         ContentsError::Read(error) | ContentsError::Image { source: error, .. } => {
-            let store = (error as &(dyn Error + 'static)).downcast_ref();
-            is_corrupt(error) || matches!(store, Some(StoreError::Link { .. } | StoreError::Absent { .. }))
+            error.advice().is_corrupt() || error.is_broken()
         }
         ContentsError::Absent { .. } => true,
         ContentsError::Manifest { source, .. } => matches!(source, GraphError::Manifest(_)),
         ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
     }
-}
-
-/// Whether some place gave bytes that are not what they should be.
-fn is_corrupt(error: &(dyn Error + 'static)) -> bool {
-    chain(Some(error)).any(|error| {
-        if let Some(error) = error.downcast_ref::<EndpointError>() {
-            return error.fault() == Fault::Corrupt || is_corrupt(error.cause());
-        }
-        match error.downcast_ref() {
-            // Content is named by its digest everywhere but in an image directory.
-            Some(TransportError::Manifest { source, .. }) => {
-                !matches!(source, ManifestError::Schema1 | ManifestError::Large(_))
-            }
-            Some(error) => error.fault() == Fault::Corrupt,
-            None => store_error(error).is_some_and(|error| error.fault() == Fault::Corrupt),
-        }
-    })
 }
 
 fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -233,176 +249,9 @@ pub(super) fn causes(message: &str, error: Option<&(dyn Error + 'static)>) -> Ve
     causes
 }
 
-/// What a user can do about an error, where that is known.
-pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    chain(Some(error))
-        .find_map(delta_hint)
-        .or_else(|| chain(Some(error)).find_map(registry_hint))
-        .or_else(|| chain(Some(error)).find_map(hint_of))
-}
-
-fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<ImageError>() {
-        return match error {
-            ImageError::Copy(error) => copy_hint(error),
-            ImageError::Attached(_) => Some(
-                "the image was left out, since its signatures are not known; --no-referrers takes it without"
-                    .to_owned(),
-            ),
-            ImageError::Store(StoreError::Foreign { .. }) => Some(FOREIGN_IN_STORE.to_owned()),
-            _ => None,
-        };
-    }
-    if let Some(error) = room_error(error) {
-        return room_hint(error);
-    }
-    if let Some(PushError::NotFull(_)) = error.downcast_ref() {
-        return Some("pull it with --all-platforms, or push what is here with --index auto".to_owned());
-    }
-    if let Some(PushError::Foreign { .. } | PushError::Listed(_)) = error.downcast_ref() {
-        return Some(FOREIGN_AT_REGISTRY.to_owned());
-    }
-    if let Some(IncomingError::Unmergeable { .. }) = error.downcast_ref() {
-        return Some(UNMERGEABLE.to_owned());
-    }
-    if let Some(PushError::Copy(error)) = error.downcast_ref::<PushError>() {
-        return copy_hint(error);
-    }
-    if let Some(SyncError::Image(CopyImageError::Copy(error))) = error.downcast_ref::<SyncError>() {
-        // What is said of names that are missing is for lists.
-        return copy_hint(error).filter(|_| error.fault() != Some(Fault::Missing));
-    }
-    if let Some(error) = error.downcast_ref::<CopyError>() {
-        return copy_hint(error);
-    }
-    if let Some(error) = error.downcast_ref::<EndpointError>() {
-        return fault_hint(error.fault()).or_else(|| io_hint(io_error(error.cause())?));
-    }
-    if let Some(error) = error.downcast_ref::<RegistryError>() {
-        return fault_hint(error.fault());
-    }
-    io_hint(io_error(error)?)
-}
-
-/// What to do where bytes have no room, before any of them was written.
-fn room_hint(error: &RoomError) -> Option<String> {
-    let RoomError::Short { needed, free, .. } = error else { return None };
-    let missing = report::bytes(needed.saturating_sub(*free));
-    let (needed, free) = (report::bytes(*needed), report::bytes(*free));
-    Some(format!("nothing was written; of {needed} there is room for {free}: make {missing} more room there"))
-}
-
-/// What to do where a bundle leaves to its base what is wanted of it.
-fn delta_hint(error: &(dyn Error + 'static)) -> Option<String> {
-    // A sink that ends because its source did passes on what that said.
-    let causes = std::iter::successors(Some(error), |&error| {
-        Some(error.downcast_ref::<EndpointError>()?.cause() as &(dyn Error + 'static))
-    });
-    causes.last()?.downcast_ref::<LeftOut>()?;
-    let text = "it was packed with --have, for a place that has the rest: hod unpack it into a root that has its base, \
-                and take the image from there, or have it packed without --have";
-    Some(text.to_owned())
-}
-
-/// What to do about a connection that did not come about for a reason that lasts.
-fn registry_hint(error: &(dyn Error + 'static)) -> Option<String> {
-    let cause = error.downcast_ref::<EndpointError>().map(|error| error.cause() as &(dyn Error + 'static));
-    let text = match cause.unwrap_or(error).downcast_ref::<RegistryError>()? {
-        RegistryError::Certificate { host, .. } => format!(
-            "its authority is trusted if the certificate of that is /etc/containers/certs.d/{host}/ca.crt, or a .crt in \
-             the folder of --cert-dir; --tls-verify=false trusts anybody"
-        ),
-        RegistryError::Tls { .. } => {
-            "if the registry speaks HTTP without encryption, say so with --tls-verify=false or in registries.conf"
-                .to_owned()
-        }
-        RegistryError::UnknownHost { .. } => {
-            "check how the host is written, and that this machine can look it up; where a proxy does that, name it in \
-             HTTPS_PROXY"
-                .to_owned()
-        }
-        _ => return None,
-    };
-    Some(text)
-}
-
-fn fault_hint(fault: Fault) -> Option<String> {
-    match fault {
-        Fault::Missing => Some("check the name and the tag; hod list-tags lists the tags of a repository".to_owned()),
-        Fault::Unreachable => Some("see that it can be reached, and run the same command again".to_owned()),
-        fault => copy_fault_hint(fault),
-    }
-}
-
-fn io_hint(error: &io::Error) -> Option<String> {
-    let text = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make space there and run the same command again",
-        io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a filesystem that can be written",
-        io::ErrorKind::PermissionDenied => "run hod as a user who may use that file or folder, or choose another",
-        _ => return None,
-    };
-    Some(text.to_owned())
-}
-
-fn copy_hint(error: &CopyError) -> Option<String> {
-    let (place, kept) = match error {
-        CopyError::Platform(_) => {
-            return Some("choose from these with --platform, or in the list with platform=…".to_owned());
-        }
-        CopyError::Resolve { place, .. } => (place, ""),
-        CopyError::Content { place, side: Side::Source, .. } => (place, KEPT),
-        CopyError::Content { place, .. } | CopyError::Publish { place, .. } if place.is_remote() => (place, SENT),
-        _ => return copy_fault_hint(error.fault()?),
-    };
-    match error.fault()? {
-        Fault::Unreachable => Some(format!("run the same command again when {} works again{kept}", place.domain())),
-        Fault::Busy(_) => Some(format!(
-            "run the same command again later{kept}; many registries allow more to those who are logged in"
-        )),
-        Fault::Missing if kept == SENT => Some(UNMADE.to_owned()),
-        Fault::Missing if kept == KEPT && place.is_remote() => Some(HOLLOW.to_owned()),
-        fault => copy_fault_hint(fault),
-    }
-}
-
 /// What to do after a run that was told to end.
 const fn again(goes_on: bool) -> &'static str {
-    if goes_on { "run the same command again: it goes on where it stopped" } else { "run the same command again" }
-}
-
-/// What to do where something else has the tag of a list of referrers, in the store that is written.
-const FOREIGN_IN_STORE: &str = "it was left as it is, and the image was left out: give what is there another name with \
-                                hod tag and take this one away with hod rm --tag-only, or pull with --no-referrers";
-/// The same at a registry.
-const FOREIGN_AT_REGISTRY: &str = "it was left as it is: what is there can have another name with hod copy, and its tag \
-                                   be taken away; --no-referrers pushes images without what belongs to them";
-/// The same of what comes as a whole.
-const UNMERGEABLE: &str = "no tag was written: give what is there another name with hod tag and take this one away with \
-                           hod rm --tag-only, or pack it with --no-referrers";
-/// What to do where the registry has no place for an image.
-const UNMADE: &str = "check the path: some registries want the repository, or the project around it, to be made first";
-/// What to do where it has less of an image than it says.
-const HOLLOW: &str = "the registry has the manifest and not what that names: the image has to be pushed there again";
-/// What an interrupted run has gained.
-const KEPT: &str = ": what was fetched is kept";
-/// The same for one that sends.
-const SENT: &str = ": what has arrived there is not sent again";
-
-fn copy_fault_hint(fault: Fault) -> Option<String> {
-    let text = match fault {
-        Fault::Denied => {
-            "check the credentials: hod reads --creds, --authfile, and the files that hod login, podman and docker \
-             write; many registries say the same of names that do not exist"
-        }
-        Fault::Missing => "check the name and the tag; names without a host are looked up in --from",
-        Fault::Unreachable | Fault::Busy(_) => "run the same command again: what was fetched is kept",
-        Fault::Corrupt => {
-            "the source gives bytes that are not what their digest says: it, or something on the way, is broken"
-        }
-        Fault::Full => "make space there and run the same command again",
-        Fault::Rejected | Fault::Incomplete | Fault::Other => return None,
-    };
-    Some(text.to_owned())
+    if goes_on { "run the same command again: it resumes where it stopped" } else { "run the same command again" }
 }
 
 #[cfg(test)]

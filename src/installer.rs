@@ -60,7 +60,7 @@ pub(super) fn static_binary(named: Option<&Path>) -> Result<Vec<u8>, Failure> {
         return Ok(bytes);
     }
     Err(Failure::new(Kind::Usage, format!("{} is not a static program", path.display())).hint(
-        "name a static hod for the machine on the other side with --installer-binary; scripts/build-static makes one",
+        "name a static hod binary for the target machine with --installer-binary; scripts/build-static builds one",
     ))
 }
 

@@ -61,8 +61,7 @@ pub(super) fn bundle(path: &Path, streams: bool) -> Result<PathBuf, Failure> {
         Ok(found) if !found.is_file() && !streams => "is not a regular file, which this bundle requires",
         _ => return Ok(place),
     };
-    Err(Failure::new(Kind::Usage, format!("{} {problem}", path.display()))
-        .hint("name the file that the bundle is to be"))
+    Err(Failure::new(Kind::Usage, format!("{} {problem}", path.display())).hint("name the file to write the bundle to"))
 }
 
 /// Standard output for binary data, which would be noise on a terminal, or worse.
@@ -70,7 +69,7 @@ pub(super) fn binary() -> Result<io::Stdout, Failure> {
     let out = io::stdout();
     if out.is_terminal() {
         return Err(Failure::new(Kind::Usage, "standard output is a terminal, and this is binary data")
-            .hint("let it go to a file or another program, as in > FILE"));
+            .hint("redirect it to a file or pipe it to another program, as in > FILE"));
     }
     Ok(out)
 }

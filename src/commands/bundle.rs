@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitC
     let (resolution, listed) = named.resolve(&engine, &registries, None, &options).await;
     if !resolution.failed.is_empty() {
         return Err(failed(context, &resolution.failed, listed)
-            .hint("nothing was fetched, since a bundle is whole or not there; mend these images, or take them out of the list"));
+            .hint("nothing was fetched, because a bundle must be complete; correct these images, or remove them from the list"));
     }
     if let Some(file) = &args.lock {
         output::write(file, lock_text(&resolution.images).into_bytes()).await?;
@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitC
     let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;
     let done = done.map_err(|error| match error {
         BundlingError::Images(images) => failed(context, &images, listed)
-            .hint("run the same command again: what was fetched is kept; or take these images out of the list"),
+            .hint("correct the cause and run the same command again, or remove these images from the list; partial downloads are kept"),
         error => Failure::of(Kind::Failed, error),
     })?;
     report(context, &args, &done)?;

@@ -24,7 +24,7 @@ pub(super) fn of(path: &Path, error: BundleError) -> Failure {
     };
     let failure = Failure::new(kind, format!("cannot use the bundle {name}")).because(error);
     if kind == Kind::Corrupt {
-        return failure.hint("the bundle was damaged on its way: copy it again, and check it there with hod verify");
+        return failure.hint("the bundle was damaged in transit: copy it again, and check the copy with hod verify");
     }
     failure
 }
@@ -37,8 +37,8 @@ pub(super) fn of_base(failure: Failure, lacking: &[Lacking]) -> Failure {
     let line = |Lacking { content, images }: &Lacking| {
         format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
     };
-    let failure =
-        failure.hint("nothing was written; bring the bundle that this one builds on first, or pack without --have");
+    let failure = failure
+        .hint("nothing was written; unpack or push the bundle that this one builds on first, or pack without --have");
     let failure = lacking.iter().take(NAMED).map(line).fold(failure, Failure::hint);
     match lacking.len().saturating_sub(NAMED) {
         0 => failure,
@@ -50,12 +50,12 @@ pub(super) fn of_base(failure: Failure, lacking: &[Lacking]) -> Failure {
 fn of_volume(path: &Path, error: &VolumeError) -> Failure {
     let (kind, hint) = match error {
         VolumeError::Missing { .. } => {
-            (Kind::Failed, "put its medium in, or copy the file there, or name its folder with --from-dir")
+            (Kind::Failed, "insert its medium, copy the file there, or name its directory with --from-dir")
         }
         VolumeError::Short { .. } => (Kind::Corrupt, "copy this file again"),
-        VolumeError::Long { .. } => (Kind::Corrupt, "copy the volumes of one bundle into a folder of their own"),
-        VolumeError::SeveralSets { .. } => (Kind::Usage, "name the one that is meant, as in FOLDER/NAME.tar"),
-        VolumeError::Sums { .. } => (Kind::Corrupt, "copy this file again, or delete it: hod works without it"),
+        VolumeError::Long { .. } => (Kind::Corrupt, "copy the volumes of this bundle into a separate directory"),
+        VolumeError::SeveralSets { .. } => (Kind::Usage, "name one of them, as in DIR/NAME.tar"),
+        VolumeError::Sums { .. } => (Kind::Corrupt, "copy this file again, or delete it: hod does not need it"),
         _ => (Kind::Usage, ""),
     };
     let failure = Failure::new(kind, format!("cannot use the bundle {}", path.display()))
@@ -67,11 +67,11 @@ fn of_volume(path: &Path, error: &VolumeError) -> Failure {
 fn of_trust(bundle: &Path, error: TrustError) -> Failure {
     let name = if bundle == Path::new("-") { "standard input".into() } else { bundle.to_string_lossy() };
     let hint = match &error {
-        TrustError::Unsigned { .. } => "nothing was written; ask for a signed bundle, or take it anyway with --no-key",
+        TrustError::Unsigned { .. } => "nothing was written; ask for a signed bundle, or accept this one with --no-key",
         TrustError::Unknown { .. } => {
-            "nothing was written; if that key is one to trust, get it by another way than the bundle and name it with --key"
+            "nothing was written; if you trust this signer, get the key separately from the bundle and name it with --key"
         }
-        _ => "nothing was written; copy the bundle again, and if that does not help, ask whoever has signed it",
+        _ => "nothing was written; copy the bundle again, and if it still fails, ask the signer",
     };
     Failure::new(Kind::Corrupt, format!("the bundle {name} is refused")).because(error).hint(hint)
 }

@@ -11,7 +11,7 @@ use super::opening::Purpose;
 use super::{Concerned, input, opening};
 use crate::args::{CopyArgs, FormatArg};
 use crate::context::Context;
-use crate::failure::{Failure, Kind, causes};
+use crate::failure::{Advice, Advise, Failure, Kind, causes};
 use crate::{output, report};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placed, Sink};
@@ -78,6 +78,19 @@ enum TaskError {
     Thread(#[source] tokio::task::JoinError),
 }
 
+impl Advise for TaskError {
+    fn advice(&self) -> Advice {
+        match self {
+            Self::Open(error) => error.advice(),
+            Self::Copy(error) => error.advice(),
+            Self::Place(error) => error.advice(),
+            Self::Layers(error) => error.advice(),
+            Self::Names(error) => error.advice(),
+            Self::MoreNames | Self::Thread(_) => Advice::NONE,
+        }
+    }
+}
+
 /// What became of all.
 #[derive(Default)]
 struct Outcome {
@@ -92,8 +105,8 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
     if let Some((flag, does)) = args.encryption.given() {
         let failure = Failure::new(Kind::Usage, format!("{flag} {does} in skopeo; hod does not support this"));
         return Err(failure.hint(
-            "keep skopeo for that step, with oci: as its other side, and take that with hod; layers that are encrypted \
-             already hod copies as they are",
+            "use skopeo for this step with an oci: layout on its other side, and hod from there; hod copies layers that \
+             are already encrypted as they are",
         ));
     }
     let mut tasks = tasks(context, &args)?;
@@ -169,7 +182,7 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
             context.print_error(&format!("{}: {}", line.origin, line.text), error);
         }
         Failure::new(Kind::Usage, format!("{} of the list cannot be copied", report::count(bad.len(), "line")))
-            .hint("nothing was looked up; mend these lines and run the same command again")
+            .hint("no image was resolved; correct these lines and run the same command again")
     })?;
     let is_as_listed = from == Base::Registries;
     // The digest of a line is that of its source, of which a part may be copied.
@@ -351,7 +364,8 @@ fn end(context: &Context, mut outcome: Outcome, many: bool, lost: usize) -> Resu
     let message = format!("{} of {} not copied", outcome.failed.len(), report::count(all, "image"));
     if let Some(archive) = outcome.unwritten.first() {
         let failure = Failure::new(Kind::Failed, format!("{message}, and {} not written", archive.display()));
-        return Err(failure.hint("an archive is written when all of its images are there: leave out those that failed"));
+        return Err(failure
+            .hint("an archive is written only if all its images are copied: remove the failed ones from the list"));
     }
     let others_done = !outcome.copied.is_empty() && !outcome.stopped;
     let kind = Kind::of_images(outcome.failed.iter().map(|(_, error)| error), others_done);

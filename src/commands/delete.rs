@@ -25,9 +25,8 @@ pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode,
     };
     if let Some(other) = images.iter().find(|image| !can_go(image)) {
         let failure = Failure::new(Kind::Usage, format!("{other} cannot be deleted with this command"));
-        return Err(
-            failure.hint("name images of registries (docker://), layouts (oci:) or, whole, of containers-storage:")
-        );
+        return Err(failure
+            .hint("name images of registries (docker://) or layouts (oci:), or whole images of containers-storage:"));
     }
     let registries = context.registries(&args.registry, &Concerned::of(&images))?;
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
@@ -91,8 +90,9 @@ async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<()
     };
     let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
     repository.delete_tag(&tag).await.map_err(|error| {
-        Failure::of(Kind::Failed, error)
-            .hint("not every registry can remove a tag alone; without --tag-only the manifest goes, with all its tags")
+        Failure::of(Kind::Failed, error).hint(
+            "some registries cannot delete a single tag; without --tag-only, the manifest and all its tags are deleted",
+        )
     })
 }
 
@@ -102,7 +102,7 @@ async fn delete_manifest(context: &Context, registries: &Registries, reference: 
     context.say(&format!("{reference} is {}: every tag with that digest is deleted", found.digest));
     repository.delete(&found.digest).await.map_err(|error| {
         Failure::of(Kind::Failed, error)
-            .hint("a CNCF registry deletes only with REGISTRY_STORAGE_DELETE_ENABLED=true, and frees space when its garbage collection runs")
+            .hint("a CNCF registry needs REGISTRY_STORAGE_DELETE_ENABLED=true to delete; its garbage collection frees the space")
     })?;
     match repository.delete_signatures(&found.digest).await.map_err(|error| Failure::of(Kind::Failed, error))? {
         Some(0) => {}

@@ -75,7 +75,7 @@ fn place(args: &GcArgs) -> Result<Place, Failure> {
         Location::Store(root, None) => Ok(Place::Store(root)),
         other => {
             let failure = Failure::new(Kind::Usage, format!("{other} is one image: name the whole place"));
-            Err(failure.hint("images are removed with hod rm"))
+            Err(failure.hint("to remove images, use hod rm"))
         }
     }
 }
@@ -103,7 +103,7 @@ fn failure(error: GcError) -> Failure {
             Failure::of(Kind::Failed, error).hint("nothing was deleted")
         }
         GcError::Reach(_) => {
-            Failure::of(Kind::Corrupt, error).hint("nothing was deleted; find what is damaged with hod verify")
+            Failure::of(Kind::Corrupt, error).hint("nothing was deleted; find the damage with hod verify")
         }
         error @ GcError::Store(_) => Failure::of(Kind::Failed, error),
     }

@@ -44,7 +44,7 @@ pub(super) fn failure(error: IncomingError) -> Failure {
     match error {
         IncomingError::Tags { ref tags, .. } => {
             let list = tags.join(", ");
-            Failure::of(Kind::Failed, error).hint(format!("no tag was written; they are {list}"))
+            Failure::of(Kind::Failed, error).hint(format!("no tag was written; existing tags: {list}"))
         }
         error => Failure::of(Kind::Failed, error),
     }

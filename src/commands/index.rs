@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, args: IndexArgs) -> Result<ExitCode, 
         IndexAction::Add(target) | IndexAction::Remove(target) => (target, true),
     };
     if target.images.is_empty() {
-        return Err(Failure::new(Kind::Usage, "no images are named").hint("name them after the index"));
+        return Err(Failure::new(Kind::Usage, "no images are named").hint("name the images after the index"));
     }
     let index = opening::location(&target.index)?;
     if let Location::Bundle(..) = index {

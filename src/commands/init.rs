@@ -47,13 +47,14 @@ pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Fa
     let platform = args.platform.map_or_else(|| context.platform(), Ok)?;
     let Location::Oci(path, Some(LayoutImage::Name(name))) = &location else {
         let failure = Failure::new(Kind::Usage, format!("{location} is not a name in a layout"));
-        return Err(failure.hint("write oci:DIR:NAME; hod copy brings the image to other places"));
+        return Err(failure.hint("write oci:DIR:NAME; hod copy copies the image to other places"));
     };
     let failed = || Failure::new(Kind::Failed, format!("cannot create {location}"));
     let layout = path.clone();
     let layout = input::blocking(move || Layout::open(&layout).map_err(|error| Failure::of(Kind::Failed, error)));
-    let layout =
-        layout.await.map_err(|failure| failure.hint(format!("hod init oci:{} makes a layout", path.display())))?;
+    let layout = layout
+        .await
+        .map_err(|failure| failure.hint(format!("create the layout with hod init oci:{}", path.display())))?;
     let image = NewImage::new(&platform).map_err(|error| failed().because(error))?;
     let asked = LayoutImage::Name(name.clone());
     let there = if layout.has(Some(&asked)).map_err(|error| failed().because(error))? {
@@ -65,7 +66,7 @@ pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Fa
     // The same image under that name is what is asked for.
     if there.is_some_and(|there| there != digest) {
         let failure = Failure::new(Kind::Failed, format!("{location} already exists"));
-        return Err(failure.hint(format!("hod rm {location} takes the name away")));
+        return Err(failure.hint(format!("remove the name with hod rm {location}")));
     }
     image.write(&layout, name).await.map_err(|error| failed().because(error))?;
     context.result(&json!({ "digest": digest }), &format!("{digest}\n"))?;

@@ -10,7 +10,7 @@ use tokio::task::JoinError;
 use super::Concerned;
 use crate::args::ImageArgs;
 use crate::context::Context;
-use crate::failure::{self, Failure, Kind};
+use crate::failure::{self, Failure, HoldingsFault, Kind};
 use crate::{report, terminal};
 use hod_bundle::BundleFiles;
 use hod_image::attached::{belongs_to_another, with_attached};
@@ -122,7 +122,8 @@ pub(super) async fn open_places(
             context.print_error(what, error);
         }
         let message = format!("{} cannot be used", report::count(bad.len(), "place"));
-        Failure::new(Kind::Usage, message).hint("nothing was looked up; mend these and run the same command again")
+        Failure::new(Kind::Usage, message)
+            .hint("no image was resolved; correct these places and run the same command again")
     })
 }
 
@@ -147,13 +148,13 @@ fn list_failure(context: &Context, files: &[PathBuf], error: ListError) -> Failu
         let is_empty = error == ListError::Empty && !files.is_empty();
         let failure = Failure::of(Kind::Usage, error);
         let files: Vec<_> = files.iter().map(|file| terminal::printable(&file.to_string_lossy())).collect();
-        let hint = || format!("in {} are only blank lines and comments; write one image a line", files.join(", "));
+        let hint = || format!("{} has only blank lines and comments; write one image per line", files.join(", "));
         return if is_empty { failure.hint(hint()) } else { failure };
     };
     for (origin, text, problem) in lines {
         context.print_error(&format!("{origin}: {text}"), problem);
     }
-    Failure::of(Kind::Usage, error).hint("nothing was looked up; mend these lines and run the same command again")
+    Failure::of(Kind::Usage, error).hint("no image was resolved; correct these lines and run the same command again")
 }
 
 /// The images that arguments and lists name, or `None` where they name none: then all are meant.
@@ -170,7 +171,7 @@ pub(super) fn wanted(context: &Context, args: &ImageArgs) -> Result<Option<Image
 /// The images of a store or bundle that were asked for, or all of them.
 pub(super) async fn chosen<H>(context: &Context, holdings: &H, args: &ImageArgs) -> Result<Vec<Held>, Failure>
 where
-    H: Holdings + Clone + Send + 'static,
+    H: Holdings<Error: HoldingsFault> + Clone + Send + 'static,
 {
     let wanted = wanted(context, args)?;
     let (holdings, options) = (holdings.clone(), resolve_options(args, false));
@@ -190,7 +191,7 @@ where
 }
 
 /// Says which lines of a list have no image, and why.
-pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines: &[Unmatched<E>]) -> Failure {
+pub(super) fn unmatched<E: HoldingsFault + 'static>(context: &Context, lines: &[Unmatched<E>]) -> Failure {
     for Unmatched { line, error } in lines {
         context.print_error(&format!("{}: {}", line.origin, line.text), error);
     }
@@ -204,7 +205,8 @@ pub(super) fn unmatched<E: std::error::Error + 'static>(context: &Context, lines
     if lines.iter().all(|line| matches!(line.error, SelectError::Taken(_))) {
         return Failure::new(Kind::Failed, message).hint("nothing was written");
     }
-    Failure::new(Kind::Failed, message).hint("nothing was written; see what is there with hod ls, and pull what is not")
+    Failure::new(Kind::Failed, message)
+        .hint("nothing was written; list the available images with hod ls, and pull the missing ones")
 }
 
 /// Runs work that blocks on a thread for such work.
@@ -299,7 +301,7 @@ fn not_there(file: &Path) -> Failure {
         Err(_) => return Failure::new(Kind::Failed, format!("{text} does not exist")),
     };
     Failure::new(Kind::Usage, format!("{text} is neither a store nor a bundle"))
-        .hint(format!("{shown}; hod pull takes it into a store"))
+        .hint(format!("{shown}; hod pull copies it into a store"))
 }
 
 /// Opens a store for reading.

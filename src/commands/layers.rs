@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::args::{CompressArg, LayerArgs};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, without_advice};
 use hod_image::open::OpenSource;
 use hod_image::recompress::{Recompressor, Which};
 use hod_transport::{Compression, Location};
@@ -33,6 +33,10 @@ pub(super) enum LayersError {
     ForDirectories,
     #[error("{0} stores layers in its own format: --dest-compress-format has no effect there")]
     OwnWay(&'static str),
+}
+
+without_advice! {
+    LayersError { ForDirectories, OwnWay }
 }
 
 impl Layers {

@@ -63,7 +63,7 @@ fn local_tags(location: &Location) -> Result<Tags, Failure> {
         other => {
             let problem = format!("cannot list the tags of {other}");
             return Err(Failure::new(Kind::Usage, problem).hint(
-                "name a repository without tag, as docker://HOST/NAME or store:DIR:NAME, a layout or an archive",
+                "name a repository without a tag, such as docker://HOST/NAME or store:DIR:NAME, or a layout or an archive",
             ));
         }
     };

@@ -75,7 +75,7 @@ fn finish(
     if args.check.is_some() && !changes.moved.is_empty() {
         let message = format!("{} moved since the lock was written", report::count(changes.moved.len(), "tag"));
         return Err(Failure::new(Kind::Partial, message)
-            .hint("the lock still gives what it says; hod lock -f with the list it came from writes a new one"));
+            .hint("the lock still has the old digests; to write a new one, run hod lock -f with the original list"));
     }
     Ok(ExitCode::SUCCESS)
 }

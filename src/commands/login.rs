@@ -38,7 +38,7 @@ pub(crate) async fn login(context: &Context, args: LoginArgs) -> Result<ExitCode
     if let Err(path) = registries.reads_credential_files() {
         let message = format!("{} leaves all credentials to helpers", path.display());
         return Err(Failure::new(Kind::Failed, message).hint(
-            "log in with the tool that set the helpers up, or add \"containers-auth.json\" to credential-helpers there",
+            "log in with the tool that configured the helpers, or add \"containers-auth.json\" to credential-helpers there",
         ));
     }
     registries.ping(host).await.map_err(|error| {

@@ -41,7 +41,7 @@ pub(super) fn named(text: &str, store: Option<&Path>) -> Result<Named, Failure> 
         Location::Oci(path, image) => Ok(Named::Layout(path, image)),
         other => {
             let failure = Failure::new(Kind::Usage, format!("{other} is neither in a store nor in a layout"));
-            Err(failure.hint("images of registries are deleted with hod delete, and named with hod copy"))
+            Err(failure.hint("to delete an image in a registry, use hod delete; to give it another name, use hod copy"))
         }
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn alone(root: &Path) -> Result<Store, Failure> {
         let in_use = matches!(error, StoreError::InUse(_));
         let failure = Failure::of(Kind::Failed, error);
         if in_use {
-            failure.hint("wait until it is done; a server that takes pushes has to be stopped")
+            failure.hint("wait until it has finished; a server that accepts pushes must be stopped")
         } else {
             failure
         }
@@ -64,7 +64,7 @@ pub(super) fn untag_failure(error: UntagError) -> Failure {
     match error {
         UntagError::Contents(error) => Failure::of_contents(error),
         UntagError::Unknown(_) => {
-            Failure::of(Kind::Failed, error).hint("nothing was removed; see what is there with hod ls")
+            Failure::of(Kind::Failed, error).hint("nothing was removed; list the available images with hod ls")
         }
         UntagError::Part { .. } => Failure::of(Kind::Failed, error).hint("nothing was removed; remove the whole image"),
         UntagError::Reach(_) => {

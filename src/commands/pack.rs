@@ -152,7 +152,7 @@ fn failure(error: PackError) -> Failure {
     };
     let failure = Failure::of(kind, error);
     if kind == Kind::Corrupt {
-        return failure.hint("nothing was written; check the store with hod verify, and pull what is damaged again");
+        return failure.hint("nothing was written; check the store with hod verify, and pull the damaged images again");
     }
     failure
 }

@@ -89,9 +89,9 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
     let kind = Kind::of_lines(&receipt.failed, !receipt.images.is_empty() && !receipt.stopped_early);
     let failure = Failure::new(kind, message);
     Err(if receipt.stopped_early {
-        failure.hint("stopped at the first failure; without --fail-fast the other images are fetched")
+        failure.hint("the run ended at the first failure; without --fail-fast, the other images are fetched")
     } else if kind == Kind::Partial {
-        failure.hint("the other images are done; run the same command again for those that failed")
+        failure.hint("the other images are done; correct the causes and run the same command again for the failed ones")
     } else {
         failure
     })

@@ -55,7 +55,7 @@ impl Concerned {
         let some = some.map(|host| &**host).collect::<Vec<_>>().join(", ");
         let more = if self.hosts.len() > NAMED { ", …" } else { "" };
         let message = format!("{flag} does not say which of {} registries it is for: {some}{more}", self.hosts.len());
-        let hint = format!("write --{}creds HOST=USER:PASSWORD for each of them, or use hod login", self.prefix);
+        let hint = format!("write --{}creds HOST=USER:PASSWORD for each registry, or use hod login", self.prefix);
         Err(Failure::new(Kind::Usage, message).hint(hint))
     }
 }

@@ -89,7 +89,7 @@ fn check_layout(path: &Path, images: &[Option<LayoutImage>]) -> Result<(), Failu
     }
     let failure =
         Failure::new(Kind::Failed, format!("image {} does not exist in {}", unknown.join(", "), path.display()));
-    Err(failure.hint("nothing was removed; see what is there with hod list-tags"))
+    Err(failure.hint("nothing was removed; list the tags with hod list-tags"))
 }
 
 fn remove_from_layout(

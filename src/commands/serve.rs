@@ -149,7 +149,7 @@ fn no_findings(findings: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("the source to serve is damaged: {}", report::count(findings, "finding"));
-    Err(Failure::new(Kind::Corrupt, message).hint("see with hod verify what is damaged"))
+    Err(Failure::new(Kind::Corrupt, message).hint("list the damage with hod verify"))
 }
 
 /// How to speak TLS. Only a store that hod may write to can keep an authority.

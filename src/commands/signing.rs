@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{input, trust};
 use crate::args::{PassphraseArgs, SigningArgs};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Advice, Advise, Failure, Kind};
 use crate::terminal;
 use hod_image::signing::{Sign, Signing};
 use hod_io::secret::Secret;
@@ -35,6 +35,15 @@ enum GpgError {
     Failed { instead: &'static str, said: String },
 }
 
+impl Advise for GpgError {
+    fn advice(&self) -> Advice {
+        match self {
+            Self::Start { source, .. } => source.advice(),
+            Self::Failed { .. } => Advice::NONE,
+        }
+    }
+}
+
 /// Signatures as the flags of a copy want them, or `None` where they want none. The key is tried before anything else
 /// is done.
 pub(super) async fn signing(args: &SigningArgs, identity: Option<&String>) -> Result<Option<Signing>, Failure> {
@@ -45,8 +54,8 @@ pub(super) async fn signing(args: &SigningArgs, identity: Option<&String>) -> Re
     if let Some((_, flag)) = sigstore.into_iter().find(|(given, _)| *given) {
         let problem = format!("{flag} creates sigstore signatures, which hod does not support");
         return Err(Failure::new(Kind::Usage, problem).hint(
-            "sign with cosign sign after the copy, keep skopeo copy for that step, or sign with an OpenPGP key by --sign-by; \
-             bundles are signed with hod pack --sign; signatures of cosign's that are there travel with hod pull and hod push",
+            "run cosign sign after the copy, use skopeo copy for this step, or sign with an OpenPGP key by --sign-by; hod pack \
+             --sign signs bundles; hod pull and hod push copy existing cosign signatures",
         ));
     }
     let Some(name) = &args.sign_by else {
@@ -103,12 +112,12 @@ fn the_one(name: &str, keys: &[NamedKey], whose: &str) -> Result<Fingerprint, Fa
         [] => {
             let problem = format!("no secret key that can sign matches {name:?} in {whose}");
             Err(Failure::new(Kind::Usage, problem).hint(
-                "name a key by its fingerprint, its id, or its owner's mail address; gpg --list-secret-keys shows those of gpg",
+                "name a key by its fingerprint, its id, or its owner's mail address; gpg --list-secret-keys lists your keys",
             ))
         }
         several => {
             let problem = format!("{name:?} matches {} secret keys in {whose}", several.len());
-            let failure = Failure::new(Kind::Usage, problem).hint("name one of them by its fingerprint");
+            let failure = Failure::new(Kind::Usage, problem).hint("name one key by its fingerprint");
             let line = |key: &NamedKey| format!("{} {}", key.fingerprint, terminal::printable(&key.users.join(", ")));
             Err(several.iter().map(line).fold(failure, Failure::hint))
         }

@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<ExitCode, F
     let signing = super::signing::signing(&args.signing, None).await?;
     if signing.is_some() && matches!(target, Target::Directory(_)) {
         let failure = Failure::new(Kind::Usage, "--sign-by signs for a name, and image directories have none");
-        return Err(failure.hint("sign single images with hod copy --sign-by --sign-identity"));
+        return Err(failure.hint("sign each image with hod copy --sign-by --sign-identity"));
     }
     let to = Arc::new(Places::new(to).with_signatures(!args.content.remove_signatures).with_signing(signing));
     let engine = context.engine(&args.retry);
@@ -104,8 +104,9 @@ fn target(args: &SyncArgs) -> Result<Target, Failure> {
     }
     if destination.contains("://") {
         let failure = Failure::new(Kind::Usage, format!("{destination:?} has a transport prefix"));
-        return Err(failure
-            .hint("--dest says what the destination is: write the plain name, such as registry.site:5000/mirror"));
+        return Err(
+            failure.hint("--dest already names the transport: write the plain name, such as registry.site:5000/mirror")
+        );
     }
     match (args.src, args.dest) {
         (Some(SourceKindArg::Dir), Some(DestinationKindArg::Dir)) => {
@@ -196,9 +197,7 @@ async fn source_file(context: &Context, args: &SyncArgs, path: &Path) -> Result<
     }
     if !file.problems.is_empty() && !args.keep_going {
         let message = format!("{} of {name} cannot be used", text::count(file.problems.len(), "part"));
-        return Err(
-            Failure::new(Kind::Usage, message).hint("nothing was looked up; --keep-going leaves such entries out")
-        );
+        return Err(Failure::new(Kind::Usage, message).hint("no image was resolved; --keep-going skips such entries"));
     }
     Ok(file)
 }

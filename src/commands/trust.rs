@@ -64,7 +64,7 @@ fn is_absent(folder: &Path) -> bool {
 
 /// All keys in some folders. A folder that cannot be read, or without keys, is not the same as none.
 fn folder_keys(folders: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
-    let hint = "name a key with --key, or look at no signature with --no-key";
+    let hint = "name a key with --key, or skip signature checks with --no-key";
     let failed = |error| Failure::of(Kind::Failed, error).hint(hint);
     let mut keys = Vec::new();
     for folder in folders {
@@ -177,7 +177,7 @@ pub(super) async fn passphrase(
 pub(super) fn ask(prompt: &str) -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::new(Kind::Usage, "the passphrase is required, and there is no terminal for a prompt")
-            .hint("give it with --passphrase-file, or in the variable HOD_PASSPHRASE"));
+            .hint("set --passphrase-file or the variable HOD_PASSPHRASE"));
     }
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Secret::from(text)),

@@ -19,7 +19,9 @@ use hod_store::layout::REGISTRY;
 pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode, Failure> {
     if args.bundle.join(REGISTRY).is_dir() {
         let failure = Failure::new(Kind::Usage, format!("{} is a store, not a bundle", args.bundle.display()));
-        return Err(failure.hint("hod select takes images of a store into another one, and hod push into a registry"));
+        return Err(
+            failure.hint("hod select copies images of a store into another store, and hod push into a registry")
+        );
     }
     let input = media::read(context, &args.bundle, &args.media.from_dir)?;
     let trusted = trust::trust(context, &args.trust, &media::whole(&args.bundle, &args.media.from_dir))?;

@@ -75,21 +75,9 @@ pub(super) fn failure(what: &str, error: UnpackImageError) -> Failure {
     if let Some(LayerError::Output(error)) = layer_error(&error) {
         return Failure::output(error.kind().into());
     }
-    let kind = if is_damage(&error) { Kind::Corrupt } else { Kind::Failed };
     let is_named = matches!(error, UnpackImageError::NamedUser(_));
-    let failure = Failure::new(kind, what).because(error);
-    if is_named { failure.hint("name the tree of the image with --rootfs") } else { failure }
-}
-
-/// Returns true if the image is not what it says it is.
-fn is_damage(error: &(dyn Error + 'static)) -> bool {
-    let damage = |error: &LayerError| {
-        matches!(
-            error,
-            LayerError::DiffId { .. } | LayerError::Tar(_) | LayerError::Truncated(_) | LayerError::Entry { .. }
-        )
-    };
-    layer_error(error).is_some_and(damage)
+    let failure = Failure::new(Kind::Failed, what).because(error);
+    if is_named { failure.hint("name the image's root file system with --rootfs") } else { failure }
 }
 
 /// What is wrong with a layer, if that is it.

@@ -17,7 +17,7 @@ use hod_steps::{verify, verify_bundle, verify_volumes};
 use hod_transport::Location;
 
 pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<ExitCode, Failure> {
-    let (found, remedy) = if is_place(&args.target.to_string_lossy()) {
+    let (found, target) = if is_place(&args.target.to_string_lossy()) {
         place(context, &args).await?
     } else {
         store_or_bundle(context, &args).await?
@@ -32,20 +32,25 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<ExitCode,
         report::count(found.images, "image"),
         report::time(context.begun.elapsed()),
     ));
-    verdict(&args, &found, remedy)
+    verdict(&args, &found, target)
 }
 
-/// What was found, and what can be done about damage in such a place.
-type Found = (Findings, &'static str);
+/// What was verified, which decides how damage is repaired.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verified {
+    Store,
+    Bundle,
+    Directory,
+    Archive,
+}
+
+/// What was found, and where.
+type Found = (Findings, Verified);
 
 /// Image directories and layouts.
 async fn place(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
     let place: Location = args.target.to_string_lossy().parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let remedy = if matches!(place, Location::OciArchive(..)) {
-        "copy the archive again from where it was right"
-    } else {
-        "delete the files named above and copy the images again, with hod copy: what is right is kept"
-    };
+    let target = if matches!(place, Location::OciArchive(..)) { Verified::Archive } else { Verified::Directory };
     let (observer, stop, scratch) = (context.observer(), context.stop.clone(), context.scratch());
     let work = move || {
         verify_place::verify_place(&place, &scratch, &*observer, &stop).map_err(|error| {
@@ -53,14 +58,14 @@ async fn place(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
             Failure::of(kind, error)
         })
     };
-    Ok((input::blocking(work).await?, remedy))
+    Ok((input::blocking(work).await?, target))
 }
 
 async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
     let target = input::target_in(&args.target, &args.media.from_dir)?;
-    let remedy = match &target {
-        Target::Store(_) => "delete the blob files named above and pull or unpack again: what is right is kept",
-        Target::Bundle(_) | Target::Stream => "copy the bundle again from where it was right",
+    let verified = match &target {
+        Target::Store(_) => Verified::Store,
+        Target::Bundle(_) | Target::Stream => Verified::Bundle,
     };
     let trusted = match &target {
         Target::Store(_) => Trust::default(),
@@ -86,11 +91,11 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, 
         Target::Stream => verify_bundle::verify_bundle(Interruptible::stdin(&stop), &trusted, &*observer, &stop)
             .map_err(|error| bundle_failure::of("-".as_ref(), error)),
     };
-    Ok((input::blocking(work).await?, remedy))
+    Ok((input::blocking(work).await?, verified))
 }
 
 /// How the command ends.
-fn verdict(args: &VerifyArgs, found: &Findings, remedy: &str) -> Result<ExitCode, Failure> {
+fn verdict(args: &VerifyArgs, found: &Findings, target: Verified) -> Result<ExitCode, Failure> {
     if found.findings.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,9 +103,33 @@ fn verdict(args: &VerifyArgs, found: &Findings, remedy: &str) -> Result<ExitCode
     if found.findings.iter().all(|finding| finding.code == Code::SignatureInvalid) {
         let message = format!("{} is complete, but not signed with a trusted key", args.target.display());
         return Err(Failure::new(Kind::Corrupt, message)
-            .hint("ask for one that is signed with a key that is trusted here, or name the signer's with --key"));
+            .hint("ask for a bundle signed with a trusted key, or name the signer's key with --key"));
     }
-    Err(Failure::new(Kind::Corrupt, message).hint(bad_volumes(found).unwrap_or_else(|| remedy.to_owned())))
+    Err(Failure::new(Kind::Corrupt, message)
+        .hint(bad_volumes(found).unwrap_or_else(|| remedy(found, target).to_owned())))
+}
+
+/// What to do about these findings.
+fn remedy(found: &Findings, target: Verified) -> &'static str {
+    let all = |codes: &[Code]| found.findings.iter().all(|finding| codes.contains(&finding.code));
+    let any = |codes: &[Code]| found.findings.iter().any(|finding| codes.contains(&finding.code));
+    match target {
+        Verified::Bundle => "copy the bundle again from an intact copy",
+        Verified::Archive => "copy the archive again from an intact copy",
+        Verified::Directory => {
+            "delete the files named above and copy the images again with hod copy; intact content is kept"
+        }
+        Verified::Store if all(&[Code::ForeignInHod]) => {
+            "hod neither uses nor removes these files: find out who created them, and delete them"
+        }
+        Verified::Store if all(&[Code::ForeignInHod, Code::PathHarmful, Code::NotAFile]) => {
+            "delete the paths named above: they do not belong in a store"
+        }
+        Verified::Store if any(&[Code::BlobDigestMismatch, Code::BlobSizeMismatch, Code::ManifestInvalid]) => {
+            "delete the blob files named above and pull or unpack the images again; intact content is kept"
+        }
+        Verified::Store => "pull or unpack the images again; intact content is kept",
+    }
 }
 
 /// What to do about volumes, where it is known which are bad.
@@ -109,7 +138,7 @@ fn bad_volumes(found: &Findings) -> Option<String> {
         |code| matches!(code, Code::VolumeMissing | Code::VolumeShort | Code::VolumeForeign | Code::VolumeDamaged);
     let files: Vec<&str> =
         found.findings.iter().filter(|finding| is_volume(finding.code)).map(|finding| finding.path.as_str()).collect();
-    (!files.is_empty()).then(|| format!("copy again: {}; the other volumes are correct", files.join(", ")))
+    (!files.is_empty()).then(|| format!("copy again: {}; the other volumes are intact", files.join(", ")))
 }
 
 fn text(found: &Findings) -> String {

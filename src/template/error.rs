@@ -1,5 +1,7 @@
 //! The errors of templates.
 
+use crate::failure::without_advice;
+
 /// A template that cannot be read, or that asks for what is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
@@ -15,4 +17,8 @@ pub(crate) enum TemplateError {
     Field(String),
     #[error("{function} cannot be used on {found}")]
     Argument { function: String, found: String },
+}
+
+without_advice! {
+    TemplateError { Open, Unexpected, NoEnd, Word, Field, Argument }
 }

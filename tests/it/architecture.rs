@@ -110,6 +110,33 @@ fn crates_use_what_stands_to_their_left() {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
+/// The errors of places become errors of the engine, which do not say of which type they were. The command knows these
+/// types by a list, and what to do about each.
+#[test]
+fn the_command_knows_all_errors_of_places() {
+    let list = fs::read_to_string(root().join("src/failure/endpoint.rs")).unwrap();
+    let mut unknown = Vec::new();
+    let mut found = 0;
+    for path in rust_files(&["crates"]) {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let code = code_only(without_tests(&text));
+        let into = code.split("From<").skip(1).filter_map(|rest| rest.split_once("> for EndpointError"));
+        let into = into.map(|(name, _)| name).filter(|name| !name.contains(['>', '\n']));
+        // `EndpointError::new(Fault::Full, LayerError::Write { … })`
+        let new = code.split("EndpointError::new(Fault::").skip(1).filter_map(|rest| rest.split_once(", "));
+        let new = new.filter_map(|(_, cause)| cause.split_once("::")).map(|(name, _)| name);
+        let new = new.filter(|name| name.ends_with("Error") && name.chars().all(char::is_alphanumeric));
+        for name in into.chain(new) {
+            found += 1;
+            if !list.contains(&format!("known::<{name}>")) {
+                unknown.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(found > 4, "only {found} errors were found");
+    assert!(unknown.is_empty(), "\n{}\n", unknown.join("\n"));
+}
+
 /// The Rust files below some directories, by their paths in the repository.
 fn rust_files(directories: &[&str]) -> Vec<String> {
     let entries = directories.iter().flat_map(|directory| WalkDir::new(root().join(directory)).sort_by_file_name());

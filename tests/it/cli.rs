@@ -227,10 +227,10 @@ fn errors_as_they_are_read() {
     insta::assert_snapshot!(settled(&output, &names), @r#"
     error: argument 1: app:1: cannot select the requested platforms
       caused by: no linux/arm64 in the image: it has linux/amd64
-      hint: choose from these with --platform, or in the list with platform=…
+      hint: choose one of these with --platform, or with platform=… in the list
     error: argument 2: gone:1: cannot get the manifest of 1 from HOST/gone
       caused by: tag 1 in HOST/gone does not exist: GET http://HOST/v2/gone/manifests/1 answered 404 Not Found (MANIFEST_UNKNOWN: manifest unknown)
-      hint: check the name and the tag; names without a host are looked up in --from
+      hint: check the name and the tag; names without a registry host are looked up in --from
     error: 2 of 2 images failed
     "#);
     let output = pull(registry.host(), &store, ["-f", "-"]).input("app:1\nBad:1\napp:1 platforms=x\n").code(2);
@@ -238,7 +238,7 @@ fn errors_as_they_are_read() {
     error: -:2: Bad:1: repository name "Bad" has upper-case letters: registries accept lower case only
     error: -:3: app:1 platforms=x: "platforms=x" is not an option: only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow the image; comments start with '#'
     error: 2 lines of the list cannot be used
-    hint: nothing was looked up; mend these lines and run the same command again
+    hint: no image was resolved; correct these lines and run the same command again
     "#);
     let output = hod(["ls", text(&folder.path().join("absent.tar"))]).code(1);
     insta::assert_snapshot!(settled(&output, &names), @"error: FOLDER/absent.tar does not exist");

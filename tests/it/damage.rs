@@ -41,7 +41,7 @@ fn what_can_be_done_depends_on_what_is_damaged() {
     flip(&blob_path(store.path(), &layer.digest()), 0);
     let said = |target: &Path| hod(["verify", text(target)]).code(4).stderr;
     assert!(said(store.path()).contains("hint: delete the blob files named above"), "{}", said(store.path()));
-    assert!(said(&bundle).contains("hint: copy the bundle again from where it was right"), "{}", said(&bundle));
+    assert!(said(&bundle).contains("hint: copy the bundle again from an intact copy"), "{}", said(&bundle));
 }
 
 struct Store {

@@ -109,7 +109,7 @@ fn wrong_bytes_are_fetched_anew_and_never_kept() {
         let output = pull(registry.host(), folder.path(), ["app:1", "--retry-times", "3"]).code(1);
         assert_eq!(ranges(&registry, &layer.digest()).len(), 2, "{effect:?}");
         let digest = layer.digest().to_string();
-        for part in ["app:1", &digest, registry.host(), "hint: the source gives bytes that are not"] {
+        for part in ["app:1", &digest, registry.host(), "hint: the source sent bytes that do not match their digest"] {
             assert!(output.stderr.contains(part), "{part} is not in {}", output.stderr);
         }
         assert!(visible(folder.path()).is_empty(), "{:?}", visible(folder.path()));
@@ -210,7 +210,7 @@ fn no_is_an_answer() {
     let is_about = |seen: &Seen| matches!(seen.route, Route::Manifest(..) | Route::Blob(..));
     for (status, hint) in [(401, "credentials"), (403, "credentials"), (404, "check the name"), (400, ""), (410, "")] {
         // A layer that is not there was named by the registry itself.
-        let of_layer = if status == 404 { "has to be pushed there again" } else { hint };
+        let of_layer = if status == 404 { "must be pushed there again" } else { hint };
         for (on, hint) in [(On::manifest("1"), hint), (On::blob(&layer.digest()), of_layer)] {
             let on_blob = format!("{on:?}");
             let registry = start([(on, Effect::Status(status))]);
@@ -248,7 +248,7 @@ fn a_registry_that_dies_in_the_middle_and_comes_back() {
     pull(registry.host(), folder.path(), ["small:1"]).ok();
     let command = || pull(registry.host(), folder.path(), ["small:1", "large:1", "--retry-times", "2"]);
     let output = command().code(3);
-    assert!(output.stderr.contains("what was fetched is kept"), "{}", output.stderr);
+    assert!(output.stderr.contains("partial downloads are kept"), "{}", output.stderr);
     assert_eq!(names(folder.path()), ["small:1"]);
     assert_clean(folder.path());
 

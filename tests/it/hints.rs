@@ -48,7 +48,7 @@ fn what_a_registry_refuses_has_a_hint() {
             command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).code(1).stderr
         };
         for (image, more, hint) in [
-            (&strange, &["--retry-times", "0"][..], "hint: its authority is trusted if"),
+            (&strange, &["--retry-times", "0"][..], "hint: to trust its authority, put"),
             (&strange, &["--cert-dir", text(&authority)], "hint: check the credentials"),
             (&missing, &[], "hint: check the name and the tag"),
         ] {
@@ -125,15 +125,15 @@ fn what_to_do_is_said_once_and_fits_the_direction() {
     let layers = [a.blobs[1].digest(), b.blobs[1].digest()];
     let of_layer = move || On::matching(move |seen| layers.iter().any(|layer| seen.is_blob(layer)));
     let pulls: [(On, Effect, &str); 5] = [
-        (On::manifest("1"), Effect::Status(503), "run the same command again when HOST works again\n"),
-        (of_layer(), Effect::Reset, "run the same command again when HOST works again: what was fetched is kept\n"),
+        (On::manifest("1"), Effect::Status(503), "run the same command again when HOST is reachable\n"),
+        (of_layer(), Effect::Reset, "run the same command again when HOST is reachable; partial downloads are kept\n"),
         (
             of_layer(),
             Effect::Status(429),
-            "run the same command again later: what was fetched is kept; many registries",
+            "run the same command again later; partial downloads are kept; many registries",
         ),
-        (On::manifest("1"), Effect::Status(403), "many registries say the same of names that do not exist\n"),
-        (On::manifest("1"), Effect::Status(404), "names without a host are looked up in --from\n"),
+        (On::manifest("1"), Effect::Status(403), "many registries give the same answer for names that do not exist\n"),
+        (On::manifest("1"), Effect::Status(404), "names without a registry host are looked up in --from\n"),
     ];
     let check = |said: &str, host: &str, hint: &str| {
         let said = said.replace(host, "HOST");
@@ -145,9 +145,9 @@ fn what_to_do_is_said_once_and_fits_the_direction() {
         check(&output.stderr, registry.host(), hint);
     }
     let pushes = [
-        (Effect::Status(500), "when HOST works again: what has arrived there is not sent again\n"),
-        (Effect::Status(429), "run the same command again later: what has arrived there is not sent again;"),
-        (Effect::Status(404), "some registries want the repository, or the project around it, to be made first\n"),
+        (Effect::Status(500), "when HOST is reachable; content that is already there is not sent again\n"),
+        (Effect::Status(429), "run the same command again later; content that is already there is not sent again;"),
+        (Effect::Status(404), "some registries require that the repository, or its project, is created first\n"),
     ];
     for (effect, hint) in pushes {
         let registry = Faulty::new(Content::default()).fault(On::upload(Method::POST), effect).start();
@@ -156,12 +156,18 @@ fn what_to_do_is_said_once_and_fits_the_direction() {
         assert!(!output.stderr.contains("images pushed"), "{}", output.stderr);
     }
     let output = pull("registry.invalid:5000", &other, ["a:1", "b:1"]).code(1);
-    check(
-        &output.stderr,
-        "registry.invalid:5000",
-        "check how the host is written, and that this machine can look it up",
-    );
+    check(&output.stderr, "registry.invalid:5000", "check the spelling of the host and the DNS of this machine");
     assert_eq!(output.stderr.matches("\n  caused by: the same\n").count(), 1, "{}", output.stderr);
+}
+
+/// Only what keeps partial downloads says that it does.
+#[test]
+fn looking_at_an_image_promises_no_partial_downloads() {
+    let content = Content::default().with("a:1", &image("linux/amd64", &[layer(1, 100)]));
+    let registry = Faulty::new(content).fault(On::manifest("1"), Effect::Status(429)).start();
+    let from = format!("docker://{}/a:1", registry.host());
+    let said = hod(["inspect", "--retry-times", "0", &from]).code(1).stderr;
+    assert!(said.contains("hint: run the same command again later\n") && !said.contains("kept"), "{said}");
 }
 
 /// Where nothing can be had there is nothing to plan, and no bundle is begun.
@@ -183,7 +189,7 @@ fn without_any_image_nothing_is_said_of_sizes() {
     assert_eq!(run(&["plan", "--json"]).json()["failed"].as_array().unwrap().len(), 1);
     let bundle = run(&["bundle", "-o", "x.tar"]).stderr;
     assert!(
-        bundle.contains("hint: nothing was fetched, since a bundle is whole") && !bundle.contains("kept"),
+        bundle.contains("hint: nothing was fetched, because a bundle must be complete") && !bundle.contains("kept"),
         "{bundle}"
     );
 }
@@ -193,7 +199,7 @@ fn a_list_without_images_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fs_err::write(folder.path().join("list.txt"), "# alpine:3\n\n").unwrap();
     let said = hod(["plan", "-f", "list.txt"]).in_folder(folder.path()).code(2).stderr;
-    assert!(said.contains("hint: in list.txt are only blank lines and comments"), "{said}");
+    assert!(said.contains("hint: list.txt has only blank lines and comments"), "{said}");
 }
 
 /// The line that tells of an image as it fails is for people, and has short digests; the error in the end has all.

@@ -127,7 +127,7 @@ fn end(running: Running, how: &str) {
     assert_eq!(output.code, Some(130), "{}", output.stderr);
     assert!(output.stderr.contains("error: interrupted"), "{}", output.stderr);
     assert!(
-        output.stderr.contains("hint: run the same command again: it goes on where it stopped"),
+        output.stderr.contains("hint: run the same command again: it resumes where it stopped"),
         "{}",
         output.stderr
     );
@@ -342,6 +342,6 @@ fn who_begins_again_does_not_say_that_it_goes_on() {
         let output = running.wait();
         assert_eq!(output.code, Some(130), "{}", output.stderr);
         assert!(output.stderr.contains("hint: run the same command again"), "{}", output.stderr);
-        assert_eq!(output.stderr.contains("it goes on where it stopped"), goes_on, "{destination}: {}", output.stderr);
+        assert_eq!(output.stderr.contains("it resumes where it stopped"), goes_on, "{destination}: {}", output.stderr);
     }
 }

@@ -107,9 +107,9 @@ fn flags_that_are_refused_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let image = format!("store:{}:web:1.0", fixtures::root().display());
     for (words, what, instead) in [
-        (&["--encryption-key", "jwe:public.pem"][..], "--encryption-key encrypts layers", "keep skopeo for that step"),
-        (&["--encrypt-layer", "-1"], "--encrypt-layer encrypts layers", "keep skopeo for that step"),
-        (&["--decryption-key", "private.pem"], "--decryption-key decrypts layers", "keep skopeo for that step"),
+        (&["--encryption-key", "jwe:public.pem"][..], "--encryption-key encrypts layers", "use skopeo for this step"),
+        (&["--encrypt-layer", "-1"], "--encrypt-layer encrypts layers", "use skopeo for this step"),
+        (&["--decryption-key", "private.pem"], "--decryption-key decrypts layers", "use skopeo for this step"),
         (&["--sign-by-sigstore", "p.yaml"], "--sign-by-sigstore signs", "cosign sign"),
         (&["--sign-by-sigstore-private-key", "x.key"], "--sign-by-sigstore-private-key signs", "hod pack --sign"),
     ] {

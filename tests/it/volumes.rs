@@ -213,7 +213,7 @@ fn media_may_follow_one_another_in_one_place() {
         let (code, said, asked) = with_one_drive("verify DRIVE", shelf.path());
         assert_eq!((code, &asked), (Some(4), &expected), "{said}");
         assert!(said.contains("volume-damaged: ") && said.contains("blob-digest-mismatch: "), "{said}");
-        assert!(said.contains(&format!("{}; the other volumes are correct", number(3))), "{said}");
+        assert!(said.contains(&format!("{}; the other volumes are intact", number(3))), "{said}");
     }
 }
 

@@ -36,5 +36,5 @@ pub(super) fn checked(context: &Context, mut plan: Plan) -> Result<Vec<Task>, Fa
         context.print_failure(&Failure::of(Kind::Usage, problem));
     }
     let failure = Failure::of(Kind::Usage, last);
-    Err(failure.hint("nothing was copied; --scoped keeps the names of different places apart"))
+    Err(failure.hint("nothing was copied; --scoped adds the source's name to each destination"))
 }

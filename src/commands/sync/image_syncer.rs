@@ -95,11 +95,12 @@ async fn read(context: &Context, args: &ImageSyncerArgs) -> Result<Configuration
     }
     if !configuration.problems.is_empty() {
         let message = format!("{} cannot be used", report::count(configuration.problems.len(), "rule"));
-        return Err(Failure::new(Kind::Usage, message).hint("nothing was looked up"));
+        return Err(Failure::new(Kind::Usage, message)
+            .hint("no image was resolved; correct these rules and run the same command again"));
     }
     if configuration.rules.is_empty() {
         let failure = Failure::new(Kind::Usage, "no images are named");
-        return Err(failure.hint("say what goes where in the file of --images, or of --config"));
+        return Err(failure.hint("list sources and destinations in the file of --images or --config"));
     }
     Ok(configuration)
 }

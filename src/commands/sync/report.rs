@@ -142,5 +142,5 @@ fn end(context: &Context, outcome: &Outcome) -> Result<ExitCode, Failure> {
     if receipt.untried == 0 {
         return Err(failure);
     }
-    Err(failure.hint("the first failure ended the run; with --keep-going the other images are copied"))
+    Err(failure.hint("the run ended at the first failure; --keep-going copies the other images"))
 }

@@ -73,7 +73,7 @@ fn a_manifest_of_a_store() {
     let said = output.stderr;
     assert_eq!(output.code, Some(1), "{said}");
     assert!(
-        said.contains("ermission denied") && said.contains("hint: run hod as a user who may use that file"),
+        said.contains("ermission denied") && said.contains("hint: run hod as a user who can access that file"),
         "{said}"
     );
     assert!(said.contains("hint: nothing was deleted") && !said.contains("damaged"), "{said}");

@@ -1,0 +1,48 @@
+//! Errors of bundles, their volumes and their keys.
+
+use super::advice::without_advice;
+use super::{Advice, Advise};
+use hod_bundle::{BundleError, HeaderError, KeyError, LeftOut, TrustError, VolumeError};
+
+impl Advise for BundleError {
+    fn advice(&self) -> Advice {
+        match self {
+            Self::Header(error) => error.advice(),
+            Self::Content(error) => error.advice(),
+            Self::Trust(error) => error.advice(),
+            Self::Volume(error) => error.advice(),
+            Self::Source { source, .. } | Self::Read(source) | Self::Write(source) => source.advice(),
+            Self::NotABundle(_)
+            | Self::Truncated { .. }
+            | Self::Member { .. }
+            | Self::Bytes { .. }
+            | Self::Trailing { .. }
+            | Self::Zstd { .. }
+            | Self::ForeignCompression
+            | Self::SeekTable(_)
+            | Self::Size { .. }
+            | Self::Order { .. }
+            | Self::Unfinished(_)
+            | Self::Signature(_) => Advice::NONE,
+        }
+    }
+}
+
+impl Advise for LeftOut {
+    fn advice(&self) -> Advice {
+        Advice::hint(
+            "the bundle was packed with --have for a place that has the rest: hod unpack it into a root that has its \
+             base and take the image from there, or pack the bundle again without --have",
+        )
+    }
+}
+
+without_advice! {
+    HeaderError {
+        Json, Format, Newer, Encoding, Form, Large, Dense, Overflow, Time, Duplicate, Absent, Unused, Image, Text,
+        Offset,
+    }
+    KeyError { Public, Secret, Locked, Passphrase, Length, Random }
+    TrustError { Unsigned, Damaged, Unknown, Wrong, NoKeys }
+    VolumeError { Missing, Short, Long, NoSet, SeveralSets, Sums, Name, Many }
+}
