@@ -166,6 +166,11 @@ impl Context {
         self.stdout.form != Form::Document
     }
 
+    /// How long the run has taken so far.
+    pub(super) fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+
     /// Ends the drawing, so that what follows stands below it.
     pub(super) fn close(&self) {
         if let Some(bars) = &self.bars {

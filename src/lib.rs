@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod context;
+mod documents;
 mod failure;
 mod go_json;
 mod installer;

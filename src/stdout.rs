@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Value, json};
-
 use super::args::{Cli, Command, InspectArgs, LayerAction, OwnFirst};
+use super::documents::{EndOfRun, FailedPart, FailedRun};
 use super::failure::Failure;
 use super::output;
 use super::template::is_json;
@@ -46,7 +45,7 @@ pub(super) struct Stdout {
     /// Whether something was written.
     answered: AtomicBool,
     /// What failed before the whole did.
-    failed: Mutex<Vec<Value>>,
+    failed: Mutex<Vec<FailedPart>>,
 }
 
 impl Stdout {
@@ -69,7 +68,7 @@ impl Stdout {
     /// Keeps why a part failed, for the document that tells of the end.
     pub(super) fn keep(&self, message: &str, causes: &[String], hints: &[String]) {
         if self.form == Form::Document {
-            let part = json!({ "message": printable(message), "causes": all_printable(causes), "hints": hints });
+            let part = FailedPart { causes: all_printable(causes), hints: hints.to_vec(), message: printable(message) };
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(part);
         }
     }
@@ -82,17 +81,17 @@ impl Stdout {
         let lines = failure.lines();
         let (message, causes) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let failed = std::mem::take(&mut *self.failed.lock().unwrap_or_else(PoisonError::into_inner));
-        let document = json!({
-            "error": {
-                "message": printable(message),
-                "causes": all_printable(causes),
-                "hints": failure.hints(),
-                "exitCode": failure.kind().code(),
-            },
-            "failed": failed,
-        });
+        let error = EndOfRun {
+            causes: all_printable(causes),
+            exit_code: failure.kind().code(),
+            hints: failure.hints().to_vec(),
+            message: printable(message),
+        };
+        // Text and numbers can always be written.
+        let mut json = serde_json::to_vec_pretty(&FailedRun { error, failed }).unwrap_or_default();
+        json.push(b'\n');
         // Who cannot be told on standard output is told on standard error, and by the exit code.
-        let _ = terminal::data(format!("{document:#}\n").as_bytes());
+        let _ = terminal::data(&json);
     }
 }
 

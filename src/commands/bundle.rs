@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::resolving::Named;
 use super::{input, pack};
 use crate::args::BundleArgs;
 use crate::context::Context;
+use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_image::resolve::{Failed, ResolveOptions};
@@ -71,14 +70,14 @@ fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Fa
         ));
         return Ok(());
     }
-    let document = json!({
-        "bundle": done.header.id(),
-        "file": report::path(&args.output),
-        "bytes": done.bytes,
-        "bytesFetched": done.fetched,
-        "images": done.header.images().len(),
-        "blobs": done.header.blobs().len(),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    });
+    let document = documents::Bundled {
+        blobs: done.header.blobs().len(),
+        bundle: done.header.id().into(),
+        bytes: done.bytes,
+        bytes_fetched: done.fetched,
+        file: report::path(&args.output),
+        images: done.header.images().len(),
+        seconds: context.seconds(),
+    };
     context.result(&document, "")
 }

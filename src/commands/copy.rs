@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::layers::{Layers, LayersError};
 use super::opening::Purpose;
 use super::{Concerned, input, opening};
 use crate::args::{CopyArgs, FormatArg};
 use crate::context::Context;
+use crate::documents::{self, FailedName};
 use crate::failure::{Advice, Advise, Failure, Kind, causes};
 use crate::{output, report};
 use hod_engine::copy::Engine;
@@ -321,33 +320,32 @@ fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool
         ));
         return Ok(());
     }
-    let images: Vec<Value> = outcome.copied.iter().map(|(task, image)| describe(task, image)).collect();
-    let failed: Vec<Value> =
-        outcome.failed.iter().map(|(name, error)| json!({ "name": name, "causes": causes("", Some(error)) })).collect();
-    let document = json!({
-        "images": images,
-        "failed": failed,
-        "bytesWritten": sum(Placed::Written),
-        "bytesLinked": sum(Placed::Linked),
-        "bytesReflinked": sum(Placed::Cloned),
-        "bytesMounted": sum(Placed::Mounted),
-        "bytesAlreadyThere": sum(Placed::AlreadyThere),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    });
+    let failed =
+        |(name, error): &(String, TaskError)| FailedName { causes: causes("", Some(error)), name: name.clone() };
+    let document = documents::Copied {
+        bytes_already_there: sum(Placed::AlreadyThere),
+        bytes_linked: sum(Placed::Linked),
+        bytes_mounted: sum(Placed::Mounted),
+        bytes_reflinked: sum(Placed::Cloned),
+        bytes_written: sum(Placed::Written),
+        failed: outcome.failed.iter().map(failed).collect(),
+        images: outcome.copied.iter().map(|(task, image)| describe(task, image)).collect(),
+        seconds: context.seconds(),
+    };
     context.result(&document, "")
 }
 
-fn describe(task: &Task, image: &CopiedImage) -> Value {
-    json!({
-        "source": task.from.to_string(),
-        "destination": task.to.to_string(),
-        "sourceDigest": image.source_digest,
-        "digest": image.digest,
-        "unchanged": image.copied.unchanged,
-        "signatures": image.signatures,
-        "signaturesLeft": image.signatures_left,
-        "layersRecompressed": image.recompressed,
-    })
+fn describe(task: &Task, image: &CopiedImage) -> documents::CopiedImage {
+    documents::CopiedImage {
+        destination: task.to.to_string(),
+        digest: image.digest.into(),
+        layers_recompressed: image.recompressed,
+        signatures: image.signatures,
+        signatures_left: image.signatures_left,
+        source: task.from.to_string(),
+        source_digest: image.source_digest.into(),
+        unchanged: image.copied.unchanged,
+    }
 }
 
 fn end(context: &Context, mut outcome: Outcome, many: bool, lost: usize) -> Result<ExitCode, Failure> {

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::{Concerned, input};
 use crate::args::DeleteArgs;
 use crate::context::Context;
+use crate::documents::{Deleted, DeletedImage, FailedName};
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_engine::endpoint::Source as _;
@@ -64,10 +63,9 @@ pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode,
 }
 
 fn report_deleted(context: &Context, deleted: &[&Location], failed: &[(&Location, Failure)]) -> Result<(), Failure> {
-    let deleted = deleted.iter().map(|image| json!({ "name": image.to_string() }));
-    let failed = failed.iter().map(|(image, failure)| json!({ "name": image.to_string(), "causes": failure.lines() }));
-    let document = json!({ "deleted": deleted.collect::<Vec<_>>(), "failed": failed.collect::<Vec<_>>() });
-    context.result(&document, "")
+    let deleted = deleted.iter().map(|image| DeletedImage { name: image.to_string() });
+    let failed = failed.iter().map(|(image, failure)| FailedName { causes: failure.lines(), name: image.to_string() });
+    context.result(&Deleted { deleted: deleted.collect(), failed: failed.collect() }, "")
 }
 
 fn end(mut failed: Vec<(&Location, Failure)>, all: usize) -> Result<ExitCode, Failure> {

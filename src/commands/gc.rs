@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use super::{input, named};
 use crate::args::GcArgs;
 use crate::context::Context;
+use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_oci::Digest;
@@ -152,17 +151,16 @@ impl Collected {
         text
     }
 
-    fn document(&self, dry_run: bool) -> Value {
-        let blobs: Vec<Value> =
-            self.blobs.iter().map(|(digest, size)| json!({ "digest": digest, "size": size })).collect();
-        json!({
-            "dryRun": dry_run,
-            "tags": self.tags,
-            "manifests": self.manifests,
-            "blobs": blobs,
-            "unfinished": { "count": self.unfinished.0, "bytes": self.unfinished.1 },
-            "bytes": self.bytes(),
-            "bytesFreed": self.bytes() - self.shared,
-        })
+    fn document(&self, dry_run: bool) -> documents::Collected<'_> {
+        let blob = |(digest, size): &(Digest, u64)| documents::CollectedBlob { digest: (*digest).into(), size: *size };
+        documents::Collected {
+            blobs: self.blobs.iter().map(blob).collect(),
+            bytes: self.bytes(),
+            bytes_freed: self.bytes() - self.shared,
+            dry_run,
+            manifests: &self.manifests,
+            tags: &self.tags,
+            unfinished: self.unfinished.into(),
+        }
     }
 }

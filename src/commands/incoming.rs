@@ -1,10 +1,10 @@
 //! Reports the tags of commands that bring images into a root.
 
-use serde_json::{Value, json};
-
 use crate::args::OnExistingTag;
+use crate::documents::IncomingTag;
 use crate::failure::{Failure, Kind};
 use hod_bundle::Header;
+use hod_oci::Digest;
 use hod_steps::incoming::{ExistingTags, IncomingError, TagChange, Tags};
 
 /// What was typed, for the pipeline.
@@ -34,9 +34,13 @@ pub(super) fn lines(header: &Header, tags: &Tags) -> String {
 }
 
 /// The tags in a JSON document.
-pub(super) fn document(tags: &Tags) -> Vec<Value> {
-    let entry = |(name, tag, digest, change): &(_, _, _, TagChange)| json!({ "name": format!("{name}:{tag}"), "digest": digest, "change": word(*change) });
-    tags.iter().map(entry).collect()
+pub(super) fn documents(tags: &Tags) -> Vec<IncomingTag> {
+    let tag = |(name, tag, digest, change): &(_, _, Digest, _)| IncomingTag {
+        change: word(*change),
+        digest: (*digest).into(),
+        name: format!("{name}:{tag}"),
+    };
+    tags.iter().map(tag).collect()
 }
 
 /// Why a root takes nothing, with what to do about it.

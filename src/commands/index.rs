@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::opening::{self, Purpose};
 use super::{Concerned, input};
 use crate::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
 use crate::context::Context;
+use crate::documents::WrittenIndex;
 use crate::failure::{Failure, Kind};
 use crate::{go_json, report};
 use hod_engine::copy::Engine;
@@ -150,7 +149,7 @@ async fn write(
     input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
     let written = copied.bytes(Placed::Written);
     context.summary(&format!("{} written", report::bytes(written)));
-    context.result(&json!({ "digest": digest, "bytesWritten": written }), &format!("{digest}\n"))?;
+    context.result(&WrittenIndex { bytes_written: written, digest: digest.into() }, &format!("{digest}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

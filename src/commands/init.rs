@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::input;
 use crate::args::{InitArgs, NewArgs};
 use crate::context::Context;
+use crate::documents::{NewPlace, OneDigest};
 use crate::failure::{Failure, Kind};
 use hod_image::new_image::NewImage;
 use hod_store::Store;
@@ -37,7 +36,7 @@ pub(crate) async fn init(context: &Context, args: InitArgs) -> Result<ExitCode, 
         }
     })
     .await?;
-    context.result(&json!({ "place": place }), "")?;
+    context.result(&NewPlace { place }, "")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,6 +68,6 @@ pub(crate) async fn new(context: &Context, args: NewArgs) -> Result<ExitCode, Fa
         return Err(failure.hint(format!("remove the name with hod rm {location}")));
     }
     image.write(&layout, name).await.map_err(|error| failed().because(error))?;
-    context.result(&json!({ "digest": digest }), &format!("{digest}\n"))?;
+    context.result(&OneDigest { digest: digest.into() }, &format!("{digest}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

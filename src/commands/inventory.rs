@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use super::input::{self, Target};
 use super::{Concerned, holding, media};
 use crate::args::InventoryArgs;
 use crate::context::Context;
+use crate::documents::WrittenInventory;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_bundle::Content;
@@ -60,16 +59,20 @@ fn of_place(place: &Path, minimal: bool) -> Result<Inventory, Failure> {
 }
 
 /// The summary of an inventory that was written to a file.
-fn document(inventory: &Inventory, file: &Path, length: u64) -> Value {
+fn document(inventory: &Inventory, file: &Path, bytes: u64) -> WrittenInventory {
     let file = report::path(file);
     match inventory {
-        Inventory::Full { images, contents } => json!({
-            "inventory": file, "bytes": length, "minimal": false,
-            "images": images.len(), "contents": contents.len(), "bytesOfContents": bytes_of(contents),
-        }),
-        Inventory::Minimal { complete, alone } => json!({
-            "inventory": file, "bytes": length, "minimal": true, "manifests": complete.len() + alone.len(),
-        }),
+        Inventory::Full { images, contents } => WrittenInventory::Full {
+            bytes,
+            bytes_of_contents: bytes_of(contents),
+            contents: contents.len(),
+            images: images.len(),
+            inventory: file,
+            minimal: false,
+        },
+        Inventory::Minimal { complete, alone } => {
+            WrittenInventory::Minimal { bytes, inventory: file, manifests: complete.len() + alone.len(), minimal: true }
+        }
     }
 }
 

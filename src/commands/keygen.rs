@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fs_err::os::unix::fs::OpenOptionsExt as _;
-use serde_json::json;
-
 use super::{input, trust};
 use crate::args::KeygenArgs;
 use crate::context::Context;
+use crate::documents::KeyPair;
 use crate::failure::{Failure, Kind};
 use crate::report;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use hod_bundle::SigningKey;
 
 pub(crate) async fn run(context: &Context, args: KeygenArgs) -> Result<ExitCode, Failure> {
@@ -32,7 +31,8 @@ pub(crate) async fn run(context: &Context, args: KeygenArgs) -> Result<ExitCode,
     })?;
     let id = key.id().to_string();
     let lines = format!("{}\n{}\n", secret.display(), public.display());
-    context.result(&json!({ "key": id, "secret": report::path(&secret), "public": report::path(&public) }), &lines)?;
+    let document = KeyPair { key: id.clone(), public: report::path(&public), secret: report::path(&secret) };
+    context.result(&document, &lines)?;
     context.summary(&format!(
         "created the key {id}: keep {} secret, and distribute {}",
         secret.display(),

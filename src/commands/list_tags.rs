@@ -2,23 +2,14 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
-
 use super::{Concerned, input};
 use crate::args::ListTagsArgs;
 use crate::context::Context;
+use crate::documents::Tags;
 use crate::failure::{Failure, Kind};
 use crate::go_json;
 use hod_oci::{DOCKER_IO, Reference};
 use hod_transport::{DockerArchive, Layout, Location, OciArchive};
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Tags {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repository: Option<String>,
-    tags: Vec<String>,
-}
 
 pub(crate) async fn run(context: &Context, args: ListTagsArgs) -> Result<ExitCode, Failure> {
     let tags = if let Some(name) = args.place.strip_prefix("docker://") {

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::input;
 use super::resolving::Named;
 use crate::args::LockArgs;
 use crate::context::Context;
+use crate::documents::Locked;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_image::list::{ImageList, ListReader};
@@ -65,10 +64,12 @@ fn finish(
     changes: Option<Changes>,
 ) -> Result<ExitCode, Failure> {
     let changes = changes.unwrap_or_default();
-    context.result(
-        &json!({ "lock": args.output.as_deref().map(report::path), "images": images.len(), "changes": changes }),
-        &lines(&changes),
-    )?;
+    let document = Locked {
+        changes: changes.clone().into(),
+        images: images.len(),
+        lock: args.output.as_deref().map(report::path),
+    };
+    context.result(&document, &lines(&changes))?;
     if let Some(path) = &args.output {
         context.summary(&format!("{} in {}", report::count(images.len(), "image"), path.display()));
     }

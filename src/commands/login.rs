@@ -4,11 +4,10 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use super::{Concerned, input};
 use crate::args::{LoginArgs, LogoutArgs, RegistryArgs};
 use crate::context::Context;
+use crate::documents::{Login, Logout};
 use crate::failure::{Failure, Kind};
 use crate::{report, terminal};
 use hod_engine::endpoint::Fault;
@@ -47,7 +46,8 @@ pub(crate) async fn login(context: &Context, args: LoginArgs) -> Result<ExitCode
         }
         not_asked(host, error)
     })?;
-    let document = described(registry, &username, Some(file.path()));
+    let shown = username.clone();
+    let document = described(registry, &shown, Some(file.path()));
     let (registry, written) = (registry.to_owned(), file.clone());
     input::blocking(move || {
         written.add(&registry, &username, &password).map_err(|error| Failure::of(Kind::Failed, error))
@@ -59,8 +59,8 @@ pub(crate) async fn login(context: &Context, args: LoginArgs) -> Result<ExitCode
 }
 
 /// Who is logged in where; `written` is the file that has the credentials now and had not before.
-fn described(registry: &str, username: &str, written: Option<&Path>) -> Value {
-    json!({ "registry": registry, "username": username, "file": written.map(report::path) })
+fn described<'a>(registry: &'a str, username: &'a str, written: Option<&Path>) -> Login<'a> {
+    Login::Good { file: written.map(report::path), registry, username }
 }
 
 /// Tells, as skopeo does, where the command is. In JSON it has no place.
@@ -134,7 +134,7 @@ async fn get_login(
     match stored(context, args, host, repository).await? {
         Some(Credentials::Password { username, .. }) => {
             let line = format!("{}\n", terminal::printable(&username));
-            context.result(&json!({ "registry": host, "username": username }), &line)?;
+            context.result(&Login::Stored { registry: host, username: &username }, &line)?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(Failure::new(Kind::Failed, format!("not logged into {host}"))),
@@ -149,14 +149,14 @@ pub(crate) async fn logout(context: &Context, args: LogoutArgs) -> Result<ExitCo
     let failed = |error| Failure::of(Kind::Failed, error);
     let Some(registry) = args.registry else {
         input::blocking(move || file.remove_all().map_err(failed)).await?;
-        context.result(&json!({ "registry": null }), "Removed login credentials for all registries\n")?;
+        context.result(&Logout { registry: None }, "Removed login credentials for all registries\n")?;
         return Ok(ExitCode::SUCCESS);
     };
     let registry = bare(&registry).to_owned();
     let key = registry.clone();
     if input::blocking(move || file.remove(&key).map_err(failed)).await? {
         let line = format!("Removed login credentials for {registry}\n");
-        context.result(&json!({ "registry": registry }), &line)?;
+        context.result(&Logout { registry: Some(&registry) }, &line)?;
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::new(Kind::Failed, format!("not logged into {registry}")))

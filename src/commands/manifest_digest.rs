@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::input;
 use crate::args::ManifestDigestArgs;
 use crate::context::Context;
+use crate::documents::OneDigest;
 use crate::failure::{Failure, Kind};
 use hod_oci::{MANIFEST_LIMIT, signed_digest};
 
@@ -16,6 +15,6 @@ pub(crate) async fn run(context: &Context, args: ManifestDigestArgs) -> Result<E
     })
     .await?;
     let digest = signed_digest(&bytes);
-    context.result(&json!({ "digest": digest }), &format!("{digest}\n"))?;
+    context.result(&OneDigest { digest: digest.into() }, &format!("{digest}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::{holding, input, trust};
 use crate::args::PackArgs;
 use crate::context::Context;
+use crate::documents::Packed;
 use crate::failure::{Failure, Kind};
 use crate::installer::{self, Installer, Summed};
 use crate::{output, report};
@@ -69,19 +68,19 @@ pub(crate) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCod
         let installer = Installer { bundle: &args.output, header: &header, sums, key: key.as_ref() };
         installer.write(&binary)?;
     }
-    let document = json!({
-        "bundle": written.id,
-        "file": report::path(&args.output),
-        "volumes": volumes.as_ref().map(|volumes| volumes.files.iter().map(|file| report::path(file)).collect::<Vec<_>>()),
-        "sums": volumes.as_ref().map(|volumes| report::path(&volumes.sums)),
-        "bytes": written.bytes,
-        "bytesKept": kept,
-        "images": count,
-        "requires": header.requires().len(),
-        "bytesLeftOut": left_out,
-        "blobs": header.blobs().len(),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    });
+    let document = Packed {
+        blobs: header.blobs().len(),
+        bundle: written.id.into(),
+        bytes: written.bytes,
+        bytes_kept: kept,
+        bytes_left_out: left_out,
+        file: report::path(&args.output),
+        images: count,
+        requires: header.requires().len(),
+        seconds: context.seconds(),
+        sums: volumes.as_ref().map(|volumes| report::path(&volumes.sums)),
+        volumes: volumes.as_ref().map(|volumes| volumes.files.iter().map(|file| report::path(file)).collect()),
+    };
     if context.is_text() {
         context.summary(&format!(
             "{} with {} in {}: {} in {}",

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use serde_json::json;
 
 use super::resolving::Named;
 use super::{holding, input, pack};
 use crate::args::{PackArgs, PlanArgs, PullArgs, RegistryArgs};
 use crate::context::Context;
-use crate::failure::{self, Failure, Kind};
+use crate::documents::Planned;
+use crate::failure::{Failure, Kind};
 use crate::report::{self, Align};
 use hod_bundle::{BundleError, Compression, VolumeSize};
 use hod_engine::copy::Engine;
@@ -152,14 +152,7 @@ fn space(what: &'static str, path: &Path, needed: u64) -> Option<Space> {
 }
 
 fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode, Failure> {
-    let mut document = json!(plan);
-    let causes = |line: &Failed| {
-        let causes = failure::causes("", Some(&line.error));
-        json!({ "reference": line.line.reference.to_string(), "origin": line.line.origin.to_string(), "causes": causes })
-    };
-    if let Some(document) = document.as_object_mut() {
-        document.insert("failed".to_owned(), missing.iter().map(causes).collect());
-    }
+    let document = Planned::new(plan, missing.iter().map(super::pull::failed_line).collect());
     context.close();
     // Where nothing can be had, a table without lines says nothing.
     if !context.is_text() || !plan.images.is_empty() || missing.is_empty() {

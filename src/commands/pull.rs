@@ -3,18 +3,17 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::resolving::Named;
 use super::{input, lock};
 use crate::args::PullArgs;
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::documents::{Amount, FailedLine, Pulled, PulledImage};
+use crate::failure::{Failure, Kind, causes};
 use crate::{output, report};
 use hod_engine::endpoint::Placed;
 use hod_image::batch::OnFailure;
 use hod_image::resolve::{Failed, Resolution, ResolveOptions};
-use hod_steps::fetch::{Receipt, fetch};
+use hod_steps::fetch::{ImageReceipt, Receipt, fetch};
 use hod_steps::lock::{failed_text, lock_text};
 use hod_store::Store;
 
@@ -121,48 +120,37 @@ fn summary(context: &Context, receipt: &Receipt) -> String {
     text
 }
 
-fn document(context: &Context, receipt: &Receipt) -> serde_json::Value {
-    let images: Vec<_> = receipt
-        .images
-        .iter()
-        .map(|done| {
-            json!({
-                "name": done.image.name.to_string(),
-                "reference": done.image.line.reference.to_string(),
-                "source": done.image.place.as_ref().map_or_else(
-                    || done.image.source_name.to_string(),
-                    ToString::to_string,
-                ),
-                "digest": done.image.graph.root.descriptor.digest,
-                "mediaType": done.image.graph.root.descriptor.media_type,
-                "platforms": done.image.graph.platforms().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "size": done.image.graph.size(),
-                "group": done.image.line.group,
-                "unchanged": done.unchanged,
-            })
-        })
-        .collect();
-    let failed: Vec<_> = receipt
-        .failed
-        .iter()
-        .map(|Failed { line, error, .. }| {
-            let causes = crate::failure::causes("", Some(error));
-            json!({ "reference": line.reference.to_string(), "origin": line.origin.to_string(), "causes": causes })
-        })
-        .collect();
-    let placed = |placed: Placed| {
-        let (count, bytes) = receipt.placed.get(&placed).copied().unwrap_or_default();
-        json!({ "count": count, "bytes": bytes })
+fn document(context: &Context, receipt: &Receipt) -> Pulled {
+    let image = |done: &ImageReceipt| PulledImage {
+        digest: done.image.graph.root.descriptor.digest.into(),
+        group: done.image.line.group.clone(),
+        media_type: done.image.graph.root.descriptor.media_type.to_string(),
+        name: done.image.name.to_string(),
+        platforms: done.image.graph.platforms().iter().map(ToString::to_string).collect(),
+        reference: done.image.line.reference.to_string(),
+        size: done.image.graph.size(),
+        source: done.image.place.as_ref().map_or_else(|| done.image.source_name.to_string(), ToString::to_string),
+        unchanged: done.unchanged,
     };
-    json!({
-        "images": images,
-        "failed": failed,
-        "bytesOfImages": receipt.bytes_of_images,
-        "bytesUnique": receipt.bytes_unique,
-        "bytesFetched": receipt.bytes_written(),
-        "fetched": placed(Placed::Written),
-        "linked": placed(Placed::Linked),
-        "alreadyThere": placed(Placed::AlreadyThere),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    })
+    let placed = |placed: Placed| Amount::from(receipt.placed.get(&placed).copied().unwrap_or_default());
+    Pulled {
+        already_there: placed(Placed::AlreadyThere),
+        bytes_fetched: receipt.bytes_written(),
+        bytes_of_images: receipt.bytes_of_images,
+        bytes_unique: receipt.bytes_unique,
+        failed: receipt.failed.iter().map(failed_line).collect(),
+        fetched: placed(Placed::Written),
+        images: receipt.images.iter().map(image).collect(),
+        linked: placed(Placed::Linked),
+        seconds: context.seconds(),
+    }
+}
+
+/// An image that failed, in a document.
+pub(super) fn failed_line(Failed { line, error, .. }: &Failed) -> FailedLine {
+    FailedLine {
+        causes: causes("", Some(error)),
+        origin: line.origin.to_string(),
+        reference: line.reference.to_string(),
+    }
 }

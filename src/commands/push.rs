@@ -6,14 +6,14 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::input::{self, Target};
 use super::{Concerned, bundle_failure, media, trust};
 use crate::args::{IndexArg, PushArgs};
 use crate::context::Context;
-use crate::failure::{Failure, Kind};
+use crate::documents::{FailedName, Pushed, PushedImage};
+use crate::failure::{Failure, Kind, causes};
 use crate::report;
 use crate::terminal::Interruptible;
 use hod_bundle::volumes::VolumeReader;
@@ -30,7 +30,7 @@ use hod_image::places::outbound as outbound_of;
 use hod_image::recompress::Recompressor;
 use hod_oci::Digest;
 use hod_registry::Registries;
-use hod_steps::push::{Outbound, PushOptions, PushReceipt, push};
+use hod_steps::push::{Outbound, PushError, PushOptions, PushReceipt, push};
 use hod_steps::push_base::{BaseError, Completed, find_base};
 use hod_steps::push_stream::{StreamError, push_stream};
 use hod_transport::Compression;
@@ -208,32 +208,23 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
         ));
         return Ok(());
     }
-    let images: Vec<_> = receipt
-        .images
-        .iter()
-        .map(|image| {
-            json!({
-                "name": image.label,
-                "destination": image.destination,
-                "digest": image.digest,
-                "pushedDigest": image.changed_to.unwrap_or(image.digest),
-                "unchanged": image.copied.unchanged,
-            })
-        })
-        .collect();
-    let failed: Vec<_> = receipt
-        .failed
-        .iter()
-        .map(|(name, error)| json!({ "name": name, "causes": crate::failure::causes("", Some(error)) }))
-        .collect();
-    let document = json!({
-        "images": images,
-        "failed": failed,
-        "bytesSent": sum(Placed::Written),
-        "bytesMounted": sum(Placed::Mounted),
-        "bytesAlreadyThere": sum(Placed::AlreadyThere),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    });
+    let image = |image: &hod_steps::push::Pushed| PushedImage {
+        destination: image.destination.clone(),
+        digest: image.digest.into(),
+        name: image.label.clone(),
+        pushed_digest: image.changed_to.unwrap_or(image.digest).into(),
+        unchanged: image.copied.unchanged,
+    };
+    let failed =
+        |(name, error): &(String, PushError)| FailedName { causes: causes("", Some(error)), name: name.clone() };
+    let document = Pushed {
+        bytes_already_there: sum(Placed::AlreadyThere),
+        bytes_mounted: sum(Placed::Mounted),
+        bytes_sent: sum(Placed::Written),
+        failed: receipt.failed.iter().map(failed).collect(),
+        images: receipt.images.iter().map(image).collect(),
+        seconds: context.seconds(),
+    };
     context.result(&document, "")
 }
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use super::input;
 use super::named::{self, Named};
 use crate::args::RmArgs;
 use crate::context::Context;
+use crate::documents::{Removed, RemovedImage};
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_steps::untag::untag;
@@ -45,9 +44,8 @@ pub(crate) async fn run(context: &Context, args: RmArgs) -> Result<ExitCode, Fai
         Ok(removed)
     })
     .await?;
-    let lines: String = removed.iter().flat_map(|(name, _)| [name, "\n"]).collect();
-    let entries: Vec<&Value> = removed.iter().map(|(_, entry)| entry).collect();
-    context.result(&json!({ "removed": entries }), &lines)?;
+    let lines: String = removed.iter().flat_map(|image| [&image.name, "\n"]).collect();
+    context.result(&Removed { removed }, &lines)?;
     context.summary("run hod gc to free the space");
     Ok(ExitCode::SUCCESS)
 }
@@ -56,17 +54,17 @@ fn remove_from_store(
     root: &Path,
     images: &[StoreImage],
     tag_only: bool,
-    removed: &mut Vec<(String, Value)>,
+    removed: &mut Vec<RemovedImage>,
 ) -> Result<(), Failure> {
     let store = named::alone(root)?;
     let done = untag(&store, images, tag_only).map_err(named::untag_failure)?;
     for (name, tag, digest) in &done.tags {
         let name = format!("{name}:{tag}");
-        removed.push((name.clone(), json!({ "place": report::path(root), "name": name, "digest": digest })));
+        removed.push(RemovedImage { digest: (*digest).into(), name, place: report::path(root) });
     }
     for (name, digest) in &done.images {
         let name = format!("{name}@{digest}");
-        removed.push((name.clone(), json!({ "place": report::path(root), "name": name, "digest": digest })));
+        removed.push(RemovedImage { digest: (*digest).into(), name, place: report::path(root) });
     }
     Ok(())
 }
@@ -95,7 +93,7 @@ fn check_layout(path: &Path, images: &[Option<LayoutImage>]) -> Result<(), Failu
 fn remove_from_layout(
     path: &Path,
     images: &[Option<LayoutImage>],
-    removed: &mut Vec<(String, Value)>,
+    removed: &mut Vec<RemovedImage>,
 ) -> Result<(), Failure> {
     let layout = Layout::open(path).map_err(named::layout_failure)?;
     let removal = layout.removal().map_err(named::layout_failure)?;
@@ -104,7 +102,7 @@ fn remove_from_layout(
     for (image, digest) in images.iter().zip(found) {
         let Some(digest) = digest else { continue };
         let name = image.as_ref().map_or_else(|| format!("@{digest}"), ToString::to_string);
-        removed.push((name.clone(), json!({ "place": report::path(path), "name": name, "digest": digest })));
+        removed.push(RemovedImage { digest: digest.into(), name, place: report::path(path) });
     }
     Ok(())
 }

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use super::{incoming, input};
 use crate::args::SelectArgs;
 use crate::context::Context;
+use crate::documents::Selected;
 use crate::failure::{DAMAGED_STORE, Failure, Kind};
 use crate::report;
 use hod_steps::pack;
@@ -63,17 +62,16 @@ fn parts(done: &SelectedInto) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn document(context: &Context, images: usize, done: &SelectedInto) -> Value {
-    let sum = |(count, bytes): Sum| json!({ "count": count, "bytes": bytes });
-    json!({
-        "images": images,
-        "tags": incoming::document(&done.tags),
-        "linked": sum(done.linked),
-        "reflinked": sum(done.cloned),
-        "copied": sum(done.copied),
-        "alreadyThere": sum(done.there),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    })
+fn document(context: &Context, images: usize, done: &SelectedInto) -> Selected {
+    Selected {
+        already_there: done.there.into(),
+        copied: done.copied.into(),
+        images,
+        linked: done.linked.into(),
+        reflinked: done.cloned.into(),
+        seconds: context.seconds(),
+        tags: incoming::documents(&done.tags),
+    }
 }
 
 fn failure(error: SelectIntoError) -> Failure {

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::input::{self, Target};
 use super::{bundle_failure, media, trust};
 use crate::args::{AccessLogArg, ServeArgs, TlsArgs};
 use crate::context::Context;
+use crate::documents::Serving;
 use crate::failure::{Failure, Kind};
 use crate::{report, signals};
 use hod_bundle::{BundleFiles, OpenBundle, Trust};
@@ -50,10 +49,8 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, 
         let address = server.addresses().first().map(ToString::to_string).unwrap_or_default();
         lines += &trust_text(authority, &address);
     }
-    context.announce(
-        &json!({ "addresses": addresses, "writable": args.writing.writable, "authority": server.authority() }),
-        &lines,
-    )?;
+    let document = Serving { addresses: &addresses, authority: server.authority(), writable: args.writing.writable };
+    context.announce(&document, &lines)?;
     let mode = if args.writing.writable { "for pulls and pushes" } else { "read-only" };
     context.say(&format!("serving, {mode}; Ctrl-C ends it"));
     system::notify("READY=1");

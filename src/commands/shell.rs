@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
-use serde_json::json;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::context::Context;
+use crate::documents::Manual;
 use crate::failure::{Failure, Kind};
 use crate::{report, terminal};
 
@@ -54,7 +54,7 @@ pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode, Failure
     fs_err::create_dir_all(folder).map_err(failed)?;
     let pages = write_pages(&whole, folder).map_err(failed)?;
     context.summary(&format!("wrote the pages to {}", folder.display()));
-    context.result(&json!({ "folder": report::path(folder), "pages": pages }), "")?;
+    context.result(&Manual { folder: report::path(folder), pages }, "")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::{bundle_failure, input, trust};
 use crate::args::SignArgs;
 use crate::context::Context;
+use crate::documents::SignedBundle;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_bundle::OpenBundle;
@@ -20,10 +19,8 @@ pub(crate) async fn run(context: &Context, args: SignArgs) -> Result<ExitCode, F
     let file = args.output.unwrap_or_else(|| trust::beside(&args.bundle));
     output::write(&file, signature).await?;
     let (id, number) = (bundle.header().id(), key.public().id().to_string());
-    context.result(
-        &json!({ "bundle": id, "key": number, "signature": report::path(&file) }),
-        &format!("{}\n", file.display()),
-    )?;
+    let document = SignedBundle { bundle: id.into(), key: number.clone(), signature: report::path(&file) };
+    context.result(&document, &format!("{}\n", file.display()))?;
     context.summary(&format!("signed {id} with {number}; distribute the signature with the bundle"));
     Ok(ExitCode::SUCCESS)
 }

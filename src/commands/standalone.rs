@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::{input, signing, trust};
 use crate::args::{StandaloneSignArgs, StandaloneVerifyArgs};
 use crate::context::Context;
+use crate::documents::{SignedManifest, VerifiedManifest};
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_oci::{DOCKER_IO, Reference, signed_digest};
@@ -24,10 +23,12 @@ pub(crate) async fn sign(context: &Context, args: StandaloneSignArgs) -> Result<
     if context.is_text() {
         return Ok(ExitCode::SUCCESS);
     }
-    let document = json!({
-        "digest": claim.digest, "reference": claim.reference,
-        "fingerprint": fingerprint.to_string(), "signature": report::path(&args.output),
-    });
+    let document = SignedManifest {
+        digest: claim.digest.into(),
+        fingerprint: fingerprint.to_string(),
+        reference: claim.reference,
+        signature: report::path(&args.output),
+    };
     context.result(&document, "")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -71,7 +72,8 @@ pub(crate) async fn verify(context: &Context, args: StandaloneVerifyArgs) -> Res
     if !is_same(&expected, &claim.reference) {
         return Err(wrong(format!("is for {:?}, not for {:?}", claim.reference, args.reference)));
     }
-    let document = json!({ "fingerprint": signed.signer.to_string(), "digest": digest, "reference": claim.reference });
+    let document =
+        VerifiedManifest { digest: digest.into(), fingerprint: signed.signer.to_string(), reference: claim.reference };
     let text = format!("Signature verified using fingerprint {}, digest {digest}\n", signed.signer);
     context.result(&document, &text)?;
     Ok(ExitCode::SUCCESS)

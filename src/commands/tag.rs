@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::input;
 use super::named::{self, Named};
 use crate::args::TagArgs;
 use crate::context::Context;
+use crate::documents::Tagged;
 use crate::failure::{Failure, Kind};
 use hod_image::list::StoredName;
 use hod_oci::{Digest, ReferenceError, RepositoryName, Tag};
@@ -25,7 +24,7 @@ pub(crate) async fn run(context: &Context, args: TagArgs) -> Result<ExitCode, Fa
     };
     let text = digest.to_string();
     let lines: String = args.new.iter().flat_map(|name| [name, "  ", &text, "\n"]).collect();
-    context.result(&json!({ "digest": digest, "names": args.new }), &lines)?;
+    context.result(&Tagged { digest: digest.into(), names: &args.new }, &lines)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,11 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::json;
-
 use super::{bundle_failure, incoming, input, media, trust};
 use crate::args::UnpackArgs;
 use crate::context::Context;
+use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_bundle::{BundleReader, Signed};
@@ -69,16 +68,16 @@ fn at_rest<R: Read>(
     (open.header().id() == id).then(|| BundleReader::at_rest(&open))
 }
 
-fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> serde_json::Value {
-    json!({
-        "bundle": done.header.id(),
-        "signed": signed,
-        "images": done.header.images().len(),
-        "tags": incoming::document(&done.tags),
-        "written": { "count": done.written.0, "bytes": done.written.1 },
-        "alreadyThere": { "count": done.there.0, "bytes": done.there.1 },
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    })
+fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> documents::Unpacked {
+    documents::Unpacked {
+        already_there: done.there.into(),
+        bundle: done.header.id().into(),
+        images: done.header.images().len(),
+        seconds: context.seconds(),
+        signed: signed.map(documents::Signer::from),
+        tags: incoming::documents(&done.tags),
+        written: done.written.into(),
+    }
 }
 
 fn failure(bundle: &Path, error: UnpackError) -> Failure {

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::admission::admission;
 use super::opening::{self, Purpose};
 use crate::args::UnpackImageArgs;
 use crate::context::Context;
+use crate::documents::{UnpackedImage, WrittenConfig};
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_engine::endpoint::EndpointError;
@@ -66,7 +65,7 @@ async fn write_config(context: &Context, file: &Path, config: Vec<u8>, image: Di
     }
     let written = output::try_write(file, config).await;
     written.map_err(|error| Failure::new(Kind::Failed, format!("cannot write {}", file.display())).because(error))?;
-    context.result(&json!({ "digest": image, "config": report::path(file) }), "")?;
+    context.result(&WrittenConfig { config: report::path(file), digest: image.into() }, "")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,16 +114,16 @@ pub(super) fn report(
         let count = count(left_out.xattrs, "extended attribute");
         context.say(&format!("note: {count} left out, which this user or file system does not support"));
     }
-    let document = json!({
-        "digest": digest,
-        "path": report::path(target.path()),
-        "layers": unpacked.layers,
-        "entries": unpacked.entries,
-        "ownersKept": owners_kept,
-        "devicesLeftOut": left_out.devices,
-        "xattrsLeftOut": left_out.xattrs,
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    });
+    let document = UnpackedImage {
+        devices_left_out: left_out.devices,
+        digest: digest.into(),
+        entries: unpacked.entries,
+        layers: unpacked.layers,
+        owners_kept,
+        path: report::path(target.path()),
+        seconds: context.seconds(),
+        xattrs_left_out: left_out.xattrs,
+    };
     if !context.is_text() {
         return context.result(&document, "");
     }

@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
 use crate::context::Context;
+use crate::documents;
 use crate::failure::{Failure, Kind, causes};
 use crate::{output, report};
 use hod_engine::endpoint::Placed;
-use hod_steps::sync::run::{SyncReceipt, Synced};
+use hod_steps::sync::run::{SyncError, SyncReceipt, Synced};
 use hod_steps::sync::{Task, familiar};
 
 /// What became of everything that was asked for.
@@ -86,36 +85,37 @@ fn say(context: &Context, outcome: &Outcome) {
     ));
 }
 
-fn document(context: &Context, outcome: &Outcome) -> Value {
+fn document(context: &Context, outcome: &Outcome) -> documents::Synced {
     let from = |task: &Task| familiar(&task.from.location);
     let to = |task: &Task| familiar(&task.to.location);
-    let planned = outcome.planned.iter().map(|task| json!({ "source": from(task), "destination": to(task) }));
-    let images = outcome.receipt.images.iter().map(|Synced { task, image }| {
-        json!({
-            "source": from(task),
-            "destination": to(task),
-            "sourceDigest": image.source_digest,
-            "digest": image.digest,
-            "unchanged": image.copied.unchanged,
-        })
-    });
-    let failed = outcome.receipt.failed.iter().map(
-        |(task, error)| json!({ "source": from(task), "destination": to(task), "causes": causes("", Some(error)) }),
-    );
-    let sum = |placed| outcome.receipt.images.iter().map(|it| it.image.copied.bytes(placed)).sum::<u64>();
-    json!({
-        "sources": outcome.sources,
-        "planned": planned.collect::<Vec<_>>(),
-        "images": images.collect::<Vec<_>>(),
-        "failed": failed.collect::<Vec<_>>(),
-        "leftOut": outcome.receipt.left_out.iter().map(from).collect::<Vec<_>>(),
-        "failedBefore": outcome.failed_before,
-        "bytesWritten": sum(Placed::Written),
-        "bytesLinked": sum(Placed::Linked),
-        "bytesMounted": sum(Placed::Mounted),
-        "bytesAlreadyThere": sum(Placed::AlreadyThere),
-        "seconds": context.begun.elapsed().as_secs_f64(),
-    })
+    let planned = |task: &Task| documents::PlannedSync { destination: to(task), source: from(task) };
+    let image = |Synced { task, image }: &Synced| documents::SyncedImage {
+        destination: to(task),
+        digest: image.digest.into(),
+        source: from(task),
+        source_digest: image.source_digest.into(),
+        unchanged: image.copied.unchanged,
+    };
+    let failed = |(task, error): &(Task, SyncError)| documents::FailedSync {
+        causes: causes("", Some(error)),
+        destination: to(task),
+        source: from(task),
+    };
+    let receipt = &outcome.receipt;
+    let sum = |placed| receipt.images.iter().map(|it| it.image.copied.bytes(placed)).sum::<u64>();
+    documents::Synced {
+        bytes_already_there: sum(Placed::AlreadyThere),
+        bytes_linked: sum(Placed::Linked),
+        bytes_mounted: sum(Placed::Mounted),
+        bytes_written: sum(Placed::Written),
+        failed: receipt.failed.iter().map(failed).collect(),
+        failed_before: outcome.failed_before,
+        images: receipt.images.iter().map(image).collect(),
+        left_out: receipt.left_out.iter().map(from).collect(),
+        planned: outcome.planned.iter().map(planned).collect(),
+        seconds: context.seconds(),
+        sources: outcome.sources,
+    }
 }
 
 fn end(context: &Context, outcome: &Outcome) -> Result<ExitCode, Failure> {
