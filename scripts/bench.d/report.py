@@ -3,13 +3,26 @@ from targets import TARGETS
 
 HEAD = """# Performance
 
-This page is written by `scripts/bench --write`; nothing in it is written by hand. Each command is measured beside what
-else does the same, in the same run and in turns, several rounds; figures are medians. *Spread* is from the fastest to the
-slowest round, *time* is against that of the first row. What hod writes is verified and durable when it ends; of the others only those whose name says so check or
-sync anything. What a command reads from this machine was read once before, so that nobody finds it on the disk and the others in memory. *Peak* is of the largest process of a command. *Read* and *written* are MB that were read by calls (from a
-cache, too) and sent to storage. Requests and syncs (fsync and its kin) come from a run under strace that is not timed.
+`scripts/bench --write` writes this page up to the section [Size of a delta](#size-of-a-delta). It measures each command beside other tools for the same job:
+
+* All commands of a table run in the same run, in turns, for several rounds. The figures are medians.
+* *Spread* is from the fastest to the slowest round. *Time* is relative to the first row.
+* The output of hod is verified and durable when the command ends. Of the other tools, only those whose name says so check or sync anything.
+* Each command reads local input that was read once before. So no command has to read from the disk while another reads from memory.
+* *Peak* is the memory of the largest process of a command.
+* *Read* and *written* are MB: read by system calls (also from a cache), and sent to storage.
+* Requests and syncs (fsync and similar calls) come from a run under strace that is not timed.
 
 """
+
+# The part of the page that people write begins here, and stays.
+KEPT = "<!-- scripts/bench writes the part above this line, and keeps the part below it. -->\n"
+
+
+def kept(path):
+    """The part of docs/performance.md that was written by hand."""
+    with open(path) as file:
+        return KEPT + file.read().partition(KEPT)[2]
 
 
 def table(head, rows):
@@ -60,8 +73,8 @@ def requests(rows):
 def page(results, titles):
     """docs/performance.md."""
     text, corpus = HEAD, results["corpus"]
-    text += (f"The corpus (`scripts/bench-corpus`): {corpus['images']} images, {corpus['manifests']} manifests, {corpus['blobs']} "
-             f"unique blobs of {corpus['bytes'] / 1e6:.0f} MB in all, of Debian packages as they were on {corpus['made']}.\n\n")
+    text += (f"The corpus (`scripts/bench-corpus`) has {corpus['images']} images, {corpus['manifests']} manifests, {corpus['blobs']} "
+             f"unique blobs with {corpus['bytes'] / 1e6:.0f} MB in all. They contain Debian packages of {corpus['made']}.\n\n")
     setting = None
     rounds = lambda found: f"Rounds: {found['rounds']}."
     body = ""
@@ -71,10 +84,10 @@ def page(results, titles):
         found = results[name]
         if found["setting"] != setting:
             setting = found["setting"]
-            body += f"{setting}\n\n"
+            body += setting.replace("; hod ", ". Versions: hod ", 1) + "\n\n"
         body += f"## {title}\n\n"
         if name == "scale":
-            body += f"An image costs: wall ms · CPU ms; and the command's peak MiB. Ten small blobs an image. {rounds(found)}\n\n" + scale(found["rows"])
+            body += f"Each cell has the cost per image in wall ms and CPU ms, and the peak of the command in MiB. Each image has ten small blobs. {rounds(found)}\n\n" + scale(found["rows"])
         elif name == "large":
             body += f"One blob of {found['size']} GB. {rounds(found)}\n\n" + large(found["rows"])
         else:
