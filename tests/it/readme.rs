@@ -1,4 +1,6 @@
-//! The README's commands, run as they stand there, in their order and in one folder.
+//! The commands of the README and of the pages that lead through a whole job, run as written and in their order.
+
+use std::path::Path;
 
 use fs_err as fs;
 
@@ -6,37 +8,76 @@ use crate::support::docker_registry::DockerRegistry;
 use crate::support::fixtures;
 use crate::support::hod::hod;
 
-/// The lines of the README's shell blocks that call hod.
-fn commands() -> Vec<String> {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+/// The lines of a page's shell blocks that call hod, each with the lines that continue it.
+fn commands(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().replace("\\\n", " "));
     let lines = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
-    lines.filter(|line| line.starts_with("hod ")).collect()
+    lines.filter(|line| line.starts_with("hod ")).map(|line| line.split(" #").next().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn the_first_ten_minutes() {
+/// Writes the lists that the pages name: each is that of the fixtures, and the first release lacks an image.
+fn write_lists(folder: &Path) {
+    let list = fs::read_to_string(fixtures::list()).unwrap();
+    for name in ["images-list.txt", "release-1.1.txt", "cluster.txt"] {
+        fs::write(folder.join(name), &list).unwrap();
+    }
+    fs::write(folder.join("release-1.0.txt"), list.replace("web:1.1\n", "")).unwrap();
+}
+
+/// Runs the commands of a page. The places of a reader are replaced by places in one directory and by free ports.
+fn follow(page: &str, at_least: usize) {
     let (upstream, site) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let folder = tempfile::tempdir().unwrap();
-    fs::copy(fixtures::list(), folder.path().join("images-list.txt")).unwrap();
-    let root = folder.path().join("registry").display().to_string();
-    let commands = commands();
-    assert!(commands.len() >= 8, "{commands:?}");
+    write_lists(folder.path());
+    let places = ["/var/lib/registry", "/media/usb", "/var/lib/images", "/etc/hod"];
+    places.iter().for_each(|place| fs::create_dir_all(folder.path().join(&place[1..])).unwrap());
+    let commands = commands(page);
+    assert!(commands.len() >= at_least, "{page}: {commands:?}");
     for line in &commands {
-        // What a reader has and this machine has not: a root under /var/lib, a registry on the site, a free port 5000.
-        let here = line
-            .replace("/var/lib/registry", &root)
-            .replace("registry.site:5000", site.host())
-            .replace("127.0.0.1:5000", "127.0.0.1:0");
+        let mut here = line.replace("registry.site:5000", site.host());
+        for place in places {
+            here = here.replace(place, &format!("{}{place}", folder.path().display()));
+        }
+        for address in ["127.0.0.1:5000", "0.0.0.0:5000"] {
+            here = here.replace(address, "127.0.0.1:0");
+        }
         let words = here.split_whitespace().skip(1);
-        let command = hod(words).in_folder(folder.path()).env("HOD_FROM", upstream.host());
+        let command = hod(words).in_folder(folder.path());
+        let command = command.env("HOD_FROM", upstream.host()).env("HOD_PASSPHRASE", "open sesame");
         if line.starts_with("hod serve") {
             let mut server = command.spawn();
             server.until_printed("listening on");
             server.interrupt();
-            assert_eq!(server.wait().code, Some(0), "{line}");
+            assert_eq!(server.wait().code, Some(0), "{page}: {line}");
         } else {
-            command.ok();
+            let output = command.run();
+            assert_eq!(output.code, Some(0), "{page}: {line}: {}", output.stderr);
         }
     }
+}
+
+#[test]
+fn the_first_ten_minutes() {
+    follow("README.md", 8);
+}
+
+#[test]
+fn a_worked_month() {
+    follow("docs/month.md", 12);
+}
+
+#[test]
+fn from_charts_to_a_cluster() {
+    follow("docs/cluster.md", 6);
+}
+
+#[test]
+fn the_chinese_start_page() {
+    follow("docs/zh/start.md", 7);
+}
+
+#[test]
+fn installing_at_the_far_side() {
+    follow("docs/far-side.md", 6);
 }
