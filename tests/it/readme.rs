@@ -25,16 +25,17 @@ fn write_lists(folder: &Path) {
     fs::write(folder.join("release-1.0.txt"), list.replace("web:1.1\n", "")).unwrap();
 }
 
-/// Runs the commands of a page. The places of a reader are replaced by places in one directory and by free ports.
-fn follow(page: &str, at_least: usize) {
+/// Runs the commands of a page after some others. The places of a reader are replaced by places in one directory and by
+/// free ports.
+fn follow(page: &str, before: &[&str], at_least: usize) {
     let (upstream, site) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let folder = tempfile::tempdir().unwrap();
     write_lists(folder.path());
     let places = ["/var/lib/registry", "/media/usb", "/var/lib/images", "/etc/hod"];
     places.iter().for_each(|place| fs::create_dir_all(folder.path().join(&place[1..])).unwrap());
-    let commands = commands(page);
-    assert!(commands.len() >= at_least, "{page}: {commands:?}");
-    for line in &commands {
+    let of_page = commands(page);
+    assert!(of_page.len() >= at_least, "{page}: {of_page:?}");
+    for line in before.iter().copied().chain(of_page.iter().map(String::as_str)) {
         let mut here = line.replace("registry.site:5000", site.host());
         for place in places {
             here = here.replace(place, &format!("{}{place}", folder.path().display()));
@@ -59,25 +60,26 @@ fn follow(page: &str, at_least: usize) {
 
 #[test]
 fn the_first_ten_minutes() {
-    follow("README.md", 8);
+    follow("README.md", &[], 8);
 }
 
 #[test]
 fn a_worked_month() {
-    follow("docs/month.md", 12);
+    follow("docs/month.md", &[], 12);
 }
 
 #[test]
 fn from_charts_to_a_cluster() {
-    follow("docs/cluster.md", 6);
+    follow("docs/cluster.md", &[], 5);
 }
 
 #[test]
 fn the_chinese_start_page() {
-    follow("docs/zh/start.md", 7);
+    follow("docs/zh/start.md", &[], 7);
 }
 
 #[test]
 fn installing_at_the_far_side() {
-    follow("docs/far-side.md", 6);
+    let before = ["hod pull -f images-list.txt --store store", "hod pack --store store -o release.tar"];
+    follow("docs/far-side.md", &before, 6);
 }
