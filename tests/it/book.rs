@@ -120,7 +120,8 @@ impl HelpTexts {
     /// What is wrong with a call: an unknown command, or flags that it does not have.
     fn wrong(&mut self, call: &str) -> Vec<String> {
         let words: Vec<&str> = call.split_whitespace().skip(1).collect();
-        let is_name = |word: &&&str| word.starts_with(char::is_lowercase) && word.chars().all(|c| c.is_alphabetic() || c == '-');
+        let is_name =
+            |word: &&&str| word.starts_with(char::is_lowercase) && word.chars().all(|c| c.is_alphabetic() || c == '-');
         let Some(first) = words.iter().find(is_name) else { return Vec::new() };
         let second = words.iter().skip_while(|word| *word != first).nth(1).filter(is_name);
         let nested = second.map(|second| vec![*first, *second]).filter(|words| self.of(words).is_some());
@@ -129,9 +130,8 @@ impl HelpTexts {
         let flags = words.iter().filter(|word| word.starts_with("--") && word.len() > 2);
         let flags = flags.map(|flag| flag.split(['=', '[']).next().unwrap().trim_end_matches([',', '.', '`', ']']));
         let knows = |flag: &&str| {
-            help.match_indices(*flag).any(|(at, _)| {
-                !help[at + flag.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '-')
-            })
+            help.match_indices(*flag)
+                .any(|(at, _)| !help[at + flag.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '-'))
         };
         flags.filter(|flag| !knows(flag)).map(|flag| format!("{} has no {flag}", command.join(" "))).collect()
     }
@@ -190,8 +190,10 @@ fn every_variable_of_the_pages_is_read() {
             let end = text[at..].find(|c: char| !c.is_ascii_uppercase() && !matches!(c, '_' | '0'..='9'));
             let variable = &text[at..at + end.unwrap_or(text.len() - at)];
             count += 1;
-            // `HOD_…` alone stands for all of them.
-            let is_read = variable == "HOD_" || variable == "HOD_UPDATE" || sources.contains(&format!("\"{variable}\""));
+            // `HOD_…` alone means all of them. Those of one side of a copy are put together from two parts.
+            let both_sides = variable.replace("_SRC_", "_").replace("_DEST_", "_");
+            let is_known = |name: &str| sources.contains(&format!("\"{name}\""));
+            let is_read = matches!(variable, "HOD_" | "HOD_UPDATE") || is_known(variable) || is_known(&both_sides);
             assert!(is_read, "{}: {variable}", name(&page));
         }
     }
@@ -202,8 +204,7 @@ fn every_variable_of_the_pages_is_read() {
 fn the_exit_codes_are_those_of_the_help() {
     let help = String::from_utf8(hod(["--help"]).ok().stdout).unwrap();
     let printed = help.split("EXIT STATUS:").nth(1).unwrap();
-    let printed: Vec<u8> =
-        printed.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    let printed: Vec<u8> = printed.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
     let page = fs::read_to_string(root().join("docs/exit-codes.md")).unwrap();
     let listed: Vec<u8> =
         page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
