@@ -1,4 +1,4 @@
-//! The commands of the README and of the pages that lead through a whole job, run as written and in their order.
+//! The commands of the README and of pages of the documentation, run as written and in their order.
 
 use std::path::Path;
 
@@ -15,6 +15,10 @@ fn commands(page: &str) -> Vec<String> {
     let lines = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
     lines.filter(|line| line.starts_with("hod ")).map(|line| line.split(" #").next().unwrap().to_owned()).collect()
 }
+
+/// What a page of a task begins with.
+const PULL: &str = "hod pull -f images-list.txt --store store";
+const PACK: &str = "hod pack --store store -o release.tar";
 
 /// Writes the lists that the pages name: each is that of the fixtures, and the first release lacks an image.
 fn write_lists(folder: &Path) {
@@ -80,6 +84,14 @@ fn the_chinese_start_page() {
 
 #[test]
 fn installing_at_the_far_side() {
-    let before = ["hod pull -f images-list.txt --store store", "hod pack --store store -o release.tar"];
-    follow("docs/far-side.md", &before, 6);
+    follow("docs/far-side.md", &[PULL, PACK], 6);
+}
+
+#[test]
+fn plans_deltas_and_stores() {
+    follow("docs/plan.md", &[PULL], 2);
+    follow("docs/store.md", &[PULL], 5);
+    follow("docs/registries.md", &[PULL, PACK], 1);
+    let site = "hod select --store store --to /var/lib/registry base/busybox:1.35";
+    follow("docs/deltas.md", &[PULL, site], 4);
 }
