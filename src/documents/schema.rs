@@ -41,7 +41,7 @@ mod library {
 
     /// What `hod verify` found.
     #[derive(Serialize, JsonSchema)]
-    pub(super) struct Findings {
+    pub(super) struct Verification {
         blobs: u64,
         bytes: u64,
         links: u64,
@@ -303,7 +303,7 @@ fn schemas() -> [(&'static str, Schema); 36] {
         ("tag", schema_of::<Tagged<'_>>()),
         ("unpack", schema_of::<Unpacked>()),
         ("unpack-image", schema_of::<Either<UnpackedImage, WrittenConfig>>()),
-        ("verify", schema_of::<library::Findings>()),
+        ("verify", schema_of::<library::Verification>()),
     ]
 }
 

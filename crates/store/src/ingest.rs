@@ -25,6 +25,7 @@ pub(super) const POLL: Duration = Duration::from_millis(50);
 
 /// What became of the wish to write some content.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most attempts begin, and none is kept")]
 pub enum Attempt {
     /// The store has it: nothing is to be written.
     There,

@@ -112,14 +112,9 @@ impl Landings {
 
     /// Writes content that is at hand to its place. Several may write the same at once, each to a partial file.
     pub(super) fn write(&self, digest: &Digest, content: &[u8], place: &Path) -> super::Result<()> {
-        let (partial, mut landing) = self.create(digest)?;
-        let mut write = || {
-            landing.file.write_all(content)?;
-            settle(&landing.file, &partial, place)
-        };
-        Ok(write().inspect_err(|_| {
-            let _ = partial.remove();
-        })?)
+        let mut file = self.create(digest)?;
+        file.append_chunks(&[content])?;
+        Ok(settle(file, place)?)
     }
 
     /// Makes an empty file for content: one that nobody else has, and that the next run finds where this one is killed.
