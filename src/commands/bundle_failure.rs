@@ -38,7 +38,7 @@ pub(super) fn of_base(failure: Failure, lacking: &[Lacking]) -> Failure {
         format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
     };
     let failure = failure
-        .hint("nothing was written; unpack or push the bundle that this one builds on first, or pack without --have");
+        .hint("nothing was written; first unpack or push the bundle that this one builds on, or pack without --have");
     let failure = lacking.iter().take(NAMED).map(line).fold(failure, Failure::hint);
     match lacking.len().saturating_sub(NAMED) {
         0 => failure,

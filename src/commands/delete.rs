@@ -8,9 +8,9 @@ use crate::context::Context;
 use crate::documents::{Deleted, DeletedImage, FailedName};
 use crate::failure::{Failure, Kind};
 use crate::report;
-use hod_engine::endpoint::Source as _;
+use hod_engine::endpoint::{Fault, Source as _};
 use hod_oci::{DOCKER_IO, Reference, Tag};
-use hod_registry::Registries;
+use hod_registry::{Registries, RegistryError};
 use hod_transport::{ContainersStorage, Layout, LayoutImage, Location};
 
 pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode, Failure> {
@@ -88,10 +88,18 @@ async fn delete_tag(registries: &Registries, reference: &Reference) -> Result<()
     };
     let repository = registries.repository(reference.host.as_deref().unwrap_or(DOCKER_IO), &reference.name);
     repository.delete_tag(&tag).await.map_err(|error| {
-        Failure::of(Kind::Failed, error).hint(
+        refused(
+            error,
             "some registries cannot delete a single tag; without --tag-only, the manifest and all its tags are deleted",
         )
     })
+}
+
+/// The failure of a deletion; the hint is for a registry that does not delete such things.
+fn refused(error: RegistryError, hint: &str) -> Failure {
+    let is_refused = error.fault() == Fault::Rejected;
+    let failure = Failure::of(Kind::Failed, error);
+    if is_refused { failure.hint(hint) } else { failure }
 }
 
 async fn delete_manifest(context: &Context, registries: &Registries, reference: &Reference) -> Result<(), Failure> {
@@ -99,8 +107,10 @@ async fn delete_manifest(context: &Context, registries: &Registries, reference: 
     let found = repository.resolve(&reference.version()).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     context.say(&format!("{reference} is {}: every tag with that digest is deleted", found.digest));
     repository.delete(&found.digest).await.map_err(|error| {
-        Failure::of(Kind::Failed, error)
-            .hint("a CNCF registry needs REGISTRY_STORAGE_DELETE_ENABLED=true to delete; its garbage collection frees the space")
+        refused(
+            error,
+            "a CNCF registry needs REGISTRY_STORAGE_DELETE_ENABLED=true to delete; its garbage collection frees the space",
+        )
     })?;
     match repository.delete_signatures(&found.digest).await.map_err(|error| Failure::of(Kind::Failed, error))? {
         Some(0) => {}

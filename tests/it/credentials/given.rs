@@ -40,7 +40,7 @@ fn assert_refused(output: &Output, flag: &str, registries: &[&Running]) {
         assert!(first.contains(registry.host()), "{first}");
         assert!(registry.requests().is_empty(), "{:#?}", registry.requests());
     }
-    assert!(output.stderr.contains("creds HOST=USER:PASSWORD for each of them"), "{}", output.stderr);
+    assert!(output.stderr.contains("creds HOST=USER:PASSWORD for each registry"), "{}", output.stderr);
     assert!(!output.stderr.contains("p=w"), "{}", output.stderr);
 }
 
