@@ -10,7 +10,7 @@ use super::resolving::Named;
 use super::{holding, input, pack};
 use crate::args::{PackArgs, PlanArgs, PullArgs, RegistryArgs};
 use crate::context::Context;
-use crate::documents::Planned;
+use crate::documents::{FailedLine, Planned};
 use crate::failure::{Failure, Kind};
 use crate::report::{self, Align};
 use hod_bundle::{BundleError, Compression, VolumeSize};
@@ -152,7 +152,7 @@ fn space(what: &'static str, path: &Path, needed: u64) -> Option<Space> {
 }
 
 fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode, Failure> {
-    let document = Planned::new(plan, missing.iter().map(super::pull::failed_line).collect());
+    let document = Planned::new(plan, missing.iter().map(FailedLine::from).collect());
     context.close();
     // Where nothing can be had, a table without lines says nothing.
     if !context.is_text() || !plan.images.is_empty() || missing.is_empty() {

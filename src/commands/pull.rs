@@ -8,7 +8,7 @@ use super::{input, lock};
 use crate::args::PullArgs;
 use crate::context::Context;
 use crate::documents::{Amount, FailedLine, Pulled, PulledImage};
-use crate::failure::{Failure, Kind, causes};
+use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_engine::endpoint::Placed;
 use hod_image::batch::OnFailure;
@@ -138,19 +138,10 @@ fn document(context: &Context, receipt: &Receipt) -> Pulled {
         bytes_fetched: receipt.bytes_written(),
         bytes_of_images: receipt.bytes_of_images,
         bytes_unique: receipt.bytes_unique,
-        failed: receipt.failed.iter().map(failed_line).collect(),
+        failed: receipt.failed.iter().map(FailedLine::from).collect(),
         fetched: placed(Placed::Written),
         images: receipt.images.iter().map(image).collect(),
         linked: placed(Placed::Linked),
         seconds: context.seconds(),
-    }
-}
-
-/// An image that failed, in a document.
-pub(super) fn failed_line(Failed { line, error, .. }: &Failed) -> FailedLine {
-    FailedLine {
-        causes: causes("", Some(error)),
-        origin: line.origin.to_string(),
-        reference: line.reference.to_string(),
     }
 }

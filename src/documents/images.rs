@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Amount, DigestText};
+use crate::failure::causes;
+use hod_image::resolve::Failed;
 use hod_steps::lock::{Changes, Moved};
 use hod_steps::plan::{self, Plan};
 
@@ -55,6 +57,12 @@ pub(crate) struct FailedLine {
     /// File and line, or argument.
     pub(crate) origin: String,
     pub(crate) reference: String,
+}
+
+impl From<&Failed> for FailedLine {
+    fn from(Failed { line, error, .. }: &Failed) -> Self {
+        Self { causes: causes("", Some(error)), origin: line.origin.to_string(), reference: line.reference.to_string() }
+    }
 }
 
 /// What `hod plan` says, and `hod pull` and `hod pack` with `--dry-run`.
