@@ -24,6 +24,7 @@ pub mod pipe;
 pub mod raw;
 pub mod read_only;
 pub mod root;
+pub mod schema;
 pub mod skopeo;
 pub mod tls;
 pub mod tree;

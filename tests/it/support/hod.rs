@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use tempfile::TempDir;
 
+use super::schema;
+
 /// A run of `hod` that is being prepared.
 #[derive(Debug)]
 pub struct Hod {
@@ -109,6 +111,8 @@ impl Hod {
             stdout: Captured::from(stdout),
             stderr: Captured::from(stderr),
             process,
+            arguments: self.arguments,
+            variables: self.variables,
             _home: self.home,
         }
     }
@@ -179,6 +183,8 @@ impl Output {
 pub struct Running {
     process: Child,
     description: String,
+    arguments: Vec<std::ffi::OsString>,
+    variables: Vec<(String, std::ffi::OsString)>,
     stdout: Captured,
     stderr: Captured,
     _home: TempDir,
@@ -228,13 +234,16 @@ impl Running {
         self.collect()
     }
 
+    /// Waits for the end. A document that was printed must be as its schema has it.
     fn collect(&mut self) -> Output {
         let status = self.process.wait().unwrap();
-        Output {
+        let output = Output {
             code: status.code(),
             stdout: self.stdout.all(),
             stderr: String::from_utf8_lossy(&self.stderr.all()).into_owned(),
-        }
+        };
+        schema::check(&self.arguments, &self.variables, &output.stdout);
+        output
     }
 }
 
