@@ -36,7 +36,9 @@ fn follow(page: &str, before: &[&str], at_least: usize) {
     let folder = tempfile::tempdir().unwrap();
     write_lists(folder.path());
     let places = ["/var/lib/registry", "/media/usb", "/var/lib/images", "/etc/hod"];
-    places.iter().for_each(|place| fs::create_dir_all(folder.path().join(&place[1..])).unwrap());
+    for place in places {
+        fs::create_dir_all(folder.path().join(&place[1..])).unwrap();
+    }
     let of_page = commands(page);
     assert!(of_page.len() >= at_least, "{page}: {of_page:?}");
     for line in before.iter().copied().chain(of_page.iter().map(String::as_str)) {
