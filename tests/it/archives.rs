@@ -28,6 +28,7 @@ fn config(transport: &str, archive: &Path) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_same_image_gives_the_same_archive() {
     let folder = tempfile::tempdir().unwrap();
     // The first layers take longest, so that the others overtake them.
@@ -68,6 +69,7 @@ fn the_same_image_gives_the_same_archive() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_archive_goes_through_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     for transport in TRANSPORTS {
@@ -108,6 +110,7 @@ fn an_archive_goes_through_a_pipe() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_empty_file_is_filled_and_no_other_replaced() {
     let folder = tempfile::tempdir().unwrap();
     for transport in TRANSPORTS {
@@ -160,6 +163,7 @@ fn layout_by_sha512(folder: &Path) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn digests_by_sha512_go_where_they_can() {
     let folder = tempfile::tempdir().unwrap();
     layout_by_sha512(folder.path());

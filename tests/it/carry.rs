@@ -38,6 +38,7 @@ fn root_of(content: &Content) -> tempfile::TempDir {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn every_form_carries_the_fixtures_whole() {
     let folder = tempfile::tempdir().unwrap();
     let listed = ls(fixtures::root());
@@ -71,6 +72,7 @@ fn every_form_carries_the_fixtures_whole() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_manifest_may_be_a_layer_too() {
     let folder = tempfile::tempdir().unwrap();
     let child = app(2);
@@ -136,6 +138,7 @@ fn the_same_list_and_content_give_the_same_bytes() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn tar_alone_makes_a_root_that_serves() {
     let content =
         Content::default().with("app:1", &app(2)).with("long/".repeat(20).as_str().trim_end_matches('/'), &app(3));
@@ -156,6 +159,7 @@ fn tar_alone_makes_a_root_that_serves() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_in_use_serves_what_is_new_at_once() {
     let (before, after) = (app(2), app(3));
     let old = Content::default().with("app:1", &before).with("app:stays", &before).with("other:1", &app(9));
@@ -178,6 +182,7 @@ fn a_registry_in_use_serves_what_is_new_at_once() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn tags_that_point_elsewhere_are_moved_kept_or_a_reason_to_stop() {
     let (before, after) = (app(2), app(3));
     let new = Content::default().with("app:1", &after).with("app:2", &app(4));

@@ -63,6 +63,7 @@ fn help_is_a_command_too() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn flags_may_follow_anything_and_have_variables() {
     let root = text(fixtures::root());
     let json = hod(["ls", root, "--json"]).ok().json();
@@ -100,6 +101,7 @@ fn job(words: &[&str]) -> Vec<(&'static str, Output)> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn json_is_one_document_and_quiet_is_quiet() {
     for (command, output) in job(&["--json"]) {
         assert!(output.json().is_object(), "{command}");

@@ -110,6 +110,7 @@ fn rows(text: &str) -> Vec<(String, String, String)> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn every_line_does_what_it_says() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coming-from-skopeo.md")).unwrap();
     let rows = rows(&text);
@@ -129,6 +130,7 @@ fn every_line_does_what_it_says() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_not_there_is_refused() {
     let side = Side::new();
     for (command, says) in [

@@ -148,11 +148,12 @@ fn daemon() -> Subject {
 }
 
 macro_rules! sinks_alone {
-    ($($place:ident),*) => {
+    ($($(#[$needs:meta])* $place:ident),*) => {
         $(mod $place {
             macro_rules! case {
                 ($case:ident) => {
                     #[tokio::test(flavor = "multi_thread")]
+                    $(#[$needs])*
                     async fn $case() {
                         super::$case(&super::$place()).await;
                     }
@@ -167,14 +168,19 @@ macro_rules! sinks_alone {
     };
 }
 
-sinks_alone!(docker_archive, daemon);
+sinks_alone!(
+    docker_archive,
+    #[ignore = "needs the tools that scripts/test installs"]
+    daemon
+);
 
 macro_rules! conformance {
-    ($($place:ident),*) => {
+    ($($(#[$needs:meta])* $place:ident),*) => {
         $(mod $place {
             macro_rules! case {
                 ($case:ident) => {
                     #[tokio::test(flavor = "multi_thread")]
+                    $(#[$needs])*
                     async fn $case() {
                         super::$case(&super::$place()).await;
                     }
@@ -192,7 +198,15 @@ macro_rules! conformance {
     };
 }
 
-conformance!(store, layout, directory, directory_of_a_tree, archive, registry);
+conformance!(
+    store,
+    layout,
+    directory,
+    directory_of_a_tree,
+    archive,
+    #[ignore = "needs the tools that scripts/test installs"]
+    registry
+);
 
 fn sample() -> Image {
     image("linux/amd64", &[layer(1, 200_000), layer(2, 10)])

@@ -34,6 +34,7 @@ fn json(path: impl AsRef<Path>) -> Value {
 const WEB: &str = "web:1.0";
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_reads_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -48,6 +49,7 @@ fn skopeo_reads_what_is_written() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn reads_what_skopeo_writes() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -63,6 +65,7 @@ fn reads_what_skopeo_writes() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_directory_is_written_byte_for_byte_as_skopeo_does() {
     let folder = tempfile::tempdir().unwrap();
     let registry = DockerRegistry::over(fixtures::root());
@@ -78,6 +81,7 @@ fn a_directory_is_written_byte_for_byte_as_skopeo_does() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn registries_at_both_ends() {
     let (from, to) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let image = |registry: &DockerRegistry| format!("docker://{}/web:1.0", registry.host());
@@ -89,6 +93,7 @@ fn registries_at_both_ends() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_platform_is_chosen_as_skopeo_chooses() {
     let folder = tempfile::tempdir().unwrap();
     for architecture in ["amd64", "arm64"] {
@@ -126,6 +131,7 @@ fn only_the_index_or_some_platforms() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn local_copies_share_files() {
     let folder = tempfile::tempdir().unwrap();
     let root = fixtures::copy();
@@ -145,6 +151,7 @@ fn local_copies_share_files() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_damaged_source_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
@@ -173,6 +180,7 @@ fn a_damaged_source_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn archives_go_to_podman_and_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("a.tar");
@@ -207,6 +215,7 @@ fn archives_go_to_podman_and_come_back() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_docker_archive_of_skopeo_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let (archive, ours, theirs) = (folder.path().join("a.tar"), folder.path().join("o"), folder.path().join("t"));
@@ -287,6 +296,7 @@ fn a_layer_that_images_of_a_docker_archive_share_is_expanded_once() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn manifests_are_converted_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     for (format, name, media_type) in [
@@ -322,6 +332,7 @@ fn manifests_are_converted_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_list_goes_from_place_to_place() {
     let folder = tempfile::tempdir().unwrap();
     let root = fixtures::copy();
@@ -352,6 +363,7 @@ fn a_list_goes_from_place_to_place() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn other_peoples_files_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("index.json"), "mine").unwrap();
@@ -373,6 +385,7 @@ fn other_peoples_files_are_left_alone() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_layout_keeps_what_a_name_meant_before() {
     let folder = tempfile::tempdir().unwrap();
     let place = at("oci", folder.path(), "l:v");
@@ -408,6 +421,7 @@ fn nonsense_is_refused_before_anything_is_done() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_killed_copy_goes_on_where_it_stopped() {
     let root = tempfile::tempdir().unwrap();
     let image = images::write_big_root(root.path(), "big:1", 300_000_000);

@@ -47,6 +47,7 @@ fn platforms(store: &Path, name: &str) -> Value {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_platforms_of_a_line_are_copied_below_the_index() {
     let registry = Faulty::new(content()).start();
     let folder = tempfile::tempdir().unwrap();
@@ -145,6 +146,7 @@ fn places_for_one_platform_take_the_one_that_a_line_says() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_wants_the_whole_index_says_so() {
     let upstream = Faulty::new(content()).start();
     let registry = DockerRegistry::empty();

@@ -80,6 +80,7 @@ fn bundle<'a>(from: &'a str, output: &'a Path, names: &'a [String]) -> Hod {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn each_byte_is_read_once_and_written_once() {
     let content = large();
     let (bytes, names) = (size(&content), names(&content));
@@ -127,6 +128,7 @@ fn each_byte_is_read_once_and_written_once() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn durability_is_asked_for_by_image_and_not_by_file() {
     const IMAGES: usize = 10;
     const LAYERS: usize = 30;
@@ -203,6 +205,7 @@ fn push_sends_each_blob_once_mounts_it_elsewhere_and_asks_for_little() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn many_small_blobs_go_through_every_command_in_little_memory() {
     const MEMORY: u64 = 64 * 1024 * 1024;
     let small = |seed| Blob::new("application/octet-stream", random(seed, 700));

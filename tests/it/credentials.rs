@@ -26,6 +26,7 @@ fn with(file: &Path, arguments: &[&str]) -> Hod {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn files_are_byte_for_byte_those_of_skopeo() {
     let registries: Vec<_> = ["one", "two"]
         .map(|password| DockerRegistry::options().user("me", password).root(fixtures::root()).start())
@@ -65,6 +66,7 @@ fn files_are_byte_for_byte_those_of_skopeo() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_wrong_password_is_not_kept() {
     let registry = DockerRegistry::options().user("me", "right").start();
     let folder = tempfile::tempdir().unwrap();
@@ -78,6 +80,7 @@ fn a_wrong_password_is_not_kept() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn of_a_url_the_host_is_meant() {
     let registry = DockerRegistry::options().user("me", "secret").root(fixtures::root()).start();
     let folder = tempfile::tempdir().unwrap();
@@ -94,6 +97,7 @@ fn of_a_url_the_host_is_meant() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn who_is_logged_in_is_not_asked_again() {
     let registry = DockerRegistry::options().user("me", "secret").start();
     let folder = tempfile::tempdir().unwrap();
@@ -124,6 +128,7 @@ fn nobody_logs_out_of_a_file_that_is_not_there() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn dockers_file_keeps_what_else_it_holds() {
     let registry = DockerRegistry::options().user("me", "secret").start();
     let folder = tempfile::tempdir().unwrap();
@@ -145,6 +150,7 @@ fn dockers_file_keeps_what_else_it_holds() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn helpers_of_registries_conf_are_asked_as_skopeo_asks_them() {
     let registry = DockerRegistry::options().user("me", "secret").root(fixtures::root()).start();
     let folder = tempfile::tempdir().unwrap();

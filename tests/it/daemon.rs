@@ -116,16 +116,19 @@ fn refuses(host: &str, folder: &Path) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn podman_takes_images_and_gives_them_back() {
     takes_images_and_gives_them_back(&Engine::podman());
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_takes_images_and_gives_them_back() {
     takes_images_and_gives_them_back(&Engine::docker());
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_is_spoken_to_with_tls() {
     let certificates = Certificates::new();
     let engine = Engine::docker_with_tls(&certificates);
@@ -200,6 +203,7 @@ fn ssh_to_this_machine(folder: &Path) -> std::ffi::OsString {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_is_reached_by_ssh() {
     let engine = Engine::docker();
     let folder = tempfile::tempdir().unwrap();
@@ -220,6 +224,7 @@ fn docker_is_reached_by_ssh() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_list_goes_to_a_daemon() {
     let engine = Engine::podman();
     let store = fixtures::copy();
@@ -258,6 +263,7 @@ fn the_words_of_a_daemon_are_shown() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_daemon_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix://{}", folder.path().join("none.sock").display());

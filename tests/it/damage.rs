@@ -223,6 +223,7 @@ fn several_kinds_are_found_together_with_the_images_that_they_concern() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn sound_stores_and_bundles_have_none() {
     let store = Store::new();
     assert_sound(fixtures::root());

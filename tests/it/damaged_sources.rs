@@ -189,6 +189,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 #[test]
+#[ignore = "takes long"]
 fn every_command_that_reads_content_knows_a_wrong_byte() {
     let (places, image) = (Places::new(), app());
     let (config, layer) = (&image.blobs[0], &image.blobs[1]);
@@ -215,6 +216,7 @@ fn every_command_that_reads_content_knows_a_wrong_byte() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_push_knows_a_wrong_byte() {
     let (places, image, registry) = (Places::new(), app(), DockerRegistry::empty());
     let layer = &image.blobs[1];
@@ -256,6 +258,7 @@ fn unpack_repairs_what_it_has_in_hand() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pull_repairs_what_it_finds_damaged() {
     let upstream = tempfile::tempdir().unwrap();
     content().write_root(upstream.path());
@@ -274,6 +277,7 @@ fn pull_repairs_what_it_finds_damaged() {
 
 /// A layer of another image is there, damaged, and no image of this name yet.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pull_does_not_share_what_is_damaged() {
     let upstream = tempfile::tempdir().unwrap();
     content().with("other:1", &app()).write_root(upstream.path());

@@ -46,6 +46,7 @@ type Broken = (&'static str, Vec<(On, Effect)>, &'static [&'static str]);
 type Where = fn(&Digest) -> On;
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_breaks_off_goes_on_where_it_stopped() {
     let (layer, _) = large();
     let blob = || On::blob(&layer.digest());
@@ -84,6 +85,7 @@ fn what_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_cuts_every_connection_is_used_as_long_as_it_serves() {
     let (layer, _) = large();
     let registry = start([(On::blob(&layer.digest()), Effect::Cut { after: 1_048_576 })]);
@@ -94,6 +96,7 @@ fn a_registry_that_cuts_every_connection_is_used_as_long_as_it_serves() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn wrong_bytes_are_fetched_anew_and_never_kept() {
     let (layer, image) = large();
     for effect in [Effect::WrongByte, Effect::Long(b"more"), Effect::Body(vec![7; SIZE].into())] {
@@ -228,6 +231,7 @@ fn no_is_an_answer() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_dies_in_the_middle_and_comes_back() {
     let (whole, broken) = (layer(1, 400_000), Blob::new("application/vnd.oci.image.layer.v1.tar", random(2, SIZE)));
     let content = Content::default()
@@ -264,6 +268,7 @@ fn a_registry_that_dies_in_the_middle_and_comes_back() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_falls_silent_can_be_given_up_without_loss() {
     let (layer, _) = large();
     let registry = start([(On::blob(&layer.digest()).once(), Effect::Stall { after: 1_500_000 })]);

@@ -88,6 +88,7 @@ fn signatures_beside_a_bundle() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn keys() {
     let text = |name: &str| fs::read_to_string(fixtures("signatures").join(name)).unwrap();
     let secret = SigningKey::parse(&Secret::new(text("release.key")), None).unwrap();
@@ -167,6 +168,7 @@ fn locks() {
 const WITH_FILES: [&str; 5] = ["credentials", "docker-archive", "htpasswd", "layer", "registries-conf"];
 
 #[test]
+#[ignore = "takes long"]
 fn every_fixture_through_every_entrance_of_the_fuzzer() {
     let mut files = Vec::new();
     for folder in ["bundles", "fuzz", "inventories", "lists", "signatures", "volumes", "images"] {

@@ -11,6 +11,7 @@ use crate::support::job::{pull, push, text};
 use crate::support::tls::Certificates;
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn one_image_that_cannot_be_copied_is_told_of_once() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -23,6 +24,7 @@ fn one_image_that_cannot_be_copied_is_told_of_once() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_a_registry_refuses_has_a_hint() {
     let certificates = Certificates::new();
     let locked = DockerRegistry::options().tls(&certificates).user("me", "secret").root(fixtures::root()).start();
@@ -64,6 +66,7 @@ fn what_a_registry_refuses_has_a_hint() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_archive_that_is_not_written_is_not_said_to_be() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();

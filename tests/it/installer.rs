@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::fixtures;
 use crate::support::hod::hod;
+use crate::support::skipped::{may_change_root, skipped};
 use crate::support::skopeo;
 use crate::support::tls::Certificates;
 use crate::support::tree;
@@ -122,11 +123,6 @@ impl Root {
     }
 }
 
-/// Whether this user may enter roots.
-fn may_enter() -> bool {
-    Command::new("unshare").args(["--net", "chroot", "/", "true"]).output().is_ok_and(|output| output.status.success())
-}
-
 /// Packs an image with the installer to `media` of a root, signed, and returns the public key's name there.
 fn pack(root: &Root, name: &str) {
     let media = root.path("media");
@@ -145,8 +141,9 @@ fn pack(root: &Root, name: &str) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_static_hod_needs_nothing_but_itself() {
-    if !may_enter() {
+    if !may_change_root() {
         return;
     }
     let root = Root { folder: tempfile::tempdir().unwrap(), shell: "" };
@@ -235,27 +232,30 @@ fn changed(
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn where_there_is_only_busybox() {
-    if may_enter() {
+    if may_change_root() {
         whole_life(&Root::busybox());
     }
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn in_debian_minbase() {
-    if !may_enter() {
+    if !may_change_root() {
         return;
     }
     let Some(root) = Root::debian() else {
-        eprintln!("passed over: debootstrap does not work here");
+        skipped("all of it", "debootstrap does not work here");
         return;
     };
     whole_life(&root);
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_medium_that_was_changed_is_refused() {
-    if !may_enter() {
+    if !may_change_root() {
         return;
     }
     let root = Root::busybox();
@@ -294,8 +294,9 @@ fn a_medium_that_was_changed_is_refused() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn files_that_were_changed_since_survive_undo() {
-    if !may_enter() {
+    if !may_change_root() {
         return;
     }
     let root = Root::busybox();
@@ -309,8 +310,9 @@ fn files_that_were_changed_since_survive_undo() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_script_pushes_to_a_registry() {
-    if !may_enter() {
+    if !may_change_root() {
         return;
     }
     let root = Root::busybox();
@@ -326,8 +328,9 @@ fn the_script_pushes_to_a_registry() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn volumes_are_installed_as_one_bundle() {
-    if !may_enter() {
+    if !may_change_root() {
         return;
     }
     let root = Root::busybox();
@@ -348,6 +351,7 @@ fn volumes_are_installed_as_one_bundle() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_page_says_how_to_do_without_hod() {
     let store = fixtures::root().to_str().unwrap();
     for (name, more) in [("r.tar", ""), ("r.tar.zst", ""), ("r.tar", "100000"), ("a b.tar.zst", "100000")] {
@@ -367,6 +371,7 @@ fn the_page_says_how_to_do_without_hod() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_sums_are_those_of_sha256sum_and_signed_for_minisign() {
     let root = Root { folder: tempfile::tempdir().unwrap(), shell: "" };
     pack(&root, "release.tar");
@@ -389,6 +394,7 @@ fn the_sums_are_those_of_sha256sum_and_signed_for_minisign() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_hod_that_needs_a_c_library_is_not_taken_along() {
     let folder = tempfile::tempdir().unwrap();
     let store = fixtures::root().to_str().unwrap();

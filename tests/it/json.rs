@@ -110,6 +110,7 @@ fn all_commands() -> BTreeSet<String> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn every_command_prints_one_document_however_it_ends() {
     let root = fixtures::copy();
     let registry = DockerRegistry::options().deletes().root(root.path()).start();
@@ -291,6 +292,7 @@ fn document_of(output: &Output) -> Value {
 
 /// Whoever asks for data at standard output gets it as it is, and nothing else, whatever else was asked for.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn where_standard_output_is_for_data_no_document_is_among_it() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -338,6 +340,7 @@ fn where_standard_output_is_for_data_no_document_is_among_it() {
 
 /// What is typed as a secret is in no document, whoever refuses it.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn no_secret_is_in_a_document() {
     let registry = DockerRegistry::options().user("me", "right").root(fixtures::root()).start();
     let folder = tempfile::tempdir().unwrap();

@@ -94,6 +94,7 @@ const MOMENTS: [Moment; 5] = [
 ];
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pull_is_killed_at_known_moments() {
     for (moment, fault, is_so) in MOMENTS {
         for ending in ["kill", "interrupt"] {
@@ -134,6 +135,7 @@ fn end(running: Running, how: &str) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pull_is_killed_at_every_few_requests() {
     let scene = scene();
     let registry = Faulty::new(scene.content.clone()).start();
@@ -158,6 +160,7 @@ fn pull_is_killed_at_every_few_requests() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn two_pulls_at_once_share_the_work() {
     let scene = scene();
     let registry = Faulty::new(scene.content.clone()).start();
@@ -175,6 +178,7 @@ fn two_pulls_at_once_share_the_work() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pack_is_killed_and_goes_on_where_it_stopped() {
     /// Bytes that are compared with what is there, and written, at a time.
     const BLOCK: u64 = 1024 * 1024;
@@ -211,6 +215,7 @@ fn pack_is_killed_and_goes_on_where_it_stopped() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn unpack_is_killed_while_the_bundle_comes() {
     let scene = scene();
     let source = tempfile::tempdir().unwrap();
@@ -255,6 +260,7 @@ fn unpack_is_killed_while_the_bundle_comes() {
 
 /// Of a bundle at rest only what the interrupted run has not read is read: damage in front of that is not even seen.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn unpack_goes_on_where_it_stopped() {
     let source = tempfile::tempdir().unwrap();
     let first = Blob::new("application/vnd.oci.image.layer.v1.tar", random(1, 70_000_000));
@@ -299,6 +305,7 @@ fn unpack_goes_on_where_it_stopped() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn unpack_is_killed_while_links_come_to_be() {
     let mut content = Content::default();
     for seed in 0..150 {

@@ -146,6 +146,7 @@ fn used() -> Base {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_pull_is_killed() {
     let (registry, used) = (Faulty::new(small()).start(), used());
     let command = |folder: &Path| pull(registry.host(), &root(folder), ["app:1", "app:2"]);
@@ -155,6 +156,7 @@ fn a_pull_is_killed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn an_unpack_is_killed() {
     let (source, used) = (Base::of(&small()), used());
     let bundle = source.0.path().join("x.tar");
@@ -164,6 +166,7 @@ fn an_unpack_is_killed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_select_is_killed() {
     let (source, used) = (Base::of(&small()), used());
     let select = |folder: &Path| hod(["select", "--store", text(&source.source()), "--to", text(&root(folder))]);
@@ -172,6 +175,7 @@ fn a_select_is_killed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_server_is_killed_while_somebody_pushes() {
     // What is about another manifest comes into an index, too.
     let app = image("linux/amd64", &[layer(2, 100)]);
@@ -213,6 +217,7 @@ fn tag(folder: &Path) -> Hod {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_tag_is_killed() {
     let named = named();
     let kills = kill_and_repeat(|folder| named.copy(folder), tag);
@@ -220,6 +225,7 @@ fn a_tag_is_killed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn an_rm_is_killed() {
     let named = named();
     for words in [&["app:1", "other/app:2"][..], &["app:1", "app:2", "--tag-only"]] {
@@ -235,6 +241,7 @@ fn an_rm_is_killed() {
 
 /// Whoever comes after an `rm` that was killed brings back what it has kept aside, and may be killed as well.
 #[test]
+#[ignore = "takes long"]
 fn what_follows_a_killed_rm_is_killed() {
     let (named, mut killed) = (named(), None);
     let is_aside = |folder: &Path| {
@@ -265,6 +272,7 @@ fn what_follows_a_killed_rm_is_killed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_gc_is_killed() {
     let app = image("linux/amd64", &[layer(3, 10)]);
     let bill = artifact("text/bill", &[Blob::new("text/plain", "bill")], Some(&app));
@@ -283,6 +291,7 @@ fn a_gc_is_killed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn changes_of_a_layout_are_killed() {
     let base = Base(tempfile::tempdir().unwrap());
     index(&[image("linux/amd64", &[layer(1, 100)])]).write_layout(&base.source());

@@ -12,7 +12,7 @@ use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, image};
 use crate::support::job::text;
-use crate::support::root::is_root_for;
+use crate::support::skipped::is_root_for;
 
 /// A layer as people make them, with a whiteout, compressed by gzip; and what it is without.
 fn layer(place: &Path) -> (Blob, Vec<u8>) {

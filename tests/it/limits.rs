@@ -65,6 +65,7 @@ fn small_files_that_are_large_take_little_memory() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_gigabyte_goes_through_every_command_in_little_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -105,6 +106,7 @@ fn many(child: &Image, count: usize) -> Image {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn indexes_that_name_too_many_manifests_are_refused() {
     const SAYS: &str = "name more than 10000 manifests";
     let folder = tempfile::tempdir().unwrap();
@@ -222,6 +224,7 @@ fn images() -> (Content, Image) {
 const NAMES: [&str; 2] = ["one:1", "two:1"];
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pull_onto_a_full_disk() {
     let (content, _) = images();
     // Too small from the start: that is known before anything moves.
@@ -272,6 +275,7 @@ fn disk_with_a_part_of(blob: &Blob) -> Option<Disk> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_an_interrupted_run_has_left_needs_no_more_space() {
     let (content, _) = images();
     let Some(disk) = disk_with_a_part_of(&blob(1)) else { return };
@@ -294,6 +298,7 @@ fn what_an_interrupted_run_has_left_needs_no_more_space() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_linked_needs_no_space() {
     let Some(disk) = Disk::new("4m") else { return };
     let source = tempfile::tempdir().unwrap();
@@ -311,6 +316,7 @@ fn what_is_linked_needs_no_space() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pack_and_unpack_onto_a_full_disk() {
     let (content, _) = images();
     let source = tempfile::tempdir().unwrap();
@@ -386,6 +392,7 @@ fn what_a_killed_pack_has_left_is_written_over() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_store_that_cannot_be_written() {
     let (content, _) = images();
     let Some(disk) = Disk::new("20m") else { return };

@@ -56,6 +56,7 @@ fn layout() -> tempfile::TempDir {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn gc_deletes_what_the_registry_would() {
     // Names to remove, and what remains of them in what others share.
     for removed in [
@@ -130,6 +131,7 @@ fn sample() -> Sample {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_sparse_index_and_a_moved_tag() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -180,6 +182,7 @@ fn what_cannot_be_read_ends_it_before_anything_is_gone() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn interrupted_runs_and_shared_files() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let (root, twin) = (folder.path().join("root"), folder.path().join("twin"));
@@ -218,6 +221,7 @@ fn nobody_else_may_write() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn rm_takes_names_and_digests_and_says_what_is_not_there() {
     let root = fixtures::copy();
     let before = tree::listing(&root.path().join("docker"));
@@ -252,6 +256,7 @@ fn rm_takes_names_and_digests_and_says_what_is_not_there() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn tag_gives_names_in_stores() {
     let root = fixtures::copy();
     let store = text(root.path());
@@ -275,6 +280,7 @@ fn tag_gives_names_in_stores() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn layouts_are_as_umoci_leaves_them() {
     let (ours, theirs) = (layout(), layout());
     let (place, path) = (format!("oci:{}", text(ours.path())), text(theirs.path()));
@@ -331,6 +337,7 @@ fn a_layout_keeps_referrers_of_what_it_keeps() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn stat_is_that_of_umoci() {
     let layout = layout();
     umoci(["new", "--image", &format!("{}:made:1", text(layout.path()))]);
@@ -357,6 +364,7 @@ fn stat_is_that_of_umoci() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn killed_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().join("base");

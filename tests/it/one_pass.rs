@@ -9,6 +9,7 @@ use crate::support::hod::hod;
 use crate::support::images::{Content, image, layer};
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_bytes_are_those_of_pull_and_pack() {
     let upstream = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();

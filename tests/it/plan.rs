@@ -27,6 +27,7 @@ fn without_free(mut plan: Value) -> Value {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_plan_of_a_pull_is_what_the_pull_does() {
     let folder = tempfile::tempdir().unwrap();
     let registry = DockerRegistry::over(fixtures::root());
@@ -181,6 +182,7 @@ fn served(content: &Content, seen: &Seen) -> u64 {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_missing_platform_is_in_the_plan() {
     let registry = DockerRegistry::over(fixtures::root());
     let words = ["plan", "base/busybox:1.35", "--platform", "linux/s390x", "--from", registry.host(), "--json"];

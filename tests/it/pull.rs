@@ -11,6 +11,7 @@ use crate::support::job::{assert_sound, ls, manifest, names, pull, reach, text};
 use crate::support::{fixtures, skopeo};
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_list_of_fixtures_comes_over_whole() {
     let upstream = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -54,6 +55,7 @@ fn the_list_of_fixtures_comes_over_whole() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn all_platforms_of_the_fixtures_are_all_of_them() {
     let upstream = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -79,6 +81,7 @@ fn all_platforms_of_the_fixtures_are_all_of_them() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_summary_and_the_lock_say_what_was_done() {
     let upstream = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();

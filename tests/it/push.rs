@@ -37,6 +37,7 @@ fn store() -> TempDir {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn from_a_store_a_bundle_and_standard_input() {
     let folder = tempfile::tempdir().unwrap();
     let (plain, compressed) = (folder.path().join("x.tar"), folder.path().join("x.tar.zst"));
@@ -72,6 +73,7 @@ fn from_a_store_a_bundle_and_standard_input() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_damaged_bundle_on_standard_input_is_named_as_such() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let path = folder.path().join("x.tar");
@@ -156,6 +158,7 @@ fn blobs_come_before_manifests_children_before_indexes_and_tags_last() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn below_a_path_with_tls_and_a_password() {
     let certificates = Certificates::new();
     let registry = DockerRegistry::options().tls(&certificates).user("me", "s3cr3t").start();
@@ -187,6 +190,7 @@ fn below_a_path_with_tls_and_a_password() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_list_narrows_what_is_pushed() {
     let store = store();
     let registry = DockerRegistry::empty();
@@ -237,6 +241,7 @@ fn uploads_that_break_are_tried_again() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn damage_is_not_pushed() {
     let store = store();
     let image = app("linux/amd64", 4);
@@ -251,6 +256,7 @@ fn damage_is_not_pushed() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn of_an_image_that_is_there_only_manifests_are_read() {
     let store = store();
     let registry = DockerRegistry::empty();
@@ -265,6 +271,7 @@ fn of_an_image_that_is_there_only_manifests_are_read() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_was_pushed_can_be_pulled_again() {
     let store = store();
     let registry = DockerRegistry::empty();

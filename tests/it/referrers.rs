@@ -126,6 +126,7 @@ fn pull(host: &str, store: &Path) -> crate::support::hod::Hod {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn pull_follows_everything_from_both_kinds_of_registry() {
     let sample = Sample::new();
     for registry in [
@@ -147,6 +148,7 @@ fn pull_follows_everything_from_both_kinds_of_registry() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_lists_no_tags_is_asked_for_each() {
     let sample = Sample::new();
     let registry = Faulty::new(sample.tagged()).start();
@@ -176,6 +178,7 @@ fn only_not_found_means_that_there_is_nothing() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_index_of_dockers_type_is_carried_with_its_entries() {
     let sample = Sample::new();
     // Listed by nobody but the index, since its subject is another.
@@ -215,6 +218,7 @@ fn where_there_is_nothing_two_requests_find_that_out() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn bundles_carry_referrers_and_merge_into_what_is_there() {
     let sample = Sample::new();
     let folder = tempfile::tempdir().unwrap();
@@ -274,6 +278,7 @@ fn push_leaves_the_list_to_registries_that_keep_one() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn referrers_and_lists_that_a_registry_has_lost_come_again_by_force() {
     let sample = Sample::new();
     let source = Faulty::new(sample.tagged()).start();
@@ -291,6 +296,7 @@ fn referrers_and_lists_that_a_registry_has_lost_come_again_by_force() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn push_merges_the_list_where_it_has_to_keep_one() {
     let sample = Sample::new();
     let source = Faulty::new(sample.tagged()).start();
@@ -318,6 +324,7 @@ fn push_merges_the_list_where_it_has_to_keep_one() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_list_that_names_a_referrer_keeps_its_bytes() {
     let sample = Sample::new();
     // A referrer with a tag of its own, which whoever lists it describes in other words than hod.

@@ -84,6 +84,7 @@ fn other() -> (tempfile::TempDir, DockerRegistry) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn mirrors_are_asked_in_their_order_and_then_the_registry() {
     let full = DockerRegistry::over(fixtures::root());
     let empty = DockerRegistry::empty();
@@ -115,6 +116,7 @@ fn mirrors_are_asked_in_their_order_and_then_the_registry() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_mirror_that_is_down_is_told_of_in_a_sentence() {
     let full = DockerRegistry::over(fixtures::root());
     let own = format!("prefix = \"site.example\"\nlocation = \"{}\"\ninsecure = true", full.host());
@@ -134,6 +136,7 @@ fn a_mirror_that_is_down_is_told_of_in_a_sentence() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_mirror_may_be_for_tags_or_for_digests() {
     let full = DockerRegistry::over(fixtures::root());
     let (_root, other) = other();
@@ -158,6 +161,7 @@ fn a_mirror_may_be_for_tags_or_for_digests() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn prefixes_wildcards_and_drop_ins_rewrite_names() {
     let full = DockerRegistry::over(fixtures::root());
     let (web, busybox) = (fixtures::digest("web:1.0"), fixtures::digest("base/busybox:1.35"));
@@ -193,6 +197,7 @@ fn prefixes_wildcards_and_drop_ins_rewrite_names() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_blocked_is_neither_read_nor_written() {
     let full = DockerRegistry::over(fixtures::root());
     let host = full.host();
@@ -222,6 +227,7 @@ fn what_is_blocked_is_neither_read_nor_written() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_insecure_registry_may_show_any_certificate() {
     let certificates = Certificates::new();
     let registry_of = |line: &str| {
@@ -245,6 +251,7 @@ fn an_insecure_registry_may_show_any_certificate() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_job_is_done_from_a_mirror_and_names_stay() {
     let full = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -344,6 +351,7 @@ fn a_mirror_that_is_down_is_not_asked_for_every_image() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn files_are_found_where_the_containers_tools_look() {
     let full = DockerRegistry::over(fixtures::root());
     let text = registry(&format!("prefix = \"site.example\"\nlocation = \"{}\"\ninsecure = true", full.host()), &[]);

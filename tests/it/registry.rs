@@ -84,6 +84,7 @@ async fn read_all(source: &Repository, image: &Image) -> Result<(), EndpointErro
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn reads_what_a_registry_holds() {
     let (folder, sample) = (tempfile::tempdir().unwrap(), sample());
     let registry = filled(folder.path());
@@ -97,6 +98,7 @@ async fn reads_what_a_registry_holds() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn what_is_pushed_is_what_skopeo_pulls() {
     let registry = DockerRegistry::empty();
     let sample = sample();
@@ -122,6 +124,7 @@ async fn what_is_pushed_is_what_skopeo_pulls() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn an_image_without_tags_is_there_by_digest() {
     let registry = DockerRegistry::empty();
     let sample = sample();
@@ -132,6 +135,7 @@ async fn an_image_without_tags_is_there_by_digest() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_blob_is_mounted_and_not_sent_twice() {
     let (folder, sample) = (tempfile::tempdir().unwrap(), sample());
     let registry = filled(folder.path());
@@ -150,6 +154,7 @@ async fn a_blob_is_mounted_and_not_sent_twice() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_registry_refuses_an_image_with_holes() {
     let registry = DockerRegistry::empty();
     let sample = sample();
@@ -166,6 +171,7 @@ async fn a_registry_refuses_an_image_with_holes() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_body_that_lies_leaves_nothing() {
     let registry = DockerRegistry::empty();
     let sink = repository(Settings::default(), registry.host(), "app");
@@ -184,6 +190,7 @@ async fn a_body_that_lies_leaves_nothing() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let registry = filled(folder.path());
@@ -204,6 +211,7 @@ async fn what_is_missing_is_named() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn lists_and_deletes() {
     let registry = DockerRegistry::options().deletes().start();
     let (one, two) = (image("linux/amd64", &[layer(1, 10)]), image("linux/arm64", &[layer(2, 10)]));
@@ -226,6 +234,7 @@ async fn lists_and_deletes() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_password_opens_a_registry() {
     let registry = DockerRegistry::options().user("me", "hunter2").start();
     let sample = sample();
@@ -248,6 +257,7 @@ async fn a_password_opens_a_registry() {
 
 /// What skopeo writes at a login is what we read.
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_login_of_skopeo_counts() {
     let registry = DockerRegistry::options().user("me", "hunter2").start();
     let folder = tempfile::tempdir().unwrap();
@@ -272,6 +282,7 @@ async fn a_login_of_skopeo_counts() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn certificates_are_checked() {
     let certificates = Certificates::new();
     let folder = tempfile::tempdir().unwrap();
@@ -299,6 +310,7 @@ async fn certificates_are_checked() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn client_certificates_are_shown() {
     let certificates = Certificates::new();
     let registry = DockerRegistry::options().mutual_tls(&certificates).start();
@@ -311,6 +323,7 @@ async fn client_certificates_are_shown() {
 
 /// What `openssl req -x509` makes is a CA that stands as a server's certificate.
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_trusted_certificate_may_be_its_own_authority() {
     let certificates = Certificates::new();
     let own = |name: &str| {
@@ -335,6 +348,7 @@ async fn a_trusted_certificate_may_be_its_own_authority() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn plain_http_is_for_loopback_alone() {
     let registry = DockerRegistry::empty();
     let strict = Settings { tls_verify: Some(true), ..Settings::default() };

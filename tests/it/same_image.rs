@@ -49,6 +49,7 @@ fn images(folder: &Path, words: &[&str]) -> usize {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn two_lines_give_what_one_line_gives() {
     let registry = Faulty::new(content()).start();
     let (folder, host) = (lists(), registry.host());
@@ -113,6 +114,7 @@ fn the_lock_has_one_line_and_gives_the_same_again() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_push_brings_the_platforms_of_both_lines() {
     let upstream = Faulty::new(content()).start();
     let folder = lists();
@@ -136,6 +138,7 @@ fn a_push_brings_the_platforms_of_both_lines() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn two_spellings_of_a_name_are_one_image() {
     let registry = Faulty::new(content()).start();
     let port = registry.host().rsplit_once(':').unwrap().1;
@@ -189,6 +192,7 @@ fn what_two_registries_have_is_fetched_from_both() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_place_may_be_named_for_each_platform() {
     let [amd, arm, v7] = children();
     let folder = tempfile::tempdir().unwrap();

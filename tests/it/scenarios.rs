@@ -77,6 +77,7 @@ fn listed() -> Vec<&'static str> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn scenario_01_a_products_list_is_pulled_packed_unpacked_and_served() {
     let listed = listed();
     let unique: BTreeSet<String> = listed.iter().map(|name| (*name).to_owned()).collect();
@@ -109,6 +110,7 @@ fn scenario_01_a_products_list_is_pulled_packed_unpacked_and_served() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn scenario_04_an_image_goes_from_registry_to_registry_to_a_directory_and_into_an_engine() {
     let (first, second) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let engine = Engine::podman();
@@ -136,6 +138,7 @@ fn scenario_04_an_image_goes_from_registry_to_registry_to_a_directory_and_into_a
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn scenario_05_pause_goes_to_a_directory_with_a_colon_and_to_a_layout_without_a_name() {
     let registry = DockerRegistry::over(fixtures::root());
     let pause = format!("docker://{}/pause:3.9", registry.host());
@@ -172,6 +175,7 @@ fn scenario_05_pause_goes_to_a_directory_with_a_colon_and_to_a_layout_without_a_
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn scenario_09_a_login_and_a_folder_of_certificates_open_a_private_registry() {
     let certificates = Certificates::new();
     let registry = DockerRegistry::options().tls(&certificates).user("me", "secret").root(fixtures::root()).start();

@@ -12,7 +12,7 @@ use crate::support::docker_registry::DockerRegistry;
 use crate::support::hod::{Hod, hod};
 use crate::support::images::{Content, Image, artifact, attestation, image, index, layer};
 use crate::support::job::{assert_clean, assert_serves, assert_sound, blob_path, flip, names, reach, text, whole};
-use crate::support::root::is_root_for;
+use crate::support::skipped::is_root_for;
 use crate::support::{fixtures, skopeo};
 
 fn select<'a>(from: &'a Path, to: &'a Path, words: impl IntoIterator<Item = &'a str>) -> Hod {
@@ -60,6 +60,7 @@ fn sample() -> Sample {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_list_of_a_root_in_use_becomes_a_root_of_its_own() {
     let source = fixtures::copy();
     let before = (inodes(source.path(), ""), crate::support::tree::listing(source.path()));
@@ -90,6 +91,7 @@ fn a_list_of_a_root_in_use_becomes_a_root_of_its_own() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_whole_store_and_again() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
@@ -110,6 +112,7 @@ fn the_whole_store_and_again() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn referrers_and_sparse_indexes_stay_what_they_are() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let (from, sparse, bare) = (folder.path().join("from"), folder.path().join("sparse"), folder.path().join("bare"));
@@ -162,6 +165,7 @@ fn every_name_that_is_not_there_is_said_and_nothing_is_made() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_existing_store_is_added_to() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
@@ -183,6 +187,7 @@ fn an_existing_store_is_added_to() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn another_filesystem_gets_copies_that_were_checked() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let from = folder.path().join("from");
@@ -206,6 +211,7 @@ fn another_filesystem_gets_copies_that_were_checked() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn others_files_are_copied_and_get_the_owner_of_the_root() {
     if !is_root_for("a root of others") {
         return;
@@ -225,6 +231,7 @@ fn others_files_are_copied_and_get_the_owner_of_the_root() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn killed_and_run_again() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let from = folder.path().join("from");

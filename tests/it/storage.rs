@@ -42,6 +42,7 @@ fn layers(folder: &Path) -> (String, String) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn files_become_an_image_that_podman_takes() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = layers(folder.path());
@@ -101,6 +102,7 @@ fn only(folder: &Path, tools: &[&str]) -> String {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_storage_is_read_and_written_by_its_owner() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
@@ -144,6 +146,7 @@ fn a_storage_is_read_and_written_by_its_owner() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_podman_that_listens_is_asked_first() {
     let engine = Engine::podman();
     let folder = tempfile::tempdir().unwrap();

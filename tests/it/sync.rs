@@ -68,6 +68,7 @@ fn tags(registry: &DockerRegistry) -> BTreeMap<String, Digest> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn folders_are_those_of_skopeo_and_skopeo_syncs_them_back() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -101,6 +102,7 @@ fn folders_are_those_of_skopeo_and_skopeo_syncs_them_back() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn registries_and_files_give_what_skopeo_gives() {
     let certificates = Certificates::new();
     let plain = DockerRegistry::over(fixtures::root());
@@ -154,6 +156,7 @@ fn registries_and_files_give_what_skopeo_gives() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn versions_are_chosen_by_constraints() {
     let one = image("linux/amd64", &[layer(1, 100)]);
     let names = ["v1.2.3", "1.2.4", "1.3", "2.0.0-rc1", "2.0.0", "latest"];
@@ -181,6 +184,7 @@ fn versions_are_chosen_by_constraints() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_dry_run_says_what_skopeo_says_and_writes_nothing() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -210,6 +214,7 @@ fn a_dry_run_says_what_skopeo_says_and_writes_nothing() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_there_is_skipped_and_what_is_different_stays() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -267,6 +272,7 @@ fn what_is_there_is_skipped_and_what_is_different_stays() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_blob_of_several_images_is_fetched_once() {
     let shared = layer(1, 2_000_000);
     let content = (0..6).fold(Content::default(), |all, number| {
@@ -290,6 +296,7 @@ fn a_blob_of_several_images_is_fetched_once() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn names_that_clash_are_found_before_anything_is_copied() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -321,6 +328,7 @@ fn names_that_clash_are_found_before_anything_is_copied() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn failures_end_a_run_or_are_told_in_the_end() {
     let registry = DockerRegistry::over(fixtures::root());
     let folder = tempfile::tempdir().unwrap();
@@ -382,6 +390,7 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_page_does_what_it_says() {
     let (upstream, site) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let folder = tempfile::tempdir().unwrap();
@@ -415,6 +424,7 @@ fn the_page_does_what_it_says() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_killed_run_goes_on_where_it_stopped() {
     let root = tempfile::tempdir().unwrap();
     let image = images::write_big_root(root.path(), "big:1", 200_000_000);

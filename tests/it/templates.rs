@@ -50,6 +50,7 @@ fn is_refused_by_skopeo(arguments: &[&str]) -> bool {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn null_is_nothing_and_takes_nothing_with_it() {
     let folder = tempfile::tempdir().unwrap();
     for (number, config) in CONFIGS.iter().enumerate() {
@@ -63,6 +64,7 @@ fn null_is_nothing_and_takes_nothing_with_it() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn templates_see_the_structs_that_skopeo_shows_them() {
     let folder = tempfile::tempdir().unwrap();
     for (number, config) in CONFIGS.iter().enumerate() {
@@ -101,6 +103,7 @@ fn templates_see_the_structs_that_skopeo_shows_them() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_format_json_is_the_document() {
     let folder = tempfile::tempdir().unwrap();
     let image = image(folder.path(), CONFIGS[2]);

@@ -102,6 +102,7 @@ fn truncate(path: &Path) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_skopeo_writes_is_sound() {
     let layout = Layout::new();
     let folder = layout.folder.path();
@@ -124,6 +125,7 @@ fn what_skopeo_writes_is_sound() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_umoci_writes_is_sound_and_what_it_leaves_behind_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let layout = folder.path().join("layout");
@@ -146,6 +148,7 @@ fn what_umoci_writes_is_sound_and_what_it_leaves_behind_is_not_read() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn each_kind_of_damage_to_a_layout_is_found_alone() {
     type Case = (&'static str, fn(&Layout) -> String, &'static [&'static str]);
     let below = |path: PathBuf, layout: &Layout| path.strip_prefix(layout.file("")).unwrap().display().to_string();
@@ -175,6 +178,7 @@ fn each_kind_of_damage_to_a_layout_is_found_alone() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_layout_is_judged_by_what_its_index_and_manifests_say() {
     let layout = Layout::new();
     // Nobody chose that platform.
@@ -200,6 +204,7 @@ fn a_layout_is_judged_by_what_its_index_and_manifests_say() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_deleted_and_copied_again_is_sound() {
     let layout = Layout::new();
     flip(&layout.blob(&layout.layer), 20);
@@ -212,6 +217,7 @@ fn what_is_deleted_and_copied_again_is_sound() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn each_kind_of_damage_to_image_directories_is_found_alone() {
     let folder = tempfile::tempdir().unwrap();
     let sound = folder.path().join("sound");
@@ -243,6 +249,7 @@ fn each_kind_of_damage_to_image_directories_is_found_alone() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_archive_is_judged_by_its_members() {
     let layout = Layout::new();
     flip(&layout.blob(&layout.layer), 20);
@@ -256,6 +263,7 @@ fn an_archive_is_judged_by_its_members() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_s_first_format_is_followed() {
     let folder = tempfile::tempdir().unwrap();
     let place = format!("dir:{}", folder.path().join("old").display());
@@ -270,6 +278,7 @@ fn docker_s_first_format_is_followed() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_no_place_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let codes = |place: &str| {

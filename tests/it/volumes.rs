@@ -76,6 +76,7 @@ fn cat_and_sha256sum_do_without_hod() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn every_name_of_a_set_will_do() {
     for name in ["release.tar", "release.tar.zst"] {
         let folder = packed(name);
@@ -91,6 +92,7 @@ fn every_name_of_a_set_will_do() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn volumes_in_several_folders() {
     let media = packed("release.tar");
     let other = tempfile::tempdir().unwrap();
@@ -296,6 +298,7 @@ fn assert_ok(output: &std::process::Output) {
 
 /// A stick with vfat: mounted where that is allowed, else read and written by mtools.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_stick_with_vfat() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("stick.img");

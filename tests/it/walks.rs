@@ -104,6 +104,7 @@ fn nested(indexes: usize) -> Image {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn how_deep_indexes_may_nest() {
     assert_found(&walk(&nested(8), &[]), &whole(&nested(8)).manifests);
     assert_refused(&walk(&nested(9), &[]), &["a:1", &nested(1).digest().to_string(), TOO_DEEP]);
@@ -115,6 +116,7 @@ fn how_deep_indexes_may_nest() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_nests_too_deeply_can_be_verified_kept_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (store, layout) = (folder.path().join("store"), folder.path().join("layout"));
@@ -137,6 +139,7 @@ fn what_nests_too_deeply_can_be_verified_kept_and_removed() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_layout_is_swept_however_deep_it_is() {
     let layout = tempfile::tempdir().unwrap();
     let mut inner = plain();
@@ -175,6 +178,7 @@ fn a_minimal_inventory_stands_for_what_is_nested() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_child_is_what_its_index_says() {
     let mut child = plain();
     child.descriptor.media_type = MediaType::DockerManifest;
@@ -188,6 +192,7 @@ fn a_child_is_what_its_index_says() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_child_without_a_manifests_type_is_what_its_bytes_say() {
     let mut child = plain();
     child.descriptor.media_type = "application/octet-stream".into();
@@ -196,6 +201,7 @@ fn a_child_without_a_manifests_type_is_what_its_bytes_say() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_child_that_is_no_manifest_cannot_be_followed() {
     let blob = b"no manifest";
     let root = index(&[Image::of_bytes("application/octet-stream", &blob[..])]);
@@ -207,6 +213,7 @@ fn a_child_that_is_no_manifest_cannot_be_followed() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn sparse_indexes() {
     let arm64 = image("linux/arm64", &[layer(2, 100)]);
     let mut root = index(&[plain(), index(std::slice::from_ref(&arm64)), arm64.clone()]);

@@ -104,6 +104,7 @@ fn says_what_else_a_file_is() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_table_that_lies_is_refused() {
     let bundle = Sample::large().write(Compression::Zstd { threads: 1 });
     let footer = bundle.len() - 9;
@@ -166,6 +167,7 @@ fn faults(bundle: &[u8], position: usize) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn each_single_fault_is_damage_and_nothing_else() {
     let mut frames = Sample::small();
     let flat = frames.blob(Algorithm::Sha256, &vec![b'x'; 1_100_000]);

@@ -61,6 +61,7 @@ fn extracts(command: &str, sample: &Sample, compression: Compression) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn tar_and_busybox_extract_a_bundle() {
     for sample in [Sample::default(), Sample::small(), Sample::large()] {
         extracts("tar -xf ../bundle", &sample, Compression::None);
@@ -71,6 +72,7 @@ fn tar_and_busybox_extract_a_bundle() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn zstd_and_tar_extract_a_compressed_bundle() {
     for sample in [Sample::default(), Sample::small(), Sample::large()] {
         let form = Compression::Zstd { threads: 2 };
@@ -96,6 +98,7 @@ fn frames(sample: &Sample) -> u64 {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn zstd_lists_frames_and_table() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle.tar.zst");
@@ -141,6 +144,7 @@ fn tar_lists_the_members_as_they_are() {
 
 /// Sizes from 8 GiB on: a file of zeros that takes no space on disk.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn tar_and_busybox_know_where_a_large_blob_ends() {
     use hod_bundle::{Content, Contents, Header};
     use hod_oci::Digest;

@@ -200,6 +200,7 @@ async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn one_image_out_of_many_costs_what_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let store = crate::support::fixtures::root().to_str().unwrap();

@@ -187,6 +187,7 @@ fn pack_ships_nothing_that_is_wrong() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_a_broken_unpack_has_left_is_of_use_to_the_next() {
     let whole = bundle("x.tar");
     let folder = tempfile::tempdir().unwrap();
@@ -215,6 +216,7 @@ fn a_damaged_bundle_is_refused_even_where_the_root_has_the_blob() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_there_stays_whole() {
     let root = root_of(&before());
     for (name, cut) in [("x.tar", 3), ("x.tar.zst", 2)] {

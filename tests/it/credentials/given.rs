@@ -154,6 +154,7 @@ fn a_mirror_gets_what_has_its_name() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn real_registries_take_them() {
     let start = |user: &str| DockerRegistry::options().user(user, &password(user)).root(fixtures::root()).start();
     let (one, two) = (start("one"), start("two"));

@@ -54,6 +54,7 @@ fn a_round_of_tries_is_one_line_however_many_transfers_wait() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_is_back_is_told_of_once() {
     let (registry, content) = failing(Effect::Reset, 2);
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ fn pulled(registry: &Running, words: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_trickle_is_given_up_and_goes_on_where_it_stopped() {
     let (layer, _) = large();
     let registry = start([(On::blob(&layer.digest()).once(), Effect::Trickle { after: 1_000_000 })]);

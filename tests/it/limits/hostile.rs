@@ -70,6 +70,7 @@ fn with_header(json: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn headers_of_bundles() {
     let folder = tempfile::tempdir().unwrap();
     let digest = Digest::sha256(b"");
@@ -152,6 +153,7 @@ fn entry(kind: u8, path: &str, link: &str) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn layers_that_expand_to_many_entries() {
     let folder = tempfile::tempdir().unwrap();
     let unpacks = |what: &str, layers: &[Blob]| {
@@ -203,6 +205,7 @@ fn manifest_of(config: &[u8], more: &str) -> String {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn manifests_configs_and_indexes_of_many_values() {
     let folder = tempfile::tempdir().unwrap();
     let digest = Digest::sha256(b"");
@@ -287,6 +290,7 @@ fn manifests_configs_and_indexes_of_many_values() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn lists_inventories_and_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let digest = Digest::sha256(b"");

@@ -11,6 +11,7 @@ use crate::support::job::{assert_clean, assert_serves, assert_sound, blob_path, 
 use crate::support::tree;
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_belongs_to_an_image_lives_as_long_as_it_does() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let root = folder.path();
@@ -40,6 +41,7 @@ fn what_belongs_to_an_image_lives_as_long_as_it_does() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn signatures_may_lie_in_another_repository() {
     let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
     let root = folder.path();
@@ -78,6 +80,7 @@ fn a_companion_of_what_was_never_there_stays() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn signatures_are_known_for_what_they_are_after_gc_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().join("base");

@@ -12,7 +12,7 @@ use crate::support::fixtures;
 use crate::support::hod::{Hod, Output, hod};
 use crate::support::job::{pack, text};
 use crate::support::read_only::ReadOnly;
-use crate::support::root::is_root_for;
+use crate::support::skipped::is_root_for;
 use crate::support::tree;
 
 const NOTE: &str = "note: other processes may be writing there";

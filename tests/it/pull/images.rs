@@ -33,6 +33,7 @@ fn shapes() -> Shapes {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn platforms_that_are_chosen_come_and_the_index_stays() {
     let Shapes { amd64, arm64, v6, v7 } = shapes();
     let (about_amd64, about_arm64) = (attestation(&amd64), attestation(&arm64));
@@ -69,6 +70,7 @@ fn platforms_that_are_chosen_come_and_the_index_stays() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn more_platforms_come_on_top_of_those_that_are_there() {
     let Shapes { amd64, arm64, .. } = shapes();
     let root = index(&[amd64, arm64]);
@@ -83,6 +85,7 @@ fn more_platforms_come_on_top_of_those_that_are_there() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_platform_that_is_not_there_fails_that_image_alone() {
     let Shapes { amd64, arm64, .. } = shapes();
     let content = Content::default()
@@ -102,6 +105,7 @@ fn a_platform_that_is_not_there_fails_that_image_alone() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn indexes_within_indexes() {
     let Shapes { amd64, arm64, v7, .. } = shapes();
     let inner = [
@@ -125,6 +129,7 @@ fn indexes_within_indexes() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn artifacts_charts_and_empty_blobs() {
     let chart = |seed| {
         let mut chart =
@@ -151,6 +156,7 @@ fn artifacts_charts_and_empty_blobs() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn foreign_layers_stay_descriptors() {
     let foreign = foreign_layer(7, "https://nowhere.invalid/layer");
     let windows = docker_image("windows/amd64", &[foreign.clone(), layer(8, 50)]);
@@ -176,6 +182,7 @@ fn foreign_layers_stay_descriptors() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn images_by_digest_with_and_without_a_tag() {
     let Shapes { amd64, arm64, .. } = shapes();
     let (old, new) = (on("linux/amd64", 20), amd64);
@@ -198,6 +205,7 @@ fn images_by_digest_with_and_without_a_tag() {
 const UNKNOWN: &str = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.example.future.v9+json\"}";
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_is_no_image_is_refused_with_a_reason() {
     let big = format!("{{\"schemaVersion\":2,\"x\":\"{}\"}}", "y".repeat(4 * 1024 * 1024));
     let schema1 = json!({"schemaVersion": 1, "name": "old", "tag": "1", "fsLayers": [], "history": []}).to_string();

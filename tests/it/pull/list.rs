@@ -20,6 +20,7 @@ fn setup() -> (Running, TempDir) {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn what_may_stand_in_a_list_and_which_names_it_gives() {
     let cases: &[(&str, &[&str], &[&str])] = &[
         ("app:1", &[], &["app:1"]),

@@ -58,6 +58,7 @@ fn is_blob(seen: &Seen) -> bool {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn one_request_for_each_manifest_and_each_unique_blob() {
     let content = shared();
     let names = all(&content);
@@ -107,6 +108,7 @@ fn what_a_lock_pins_and_the_store_has_needs_no_request() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn only_what_is_new_is_fetched() {
     let content = shared();
     let registry = Faulty::new(content).start();

@@ -27,6 +27,7 @@ fn push_in_turns(source: &Path, host: &str, input: &[u8]) -> Output {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn damage_in_a_large_blob_is_named_and_not_pushed() {
     let folder = TempDir::new().unwrap();
     let (content, large) = content();

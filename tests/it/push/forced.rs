@@ -11,6 +11,7 @@ use crate::support::images::Content;
 use crate::support::job::{assert_registry_has, blob_path, push, text};
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_has_lost_something_gets_it_again() {
     let store = store();
     let registry = DockerRegistry::empty();

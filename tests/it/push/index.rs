@@ -31,6 +31,7 @@ fn tagged(registry: &DockerRegistry) -> Digest {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_refuses_gets_another_form() {
     let [amd64, arm64, _] = children();
     for (platforms, policy) in [
@@ -74,6 +75,7 @@ fn a_registry_that_takes_it_gets_the_index_as_it_is() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn ways_that_are_closed_are_errors() {
     let (one, _) = sparse("linux/amd64");
     let (two, root) = sparse("linux/amd64,linux/arm64");
@@ -96,6 +98,7 @@ fn ways_that_are_closed_are_errors() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_image_that_only_its_digest_names_stays_as_it_is_or_fails() {
     let root = index(&children());
     let registry = Faulty::new(Content::default().with("app:1", &root)).start();
@@ -111,6 +114,7 @@ fn an_image_that_only_its_digest_names_stays_as_it_is_or_fails() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn whole_and_nested_indexes_and_lists_go_as_they_are() {
     let [amd64, arm64, v7] = children();
     let list =

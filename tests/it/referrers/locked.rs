@@ -40,6 +40,7 @@ fn change(registry: &Running, sample: &Sample) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_lock_gives_the_same_bytes_whatever_is_added_at_the_registry() {
     let sample = Sample::new();
     for registry in registries(&sample) {
@@ -109,6 +110,7 @@ fn a_lock_without_referrers_says_so() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn bundle_carries_what_pull_and_pack_carry() {
     let sample = Sample::new();
     for registry in registries(&sample) {
@@ -135,6 +137,7 @@ fn bundle_carries_what_pull_and_pack_carry() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn lists_from_two_registries_are_merged_in_a_bundle_too() {
     let sample = Sample::new();
     let without = |referrer: &Digest| -> Content {

@@ -24,6 +24,7 @@ fn push_all(host: &str) -> Vec<(String, Digest)> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_pushes_and_pulls_every_image() {
     let (serving, root) = registry();
     let host = serving.address.to_string();
@@ -47,6 +48,7 @@ fn skopeo_pushes_and_pulls_every_image() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn both_registries_write_to_one_root() {
     let (serving, root) = registry();
     let beside = DockerRegistry::options().root(root.path()).deletes().start();
@@ -80,6 +82,7 @@ fn image_bytes(serving: &Serving, repository: &str, tag: &str) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_sync_fills_a_registry() {
     let (serving, _root) = registry();
     let source = Serving::root(fixtures::root());
@@ -110,6 +113,7 @@ pub fn run<S: AsRef<OsStr>>(tool: &str, folder: &Path, arguments: impl IntoItera
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn podman_pushes_and_pulls() {
     let (serving, _root) = registry();
     let folder = tempfile::tempdir().unwrap();
@@ -123,6 +127,7 @@ fn podman_pushes_and_pulls() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn curl_pushes_a_blob_in_chunks() {
     let (serving, _root) = registry();
     let folder = tempfile::tempdir().unwrap();

@@ -76,6 +76,7 @@ fn pack(file: &Path, more: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_bundle_is_served_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["all.tar", "all.tar.zst"] {
@@ -138,6 +139,7 @@ fn leave_out(from: &Path, to: &Path, digest: &Digest) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn volumes_are_served_where_they_lie() {
     let folder = tempfile::tempdir().unwrap();
     pack(&folder.path().join("all.tar"), &["--volume-size", "300000"]);
@@ -152,6 +154,7 @@ fn volumes_are_served_where_they_lie() {
 
 /// Every command of docs/serve.md, in a folder with what it names; only the port is another.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_commands_of_the_documentation_serve() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::new();
@@ -181,6 +184,7 @@ fn the_commands_of_the_documentation_serve() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_base_and_its_delta_are_served_together() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
@@ -227,6 +231,7 @@ fn damage_in_a_bundle_breaks_the_transfer_or_the_start() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_store_is_made_and_written_to() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("new");
@@ -266,6 +271,7 @@ fn a_stop_lets_a_transfer_end() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_authority_is_printed_for_clients_to_trust() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");

@@ -349,6 +349,7 @@ const OTHERWISE: &[&str] = &[
 ];
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn another_registry_meets_the_same_requirements() {
     let is_met = |check: fn(&str), setup: fn(&str)| {
         let registry = DockerRegistry::options().deletes().start();

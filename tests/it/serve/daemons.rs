@@ -39,6 +39,7 @@ fn amd64(name: &str) -> Digest {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_pulls_by_tag_and_digest_and_many_at_once() {
     let Some(docker) = Daemon::docker(None) else { return };
     let root = sparse_root();
@@ -65,6 +66,7 @@ fn docker_pulls_by_tag_and_digest_and_many_at_once() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_pulls_through_a_mirror() {
     let root = sparse_root();
     let serving = Serving::root(root.path());
@@ -76,6 +78,7 @@ fn docker_pulls_through_a_mirror() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn docker_pushes() {
     let Some(docker) = Daemon::docker(None) else { return };
     let source = Serving::root(fixtures::root());
@@ -102,6 +105,7 @@ fn docker_pushes() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn containerd_pulls_and_pushes() {
     let Some(containerd) = Daemon::containerd() else { return };
     let root = sparse_root();
@@ -150,6 +154,7 @@ fn containerd_pulls_and_pushes() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn buildah_builds_pushes_and_pulls() {
     let (serving, root) = registry();
     let folder = tempfile::tempdir().unwrap();

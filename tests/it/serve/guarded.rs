@@ -54,6 +54,7 @@ const READ: &str = "/v2/base/busybox/manifests/1.35";
 const WRITE: &str = "/v2/base/busybox/blobs/uploads/";
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn readers_read_and_writers_write() {
     let (serving, _folder) = guarded(false);
     for (user, password, read, write) in [
@@ -83,6 +84,7 @@ fn readers_read_and_writers_write() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_client_without_a_name_gets_a_token_to_read() {
     let (serving, _folder) = guarded(true);
     assert_eq!(serving.get(READ).status, 200, "who asks for content at once needs no token");
@@ -122,6 +124,7 @@ fn a_client_without_a_name_gets_a_token_to_read() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_token_dies_with_its_password() {
     let (serving, folder) = guarded(true);
     let token = |user: &str, password: &str| {
@@ -141,6 +144,7 @@ fn a_token_dies_with_its_password() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn metrics_are_for_users_even_where_everybody_may_pull() {
     let (serving, _folder) = guarded(true);
     assert_eq!(serving.get("/").status, 200, "the page shows what everybody may pull");
@@ -154,6 +158,7 @@ fn metrics_are_for_users_even_where_everybody_may_pull() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn uploads_of_one_user_leave_room_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let writers = Some(users(folder.path(), "writers", &["ann", "kim"]));
@@ -170,6 +175,7 @@ fn uploads_of_one_user_leave_room_for_others() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn who_posts_a_password_in_a_form_is_told_to_ask_again() {
     for anonymous_read in [false, true] {
         let (serving, _folder) = guarded(anonymous_read);
@@ -186,6 +192,7 @@ fn who_posts_a_password_in_a_form_is_told_to_ask_again() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn containerd_pushes_with_a_password_and_pulls_without() {
     let Some(containerd) = Daemon::containerd() else { return };
     let (serving, _folder) = guarded(true);
@@ -199,6 +206,7 @@ fn containerd_pushes_with_a_password_and_pulls_without() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn users_come_and_go_while_it_runs() {
     let (serving, folder) = guarded(false);
     assert_eq!(as_user(&serving, "GET", READ, &basic("ann", "nna")).status, 200);
@@ -208,6 +216,7 @@ fn users_come_and_go_while_it_runs() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn who_it_was_is_logged_and_no_password() {
     let (serving, _folder) = guarded(false);
     as_user(&serving, "POST", WRITE, &basic("ann", "nna"));
@@ -240,6 +249,7 @@ fn copy(from: &str, to: &str, user: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_pushes_with_a_password_and_pulls_with_or_without() {
     for anonymous_read in [false, true] {
         let (serving, _folder) = guarded(anonymous_read);

@@ -61,6 +61,7 @@ fn what_was_pushed_cannot_change_the_page() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_browser_shows_it() {
     let serving = Serving::root(fixtures::root());
     let folder = tempfile::tempdir().unwrap();

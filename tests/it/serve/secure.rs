@@ -22,6 +22,7 @@ fn files(certificates: &Certificates) -> Tls {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn clients_that_trust_the_authority_pull() {
     let certificates = Certificates::new();
     let serving = Serving::with(fixtures::root(), |options| options.tls = Some(files(&certificates)));
@@ -42,6 +43,7 @@ fn clients_that_trust_the_authority_pull() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_large_blob_comes_whole_over_tls() {
     let root = tempfile::tempdir().unwrap();
     let bytes: Vec<u8> = (0..8_u32 << 20).map(|position| (position % 251) as u8).collect();
@@ -54,6 +56,7 @@ fn a_large_blob_comes_whole_over_tls() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_new_certificate_counts_without_a_restart() {
     let (old, new) = (Certificates::new(), Certificates::new());
     let serving = Serving::with(fixtures::root(), |options| options.tls = Some(files(&old)));
@@ -68,6 +71,7 @@ fn a_new_certificate_counts_without_a_restart() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn an_authority_of_its_own_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let keep = Store::create(&folder.path().join("store")).unwrap().private("tls").unwrap();

@@ -36,6 +36,7 @@ fn begin(serving: &Serving, target: &str) -> (TcpStream, Vec<u8>) {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn many_clients_pull_one_blob_at_once() {
     let (bytes, target, root) = large_blob();
     let serving = Serving::root(root.path());

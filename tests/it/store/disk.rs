@@ -8,7 +8,7 @@ use hod_engine::endpoint::Fault;
 use hod_store::{Store, StoreError};
 
 use super::{assert_sound, image, layer, noise, write};
-use crate::support::root::is_root_for;
+use crate::support::skipped::{is_root_for, skipped};
 
 /// A small filesystem in memory; `None` where this process may not mount one.
 struct Disk {
@@ -23,7 +23,7 @@ impl Disk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self { folder }),
             _ => {
-                eprintln!("skipped: this test needs permission to mount a tmpfs");
+                skipped("all of it", "no permission to mount a tmpfs");
                 None
             }
         }

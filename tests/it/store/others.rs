@@ -11,7 +11,7 @@ use hod_store::{Store, StoreError};
 use super::{assert_sound, image, layer, noise, write};
 use crate::support::hod::hod;
 use crate::support::job::text;
-use crate::support::root::is_root_for;
+use crate::support::skipped::is_root_for;
 use crate::support::tree;
 
 /// A root of another user where this process may give files away, and files beside it that are none of its business.

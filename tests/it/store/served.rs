@@ -22,6 +22,7 @@ fn manifest(image: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_registry_serves_every_manifest_and_blob() {
     let root = tempfile::tempdir().unwrap();
     let shared = layer(noise(1, 3_000_000));
@@ -62,6 +63,7 @@ async fn a_registry_serves_every_manifest_and_blob() {
 }
 
 #[tokio::test]
+#[ignore = "needs the tools that scripts/test installs"]
 async fn a_tag_added_to_a_running_registry_is_there_at_once() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::create(root.path()).unwrap();

@@ -9,6 +9,7 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use super::engine::dockerd;
+use super::skipped::skipped;
 
 /// A daemon that is running, and is ended with the value.
 pub struct Daemon {
@@ -21,7 +22,7 @@ pub struct Daemon {
 fn is_possible() -> bool {
     let output = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output().unwrap();
     if !output.status.success() {
-        eprintln!("skipped, no daemon can mount here: {}", String::from_utf8_lossy(&output.stderr));
+        skipped("all of it", &format!("no daemon can mount here: {}", String::from_utf8_lossy(&output.stderr)));
     }
     output.status.success()
 }

@@ -229,6 +229,7 @@ mod tests {
     use crate::support::{fixtures, skopeo};
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn serves_the_fixtures_and_finds_no_garbage() {
         let registry = DockerRegistry::over(fixtures::root());
         for (name, digest) in fixtures::names() {
@@ -240,6 +241,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn finds_garbage() {
         let root = fixtures::copy();
         fs::remove_dir_all(root.path().join("docker/registry/v2/repositories/edge")).unwrap();
@@ -248,6 +250,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn asks_for_a_password() {
         let registry = DockerRegistry::options().user("me", "secret").start();
         assert_eq!(get(registry.host(), "/v2/").status, 401);
@@ -256,6 +259,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn speaks_tls_with_and_without_client_certificates() {
         let certificates = Certificates::new();
         for options in [Options::default().tls(&certificates), Options::default().mutual_tls(&certificates)] {
@@ -267,6 +271,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     #[should_panic(expected = "bad certificate")]
     fn refuses_clients_without_a_certificate() {
         let certificates = Certificates::new();
@@ -278,6 +283,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn takes_pushes_and_deletes() {
         let registry = DockerRegistry::options().deletes().start();
         let source = DockerRegistry::over(fixtures::root());

@@ -338,6 +338,7 @@ mod tests {
     use crate::support::skopeo;
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn a_registry_and_skopeo_take_every_shape() {
         let base = layer(1, 50_000);
         let arms = image("linux/arm/v7", std::slice::from_ref(&base));
@@ -364,6 +365,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn foreign_layers_are_named_and_not_stored() {
         let foreign = foreign_layer(1, "http://127.0.0.1:1/layer");
         let image = docker_image("windows/amd64", &[foreign.clone(), layer(2, 10)]);

@@ -13,7 +13,7 @@ impl ReadOnly {
         let mount = |words: &[&str]| Command::new("mount").args(words).arg(place.path()).output();
         let bound = mount(&["--bind", folder.to_str().unwrap()]);
         if !bound.as_ref().is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: this test needs permission to mount a folder: {bound:?}");
+            super::skipped::skipped("all of it", &format!("no permission to mount a directory: {bound:?}"));
             return None;
         }
         let mounted = Self(place);

@@ -57,6 +57,7 @@ mod tests {
     use crate::support::fixtures;
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     fn reads_the_layout_of_the_fixtures() {
         let image = format!("oci:{}:base/busybox:1.35", fixtures::folder().join("images").display());
         let raw = skopeo(["inspect", "--raw", &image]);
@@ -64,6 +65,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the tools that scripts/test installs"]
     #[should_panic(expected = "failed")]
     fn fails_loudly() {
         skopeo(["inspect", "oci:/nowhere:1"]);

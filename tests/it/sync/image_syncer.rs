@@ -23,6 +23,7 @@ fn syncer(auth: &str, images: &str) -> Hod {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn namespaces_comments_and_variables() {
     let upstream = DockerRegistry::options().root(fixtures::root()).user("reader", "first").start();
     let site = DockerRegistry::options().user("writer", "second").start();
@@ -81,6 +82,7 @@ fn namespaces_comments_and_variables() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_one_file_of_old_versions() {
     let (upstream, site) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let folder = tempfile::tempdir().unwrap();
@@ -113,6 +115,7 @@ fn the_one_file_of_old_versions() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn platforms_are_taken_out_of_indexes() {
     let amd64 = image("linux/amd64", &[layer(1, 500)]);
     let (v6, v7) = (image("linux/arm/v6", &[layer(2, 500)]), image("linux/arm/v7", &[layer(3, 500)]));
@@ -152,6 +155,7 @@ fn platforms_are_taken_out_of_indexes() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_fails_is_tried_again_when_the_rest_is_done() {
     let one = image("linux/amd64", &[layer(1, 500)]);
     let content = Content::default().with("a:1", &one).with("b:1", &image("linux/amd64", &[layer(2, 500)]));
@@ -173,6 +177,7 @@ fn what_fails_is_tried_again_when_the_rest_is_done() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn rules_that_cannot_be_meant_stop_it_before_it_begins() {
     let (upstream, site) = (DockerRegistry::over(fixtures::root()), DockerRegistry::empty());
     let folder = tempfile::tempdir().unwrap();

@@ -44,6 +44,7 @@ const WAYS: [&[&str]; 11] = [
 ];
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn every_way_out_of_a_bundle_heeds_the_trusted_keys() {
     let bench = Bench::new();
     bench.pack("resigned.tar", &["--sign", "theirs.key"]);
@@ -181,6 +182,7 @@ fn volumes_deltas_and_signatures_beside_a_bundle_are_taken_from() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_commands_of_the_page_work() {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/trust.md")).unwrap();
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());

@@ -10,13 +10,14 @@ use crate::support::faulty::{Effect, Faulty, On};
 use crate::support::hod::hod;
 use crate::support::images::{Blob, Content, image, index, random};
 use crate::support::job::text;
-use crate::support::root::is_root_for;
+use crate::support::skipped::is_root_for;
 
 fn entries() -> Vec<Entry> {
     vec![folder("bin"), file("bin/tool", "1").mode(0o755), symlink("sbin", "bin"), file("etc/x", "2").mode(0o600)]
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn from_every_place() {
     let (folder, store) = (tempfile::tempdir().unwrap(), "store");
     let image = image("linux/amd64", &[plain(&entries()), plain(&[file("more", "3")])]);

@@ -11,7 +11,7 @@ use crate::support::fixtures;
 use crate::support::hod::hod;
 use crate::support::images::{Blob, image, image_with};
 use crate::support::job::text;
-use crate::support::root::is_root_for;
+use crate::support::skipped::is_root_for;
 
 /// Runs umoci, as the user whose bundles it works on.
 #[track_caller]
@@ -142,6 +142,7 @@ fn repacks(user: &[&str], flags: &[&str], upper: &[Entry]) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_root_has_unpacked() {
     if is_root_for("files of several owners") {
         repacks(&[], &[], &layer_of_others());
@@ -149,6 +150,7 @@ fn what_root_has_unpacked() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_root_has_unpacked_for_other_ids() {
     if is_root_for("ids of others") {
         repacks(&[], &["--uid-map", "0:100000:65536", "--gid-map", "0:200000:65536"], &layer_of_others());
@@ -157,6 +159,7 @@ fn what_root_has_unpacked_for_other_ids() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn what_belongs_to_one_user() {
     if is_root_for("files of several owners, and to be somebody else") {
         repacks(&[], &["--rootless"], &layer_of_others());
@@ -195,6 +198,7 @@ fn ids_that_no_mapping_covers_are_refused() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn links_to_folders_stay_where_that_is_asked_for() {
     if !is_root_for("the comparison with umoci") {
         return;
@@ -232,6 +236,7 @@ fn links_to_folders_stay_where_that_is_asked_for() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn the_configuration_alone() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();

@@ -21,6 +21,7 @@ fn error_code(response: &Response) -> String {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn without_faults_it_is_a_registry() {
     let (registry, layer, blob, manifest) = with(|faulty, _| faulty);
     assert_eq!(get(registry.host(), "/v2/").status, 200);
@@ -148,6 +149,7 @@ fn ignores_ranges() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn redirects_to_a_host_that_wants_no_credentials() {
     let (registry, layer, blob, _) = with(|faulty, _| {
         faulty.fault(On::any_blob(), Effect::Redirect).fault(On::storage().skip(1).once(), Effect::Cut { after: 7 })
@@ -200,6 +202,7 @@ fn asks_for_tokens_that_expire_and_bind() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn gives_tokens_to_skopeo_and_to_forms() {
     let (registry, _, _, _) = with(|faulty, _| faulty.bearer("me", "secret").token_uses(3));
     let folder = tempfile::tempdir().unwrap();
@@ -213,6 +216,7 @@ fn gives_tokens_to_skopeo_and_to_forms() {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn skopeo_pushes_to_it() {
     let amd64 = image("linux/amd64", &[layer(1, 100_000)]);
     let both = index(&[amd64, image("linux/arm64", &[layer(1, 100_000), layer(2, 10)])]);
