@@ -182,7 +182,7 @@ fn flags_that_mean_nothing_are_refused() {
     for (flags, place, code, says) in [
         (&["--dest-compress"][..], to("oci"), 1, "require a dir: destination"),
         (&["--dest-decompress"], to("oci"), 1, "require a dir: destination"),
-        (&["--dest-compress-format", "gzip"], to("docker-archive"), 1, "in its own way"),
+        (&["--dest-compress-format", "gzip"], to("docker-archive"), 1, "in its own format"),
         (&["--dest-compress-format", "gzip", "--dest-compress-level", "10"], to("oci"), 2, "it has 1 to 9"),
         (&["--dest-force-compress-format"], to("dir"), 2, "--dest-compress-format"),
         (&["--preserve-digests", "--dest-compress-format", "gzip"], to("oci"), 2, "cannot be used with"),

@@ -396,7 +396,7 @@ fn a_layout_keeps_what_a_name_meant_before() {
     assert_eq!(index["manifests"][0]["digest"], fixtures::digest("web:1.0").to_string());
     assert_eq!(index["manifests"][0].get("annotations"), None);
     let several = hod(["copy", &at("oci", folder.path(), "l"), &at("dir", folder.path(), "d")]).code(1);
-    assert!(several.stderr.contains("holds 2 images: name one of @0, v"), "{}", several.stderr);
+    assert!(several.stderr.contains("contains 2 images: name one of @0, v"), "{}", several.stderr);
     let first = at("dir", folder.path(), "first");
     hod(["copy", "--all", &at("oci", folder.path(), "l:@0"), &first]).ok();
     assert_eq!(raw_digest(&first), fixtures::digest("web:1.0"));
@@ -405,7 +405,7 @@ fn a_layout_keeps_what_a_name_meant_before() {
 #[test]
 fn nonsense_is_refused_before_anything_is_done() {
     for (source, destination, says) in [
-        ("alpine", "dir:x", "names no transport"),
+        ("alpine", "dir:x", "has no transport"),
         ("docker:alpine", "dir:x", "docker://NAME"),
         ("dir:a", "sif:x", "is not supported"),
         ("dir:a", "flatpak:x", "hod supports bundle, containers-storage, dir"),

@@ -151,7 +151,7 @@ fn locks() {
             ("cut", "is not a referrer: write TAG@DIGEST"),
             ("digest", "release.lock:3: "),
             ("empty", "the list has no images"),
-            ("name", "as=../alpine:3.20 is not a name in a store"),
+            ("name", "as=../alpine:3.20 is not a valid name in a store"),
             (
                 "option",
                 "is not an option: only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow the image",

@@ -112,7 +112,7 @@ fn a_file_that_was_named_by_mistake_is_not_shown() {
     fs_err::write(folder.path().join("notes"), "my secret\n".repeat(500)).unwrap();
     for place in ["docker-archive:notes", "oci-archive:notes", "tarball:notes"] {
         let said = hod(["copy", place, "dir:x"]).in_folder(folder.path()).code(1).stderr;
-        assert!(said.contains("notes is no ") && said.contains("an invalid tar header"), "{said}");
+        assert!(said.contains("notes is not a ") && said.contains("an invalid tar header"), "{said}");
         assert!(!said.contains("secret"), "{said}");
     }
 }

@@ -225,7 +225,7 @@ fn what_has_no_name_is_refused_before_anything_is_done() {
         (at("dir", "empty"), "contains no image"),
         (format!("{} as=one:1", layout()), "but as= names one"),
         (at("oci", "nowhere"), "not an OCI image layout"),
-        (format!("{} as=B", at("oci", "nameless")), "is not a name in a store"),
+        (format!("{} as=B", at("oci", "nameless")), "is not a valid name in a store"),
         ("docker-daemon:web".to_owned(), "names no image of the daemon"),
     ] {
         let store = root.join("store");

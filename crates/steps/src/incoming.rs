@@ -49,7 +49,7 @@ pub enum IncomingError {
     #[error(transparent)]
     Room(#[from] RoomError),
     /// Tags that point to something else, which the user wants to keep.
-    #[error("{} that should be written point to other images in {}", hod_engine::count(tags.len(), "tag"), root.display())]
+    #[error("{} would point to other images in {}", hod_engine::count(tags.len(), "tag"), root.display())]
     Tags {
         /// The root.
         root: PathBuf,

@@ -25,7 +25,7 @@ pub type Homes = HashMap<Digest, Arc<Repository>>;
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// It is not there.
-    #[error("the bundle builds on {} that {host} does not have", hod_engine::count(.lacking.len(), "content"))]
+    #[error("the bundle requires {} that {host} does not have", hod_engine::count(.lacking.len(), "blob"))]
     Required {
         /// The registry.
         host: String,

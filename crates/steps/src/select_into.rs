@@ -47,7 +47,7 @@ pub enum SelectIntoError {
     #[error(transparent)]
     Incoming(#[from] IncomingError),
     /// A blob that the images need cannot be had.
-    #[error("cannot copy {digest}, which {} needs", images.join(", "))]
+    #[error("cannot copy {digest}, which is needed by {}", images.join(", "))]
     Source {
         /// The blob.
         digest: Digest,

@@ -48,7 +48,7 @@ pub enum UnpackError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bundle builds on content that is not there.
-    #[error("the bundle builds on {} that {} does not have", hod_engine::count(lacking.len(), "content"), root.display())]
+    #[error("the bundle requires {} that {} does not have", hod_engine::count(lacking.len(), "blob"), root.display())]
     Required {
         /// The root.
         root: PathBuf,

@@ -140,7 +140,7 @@ pub enum StoreError {
         source: ManifestError,
     },
     /// The tag of a list of referrers stands for something else, which would lose it.
-    #[error("{name}:{tag} in the store {root} should be a list of referrers, and is {found}", root = .root.display())]
+    #[error("{name}:{tag} in the store {root} must be a list of referrers, but is {found}", root = .root.display())]
     Foreign {
         /// The store.
         root: PathBuf,

@@ -100,7 +100,7 @@ fn headers_of_bundles() {
         let bundle = compressed(&tar);
         assert!(bundle.len() < 64 * 1024, "{what}: {} bytes", bundle.len());
         fs::write(folder.path().join("x.tar.zst"), &bundle).unwrap();
-        let dense = "compressed bytes of a bundle hold";
+        let dense = "compressed bytes of a bundle";
         for words in [&["ls", "x.tar.zst"][..], &["unpack", "x.tar.zst", "--root", "root"], &["verify", "x.tar.zst"]] {
             bounded(folder.path(), what, words, b"", &[says, dense]);
         }

@@ -82,7 +82,7 @@ fn ways_that_are_closed_are_errors() {
     let pinned = format!("app:1@{}", root.digest());
     let cases: &[(&TempDir, &[&str], &str)] = &[
         (&one, &["--index", "sparse"], "app:1"),
-        (&one, &["--index", "full"], "2 manifests of the index are not here"),
+        (&one, &["--index", "full"], "2 manifests of the index are missing"),
         (&two, &["--index", "child"], "--index rewrite"),
         (&two, &[&pinned], "--index rewrite"),
     ];

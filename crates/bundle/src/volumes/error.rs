@@ -14,7 +14,7 @@ pub enum VolumeError {
         folders: Vec<PathBuf>,
     },
     /// A volume that ends too soon.
-    #[error("the volume {} has {found} bytes and should have {expected}: it was not copied to its end", path.display())]
+    #[error("the volume {} has {found} of {expected} bytes: it was not copied completely", path.display())]
     Short {
         /// The file.
         path: PathBuf,

@@ -252,8 +252,8 @@ mod tests {
             }
             all(reader(media.path(), None)).unwrap_err().to_string()
         };
-        assert!(problem(["ab", "def", "g"]).contains("r.tar.001 has 2 bytes and should have 3"));
-        assert!(problem(["abc", "de", "g"]).contains("r.tar.002 has 2 bytes and should have 3"));
+        assert!(problem(["ab", "def", "g"]).contains("r.tar.001 has 2 of 3 bytes"));
+        assert!(problem(["abc", "de", "g"]).contains("r.tar.002 has 2 of 3 bytes"));
         assert!(problem(["abc", "def", "ghij"]).contains("another bundle"));
     }
 }

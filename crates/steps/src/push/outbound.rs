@@ -61,7 +61,7 @@ pub enum PushError {
     #[error("the image would replace {0}, which is a list of referrers")]
     Listed(String),
     /// `--index full`, and it is not.
-    #[error("{} of the index {} not here", hod_engine::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]
+    #[error("{} of the index {} missing", hod_engine::count(*.0, "manifest"), if *.0 == 1 { "is" } else { "are" })]
     NotFull(usize),
     /// The index has no form that could be pushed instead.
     #[error("the registry does not accept the unchanged index")]
