@@ -34,6 +34,7 @@ mod daemon;
 mod damage;
 mod damaged_sources;
 mod delta;
+mod errors;
 mod failed_copy;
 mod faults;
 mod foreign;
