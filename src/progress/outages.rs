@@ -154,9 +154,9 @@ mod tests {
         }
         (0..8).for_each(|trial| heard.ends(trial, true));
         let expected = [
-            "~ less than 1 KiB moved to or from r.example in 60 s; again in 1.0 s (try 2 of 6)",
-            "~ less than 1 KiB moved to or from r.example in 60 s; again in 2.0 s (try 3 of 6)",
-            "~ less than 1 KiB moved to or from r.example in 60 s; again in 3.0 s (try 4 of 6)",
+            "~ less than 1 KiB moved to or from r.example in 60 s; retry in 1.0 s (try 2 of 6)",
+            "~ less than 1 KiB moved to or from r.example in 60 s; retry in 2.0 s (try 3 of 6)",
+            "~ less than 1 KiB moved to or from r.example in 60 s; retry in 3.0 s (try 4 of 6)",
             "~ r.example works again",
         ];
         assert_eq!(heard.take(), expected);
@@ -207,7 +207,7 @@ mod tests {
         heard.hear(0, "a", &cause, 1);
         heard.hear(0, "a", &cause, 2);
         heard.ends(0, true);
-        let expected = ["~ x: wrong; again in 1.0 s (try 2 of 6)", "~ x: wrong; again in 2.0 s (try 3 of 6)"];
+        let expected = ["~ x: wrong; retry in 1.0 s (try 2 of 6)", "~ x: wrong; again in 2.0 s (try 3 of 6)"];
         assert_eq!(heard.take(), expected);
     }
 

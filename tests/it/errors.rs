@@ -128,7 +128,7 @@ fn prepare(folder: &Path) -> Running {
     let one = image("linux/amd64", &[layer(1, 100)]);
     let other = image("linux/amd64", &[layer(1, 100), layer(2, 100)]);
     let damaged = layer(3, 100);
-    let content = Content::default().with("app:1", &index(&[one.clone()]));
+    let content = Content::default().with("app:1", &index(std::slice::from_ref(&one)));
     content.clone().write_root(&folder.join("store"));
     Content::default().with("app:1", &other).write_root(&folder.join("later"));
     let run = |words: &str| hod(words.split(' ')).in_folder(folder).ok();

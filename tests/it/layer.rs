@@ -28,6 +28,7 @@ fn layer(place: &Path) -> (Blob, Vec<u8>) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_layer_is_extracted_as_tar_does_it() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();
@@ -110,6 +111,7 @@ fn umoci(place: &Path, arguments: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn empty_places_and_images_are_those_of_umoci() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();

@@ -159,12 +159,12 @@ fn a_place_that_is_not_what_the_list_says_spoils_nothing() {
     scene.hod(&["copy", &far, "docker-archive:saved.tar:what/ever:1"]).ok();
     for words in [&["bundle", "-f", "lock", "-o", "x.tar"][..], &["lock", "-f", "lock", "-o", "x.tar"]] {
         let said = scene.from(words).code(1).stderr;
-        assert!(said.contains("docker-archive:saved.tar:@0 holds sha256:"), "{said}");
+        assert!(said.contains("docker-archive:saved.tar:@0 contains sha256:"), "{said}");
         assert!(said.contains("error: lock:") && said.contains("1 of 7 images"), "{said}");
         assert!(!scene.path().join("x.tar").exists());
     }
     let said = scene.hod(&["copy", "--file", "lock", "docker://", "oci:out", "--no-referrers"]).code(3).stderr;
-    assert!(said.contains("docker-archive:saved.tar:@0 holds sha256:"), "{said}");
+    assert!(said.contains("docker-archive:saved.tar:@0 contains sha256:"), "{said}");
     assert_eq!(scene.text("out/index.json").matches("ref.name\"").count(), 6);
 }
 

@@ -112,8 +112,8 @@ fn flags_that_are_refused_say_what_to_do() {
         (&["--encryption-key", "jwe:public.pem"][..], "--encryption-key encrypts layers", "use skopeo for this step"),
         (&["--encrypt-layer", "-1"], "--encrypt-layer encrypts layers", "use skopeo for this step"),
         (&["--decryption-key", "private.pem"], "--decryption-key decrypts layers", "use skopeo for this step"),
-        (&["--sign-by-sigstore", "p.yaml"], "--sign-by-sigstore signs", "cosign sign"),
-        (&["--sign-by-sigstore-private-key", "x.key"], "--sign-by-sigstore-private-key signs", "hod pack --sign"),
+        (&["--sign-by-sigstore", "p.yaml"], "--sign-by-sigstore creates sigstore signatures", "cosign sign"),
+        (&["--sign-by-sigstore-private-key", "x.key"], "--sign-by-sigstore-private-key creates sigstore signatures", "hod pack --sign"),
     ] {
         let refused = hod([&["copy"], words, &[&image, "dir:x"]].concat()).in_folder(folder.path()).code(2);
         let (error, hint) = refused.stderr.split_once('\n').unwrap();

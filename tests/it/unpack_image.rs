@@ -311,7 +311,7 @@ fn the_target_is_new_and_the_image_one_that_runs() {
     places(folder.path(), &image("linux/amd64", &[plain(&[file("a", "1")])]));
     fs::create_dir(folder.path().join("there")).unwrap();
     let output = hod(["unpack-image", "oci:layout:app", "there"]).in_folder(folder.path()).code(1);
-    assert!(output.stderr.contains("there exists"), "{}", output.stderr);
+    assert!(output.stderr.contains("there already exists: "), "{}", output.stderr);
     hod(["unpack-image", "oci:layout:app"]).in_folder(folder.path()).code(2);
     hod(["unpack-image", "oci:layout:app", "a", "--rootfs", "b"]).in_folder(folder.path()).code(2);
     hod(["unpack-image", "oci:layout:other", "a"]).in_folder(folder.path()).code(1);

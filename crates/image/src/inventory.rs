@@ -349,8 +349,8 @@ mod tests {
         let problem = |text: &str| Inventory::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(problem(&text.replace("\"version\":1", "\"version\":2")).contains("newer hod"));
         assert!(problem(&text.replace("hod-inventory", "hod-bundle")).contains("hod-bundle"));
-        assert!(problem(&text.replace("[0,2]", "[0,4]")).contains("contradicts"));
-        assert!(problem(&text.replace("[0,2]", "[2,2]")).contains("contradicts"));
+        assert!(problem(&text.replace("[0,2]", "[0,4]")).contains("it is inconsistent"));
+        assert!(problem(&text.replace("[0,2]", "[2,2]")).contains("it is inconsistent"));
         assert!(problem(&text.replace("\"a/b\"", "\"../b\"")).contains("damaged"));
         assert!(problem(&text.replace("\"images\"", "\"pictures\"")).contains("damaged"));
         assert!(
