@@ -207,7 +207,7 @@ mod tests {
         heard.hear(0, "a", &cause, 1);
         heard.hear(0, "a", &cause, 2);
         heard.ends(0, true);
-        let expected = ["~ x: wrong; retry in 1.0 s (try 2 of 6)", "~ x: wrong; again in 2.0 s (try 3 of 6)"];
+        let expected = ["~ x: wrong; retry in 1.0 s (try 2 of 6)", "~ x: wrong; retry in 2.0 s (try 3 of 6)"];
         assert_eq!(heard.take(), expected);
     }
 
