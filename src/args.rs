@@ -211,9 +211,9 @@ pub(super) enum Command {
     Index(OwnFirst<IndexArgs>),
     /// Print the digest of a manifest file
     ManifestDigest(OwnFirst<ManifestDigestArgs>),
-    /// Sign a manifest file with an OpenPGP key, for the trust policies of the containers tools
+    /// Sign a manifest file with a PGP key, for the trust policies of the containers tools
     StandaloneSign(OwnFirst<StandaloneSignArgs>),
-    /// Verify the OpenPGP signature of a manifest file
+    /// Verify the PGP signature of a manifest file
     StandaloneVerify(OwnFirst<StandaloneVerifyArgs>),
     /// Log in to a registry
     Login(OwnFirst<LoginArgs>),

@@ -1,4 +1,4 @@
-//! Arguments for OpenPGP signatures in the format of the containers tools.
+//! Arguments for `OpenPGP` signatures in the format of the containers tools.
 
 use std::path::PathBuf;
 

@@ -64,7 +64,7 @@ fn a_layer_is_extracted_as_tar_does_it() {
     }
     assert!(place.join("ours/d/.wh.gone").exists() && place.join("ours/.wh..wh..opq").exists());
     let output = run(&["store:store:app:1", "2", "ours"]).code(1);
-    assert!(output.stderr.contains("ours exists"), "{}", output.stderr);
+    assert!(output.stderr.contains("ours already exists"), "{}", output.stderr);
     for none in ["0", "3", "x", "sha256:abc", &Digest::sha256(b"none").to_string()] {
         let output = run(&["store:store:app:1", none]).code(1);
         assert!(output.stderr.contains("has no layer") && output.stderr.contains("2 layers"), "{}", output.stderr);
@@ -131,7 +131,7 @@ fn empty_places_and_images_are_those_of_umoci() {
     assert_eq!(run(&["new", "oci:ours:empty", "--platform", "linux/arm64"]).ok().text(), digest);
     for words in [&["new", "oci:ours:empty", "--platform", "linux/s390x"][..], &["init", "oci:ours"]] {
         let output = run(words).code(1);
-        assert!(output.stderr.contains("there already"), "{}", output.stderr);
+        assert!(output.stderr.contains("already exists"), "{}", output.stderr);
     }
     // umoci makes something of it.
     if is_root_for("what umoci makes of it") {

@@ -78,7 +78,7 @@ fn keys_are_found_by_mail_and_number() {
     for more in [&[][..], &file] {
         let ambiguous = sign("site.example", more);
         assert_eq!(ambiguous.code, Some(2), "{}", ambiguous.stderr);
-        assert!(ambiguous.stderr.contains("error: \"site.example\" fits 2 secret keys"), "{}", ambiguous.stderr);
+        assert!(ambiguous.stderr.contains("error: \"site.example\" matches 2 secret keys"), "{}", ambiguous.stderr);
         for fits in [format!("{} Release <release@site.example>", keys.fingerprint), "Build <build@site".to_owned()] {
             assert!(ambiguous.stderr.contains(&fits), "{fits}: {}", ambiguous.stderr);
         }
@@ -113,7 +113,11 @@ fn flags_that_are_refused_say_what_to_do() {
         (&["--encrypt-layer", "-1"], "--encrypt-layer encrypts layers", "use skopeo for this step"),
         (&["--decryption-key", "private.pem"], "--decryption-key decrypts layers", "use skopeo for this step"),
         (&["--sign-by-sigstore", "p.yaml"], "--sign-by-sigstore creates sigstore signatures", "cosign sign"),
-        (&["--sign-by-sigstore-private-key", "x.key"], "--sign-by-sigstore-private-key creates sigstore signatures", "hod pack --sign"),
+        (
+            &["--sign-by-sigstore-private-key", "x.key"],
+            "--sign-by-sigstore-private-key creates sigstore signatures",
+            "hod pack --sign",
+        ),
     ] {
         let refused = hod([&["copy"], words, &[&image, "dir:x"]].concat()).in_folder(folder.path()).code(2);
         let (error, hint) = refused.stderr.split_once('\n').unwrap();

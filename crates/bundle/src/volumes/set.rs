@@ -302,7 +302,9 @@ mod tests {
         };
         assert!(problem(&[("r.tar.001", 5), ("r.tar.003", 5)]).contains("r.tar.002 is missing"));
         assert!(problem(&[("r.tar.002", 5)]).contains("r.tar.001 is missing"));
-        assert!(problem(&[("r.tar.001", 4), ("r.tar.002", 5), ("r.tar.003", 1)]).contains("r.tar.001 has 4 of 5 bytes"));
+        assert!(
+            problem(&[("r.tar.001", 4), ("r.tar.002", 5), ("r.tar.003", 1)]).contains("r.tar.001 has 4 of 5 bytes")
+        );
         assert!(problem(&[("r.tar.001", 5), ("r.tar.002", 6)]).contains("belongs to another bundle"));
     }
 }
