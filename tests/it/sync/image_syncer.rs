@@ -186,7 +186,7 @@ fn rules_that_cannot_be_meant_stop_it_before_it_begins() {
         hod(["sync", "--image-syncer", "--images", &write(folder.path(), "images.yaml", &text)])
     };
     let said = run("UP/web:1.0,1.1: SITE/web:one\nUP/certs: []\nUP/pause: SITE/pause\n").code(2).stderr;
-    assert!(said.contains("stands for 2 images") && said.contains("no destination"), "{said}");
+    assert!(said.contains("it has 2 images, but") && said.contains("no destination"), "{said}");
     let said = run("UP/web: SITE/web:one\n").code(2).stderr;
     assert!(said.contains("has 2 images, but"), "{said}");
     let said = run("UP/web:1.0: SITE/x:1\nUP/certs:2023: SITE/x:1\n").code(2).stderr;
