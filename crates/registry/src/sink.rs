@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Access;
@@ -26,7 +26,8 @@ impl Repository {
     ///
     /// Who may write need not be allowed to read; then the answer is no, and the upload's own
     /// answer says what is wrong, if anything is.
-    async fn has_manifest(&self, version: Version, digest: Digest) -> std::result::Result<bool, RegistryError> {
+    async fn has_manifest(&self, version: Version, content: &Descriptor) -> std::result::Result<bool, RegistryError> {
+        let digest = content.digest;
         let mut request = self.manifest_request(Method::HEAD, &version).await?.access(Access::push(&self.name));
         if let Version::Tag(_) = version {
             // A registry that compares the tag with it need not read the manifest. What is asked for by its digest would
@@ -38,7 +39,7 @@ impl Repository {
             StatusCode::NOT_MODIFIED => Ok(response.digest().is_none_or(|found| found == digest)),
             StatusCode::OK => Ok(match (response.digest(), version) {
                 (Some(found), _) => found == digest,
-                (None, Version::Digest(_)) => true,
+                (None, Version::Digest(_)) => has_length(&response, content.size),
                 (None, Version::Tag(_)) => false,
             }),
             status if is_no(status) && !response.redirected => Ok(false),
@@ -46,12 +47,13 @@ impl Repository {
         }
     }
 
-    async fn has_blob(&self, digest: Digest) -> std::result::Result<bool, RegistryError> {
+    async fn has_blob(&self, content: &Descriptor) -> std::result::Result<bool, RegistryError> {
+        let digest = content.digest;
         let subject = Subject::Blob(self.place.clone(), digest);
         let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")).await?, subject);
         let response = self.host.send(request.access(Access::push(&self.name))).await?;
         match response.status {
-            StatusCode::OK => Ok(true),
+            StatusCode::OK => Ok(has_length(&response, content.size)),
             status if is_no(status) && !response.redirected => Ok(false),
             _ => Err(response.refusal().await),
         }
@@ -99,16 +101,16 @@ impl Sink for Repository {
     }
 
     async fn published(&self, graph: &Graph, tags: &[Tag]) -> Result<bool> {
-        let root = graph.root.descriptor.digest;
+        let root = &graph.root.descriptor;
         for tag in tags {
             if !self.has_manifest(Version::Tag(tag.clone()), root).await? {
                 return Ok(false);
             }
         }
         for node in graph.manifests() {
-            let digest = node.descriptor.digest;
-            let known = digest == root && !tags.is_empty();
-            if !known && !self.has_manifest(Version::Digest(digest), digest).await? {
+            let content = &node.descriptor;
+            let known = content.digest == root.digest && !tags.is_empty();
+            if !known && !self.has_manifest(Version::Digest(content.digest), content).await? {
                 return Ok(false);
             }
         }
@@ -117,9 +119,9 @@ impl Sink for Repository {
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
         if content.media_type.is_manifest() {
-            Ok(self.has_manifest(Version::Digest(content.digest), content.digest).await?)
+            Ok(self.has_manifest(Version::Digest(content.digest), content).await?)
         } else {
-            Ok(self.has_blob(content.digest).await?)
+            Ok(self.has_blob(content).await?)
         }
     }
 
@@ -173,6 +175,13 @@ impl Repository {
     }
 }
 
+/// Returns true unless an answer gives the length of something else. A proxy may answer in the place of the registry, and
+/// some registries give no length for `HEAD`, or 0.
+fn has_length(response: &Response, size: u64) -> bool {
+    let length = response.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
+    length.is_none_or(|length: u64| length == size || length == 0)
+}
+
 /// Returns true if a status says that something is not there, or not for us to see.
 fn is_no(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
@@ -184,4 +193,31 @@ pub(super) async fn check_digest(response: Response, digest: Digest) -> std::res
     let error = found.filter(|found| *found != digest).map(|found| response.digest_error(found, digest));
     response.drain().await;
     error.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::super::testing::{Server, reply};
+    use super::*;
+    use hod_oci::MediaType;
+
+    /// A page of a proxy is not the content, whatever its status says.
+    #[tokio::test]
+    async fn an_answer_of_another_length_is_not_the_content() {
+        let manifest = Descriptor::of(MediaType::OciManifest, b"{}");
+        let blob = Descriptor::of(MediaType::parse("x"), b"brick");
+        for (body, manifest_is_there, blob_is_there) in [
+            ("<html>Log in</html>", false, false),
+            ("{}", true, false),
+            ("BRICK", false, true),
+            // Some registries say nothing of the length.
+            ("", true, true),
+        ] {
+            let server = Server::start(move |_| reply(200, &[], body)).await;
+            let (_, repository) = server.repository("a", Settings::default());
+            assert_eq!(repository.contains(&manifest).await.unwrap(), manifest_is_there, "{body}");
+            assert_eq!(repository.contains(&blob).await.unwrap(), blob_is_there, "{body}");
+        }
+    }
 }
