@@ -176,12 +176,7 @@ impl Landings {
             // Whatever is in the way of a link, the bytes may still be read, and that says more where they cannot.
             if let Some(partial) = this.hard_link(&file, &digest) {
                 check(&partial)?;
-                let name = partial.name().clone();
                 put_at(partial, &place)?;
-                // A rename leaves both names where they are those of one file already.
-                if name.is(&metadata)? {
-                    name.remove()?;
-                }
                 return Ok(Some(Placed::Linked));
             }
             let mut partial = this.create(&digest)?.to_be_removed();
@@ -263,5 +258,7 @@ fn settle(partial: PartialFile, place: &Path) -> io::Result<()> {
 fn put_at(partial: PartialFile, place: &Path) -> io::Result<()> {
     let folder = hod_io::fs::folder_of(place);
     fs::create_dir_all(folder)?;
-    partial.rename(&Directory::open(folder)?.child(place.file_name().unwrap_or_default()))
+    let place = Directory::open(folder)?.child(place.file_name().unwrap_or_default());
+    // A rename would leave both names, and without the lock the first may soon be that of another writer's file.
+    if place.is(&partial.file().metadata()?)? { partial.remove() } else { partial.rename(&place) }
 }
