@@ -15,7 +15,7 @@ use crate::documents::Serving;
 use crate::failure::{Failure, Kind};
 use crate::{report, signals};
 use hod_bundle::{BundleFiles, OpenBundle, Trust};
-use hod_serve::{AccessLog, Admission, Bundles, Options, Repositories, Server, Tls, Traced};
+use hod_serve::{AccessLog, Admission, Bundles, Options, Repositories, Server, Tls, TraceLog};
 use hod_steps::{verify, verify_bundle, verify_volumes};
 use hod_store::Store;
 
@@ -165,7 +165,7 @@ fn tls(args: &TlsArgs, store: Option<&Store>) -> Result<Option<Tls>, Failure> {
 
 fn access_log(form: AccessLogArg) -> Arc<dyn AccessLog> {
     match form {
-        AccessLogArg::Off => Arc::new(Traced),
+        AccessLogArg::Off => Arc::new(TraceLog),
         AccessLogArg::Text => Arc::new(log::Lines { json: false }),
         AccessLogArg::Json => Arc::new(log::Lines { json: true }),
     }

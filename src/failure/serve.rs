@@ -15,7 +15,7 @@ impl Advise for ServeError {
             | Self::NoCertificate(_)
             | Self::NoKey(_)
             | Self::Tls(_)
-            | Self::Made(_)
+            | Self::SelfSigned(_)
             | Self::Random
             | Self::NoStore => Advice::NONE,
         }

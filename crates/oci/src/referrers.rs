@@ -130,6 +130,11 @@ impl ReferrerIndex {
         self.entries.insert(digest, entry);
     }
 
+    /// Returns true if it names a referrer.
+    pub fn names(&self, referrer: &Digest) -> bool {
+        self.entries.contains_key(&referrer.to_string())
+    }
+
     /// Returns true if it names all that another index names.
     pub fn names_all_of(&self, other: &Self) -> bool {
         other.entries.keys().all(|digest| self.entries.contains_key(digest))

@@ -1,20 +1,29 @@
-//! Answers: responses that every request can have, and refusals in the specification's JSON form.
+//! Answers: what a handler gives back, and refusals in the specification's JSON form.
 //!
-//! A refusal's message goes to a stranger: it names what was asked for and never a path of this
-//! machine. The cause is for the access log.
+//! A refusal's message goes to a stranger: it names what was asked for and never a path of this machine. The cause is
+//! for the access log.
 
-use bytes::Bytes;
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::http::response::Builder;
-use hyper::{Response, StatusCode};
-use serde_json::json;
+use std::fmt::Display;
+use std::sync::Arc;
 
-use super::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use url::form_urlencoded;
+
 use hod_engine::endpoint::{EndpointError, Fault};
 use hod_oci::{Digest, Foreign, RepositoryName, Tag};
+use hod_store::StoreError;
 
-/// What every part of the server gives back.
-pub(super) type Answer = Result<Response<Body>, Refusal>;
+/// The digest of the content that an answer is about.
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// What is not answered to a client, for its response's extensions.
+pub(super) type Failure = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What every handler gives back.
+pub(super) type Answer = Result<Response, Refusal>;
 
 /// A request that is not fulfilled: the status, and the error in the specification's form.
 #[derive(Debug)]
@@ -43,17 +52,17 @@ impl Refusal {
     }
 
     /// A text that is no repository name.
-    pub(super) fn name_invalid(error: impl std::fmt::Display) -> Self {
+    pub(super) fn name_invalid(error: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
     }
 
     /// A text that is no digest.
-    pub(super) fn digest_invalid(error: impl std::fmt::Display) -> Self {
+    pub(super) fn digest_invalid(error: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", error.to_string())
     }
 
     /// A manifest that the repository does not have.
-    pub(super) fn manifest_unknown(name: &RepositoryName, version: impl std::fmt::Display) -> Self {
+    pub(super) fn manifest_unknown(name: &RepositoryName, version: impl Display) -> Self {
         let message = format!("repository {name} has no manifest {version}");
         Self::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
     }
@@ -65,20 +74,24 @@ impl Refusal {
 
     /// A method that the endpoint does not have.
     pub(super) fn method(allowed: &str) -> Self {
-        let message = format!("this endpoint takes only {allowed}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message).with_header(ALLOW, allowed)
+        Self::not_allowed(allowed, format!("this endpoint takes only {allowed}"))
     }
 
     /// A write where nothing can be written.
     pub(super) fn read_only() -> Self {
-        let message = "this registry is read-only: images can be pulled from it, not pushed or deleted";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message).with_header(ALLOW, "GET, HEAD")
+        Self::not_allowed(
+            "GET, HEAD",
+            "this registry is read-only: images can be pulled from it, not pushed or deleted",
+        )
     }
 
     /// A delete where nothing can be deleted.
     pub(super) fn no_deletes() -> Self {
-        let message = "this registry deletes nothing: it was started without leave to";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message).with_header(ALLOW, "GET, HEAD, PUT")
+        Self::not_allowed("GET, HEAD, PUT", "this registry deletes nothing: it was started without leave to")
+    }
+
+    fn not_allowed(allowed: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message).with_headers([(ALLOW, allowed.to_owned())])
     }
 
     /// An upload that is not under way.
@@ -94,67 +107,90 @@ impl Refusal {
     }
 
     /// A referrer that cannot be entered in its subject's list, since that has no tag.
-    pub(super) fn taken(name: &RepositoryName, tag: &Tag, found: &Foreign) -> Self {
+    pub(super) fn tag_taken(name: &RepositoryName, tag: &Tag, found: &Foreign) -> Self {
         let message = format!(
             "the manifest would be listed under {name}:{tag}, which is {found}: take that tag away, and push it again"
         );
         Self::new(StatusCode::CONFLICT, "MANIFEST_INVALID", message)
     }
 
-    /// A failure behind the API: `what` is what could not be done.
-    pub(super) fn failed(what: impl Into<String>, cause: EndpointError) -> Self {
-        let (status, why) = match cause.fault() {
-            Fault::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, ": the stored bytes are damaged"),
-            Fault::Full => (StatusCode::INSUFFICIENT_STORAGE, ": the registry's disk is full"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, ""),
-        };
-        let mut refusal = Self::new(status, "UNKNOWN", format!("{}{why}", what.into()));
-        refusal.cause = Some(cause);
-        refusal
+    /// Too much of something at a time; the client may come back in so many seconds.
+    pub(super) fn too_many(message: impl Into<String>, seconds: u8) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message)
+            .with_headers([(RETRY_AFTER, seconds.to_string())])
     }
 
-    /// Adds a header to the answer.
-    pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    /// Adds headers to the answer.
+    pub(super) fn with_headers<const N: usize>(mut self, headers: [(HeaderName, String); N]) -> Self {
+        self.headers.extend(headers);
         self
     }
 
-    /// The response, and what went wrong behind the API for the log.
-    pub(super) fn into_parts(self) -> (Response<Body>, Option<EndpointError>) {
-        let body = json!({ "errors": [{ "code": self.code, "message": self.message }] });
-        let mut response = json_response(self.status, &body);
-        for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                response.headers_mut().insert(name, value);
-            }
+    /// What kind of failure it was, where it is one of this side.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.cause.as_ref().map(EndpointError::fault)
+    }
+
+    /// Says what could not be done, where something has failed on this side.
+    fn during(mut self, what: String) -> Self {
+        let why = match self.fault() {
+            None => return self,
+            Some(Fault::Corrupt) => ": the stored bytes are damaged",
+            Some(Fault::Full) => ": the registry's disk is full",
+            Some(_) => "",
+        };
+        self.message = what + why;
+        self
+    }
+}
+
+impl From<EndpointError> for Refusal {
+    fn from(cause: EndpointError) -> Self {
+        let full = cause.fault() == Fault::Full;
+        let status = if full { StatusCode::INSUFFICIENT_STORAGE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        Self { cause: Some(cause), ..Self::new(status, "UNKNOWN", "the registry has failed") }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(cause: StoreError) -> Self {
+        EndpointError::from(cause).into()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json(&json!({ "errors": [{ "code": self.code, "message": self.message }] }));
+        let mut response = (self.status, AppendHeaders(self.headers), body).into_response();
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert::<Failure>(Arc::new(cause));
         }
-        (response, self.cause)
+        response
     }
 }
 
 /// A JSON document as an answer.
-pub(super) fn json_response(status: StatusCode, document: &serde_json::Value) -> Response<Body> {
-    let text = Bytes::from(document.to_string());
-    let response = response(status).header(CONTENT_TYPE, "application/json").header(CONTENT_LENGTH, text.len());
-    finish(response, Body::bytes(text))
+pub(super) fn json(document: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], document.to_string()).into_response()
 }
 
-/// The head of an answer, with what all answers carry.
-pub(super) fn response(status: StatusCode) -> Builder {
-    Response::builder()
-        .status(status)
-        // Docker's client takes a server without it for no registry at all.
-        .header("Docker-Distribution-Api-Version", "registry/2.0")
-        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+/// The headers of an answer about content that was made.
+pub(super) fn created_at(location: &str, digest: &Digest) -> [(HeaderName, String); 2] {
+    [(LOCATION, location.to_owned()), (CONTENT_DIGEST, digest.to_string())]
 }
 
-/// The answer of a head and a body.
-///
-/// A head fails only on a header that HTTP cannot carry, and the server makes none from foreign text.
-pub(super) fn finish(head: Builder, body: Body) -> Response<Body> {
-    head.body(body).unwrap_or_else(|_| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
+/// A parameter of a query.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Runs what may block on a disk on a thread made for that. Where it fails, the client is told `what` could not be done.
+pub(super) async fn blocking<T: Send + 'static>(
+    what: String,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = spawn_blocking(work).await;
+    done.unwrap_or_else(|stopped| Err(EndpointError::new(Fault::Other, stopped).into()))
+        .map_err(|refusal| refusal.during(what))
 }

@@ -11,21 +11,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hyper::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
-use hyper::http::request::Parts;
-use hyper::{HeaderMap, StatusCode};
 use ring::hmac;
 use ring::rand::SystemRandom;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answer::{Answer, Refusal, json_response};
+use super::answer::{Answer, Refusal, json};
 use super::error::ServeError;
 use super::htpasswd::Users;
 use super::origin::Origin;
 use super::passwords::Passwords;
-use super::watched::Watched;
+use super::reload::Reload;
+use super::tls::Tls;
 use hod_io::secret::Secret;
 
 /// How long a token is good for. A transfer that has begun goes on after it.
@@ -45,7 +47,7 @@ pub struct Admission {
 impl Admission {
     /// Whether the files can be read, before a server is started.
     pub fn check(&self) -> Result<(), ServeError> {
-        Door::new(self).map(drop)
+        Authenticator::new(self, None).map(drop)
     }
 }
 
@@ -59,98 +61,95 @@ pub(super) enum Rights {
     Write,
 }
 
-/// Where a request comes from, and how.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Caller {
-    pub(super) origin: Origin,
-    /// Whether by TLS.
-    pub(super) secure: bool,
-}
-
 /// Somebody who may do something.
 #[derive(Debug, Clone)]
-pub(super) struct Visitor {
+struct Client {
     /// The name; none for those who need none.
-    pub(super) user: Option<String>,
-    pub(super) rights: Rights,
+    user: Option<String>,
+    rights: Rights,
     /// What a token of the user says of the password.
     proof: String,
 }
 
 /// Whoever shows nothing, where that is enough.
-const ANYBODY: Visitor = Visitor { user: None, rights: Rights::Pull, proof: String::new() };
+const ANYBODY: Client = Client { user: None, rights: Rights::Pull, proof: String::new() };
 
-/// The doorkeeper of a server.
-pub(super) struct Door {
-    writers: Watched<Users>,
-    readers: Watched<Users>,
+/// What a token says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    user: Option<String>,
+    proof: String,
+    until: u64,
+}
+
+/// What knows the users of a server.
+pub(super) struct Authenticator {
+    writers: Reload<Users>,
+    readers: Reload<Users>,
     anonymous_read: bool,
+    /// Whether the server speaks TLS itself.
+    tls: bool,
     key: hmac::Key,
     passwords: Arc<Passwords>,
 }
 
-impl Door {
-    /// A door for a server with users; `None` where everybody may do everything.
-    pub(super) fn new(admission: &Admission) -> Result<Option<Self>, ServeError> {
+impl Authenticator {
+    /// Reads the users; `None` where there are none, and everybody may do everything.
+    pub(super) fn new(admission: &Admission, tls: Option<&Tls>) -> Result<Option<Self>, ServeError> {
         if admission.writers.is_none() && admission.readers.is_none() {
             return Ok(None);
         }
-        let watch = |path: &Option<PathBuf>| Watched::new(path.iter().cloned().collect(), Users::read_first);
+        let users = |path: &Option<PathBuf>| Reload::new(path.iter().cloned().collect(), Users::read);
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| ServeError::Random)?;
         Ok(Some(Self {
-            writers: watch(&admission.writers)?,
-            readers: watch(&admission.readers)?,
+            writers: users(&admission.writers)?,
+            readers: users(&admission.readers)?,
             anonymous_read: admission.anonymous_read,
+            tls: tls.is_some(),
             passwords: Passwords::new(key.clone()),
             key,
         }))
     }
 
-    /// Lets in whoever may do what the request wants to. `ask` is whether it is the request by which
-    /// clients find out how to tell who they are.
-    pub(super) async fn admit(
-        &self,
-        parts: &Parts,
-        wanted: Rights,
-        (ask, caller): (bool, Caller),
-    ) -> Result<Visitor, Refusal> {
-        let visitor = match credentials(&parts.headers) {
-            Shown::Nothing if self.anonymous_read && !ask => Some(ANYBODY),
-            Shown::Nothing | Shown::Nonsense => None,
-            Shown::Password(user, password) => self.visitor(user, &password, caller.origin).await?,
-            Shown::Token(token) => self.redeem(&token),
+    /// Lets in whoever may do what the request wants to; returns the user's name, where there is one.
+    pub(super) async fn admit(&self, parts: &Parts, wanted: Rights, origin: Origin) -> Result<Option<String>, Refusal> {
+        // By this request clients find out how to tell who they are.
+        let asks = matches!(parts.uri.path(), "/v2" | "/v2/");
+        let client = match Credentials::of(&parts.headers) {
+            Credentials::Absent if self.anonymous_read && !asks => Some(ANYBODY),
+            Credentials::Absent | Credentials::Invalid => None,
+            Credentials::Password(user, password) => self.client(user, &password, origin).await?,
+            Credentials::Token(token) => self.redeem(&token),
         };
-        match visitor {
-            Some(visitor) if visitor.rights >= wanted => Ok(visitor),
-            Some(Visitor { user: Some(user), .. }) => {
+        match client {
+            Some(client) if client.rights >= wanted => Ok(client.user),
+            Some(Client { user: Some(user), .. }) => {
                 let message = format!("{user} may pull from this registry, and not push or delete");
                 Err(Refusal::new(StatusCode::FORBIDDEN, "DENIED", message))
             }
             // No client of registries asks for this, and others know no tokens.
-            _ if wanted == Rights::Read => Err(unauthorized().with_header(WWW_AUTHENTICATE, BASIC)),
-            _ => Err(self.challenge(parts, caller.secure)),
+            _ if wanted == Rights::Read => Err(unauthorized(BASIC)),
+            _ => Err(unauthorized(&self.challenge(parts))),
         }
     }
 
     /// Answers `/token`: a token for the user whose password is shown, or for anybody to read.
-    pub(super) async fn token(&self, parts: &Parts, origin: Origin) -> Answer {
-        let visitor = match credentials(&parts.headers) {
-            Shown::Nothing if self.anonymous_read => Some(ANYBODY),
-            Shown::Password(user, password) => self.visitor(user, &password, origin).await?,
+    pub(super) async fn token(&self, headers: &HeaderMap, origin: Origin) -> Answer {
+        let client = match Credentials::of(headers) {
+            Credentials::Absent if self.anonymous_read => Some(ANYBODY),
+            Credentials::Password(user, password) => self.client(user, &password, origin).await?,
             _ => None,
         };
-        let visitor = visitor.ok_or_else(|| unauthorized().with_header(WWW_AUTHENTICATE, BASIC))?;
-        let token = self.issue(&visitor);
-        let document = json!({ "token": token, "access_token": token, "expires_in": TOKEN_LIFE.as_secs() });
-        Ok(json_response(StatusCode::OK, &document))
+        let token = self.issue(client.ok_or_else(|| unauthorized(BASIC))?);
+        Ok(json(&json!({ "token": token, "access_token": token, "expires_in": TOKEN_LIFE.as_secs() })))
     }
 
     /// Who shows a password, if it is the right one.
-    async fn visitor(&self, user: String, password: &Secret, origin: Origin) -> Result<Option<Visitor>, Refusal> {
+    async fn client(&self, user: String, password: &Secret, origin: Origin) -> Result<Option<Client>, Refusal> {
         if user.is_empty() && password.expose().is_empty() {
             return Ok(self.anonymous_read.then_some(ANYBODY));
         }
-        let (writers, readers) = (self.writers.get(Users::read_first), self.readers.get(Users::read_first));
+        let (writers, readers) = (self.writers.get(Users::read), self.readers.get(Users::read));
         let own = [(&writers, Rights::Write), (&readers, Rights::Read)]
             .into_iter()
             .find_map(|(users, rights)| Some((users.hash(&user)?, rights)));
@@ -158,40 +157,37 @@ impl Door {
         let Some(hash) = own.map(|(hash, _)| hash).or_else(|| writers.any_hash()).or_else(|| readers.any_hash()) else {
             return Ok(None);
         };
-        let right = self.passwords.is_right(origin, (&user, password), hash).await?;
+        let right = self.passwords.is_right(origin, &user, password, hash).await?;
         Ok(own.filter(|_| right).map(|(hash, rights)| {
             let proof = self.proof(hash);
-            Visitor { user: Some(user), rights, proof }
+            Client { user: Some(user), rights, proof }
         }))
     }
 
     /// A text that proves to this process who somebody is: claims, and their keyed digest.
-    fn issue(&self, visitor: &Visitor) -> String {
-        let until = now() + TOKEN_LIFE.as_secs();
-        let claims = json!({ "user": visitor.user, "proof": visitor.proof, "until": until });
-        let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+    fn issue(&self, client: Client) -> String {
+        let claims = Claims { user: client.user, proof: client.proof, until: now() + TOKEN_LIFE.as_secs() };
+        let claims = URL_SAFE_NO_PAD.encode(json!(claims).to_string());
         let tag = hmac::sign(&self.key, claims.as_bytes());
         format!("{claims}.{}", URL_SAFE_NO_PAD.encode(tag))
     }
 
-    fn redeem(&self, token: &Secret) -> Option<Visitor> {
+    fn redeem(&self, token: &Secret) -> Option<Client> {
         let (claims, tag) = token.expose().split_once('.')?;
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
         // In constant time.
         hmac::verify(&self.key, claims.as_bytes(), &tag).ok()?;
-        let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        if claims.get("until")?.as_u64()? < now() {
+        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        if claims.until < now() {
             return None;
         }
-        let Some(user) = claims.get("user")?.as_str() else { return self.anonymous_read.then_some(ANYBODY) };
+        let Some(user) = claims.user else { return self.anonymous_read.then_some(ANYBODY) };
         // Its rights are those that the user has now, with the password that the user has now.
         let found = [(&self.writers, Rights::Write), (&self.readers, Rights::Read)];
-        let (proof, rights) = found.into_iter().find_map(|(users, rights)| {
-            let users = users.get(Users::read_first);
-            Some((self.proof(users.hash(user)?), rights))
-        })?;
-        let same = claims.get("proof")?.as_str()? == proof;
-        same.then(|| Visitor { user: Some(user.to_owned()), rights, proof })
+        let (proof, rights) = found
+            .into_iter()
+            .find_map(|(users, rights)| Some((self.proof(users.get(Users::read).hash(&user)?), rights)))?;
+        (claims.proof == proof).then_some(Client { user: Some(user), rights, proof })
     }
 
     /// A keyed digest of a password's hash: it changes with the password, and tells nothing of it.
@@ -199,48 +195,48 @@ impl Door {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, format!("proof:{hash}").as_bytes()))
     }
 
-    fn challenge(&self, parts: &Parts, secure: bool) -> Refusal {
+    fn challenge(&self, parts: &Parts) -> String {
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
-        let challenge = match host {
-            Some(host) if self.anonymous_read => {
-                let scheme = if secure || is_forwarded(&parts.headers) { "https" } else { "http" };
-                format!("Bearer realm=\"{scheme}://{host}/token\",service=\"hod\"{}", scope(parts.uri.path()))
-            }
-            _ => BASIC.to_owned(),
-        };
-        unauthorized().with_header(WWW_AUTHENTICATE, challenge)
+        let Some(host) = host.filter(|_| self.anonymous_read) else { return BASIC.to_owned() };
+        // A proxy in front may say that the client came by TLS.
+        let is_forwarded = parts.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+        let scheme = if self.tls || is_forwarded { "https" } else { "http" };
+        format!("Bearer realm=\"{scheme}://{host}/token\",service=\"hod\"{}", scope(parts.uri.path()))
     }
 }
 
-fn unauthorized() -> Refusal {
+fn unauthorized(challenge: &str) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "this needs a user name and a password")
+        .with_headers([(WWW_AUTHENTICATE, challenge.to_owned())])
 }
 
 const BASIC: &str = "Basic realm=\"hod\"";
 
 /// What a request shows of who sends it.
-enum Shown {
-    Nothing,
-    Nonsense,
+enum Credentials {
+    Absent,
+    Invalid,
     Password(String, Secret),
     Token(Secret),
 }
 
-fn credentials(headers: &HeaderMap) -> Shown {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Shown::Nothing };
-    let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
-        return Shown::Nonsense;
-    };
-    let rest = rest.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Shown::Token(Secret::new(rest));
-    }
-    let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    match decoded.as_deref().and_then(|text| text.split_once(':')) {
-        Some((user, password)) if scheme.eq_ignore_ascii_case("basic") => {
-            Shown::Password(user.to_owned(), Secret::new(password))
+impl Credentials {
+    fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(AUTHORIZATION) else { return Self::Absent };
+        let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+            return Self::Invalid;
+        };
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Self::Token(Secret::new(rest));
         }
-        _ => Shown::Nonsense,
+        let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        match decoded.as_deref().and_then(|text| text.split_once(':')) {
+            Some((user, password)) if scheme.eq_ignore_ascii_case("basic") => {
+                Self::Password(user.to_owned(), Secret::new(password))
+            }
+            _ => Self::Invalid,
+        }
     }
 }
 
@@ -257,11 +253,6 @@ fn scope(path: &str) -> String {
 /// Whether a text can be the name or address of a host, with or without a port.
 pub(super) fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
-}
-
-/// Whether a proxy in front says that the client came by TLS.
-fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
 }
 
 fn now() -> u64 {

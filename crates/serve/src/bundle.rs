@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::repositories::{Opened, Repositories};
+use super::repositories::{BlobReader, Repositories};
 use hod_bundle::{Content, OpenBundle};
 use hod_engine::endpoint::{EndpointError, Fault, Result};
 use hod_oci::{Digest, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
@@ -94,9 +94,9 @@ impl Repositories for Bundles {
         Ok(self.holder(digest).filter(|_| linked).map(|(_, size)| size))
     }
 
-    fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
+    fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<BlobReader> {
         // Media wear out and are pulled from their drives: their bytes are hashed every time.
-        Ok(Opened { reader: self.reader(digest, offset)?, stamp: None })
+        Ok(BlobReader { reader: self.reader(digest, offset)?, stamp: None })
     }
 
     fn place(&self, digest: &Digest) -> PathBuf {

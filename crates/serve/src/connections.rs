@@ -1,10 +1,11 @@
-//! Places for connections: how many there are in all, and from one address.
+//! Slots for connections: how many there are in all, and from one address.
 //!
-//! An address that has its share waits for its own connections, and whatever waits takes the place of
+//! An address that has its share waits for its own connections, and whatever waits takes the slot of
 //! one that does nothing: the longest idle one of the address that has the most. So neither idle
 //! connections nor heads that never end keep anybody out.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,14 +18,14 @@ use super::origin::Origin;
 
 /// Connections beyond the shares of their addresses that wait at a time; each takes a file.
 const WAITING: usize = 64;
-/// How long a connection does nothing before another may have its place.
+/// How long a connection does nothing before another may have its slot.
 const GRACE: Duration = Duration::from_secs(1);
 /// How often whoever waits looks for an idle connection.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// All connections of a server.
 pub(super) struct Connections {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     share: usize,
     table: Mutex<Table>,
@@ -32,43 +33,35 @@ pub(super) struct Connections {
 
 #[derive(Default)]
 struct Table {
-    next: u64,
-    seats: HashMap<u64, Arc<Seat>>,
+    open: Vec<Arc<Connection>>,
     shares: HashMap<Origin, Arc<Semaphore>>,
-}
-
-/// How a new connection is met.
-pub(super) enum Knock {
-    /// Its address has places left.
-    Welcome(Share),
-    /// It may wait until one of its address ends.
-    Wait(Share, OwnedSemaphorePermit),
-    /// Too many wait already.
-    Refused,
 }
 
 /// A part of what an address may have.
 pub(super) struct Share {
     connections: Arc<Connections>,
-    origin: Origin,
+    peer: SocketAddr,
     all: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
+    waiting: Option<OwnedSemaphorePermit>,
 }
 
-/// A place that a connection has.
-pub(super) struct Place {
-    number: u64,
-    seat: Arc<Seat>,
+/// A slot that a connection has.
+pub(super) struct Slot {
+    pub(super) connection: Arc<Connection>,
     share: Share,
     _permit: OwnedSemaphorePermit,
 }
 
-/// What is known of a connection that has a place.
+/// What is known of a connection that has a slot.
 #[derive(Debug)]
-pub(super) struct Seat {
-    origin: Origin,
-    /// Its place is wanted for another.
-    pub(super) leave: CancellationToken,
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    /// Where it has come to.
+    pub(super) local: Option<SocketAddr>,
+    pub(super) origin: Origin,
+    /// Its slot is wanted for another.
+    leave: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -76,8 +69,8 @@ pub(super) struct Seat {
 struct State {
     /// Since when it has been waiting for a request; `None` while one is answered.
     idle: Option<Instant>,
-    asked: bool,
-    admitted: bool,
+    has_asked: bool,
+    is_admitted: bool,
 }
 
 impl Connections {
@@ -86,30 +79,26 @@ impl Connections {
         let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
         // Without shares all wait in the system's queue, which is longer.
         let share = if share >= limit { Semaphore::MAX_PERMITS } else { share.max(1) };
-        Arc::new(Self {
-            places: Arc::new(Semaphore::new(limit)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            share,
-            table: Mutex::default(),
-        })
+        let (slots, waiting) = (Arc::new(Semaphore::new(limit)), Arc::new(Semaphore::new(WAITING)));
+        Arc::new(Self { slots, waiting, share, table: Mutex::default() })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Meets a connection that has just come.
-    pub(super) fn knock(self: &Arc<Self>, origin: Origin) -> Knock {
-        let all = Arc::clone(self.table().shares.entry(origin).or_insert_with(|| Arc::new(Semaphore::new(self.share))));
+    /// Meets a connection that has just come: `None` where its address has its share, and too many wait already.
+    pub(super) fn meet(self: &Arc<Self>, peer: SocketAddr) -> Option<Share> {
+        let mut table = self.table();
+        let all = table.shares.entry(Origin::of(peer)).or_insert_with(|| Arc::new(Semaphore::new(self.share)));
+        let all = Arc::clone(all);
+        drop(table);
         let permit = Arc::clone(&all).try_acquire_owned().ok();
-        let share = Share { connections: Arc::clone(self), origin, all, permit };
-        if share.permit.is_some() {
-            return Knock::Welcome(share);
+        let mut share = Share { connections: Arc::clone(self), peer, all, permit, waiting: None };
+        if share.permit.is_none() {
+            share.waiting = Some(Arc::clone(&self.waiting).try_acquire_owned().ok()?);
         }
-        match Arc::clone(&self.waiting).try_acquire_owned() {
-            Ok(waiting) => Knock::Wait(share, waiting),
-            Err(_) => Knock::Refused,
-        }
+        Some(share)
     }
 
     /// Waits for a permit, and asks idle connections for theirs.
@@ -130,34 +119,37 @@ impl Connections {
     fn make_room(&self, among: Option<Origin>, now: Instant) {
         let table = self.table();
         let mut held: HashMap<Origin, usize> = HashMap::new();
-        for seat in table.seats.values() {
-            *held.entry(seat.origin).or_default() += 1;
+        for connection in &table.open {
+            *held.entry(connection.origin).or_default() += 1;
         }
-        let idle = table.seats.values().filter(|seat| among.is_none_or(|origin| seat.origin == origin));
-        let idle = idle
-            .filter_map(|seat| Some((held.get(&seat.origin)?, seat.idle(now).filter(|idle| *idle >= GRACE)?, seat)));
-        if let Some((_, _, seat)) = idle.max_by_key(|(held, idle, _)| (**held, *idle)) {
-            seat.leave.cancel();
+        let candidates = table.open.iter().filter(|it| among.is_none_or(|origin| it.origin == origin));
+        let idle = candidates.filter_map(|it| Some((it, it.idle(now).filter(|idle| *idle >= GRACE)?)));
+        if let Some((connection, _)) = idle.max_by_key(|(it, idle)| (held.get(&it.origin), *idle)) {
+            connection.leave.cancel();
         }
     }
 }
 
 impl Share {
-    /// Waits for a place within this share.
-    pub(super) async fn place(mut self) -> Option<Place> {
+    /// Whether the address has its share already, so that the connection may wait for another of its address.
+    pub(super) const fn is_full(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Waits for a slot within this share, for a connection that has come to `local`.
+    pub(super) async fn slot(mut self, local: Option<SocketAddr>) -> Option<Slot> {
         let connections = Arc::clone(&self.connections);
+        let origin = Origin::of(self.peer);
         if self.permit.is_none() {
-            self.permit = Some(connections.acquire(&self.all, Some(self.origin)).await?);
+            self.permit = Some(connections.acquire(&self.all, Some(origin)).await?);
         }
-        let permit = connections.acquire(&connections.places, None).await?;
-        let state = State { idle: Some(Instant::now()), asked: false, admitted: false };
-        let seat = Seat { origin: self.origin, leave: CancellationToken::new(), state: Mutex::new(state) };
-        let seat = Arc::new(seat);
-        let mut table = connections.table();
-        let number = table.next;
-        table.next += 1;
-        table.seats.insert(number, Arc::clone(&seat));
-        Some(Place { number, seat, share: self, _permit: permit })
+        let permit = connections.acquire(&connections.slots, None).await?;
+        self.waiting = None;
+        let state = Mutex::new(State { idle: Some(Instant::now()), has_asked: false, is_admitted: false });
+        let connection =
+            Arc::new(Connection { peer: self.peer, local, origin, leave: CancellationToken::new(), state });
+        connections.table().open.push(Arc::clone(&connection));
+        Some(Slot { connection, share: self, _permit: permit })
     }
 }
 
@@ -167,24 +159,18 @@ impl Drop for Share {
         self.permit = None;
         // Beside this one only the table's own is left.
         if Arc::strong_count(&self.all) == 2 {
-            table.shares.remove(&self.origin);
+            table.shares.remove(&Origin::of(self.peer));
         }
     }
 }
 
-impl Place {
-    pub(super) const fn seat(&self) -> &Arc<Seat> {
-        &self.seat
-    }
-}
-
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.share.connections.table().seats.remove(&self.number);
+        self.share.connections.table().open.retain(|it| !Arc::ptr_eq(it, &self.connection));
     }
 }
 
-impl Seat {
+impl Connection {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,24 +183,24 @@ impl Seat {
 
     /// Whether a request has come.
     pub(super) fn has_asked(&self) -> bool {
-        self.state().asked
+        self.state().has_asked
     }
 
     /// Notes that a request is answered, until what is returned is dropped.
-    pub(super) fn ask(self: &Arc<Self>) -> Asking {
+    pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
         let mut state = self.state();
-        (state.idle, state.asked) = (None, true);
-        Asking(Arc::clone(self))
+        (state.idle, state.has_asked) = (None, true);
+        RequestGuard(Arc::clone(self))
     }
 
     /// Notes that the client may do what it wants to.
     pub(super) fn admit(&self) {
-        self.state().admitted = true;
+        self.state().is_admitted = true;
     }
 
-    /// Ends when the connection should: its place is wanted, or within `patience` it has asked for nothing that it may.
-    pub(super) async fn left(&self, patience: Duration) {
-        if timeout(patience, self.leave.cancelled()).await.is_err() && self.state().admitted {
+    /// Ends when the connection should: its slot is wanted, or within `greeting` it has asked for nothing that it may.
+    pub(super) async fn left(&self, greeting: Duration) {
+        if timeout(greeting, self.leave.cancelled()).await.is_err() && self.state().is_admitted {
             self.leave.cancelled().await;
         }
     }
@@ -222,9 +208,9 @@ impl Seat {
 
 /// A request that is answered.
 #[derive(Debug)]
-pub(super) struct Asking(Arc<Seat>);
+pub(super) struct RequestGuard(Arc<Connection>);
 
-impl Drop for Asking {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.state().idle = Some(Instant::now());
     }
@@ -235,53 +221,55 @@ mod tests {
     use super::*;
 
     fn origin(last: u8) -> Origin {
-        Origin::of(std::net::SocketAddr::from(([10, 0, 0, last], 1)))
+        Origin::of(peer(last))
     }
 
-    fn welcome(connections: &Arc<Connections>, last: u8) -> Share {
-        match connections.knock(origin(last)) {
-            Knock::Welcome(share) => share,
-            Knock::Wait(..) | Knock::Refused => panic!("{last} has its share already"),
-        }
+    fn peer(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 1))
+    }
+
+    fn free(connections: &Arc<Connections>, last: u8) -> Share {
+        let share = connections.meet(peer(last)).unwrap();
+        assert!(!share.is_full(), "{last} has its share already");
+        share
     }
 
     #[tokio::test]
-    async fn no_address_takes_all_places() {
+    async fn no_address_takes_all_slots() {
         let connections = Connections::new(4, 2);
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for _ in 0..2 {
-            places.push(welcome(&connections, 1).place().await.unwrap());
+            slots.push(free(&connections, 1).slot(None).await.unwrap());
         }
-        let asking: Vec<Asking> = places.iter().map(|place| place.seat().ask()).collect();
+        let asking: Vec<RequestGuard> = slots.iter().map(|slot| slot.connection.begin_request()).collect();
         let mut waiting = Vec::new();
         for _ in 0..WAITING {
-            let Knock::Wait(share, permit) = connections.knock(origin(1)) else { panic!("it must wait") };
-            waiting.push((share, permit));
+            waiting.push(connections.meet(peer(1)).unwrap());
         }
-        assert!(matches!(connections.knock(origin(1)), Knock::Refused));
-        places.push(welcome(&connections, 2).place().await.unwrap());
+        assert!(waiting.iter().all(Share::is_full) && connections.meet(peer(1)).is_none());
+        slots.push(free(&connections, 2).slot(None).await.unwrap());
 
         // Whoever waits follows a connection of its address, and nobody else.
-        let (share, _waiting) = waiting.pop().unwrap();
-        places.remove(0);
-        assert_eq!(share.place().await.unwrap().seat().origin, origin(1));
-        drop((places, waiting, asking));
-        assert!(connections.table().shares.is_empty() && connections.table().seats.is_empty());
+        let share = waiting.pop().unwrap();
+        slots.remove(0);
+        assert_eq!(share.slot(None).await.unwrap().connection.origin, origin(1));
+        drop((slots, waiting, asking));
+        assert!(connections.table().shares.is_empty() && connections.table().open.is_empty());
     }
 
     #[tokio::test]
     async fn the_longest_idle_of_the_address_with_most_makes_room() {
         let connections = Connections::new(4, 4);
-        let (mut places, start) = (Vec::new(), Instant::now());
+        let (mut slots, start) = (Vec::new(), Instant::now());
         for (second, last) in [1, 2, 2, 2].into_iter().enumerate() {
-            let place = welcome(&connections, last).place().await.unwrap();
-            place.seat().state().idle = Some(start + Duration::from_secs(second as u64));
-            places.push(place);
+            let slot = free(&connections, last).slot(None).await.unwrap();
+            slot.connection.state().idle = Some(start + Duration::from_secs(second as u64));
+            slots.push(slot);
         }
-        let _asking = places[1].seat().ask();
+        let _asking = slots[1].connection.begin_request();
         let leave = |among, second| {
             connections.make_room(among, start + Duration::from_secs(second));
-            places.iter().map(|place| place.seat().leave.is_cancelled()).collect::<Vec<_>>()
+            slots.iter().map(|slot| slot.connection.leave.is_cancelled()).collect::<Vec<_>>()
         };
         assert_eq!(leave(None, 0), [false; 4], "nobody has been idle for long");
         assert_eq!(leave(None, 9), [false, false, true, false]);

@@ -2,42 +2,42 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 
-use super::answer::{Answer, Refusal, finish, response};
-use super::body::{Body, blocking};
-use super::referrers::{fallback_tag, strike};
-use super::writing::Writing;
-use hod_engine::endpoint::EndpointError;
+use super::answer::{Answer, Refusal, blocking};
+use super::push_store::PushStore;
+use super::referrers::{fallback_tag, rewrite};
 use hod_oci::{Digest, Manifest, MediaType, RepositoryName, Version};
 use hod_store::{Links, StoreError, TagLink};
 
 /// Answers DELETE of a tag, or of a manifest with all tags that point to it.
-pub(super) async fn manifest(writing: Arc<Writing>, name: RepositoryName, version: Version) -> Answer {
-    let (repository, asked) = (name.clone(), version.clone());
-    let removed = blocking(move || match &asked {
-        Version::Tag(tag) => Ok(writing.store.remove_tag(&repository, tag)?),
-        Version::Digest(digest) => writing.remove_manifest(&repository, digest),
-    });
-    let removed =
-        removed.await.map_err(|cause| Refusal::failed(format!("cannot delete {version} of {name}"), cause))?;
-    if removed { Ok(accepted()) } else { Err(Refusal::manifest_unknown(&name, version)) }
+pub(super) async fn manifest(store: Arc<PushStore>, name: RepositoryName, version: Version) -> Answer {
+    blocking(format!("cannot delete {version} of {name}"), move || {
+        let was_there = match &version {
+            Version::Tag(tag) => store.store.remove_tag(&name, tag)?,
+            Version::Digest(digest) => store.remove_manifest(&name, digest)?,
+        };
+        was_there.then(accepted).ok_or_else(|| Refusal::manifest_unknown(&name, version))
+    })
+    .await
 }
 
 /// Answers DELETE of a blob.
-pub(super) async fn blob(writing: Arc<Writing>, name: RepositoryName, digest: Digest) -> Answer {
-    let repository = name.clone();
-    let removed = blocking(move || Ok(writing.store.remove_layer(&repository, &digest)?)).await;
-    let removed = removed.map_err(|cause| Refusal::failed(format!("cannot delete blob {digest} of {name}"), cause))?;
-    if removed { Ok(accepted()) } else { Err(Refusal::blob_unknown(&name, &digest)) }
+pub(super) async fn blob(store: Arc<PushStore>, name: RepositoryName, digest: Digest) -> Answer {
+    blocking(format!("cannot delete blob {digest} of {name}"), move || {
+        let was_there = store.store.remove_layer(&name, &digest)?;
+        was_there.then(accepted).ok_or_else(|| Refusal::blob_unknown(&name, &digest))
+    })
+    .await
 }
 
-fn accepted() -> hyper::Response<Body> {
-    finish(response(StatusCode::ACCEPTED), Body::empty())
+fn accepted() -> Response {
+    StatusCode::ACCEPTED.into_response()
 }
 
-impl Writing {
-    fn remove_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, EndpointError> {
+impl PushStore {
+    fn remove_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<bool, Refusal> {
         let subject = match self.store.read_manifest(digest) {
             Ok(bytes) => Manifest::parse(&MediaType::Other("".into()), &bytes).ok().and_then(|found| found.subject),
             // What cannot be read any more can still be deleted.
@@ -51,7 +51,8 @@ impl Writing {
         // it is gone, nobody enters it again.
         let _alone = self.store.lock_referrers()?;
         let tag = fallback_tag(&subject.digest)?;
-        if let Some(index) = strike(&self.store, name, &tag, digest)? {
+        let struck = digest.to_string();
+        if let Some(index) = rewrite(&self.store, name, &tag, |index| index.retain(|entry| entry != struck))? {
             let tags = vec![TagLink { name: tag, digest: index }];
             self.store.commit(&[Links { revisions: vec![index], tags, ..Links::none(name.clone()) }])?;
         }

@@ -46,7 +46,7 @@ pub enum ServeError {
     Tls(#[source] rustls::Error),
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
-    Made(#[from] rcgen::Error),
+    SelfSigned(#[from] rcgen::Error),
     /// No key without chance.
     #[error("the system has no random numbers")]
     Random,

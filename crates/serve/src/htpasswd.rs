@@ -3,7 +3,7 @@
 //! Only bcrypt is taken, as by the CNCF registry: the other forms are broken or need no guessing.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fs_err as fs;
 
@@ -16,8 +16,9 @@ pub(super) struct Users {
 }
 
 impl Users {
-    /// Reads a file.
-    pub(super) fn read(path: &Path) -> Result<Self, ServeError> {
+    /// Reads the one file among `paths`, if there is one.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, ServeError> {
+        let Some(path) = paths.first() else { return Ok(Self::default()) };
         let text = fs::read_to_string(path).map_err(ServeError::Htpasswd)?;
         let mut hashes = HashMap::new();
         for (number, line) in text.lines().enumerate() {
@@ -26,7 +27,7 @@ impl Users {
                 continue;
             }
             // The line is not shown: it may hold a password.
-            let bad = || ServeError::HtpasswdLine { path: path.to_owned(), line: number + 1 };
+            let bad = || ServeError::HtpasswdLine { path: path.clone(), line: number + 1 };
             let (name, hash) = line.split_once(':').ok_or_else(bad)?;
             let parsed = hash.parse::<bcrypt::HashParts>();
             if name.is_empty() || parsed.is_err() {
@@ -35,11 +36,6 @@ impl Users {
             hashes.insert(name.to_owned(), hash.to_owned());
         }
         Ok(Self { hashes })
-    }
-
-    /// Reads the one file among `paths`.
-    pub(super) fn read_first(paths: &[PathBuf]) -> Result<Self, ServeError> {
-        paths.first().map_or_else(|| Ok(Self::default()), |path| Self::read(path))
     }
 
     /// The hash of a user's password.
@@ -64,11 +60,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
         fs::write(&path, format!("# people\n\nann:{HASH}\r\nbob:{HASH}\n")).unwrap();
-        let users = Users::read(&path).unwrap();
+        let users = Users::read(std::slice::from_ref(&path)).unwrap();
         assert_eq!((users.hash("ann"), users.hash("eve")), (Some(HASH), None));
         for bad in ["ann", "ann:", ":x", "ann:secret", "ann:$apr1$x$y", "ann:{SHA}x", "ann:$2y$05$short"] {
             fs::write(&path, format!("ok:{HASH}\n{bad}\n")).unwrap();
-            let error = Users::read(&path).err().unwrap().to_string();
+            let error = Users::read(std::slice::from_ref(&path)).err().unwrap().to_string();
             assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
         }
     }

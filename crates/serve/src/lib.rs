@@ -10,11 +10,11 @@
 //!   another digest.
 //!
 //! ```text
-//!  connection ──▶ server ──▶ service ──▶ route ──▶ pull, list, referrers ──▶ Repositories
-//!                    │          │           │         body: bytes are hashed while they are sent
-//!               time-outs,   access log     │
-//!               limits, end                 └────▶ upload, push, delete ──▶ Store
-//!                                                     receive: bytes are hashed while they come
+//!  connection ──▶ server ──▶ service ──▶ endpoint ──▶ pull, list, referrers ──▶ Repositories
+//!                    │          │             │           body: bytes are hashed while they are sent
+//!               time-outs,   axum's routes,   │
+//!               limits, end  access log       └──────▶ upload, push, delete ──▶ Store
+//!                                                         request_body: limits of what comes
 //! ```
 //!
 //! ```
@@ -41,10 +41,13 @@ mod answer;
 mod auth;
 mod body;
 mod bundle;
+mod cache;
 mod connections;
-mod damaged;
+mod damage;
 mod delete;
+mod endpoint;
 mod error;
+mod hash_cache;
 mod htpasswd;
 mod list;
 mod metrics;
@@ -55,27 +58,25 @@ mod page;
 mod passwords;
 mod pull;
 mod push;
+mod push_store;
 mod range;
-mod receive;
 mod referrers;
+mod reload;
 mod repositories;
-mod route;
+mod request_body;
 mod server;
 mod service;
-mod stall;
+mod stamp;
 mod store;
 mod tls;
 mod upload;
 mod uploads;
-mod verified;
-mod watched;
-mod writing;
 
-pub use access::{Access, AccessLog, Traced};
+pub use access::{Access, AccessLog, TraceLog};
 pub use auth::Admission;
 pub use bundle::Bundles;
 pub use error::ServeError;
-pub use repositories::{Opened, Repositories};
-pub use server::{Options, Server, Stopped};
+pub use repositories::{BlobReader, Repositories};
+pub use server::{Options, Server, Shutdown};
+pub use stamp::Stamp;
 pub use tls::Tls;
-pub use verified::Stamp;

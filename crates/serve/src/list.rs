@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
-use hyper::header::{HeaderValue, LINK};
-use serde_json::json;
+use axum::http::StatusCode;
+use axum::http::header::LINK;
+use axum::response::{AppendHeaders, IntoResponse as _, Response};
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::answer::{Answer, Refusal, json_response};
-use super::body::blocking;
+use super::answer::{Answer, Refusal, blocking, json, parameter};
 use super::repositories::Repositories;
 use hod_oci::RepositoryName;
 
@@ -27,76 +27,62 @@ struct Page {
 
 impl Page {
     fn parse(query: Option<&str>) -> Result<Self, Refusal> {
-        let mut page = Self::default();
-        for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match &*key {
-                "n" => page.limit = Some(value.parse().map_err(|_| invalid_number(&value))?),
-                "last" if !value.is_empty() => page.after = Some(value.into_owned()),
-                _ => {}
-            }
-        }
-        Ok(page)
+        let limit = parameter(query, "n").map(|limit| {
+            limit.parse().map_err(|_| {
+                let message = format!("n={limit:?} is not a number of entries: use a whole number from 0 on");
+                Refusal::new(StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID", message)
+            })
+        });
+        let after = parameter(query, "last").filter(|last| !last.is_empty());
+        Ok(Self { limit: limit.transpose()?, after })
     }
 
-    /// Sorts a list and cuts the page out of it; says whether there is more behind it.
-    fn cut<K: Ord>(&self, mut list: Vec<String>, key: impl Fn(&str) -> K) -> (Vec<String>, bool) {
+    /// Sorts a list and cuts the page out of it; says what leads to the next one, if there is more.
+    fn cut<K: Ord>(&self, path: &str, mut list: Vec<String>, key: impl Fn(&str) -> K) -> (Vec<String>, Option<String>) {
         list.sort_by_cached_key(|entry| key(entry));
         if let Some(after) = &self.after {
             let after = key(after);
             list.retain(|entry| key(entry) > after);
         }
-        let more = self.limit.is_some_and(|limit| limit < list.len());
-        list.truncate(self.limit.unwrap_or(usize::MAX));
-        (list, more)
+        let Some(limit) = self.limit.filter(|limit| *limit < list.len()) else { return (list, None) };
+        list.truncate(limit);
+        // The value of a `Link` header (RFC 8288).
+        let link = list.last().map(|last| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            let query = query.append_pair("n", &limit.to_string()).append_pair("last", last).finish();
+            format!("<{path}?{query}>; rel=\"next\"")
+        });
+        (list, link)
     }
-}
-
-fn invalid_number(value: &str) -> Refusal {
-    let message = format!("n={value:?} is not a number of entries: use a whole number from 0 on");
-    Refusal::new(StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID", message)
 }
 
 /// Answers with the tags of a repository.
 pub(super) async fn tags(repositories: Arc<dyn Repositories>, name: RepositoryName, query: Option<&str>) -> Answer {
     let page = Page::parse(query)?;
-    let asked = name.clone();
-    let tags = blocking(move || repositories.tags(&asked)).await;
-    let tags = tags.map_err(|cause| Refusal::failed(format!("cannot list the tags of {name}"), cause))?;
-    let tags = tags.ok_or_else(|| Refusal::name_unknown(&name))?;
-    let tags = tags.iter().map(|tag| tag.as_str().to_owned()).collect();
-    // The specification wants an order without regard to case; the tag itself makes it total.
-    let (tags, more) = page.cut(tags, |tag| (tag.to_ascii_lowercase(), tag.to_owned()));
-    let link = next(&format!("/v2/{name}/tags/list"), &page, &tags, more);
-    Ok(listed(&json!({ "name": name, "tags": tags }), link))
+    blocking(format!("cannot list the tags of {name}"), move || {
+        let tags = repositories.tags(&name)?.ok_or_else(|| Refusal::name_unknown(&name))?;
+        let tags = tags.iter().map(|tag| tag.as_str().to_owned()).collect();
+        // The specification wants an order without regard to case; the tag itself makes it total.
+        let key = |tag: &str| (tag.to_ascii_lowercase(), tag.to_owned());
+        let (tags, link) = page.cut(&format!("/v2/{name}/tags/list"), tags, key);
+        Ok(listed(link, &json!({ "name": name, "tags": tags })))
+    })
+    .await
 }
 
 /// Answers with the names of the repositories.
 pub(super) async fn catalog(repositories: Arc<dyn Repositories>, query: Option<&str>) -> Answer {
     let page = Page::parse(query)?;
-    let names = blocking(move || repositories.names()).await;
-    let names = names.map_err(|cause| Refusal::failed("cannot list the repositories", cause))?;
-    let names = names.iter().map(|name| name.as_str().to_owned()).collect();
-    let (names, more) = page.cut(names, str::to_owned);
-    let link = next("/v2/_catalog", &page, &names, more);
-    Ok(listed(&json!({ "repositories": names }), link))
+    blocking("cannot list the repositories".to_owned(), move || {
+        let names = repositories.names()?.iter().map(|name| name.as_str().to_owned()).collect();
+        let (names, link) = page.cut("/v2/_catalog", names, str::to_owned);
+        Ok(listed(link, &json!({ "repositories": names })))
+    })
+    .await
 }
 
-/// The value of the `Link` header (RFC 8288) that leads to the next page, if there is one.
-fn next(path: &str, page: &Page, entries: &[String], more: bool) -> Option<String> {
-    let (limit, last) = (page.limit?, entries.last()?);
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("n", &limit.to_string())
-        .append_pair("last", last)
-        .finish();
-    more.then(|| format!("<{path}?{query}>; rel=\"next\""))
-}
-
-fn listed(document: &serde_json::Value, link: Option<String>) -> hyper::Response<super::body::Body> {
-    let mut response = json_response(StatusCode::OK, document);
-    if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    response
+fn listed(link: Option<String>, document: &Value) -> Response {
+    (AppendHeaders(link.map(|link| (LINK, link))), json(document)).into_response()
 }
 
 #[cfg(test)]
@@ -121,21 +107,21 @@ mod tests {
     fn pages_follow_each_other() {
         let all: Vec<String> = ["b", "A", "a", "C", "1"].map(str::to_owned).to_vec();
         let key = |tag: &str| (tag.to_ascii_lowercase(), tag.to_owned());
-        let cut = |query: &str| page(query).cut(all.clone(), key);
-        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(cut(""), (list("1 A a b C"), false));
-        assert_eq!(cut("n=2"), (list("1 A"), true));
-        assert_eq!(cut("n=2&last=A"), (list("a b"), true));
-        assert_eq!(cut("n=2&last=b"), (list("C"), false));
-        assert_eq!(cut("n=5"), (list("1 A a b C"), false));
-        assert_eq!(cut("last=aa"), (list("b C"), false));
-        assert_eq!(cut("n=0").0, list(""));
-    }
-
-    #[test]
-    fn zero_entries_lead_nowhere() {
-        let page = page("n=0");
-        let (entries, more) = page.cut(vec!["a".to_owned()], str::to_owned);
-        assert_eq!(next("/x", &page, &entries, more), None);
+        let cut = |query: &str| {
+            let (list, link) = page(query).cut("/x", all.clone(), key);
+            (list.join(" "), link.unwrap_or_default())
+        };
+        for (query, list, link) in [
+            ("", "1 A a b C", ""),
+            ("n=2", "1 A", "</x?n=2&last=A>; rel=\"next\""),
+            ("n=2&last=A", "a b", "</x?n=2&last=b>; rel=\"next\""),
+            ("n=2&last=b", "C", ""),
+            ("n=5", "1 A a b C", ""),
+            ("last=aa", "b C", ""),
+            // Zero entries lead nowhere.
+            ("n=0", "", ""),
+        ] {
+            assert_eq!(cut(query), (list.to_owned(), link.to_owned()), "{query}");
+        }
     }
 }

@@ -24,14 +24,13 @@ const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Metrics {
     /// Counts an answer.
-    pub(super) fn answered(&self, method: &str, status: u16, sent: u64, complete: bool) {
+    pub(super) fn answered(&self, method: &str, status: u16, sent: u64) {
         let method = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
         let status = usize::from(status / 100).saturating_sub(1).min(STATUSES.len() - 1);
         if let Some(counter) = self.answers.get(method).and_then(|statuses| statuses.get(status)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         self.sent.fetch_add(sent, Ordering::Relaxed);
-        self.broken.fetch_add(u64::from(!complete), Ordering::Relaxed);
     }
 
     /// All counters as text. `uploads` is how many are under way.
@@ -75,15 +74,14 @@ mod tests {
     #[test]
     fn counts_by_method_and_status() {
         let metrics = Metrics::default();
-        metrics.answered("GET", 200, 10, true);
-        metrics.answered("GET", 206, 5, false);
-        metrics.answered("BREW", 405, 1, true);
+        metrics.answered("GET", 200, 10);
+        metrics.answered("GET", 206, 5);
+        metrics.answered("BREW", 405, 1);
         let text = metrics.text(3);
         for line in [
             "hod_http_requests_total{method=\"GET\",status=\"2xx\"} 2",
             "hod_http_requests_total{method=\"other\",status=\"4xx\"} 1",
             "hod_http_sent_bytes_total 16",
-            "hod_http_broken_total 1",
             "hod_uploads 3",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::repositories::{Opened, Repositories};
+use super::repositories::{BlobReader, Repositories};
 use hod_engine::endpoint::Result;
 use hod_oci::{Digest, RepositoryName, Tag};
 
@@ -83,7 +83,7 @@ impl Repositories for Mirror {
         self.first(name, |name| self.repositories.blob(name, digest))
     }
 
-    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
+    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<BlobReader> {
         let holder = self.first(name, |name| Ok(self.repositories.blob(name, digest)?.map(|_| name.clone())))?;
         self.repositories.open(holder.as_ref().unwrap_or(name), digest, offset)
     }

@@ -5,7 +5,9 @@ use std::io::Read as _;
 
 use super::repositories::Repositories;
 use hod_engine::endpoint::Result;
-use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platform, RepositoryName, Tag};
+use hod_oci::{
+    Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platform, RepositoryName, Tag, is_companion_tag,
+};
 
 /// The platform of what describes an image and is none.
 const UNKNOWN: &str = "unknown/unknown";
@@ -24,7 +26,7 @@ pub(super) struct Image {
     pub(super) name: RepositoryName,
     pub(super) tags: Vec<Tag>,
     pub(super) digest: Digest,
-    pub(super) platforms: Vec<String>,
+    pub(super) platforms: BTreeSet<String>,
     /// What kind of artifact it is, if it is no image to be run.
     pub(super) artifact: Option<String>,
     /// The bytes that a pull of everything moves.
@@ -39,54 +41,48 @@ pub(super) struct Image {
 impl Overview {
     /// Reads the manifests of everything. What cannot be read is left out; pulling it tells why.
     pub(super) fn of(repositories: &dyn Repositories) -> Result<Self> {
-        let mut images = Vec::new();
-        let mut attachments = 0;
+        let (mut images, mut attachments) = (Vec::<Image>::new(), 0);
         let mut names = repositories.names()?;
         names.sort();
         for name in names {
-            let mut roots: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-            let mut order = Vec::new();
+            let mut positions = HashMap::new();
             let mut tags = repositories.tags(&name)?.unwrap_or_default();
             tags.sort();
             for tag in tags {
-                if is_attachment(tag.as_str()) {
+                if is_companion_tag(&tag) {
                     attachments += 1;
                 } else if let Ok(Some(digest)) = repositories.tag(&name, &tag) {
-                    if !roots.contains_key(&digest) {
-                        order.push(digest);
+                    let position = *positions.entry(digest).or_insert(images.len());
+                    match images.get_mut(position) {
+                        Some(image) => image.tags.push(tag),
+                        None => images.push(Image::read(repositories, &name, digest, tag)),
                     }
-                    roots.entry(digest).or_default().push(tag);
                 }
             }
-            for digest in order {
-                images.push(Image::read(repositories, &name, digest, roots.remove(&digest).unwrap_or_default()));
-            }
         }
-        let mut uses: HashMap<Digest, usize> = HashMap::new();
-        let mut all: BTreeMap<Digest, u64> = BTreeMap::new();
+        let mut uses: BTreeMap<Digest, (u64, usize)> = BTreeMap::new();
         let mut seen = BTreeSet::new();
-        for image in &images {
-            // The same image in two repositories is one.
-            if seen.insert(image.digest) {
-                image.blobs.keys().for_each(|digest| *uses.entry(*digest).or_default() += 1);
-                all.extend(&image.blobs);
+        // The same image in two repositories is one.
+        for image in images.iter().filter(|image| seen.insert(image.digest)) {
+            for (digest, size) in &image.blobs {
+                uses.entry(*digest).or_insert((*size, 0)).1 += 1;
             }
         }
         for image in &mut images {
-            let shared = image.blobs.iter().filter(|(digest, _)| uses.get(digest).is_some_and(|count| *count > 1));
+            let shared = image.blobs.iter().filter(|(digest, _)| uses.get(digest).is_some_and(|(_, count)| *count > 1));
             image.shared = shared.map(|(_, size)| *size).sum();
         }
-        Ok(Self { images, bytes: all.values().sum(), attachments })
+        Ok(Self { images, bytes: uses.values().map(|(size, _)| *size).sum(), attachments })
     }
 }
 
 impl Image {
-    fn read(repositories: &dyn Repositories, name: &RepositoryName, digest: Digest, tags: Vec<Tag>) -> Self {
+    fn read(repositories: &dyn Repositories, name: &RepositoryName, digest: Digest, tag: Tag) -> Self {
         let mut image = Self {
             name: name.clone(),
-            tags,
+            tags: vec![tag],
             digest,
-            platforms: Vec::new(),
+            platforms: BTreeSet::new(),
             artifact: None,
             bytes: 0,
             shared: 0,
@@ -95,8 +91,6 @@ impl Image {
         };
         image.follow(repositories);
         image.bytes = image.blobs.values().sum();
-        image.platforms.sort();
-        image.platforms.dedup();
         image
     }
 
@@ -152,12 +146,6 @@ fn platform_of(repositories: &dyn Repositories, name: &RepositoryName, config: &
     serde_json::from_slice::<Platform>(&bytes).ok().map(|platform| platform.to_string())
 }
 
-/// Whether a tag belongs to another manifest: the referrers' tag, or cosign's.
-fn is_attachment(tag: &str) -> bool {
-    let Some(rest) = tag.strip_prefix("sha256-").or_else(|| tag.strip_prefix("sha512-")) else { return false };
-    rest.len() >= 64 && rest.bytes().take(64).all(|byte| byte.is_ascii_hexdigit())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,7 +153,7 @@ mod tests {
     use bytes::Bytes;
     use serde_json::json;
 
-    use super::super::repositories::Opened;
+    use super::super::repositories::BlobReader;
     use super::*;
     use hod_engine::endpoint::{EndpointError, Fault};
 
@@ -202,7 +190,7 @@ mod tests {
             Ok(Some(2))
         }
 
-        fn open(&self, _: &RepositoryName, _: &Digest, _: u64) -> Result<Opened> {
+        fn open(&self, _: &RepositoryName, _: &Digest, _: u64) -> Result<BlobReader> {
             Err(EndpointError::new(Fault::Missing, "there are no blobs"))
         }
 
@@ -236,6 +224,6 @@ mod tests {
         assert_eq!(one.asked.into_inner(), LEVELS + 1);
         let image = &overview.images[0];
         assert_eq!((image.bytes, image.partial), (bytes + 2, false));
-        assert_eq!(image.platforms, ["linux/arm/v0", "linux/arm/v1"]);
+        assert!(image.platforms.iter().eq(["linux/arm/v0", "linux/arm/v1"]));
     }
 }

@@ -4,17 +4,15 @@
 //! ends with the process. Whoever is known waits for nobody. Of the rest each address checks one at a
 //! time, and so many may wait; so guesses of one address keep out neither known users nor other addresses.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
-use hyper::StatusCode;
-use hyper::header::RETRY_AFTER;
 use ring::hmac;
 use tokio::sync::Semaphore;
 
-use super::answer::Refusal;
-use super::body::blocking;
+use super::answer::{Refusal, blocking};
+use super::cache::Cache;
 use super::origin::Origin;
 use hod_io::secret::Secret;
 
@@ -23,7 +21,7 @@ const QUEUE: usize = 64;
 /// Checks of all addresses that run or wait.
 const QUEUE_OF_ALL: usize = 256;
 /// When to come back, in seconds, where too many wait.
-const RETRY: &str = "5";
+const RETRY: u8 = 5;
 /// Right passwords that are remembered, and as many wrong ones.
 const REMEMBERED: usize = 10_000;
 
@@ -33,15 +31,10 @@ type Tag = [u8; 32];
 /// Finds out which passwords are right.
 pub(super) struct Passwords {
     key: hmac::Key,
-    found: Mutex<Found>,
+    right: Cache<Tag, (), REMEMBERED>,
+    wrong: Cache<Tag, (), REMEMBERED>,
     running: Arc<Semaphore>,
     queues: Mutex<HashMap<Origin, Queue>>,
-}
-
-#[derive(Default)]
-struct Found {
-    right: HashSet<Tag>,
-    wrong: HashSet<Tag>,
 }
 
 /// The checks of one address.
@@ -63,14 +56,11 @@ impl Passwords {
         let running = available_parallelism().map_or(1, usize::from).div_ceil(2).max(2);
         Arc::new(Self {
             key,
-            found: Mutex::default(),
+            right: Cache::default(),
+            wrong: Cache::default(),
             running: Arc::new(Semaphore::new(running)),
             queues: Mutex::default(),
         })
-    }
-
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Origin, Queue>> {
@@ -81,7 +71,8 @@ impl Passwords {
     pub(super) async fn is_right(
         self: &Arc<Self>,
         origin: Origin,
-        (user, password): (&str, &Secret),
+        user: &str,
+        password: &Secret,
         hash: &str,
     ) -> Result<bool, Refusal> {
         let tag = self.tag(user, password, hash);
@@ -97,14 +88,14 @@ impl Passwords {
             return Ok(right);
         }
         let (passwords, password, hash) = (Arc::clone(self), password.clone(), hash.to_owned());
-        let checked = blocking(move || {
+        blocking("cannot check the password".to_owned(), move || {
             // A client that goes away does not end its check, and must not let the next one begin.
             let _places = (queued, turn, permit);
             let right = bcrypt::verify(password.expose(), &hash).unwrap_or(false);
             passwords.remember(tag, right);
             Ok(right)
-        });
-        checked.await.map_err(|cause| Refusal::failed("cannot check the password", cause))
+        })
+        .await
     }
 
     fn tag(&self, user: &str, password: &Secret, hash: &str) -> Option<Tag> {
@@ -117,19 +108,17 @@ impl Passwords {
     }
 
     fn remembered(&self, tag: Option<&Tag>) -> Option<bool> {
-        let (tag, found) = (tag?, self.found());
-        if found.right.contains(tag) { Some(true) } else { found.wrong.contains(tag).then_some(false) }
+        self.right.get(tag?).map(|()| true).or_else(|| self.wrong.get(tag?).map(|()| false))
     }
 
     fn remember(&self, tag: Option<Tag>, right: bool) {
         let Some(tag) = tag else { return };
-        let mut found = self.found();
         // Guesses must not push out what is right.
-        let set = if right { &mut found.right } else { &mut found.wrong };
-        if set.len() >= REMEMBERED {
-            set.clear();
-        }
-        set.insert(tag);
+        if right {
+            self.right.insert(tag, ())
+        } else {
+            self.wrong.insert(tag, ())
+        };
     }
 
     /// Takes a place in the queue of an address.
@@ -141,10 +130,7 @@ impl Passwords {
             if queue.length == 0 {
                 queues.remove(&origin);
             }
-            let message = "too many passwords are being checked: try again later";
-            return Err(
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message).with_header(RETRY_AFTER, RETRY)
-            );
+            return Err(Refusal::too_many("too many passwords are being checked: try again later", RETRY));
         }
         queue.length += 1;
         Ok(Queued { passwords: Arc::clone(self), origin, turn: Arc::clone(&queue.turn) })
@@ -169,6 +155,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
 
+    use axum::response::IntoResponse as _;
     use ring::rand::SystemRandom;
 
     use super::*;
@@ -190,13 +177,13 @@ mod tests {
 
     fn check(passwords: &Arc<Passwords>, last: u8, password: &str, hash: &str) -> Check {
         let (passwords, password, hash) = (Arc::clone(passwords), Secret::new(password), hash.to_owned());
-        Box::pin(async move { passwords.is_right(origin(last), ("ann", &password), &hash).await })
+        Box::pin(async move { passwords.is_right(origin(last), "ann", &password, &hash).await })
     }
 
     fn begun(mut check: Check) -> Result<Check, Option<u16>> {
         match check.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => Ok(check),
-            Poll::Ready(answer) => Err(answer.err().map(|refusal| refusal.into_parts().0.status().as_u16())),
+            Poll::Ready(answer) => Err(answer.err().map(|refusal| refusal.into_response().status().as_u16())),
         }
     }
 

@@ -2,169 +2,122 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use hyper::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
-use hyper::http::response::Builder;
-use hyper::{HeaderMap, StatusCode};
+use axum::body::Body;
+use axum::http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::IntoResponse as _;
 
-use super::answer::{Answer, Refusal, finish, response};
-use super::body::{Body, Checks, Reading, Transfer, blocking};
+use super::answer::{Answer, CONTENT_DIGEST, Refusal, blocking};
+use super::body::{BlobStream, Checks};
 use super::range::{Selection, is_known};
-use super::repositories::Repositories;
+use super::repositories::{BlobReader, Repositories};
 use hod_engine::endpoint::{EndpointError, Fault, Mismatch};
 use hod_oci::{Digest, Manifest, MediaType, RepositoryName, Version};
 
 /// What was stored under a digest does not change, so whoever has it need not ask again.
 const FOREVER: &str = "max-age=31536000, immutable";
+/// What a tag points to may change.
+const FOR_NOW: &str = "no-cache";
 
-/// A request for content: its headers, and whether only the head of the answer is wanted.
-#[derive(Debug)]
-pub(super) struct Wanted {
+/// A request for content of a repository.
+pub(super) struct Pull {
+    pub(super) repositories: Arc<dyn Repositories>,
+    pub(super) checks: Checks,
+    pub(super) name: RepositoryName,
+    pub(super) method: Method,
     pub(super) headers: HeaderMap,
-    pub(super) head: bool,
 }
 
 /// Answers with a manifest, in the form in which it is stored.
-pub(super) async fn manifest(
-    repositories: Arc<dyn Repositories>,
-    name: RepositoryName,
-    version: Version,
-    (wanted, checks): (Wanted, Checks),
-) -> Answer {
-    let asked = (name.clone(), version.clone());
-    let found = blocking(move || stored_manifest(&*repositories, &asked.0, &asked.1, &checks)).await;
-    let found = found.map_err(|cause| Refusal::failed(format!("cannot read manifest {version} of {name}"), cause))?;
-    let (digest, bytes, media_type) = found.ok_or_else(|| Refusal::manifest_unknown(&name, &version))?;
-    let head = content_head(&digest, matches!(version, Version::Digest(_)));
-    if is_known(&wanted.headers, &entity_tag(&digest)) {
-        return Ok(finish(head.status(StatusCode::NOT_MODIFIED), Body::empty()));
-    }
-    let head = head.header(CONTENT_TYPE, media_type.as_str()).header(CONTENT_LENGTH, bytes.len());
-    Ok(finish(head, if wanted.head { Body::empty() } else { Body::bytes(bytes) }))
-}
-
-/// A manifest that the repository has: its digest, its bytes, and what they say they are.
-fn stored_manifest(
-    repositories: &dyn Repositories,
-    name: &RepositoryName,
-    version: &Version,
-    checks: &Checks,
-) -> Result<Option<(Digest, Bytes, MediaType)>, EndpointError> {
-    let digest = match version {
-        Version::Digest(digest) => *digest,
-        Version::Tag(tag) => match repositories.tag(name, tag)? {
-            Some(digest) => digest,
-            None => return Ok(None),
-        },
-    };
-    let Some(bytes) = repositories.manifest(name, &digest)? else { return Ok(None) };
-    let found = Digest::of(digest.algorithm(), &bytes);
-    if found != digest {
-        let mismatch = Mismatch::Digest { expected: digest, found };
-        checks.damaged.note(digest, None, &repositories.place(&digest), &mismatch);
-        return Err(EndpointError::new(Fault::Corrupt, mismatch));
-    }
-    let any = MediaType::Other("".into());
-    let manifest = Manifest::parse(&any, &bytes).map_err(|error| EndpointError::new(Fault::Rejected, error))?;
-    Ok(Some((digest, bytes, manifest.media_type)))
-}
-
-/// What is found of a blob, and how much of it is going to be sent.
-enum Found {
-    Known,
-    Head(u64),
-    Unsatisfiable(u64),
-    Whole(u64, Transfer),
-    Part { size: u64, start: u64, length: u64, transfer: Transfer },
+pub(super) async fn manifest(pull: Pull, version: Version) -> Answer {
+    blocking(format!("cannot read manifest {version} of {}", pull.name), move || {
+        let Pull { repositories, checks, name, headers, .. } = &pull;
+        let unknown = || Refusal::manifest_unknown(name, &version);
+        let (digest, caching) = match &version {
+            Version::Digest(digest) => (*digest, FOREVER),
+            Version::Tag(tag) => (repositories.tag(name, tag)?.ok_or_else(unknown)?, FOR_NOW),
+        };
+        let bytes = repositories.manifest(name, &digest)?.ok_or_else(unknown)?;
+        let found = Digest::of(digest.algorithm(), &bytes);
+        if found != digest {
+            let mismatch = Mismatch::Digest { expected: digest, found };
+            checks.damage.note(digest, None, &repositories.place(&digest), &mismatch);
+            return Err(EndpointError::new(Fault::Corrupt, mismatch).into());
+        }
+        let any = MediaType::Other("".into());
+        let manifest = Manifest::parse(&any, &bytes).map_err(|error| EndpointError::new(Fault::Rejected, error))?;
+        let (entity_tag, head) = content_head(&digest, caching);
+        if is_known(headers, &entity_tag) {
+            return Ok((StatusCode::NOT_MODIFIED, head).into_response());
+        }
+        Ok((head, [(CONTENT_TYPE, manifest.media_type.as_str())], bytes).into_response())
+    })
+    .await
 }
 
 /// Answers with a blob, or with the part of it that is asked for.
-pub(super) async fn blob(
-    repositories: Arc<dyn Repositories>,
-    name: RepositoryName,
-    digest: Digest,
-    (wanted, checks): (Wanted, Checks),
-) -> Answer {
-    let asked = name.clone();
-    let found = match blocking(move || stored_blob(&*repositories, &asked, &digest, (&wanted, &checks))).await {
-        Ok(found) => found,
+pub(super) async fn blob(pull: Pull, digest: Digest) -> Answer {
+    blocking(format!("cannot read blob {digest} of {}", pull.name), move || match pull.blob(&digest) {
         // Somebody deleted it between the two looks.
-        Err(error) if error.fault() == Fault::Missing => None,
-        Err(error) => return Err(Refusal::failed(format!("cannot read blob {digest} of {name}"), error)),
-    };
-    let head = content_head(&digest, true).header(ACCEPT_RANGES, "bytes");
-    let whole = |size: u64| [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_LENGTH, size.to_string())];
-    let with = |head: Builder, headers: [(hyper::header::HeaderName, String); 2]| {
-        headers.into_iter().fold(head, |head, (name, value)| head.header(name, value))
-    };
-    match found {
-        None => Err(Refusal::blob_unknown(&name, &digest)),
-        Some(Found::Known) => Ok(finish(head.status(StatusCode::NOT_MODIFIED), Body::empty())),
-        Some(Found::Head(size)) => Ok(finish(with(head, whole(size)), Body::empty())),
-        Some(Found::Whole(size, transfer)) => Ok(finish(with(head, whole(size)), Body::blob(transfer))),
-        Some(Found::Part { size, start, length, transfer }) => {
-            let range = format!("bytes {start}-{}/{size}", start + length - 1);
-            let head = with(head, whole(length)).header(CONTENT_RANGE, range).status(StatusCode::PARTIAL_CONTENT);
-            Ok(finish(head, Body::blob(transfer)))
-        }
-        Some(Found::Unsatisfiable(size)) => {
-            let message = format!("blob {digest} has {size} bytes, and the range lies outside of them");
-            Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", message)
-                .with_header(CONTENT_RANGE, format!("bytes */{size}")))
-        }
-    }
+        Err(refusal) if refusal.fault() == Some(Fault::Missing) => Err(Refusal::blob_unknown(&pull.name, &digest)),
+        answer => answer,
+    })
+    .await
 }
 
-/// Finds a blob and begins to read what is wanted of it.
-fn stored_blob(
-    repositories: &dyn Repositories,
-    name: &RepositoryName,
-    digest: &Digest,
-    (wanted, checks): (&Wanted, &Checks),
-) -> Result<Option<Found>, EndpointError> {
-    let Some(size) = repositories.blob(name, digest)? else { return Ok(None) };
-    let entity_tag = entity_tag(digest);
-    if is_known(&wanted.headers, &entity_tag) {
-        return Ok(Some(Found::Known));
-    }
-    if checks.damaged.lists(digest) && checks.damaged.knows(digest, repositories.open(name, digest, 0)?.stamp.as_ref())
-    {
-        return Err(EndpointError::new(Fault::Corrupt, format!("{digest} was found damaged before")));
-    }
-    // A range means something in a GET only (RFC 9110 §14.2).
-    if wanted.head {
-        return Ok(Some(Found::Head(size)));
-    }
-    let whole = || {
-        let opened = repositories.open(name, digest, 0)?;
-        let reading = match opened.stamp {
-            Some(stamp) if checks.verified.knows(digest, &stamp) => Reading::part(opened.reader, *digest, size),
-            stamp => {
-                let place = repositories.place(digest);
-                Reading::whole(opened.reader, *digest, size).noting(checks.clone(), stamp, place)
+impl Pull {
+    fn blob(&self, digest: &Digest) -> Answer {
+        let Self { repositories, checks, name, method, headers } = self;
+        let size = repositories.blob(name, digest)?.ok_or_else(|| Refusal::blob_unknown(name, digest))?;
+        let (entity_tag, head) = content_head(digest, FOREVER);
+        let head = (head, [(ACCEPT_RANGES, "bytes")]);
+        if is_known(headers, &entity_tag) {
+            return Ok((StatusCode::NOT_MODIFIED, head).into_response());
+        }
+        let damage = &checks.damage;
+        if damage.lists(digest) && damage.knows(digest, repositories.open(name, digest, 0)?.stamp.as_ref()) {
+            return Err(EndpointError::new(Fault::Corrupt, format!("{digest} was found damaged before")).into());
+        }
+        let kind = (CONTENT_TYPE, "application/octet-stream".to_owned());
+        let whole = [kind.clone(), (CONTENT_LENGTH, size.to_string())];
+        // A range means something in a GET only (RFC 9110 §14.2).
+        if *method == Method::HEAD {
+            return Ok((head, whole).into_response());
+        }
+        match Selection::of(headers, size, &entity_tag) {
+            Selection::Unsatisfiable => {
+                let message = format!("blob {digest} has {size} bytes, and the range lies outside of them");
+                Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", message)
+                    .with_headers([(CONTENT_RANGE, format!("bytes */{size}"))]))
             }
-        };
-        Transfer::begin(reading)
-    };
-    Ok(Some(match Selection::of(&wanted.headers, size, &entity_tag) {
-        Selection::Unsatisfiable => Found::Unsatisfiable(size),
-        Selection::Whole => Found::Whole(size, whole()?),
-        Selection::Part { start, length } if length == size => Found::Part { size, start, length, transfer: whole()? },
-        Selection::Part { start, length } => {
-            let reading = Reading::part(repositories.open(name, digest, start)?.reader, *digest, length);
-            Found::Part { size, start, length, transfer: Transfer::begin(reading)? }
+            Selection::Whole => Ok((head, whole, self.whole(digest, size)?).into_response()),
+            Selection::Part { start, length } => {
+                let body = if length == size { self.whole(digest, size)? } else { self.part(digest, start, length)? };
+                let range = (CONTENT_RANGE, format!("bytes {start}-{}/{size}", start + length - 1));
+                let part = [kind, (CONTENT_LENGTH, length.to_string()), range];
+                Ok((StatusCode::PARTIAL_CONTENT, head, part, body).into_response())
+            }
         }
-    }))
+    }
+
+    /// The bytes of the whole blob, hashed on their way unless its file is known to be right.
+    fn whole(&self, digest: &Digest, size: u64) -> Result<Body, EndpointError> {
+        let BlobReader { reader, stamp } = self.repositories.open(&self.name, digest, 0)?;
+        if stamp.is_some_and(|stamp| self.checks.hashed.knows(digest, &stamp)) {
+            return BlobStream::part(reader, *digest, size).body();
+        }
+        let place = self.repositories.place(digest);
+        BlobStream::whole(reader, *digest, size).noting(self.checks.clone(), stamp, place).body()
+    }
+
+    fn part(&self, digest: &Digest, start: u64, length: u64) -> Result<Body, EndpointError> {
+        BlobStream::part(self.repositories.open(&self.name, digest, start)?.reader, *digest, length).body()
+    }
 }
 
-/// The head of an answer about some content. `fixed` says that the URL names the content by digest.
-fn content_head(digest: &Digest, fixed: bool) -> Builder {
-    response(StatusCode::OK)
-        .header("Docker-Content-Digest", digest.to_string())
-        .header(ETAG, entity_tag(digest))
-        .header(CACHE_CONTROL, if fixed { FOREVER } else { "no-cache" })
-}
-
-fn entity_tag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+/// The entity tag of some content, and the headers of every answer about it.
+fn content_head(digest: &Digest, caching: &str) -> (String, [(HeaderName, String); 3]) {
+    let entity_tag = format!("\"{digest}\"");
+    let caching = (CACHE_CONTROL, caching.to_owned());
+    (entity_tag.clone(), [(CONTENT_DIGEST, digest.to_string()), (ETAG, entity_tag), caching])
 }

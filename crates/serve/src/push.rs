@@ -6,30 +6,42 @@
 
 use std::sync::Arc;
 
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse as _};
 use bytes::Bytes;
-use hyper::header::CONTENT_TYPE;
-use hyper::{HeaderMap, StatusCode};
 
-use super::answer::{Answer, Refusal, finish};
-use super::body::{Body, blocking};
-use super::receive::Receiving;
-use super::referrers::{descriptor, enter, fallback_tag};
-use super::upload::created_at;
-use super::writing::Writing;
+use super::answer::{Answer, Refusal, blocking, created_at};
+use super::push_store::PushStore;
+use super::referrers::{fallback_tag, rewrite};
+use super::request_body::RequestBody;
 use hod_engine::endpoint::EndpointError;
-use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version};
+use hod_oci::{
+    Descriptor, Digest, MANIFEST_LIMIT, Manifest, ManifestError, MediaType, RepositoryName, Version, referrer,
+};
 use hod_store::{Links, ReferrersLock, TagLink};
 
+/// What the manifest that was pushed is about.
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// How often an index of referrers is written that somebody else has replaced.
 const TRIES: usize = 5;
 
+/// A manifest that a client sends.
+struct PushedManifest {
+    name: RepositoryName,
+    version: Version,
+    digest: Digest,
+    bytes: Bytes,
+    manifest: Manifest,
+}
+
 /// Answers PUT of a manifest.
 pub(super) async fn manifest(
-    writing: Arc<Writing>,
+    store: Arc<PushStore>,
     name: RepositoryName,
     version: Version,
     headers: &HeaderMap,
-    body: Receiving,
+    body: RequestBody,
 ) -> Answer {
     let announced = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let announced = MediaType::parse(announced);
@@ -38,95 +50,63 @@ pub(super) async fn manifest(
         Version::Digest(digest) => *digest,
         Version::Tag(_) => Digest::sha256(&bytes),
     };
-    let asked = name.clone();
-    let stored = blocking(move || {
+    blocking(format!("cannot store manifest {digest} of {name}"), move || {
         if Digest::of(digest.algorithm(), &bytes) != digest {
             let message = format!("the manifest that came does not have the digest {digest}");
-            return Ok(Err(Refusal::digest_invalid(message)));
+            return Err(Refusal::digest_invalid(message));
         }
-        let manifest = match Manifest::parse(&announced, &bytes) {
-            Ok(manifest) => manifest,
-            Err(error) => return Ok(Err(invalid(&error))),
-        };
-        if let Err(refusal) = writing.check(&asked, &manifest)? {
-            return Ok(Err(refusal));
-        }
-        let pushed = Pushed { name: &asked, version: &version, digest, bytes: &bytes, manifest: &manifest };
-        if let Err(refusal) = writing.store_manifest(&pushed)? {
-            return Ok(Err(refusal));
-        }
-        Ok(Ok(manifest.subject.map(|subject| subject.digest)))
-    });
-    let stored = stored.await;
-    let subject =
-        stored.map_err(|cause| Refusal::failed(format!("cannot store manifest {digest} of {name}"), cause))??;
-    let head = created_at(&format!("/v2/{name}/manifests/{digest}"), &digest);
-    let head = match subject {
-        Some(subject) => head.header("OCI-Subject", subject.to_string()),
-        None => head,
-    };
-    Ok(finish(head, Body::empty()))
+        let manifest = Manifest::parse(&announced, &bytes).map_err(|error| invalid(&error))?;
+        let head = created_at(&format!("/v2/{name}/manifests/{digest}"), &digest);
+        let subject = manifest.subject.as_ref().map(|subject| (SUBJECT, subject.digest.to_string()));
+        store.check(&name, &manifest)?;
+        store.store_manifest(&PushedManifest { name, version, digest, bytes, manifest })?;
+        Ok((StatusCode::CREATED, head, AppendHeaders(subject)).into_response())
+    })
+    .await
 }
 
-/// A manifest that may be stored.
-struct Pushed<'a> {
-    name: &'a RepositoryName,
-    version: &'a Version,
-    digest: Digest,
-    bytes: &'a Bytes,
-    manifest: &'a Manifest,
-}
-
-impl Writing {
-    /// Whether everything that a manifest names is in its repository.
-    fn check(&self, name: &RepositoryName, manifest: &Manifest) -> Result<Result<(), Refusal>, EndpointError> {
+impl PushStore {
+    /// Refuses a manifest that names what is not in its repository.
+    fn check(&self, name: &RepositoryName, manifest: &Manifest) -> Result<(), Refusal> {
         for blob in manifest.blobs() {
             if blob.media_type.is_foreign_layer() && !blob.urls.is_empty() {
                 continue;
             }
             let size = if self.store.has_layer(name, &blob.digest)? { self.store.size(&blob.digest)? } else { None };
-            match size {
-                None => return Ok(Err(Refusal::incomplete(name, &blob.digest))),
-                Some(size) if size != blob.size => {
-                    let message =
-                        format!("the manifest gives {} bytes to {}, which has {size}", blob.size, blob.digest);
-                    return Ok(Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message)));
-                }
-                Some(_) => {}
+            let size = size.ok_or_else(|| Refusal::incomplete(name, &blob.digest))?;
+            if size != blob.size {
+                let message = format!("the manifest gives {} bytes to {}, which has {size}", blob.size, blob.digest);
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message));
             }
         }
-        for child in manifest.children() {
-            let there = self.store.has_revision(name, &child.digest)? && self.store.size(&child.digest)?.is_some();
-            if !there && !self.sparse {
-                return Ok(Err(Refusal::incomplete(name, &child.digest)));
+        for child in manifest.children().iter().filter(|_| !self.sparse) {
+            if !self.store.has_revision(name, &child.digest)? || self.store.size(&child.digest)?.is_none() {
+                return Err(Refusal::incomplete(name, &child.digest));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Makes a manifest durable and visible, and its referrer's entry with it.
-    fn store_manifest(&self, pushed: &Pushed<'_>) -> Result<Result<(), Refusal>, EndpointError> {
-        self.store.add(&pushed.digest, pushed.bytes)?;
-        let mut links = Links { revisions: vec![pushed.digest], ..Links::none(pushed.name.clone()) };
-        if let Version::Tag(tag) = pushed.version {
-            links.tags.push(TagLink { name: tag.clone(), digest: pushed.digest });
+    fn store_manifest(&self, pushed: &PushedManifest) -> Result<(), Refusal> {
+        let PushedManifest { name, version, digest, bytes, manifest } = pushed;
+        self.store.add(digest, bytes)?;
+        let mut links = Links { revisions: vec![*digest], ..Links::none(name.clone()) };
+        if let Version::Tag(tag) = version {
+            links.tags.push(TagLink { name: tag.clone(), digest: *digest });
         }
-        let Some(subject) = pushed.manifest.subject.as_ref().map(|subject| subject.digest) else {
-            self.store.commit(&[links])?;
-            return Ok(Ok(()));
-        };
+        let Some(subject) = &manifest.subject else { return Ok(self.store.commit(&[links]).map(drop)?) };
         // One at a time, or of two referrers that come at once one would be missing.
         let alone = self.store.lock_referrers()?;
         self.settle(&alone)?;
-        let tag = fallback_tag(&subject)?;
-        if let Some(found) = self.store.foreign_at(pushed.name, &tag)? {
-            return Ok(Err(Refusal::taken(pushed.name, &tag, &found)));
+        let tag = fallback_tag(&subject.digest)?;
+        if let Some(found) = self.store.foreign_at(name, &tag)? {
+            return Err(Refusal::tag_taken(name, &tag, &found));
         }
-        alone.note(pushed.name, &subject)?;
-        let own = descriptor(pushed.digest, pushed.manifest, pushed.bytes.len() as u64);
-        self.enter_referrers(&subject, Some(&own), links)?;
-        alone.forget()?;
-        Ok(Ok(()))
+        alone.note(name, &subject.digest)?;
+        let own = Descriptor::new(manifest.media_type.clone(), *digest, bytes.len() as u64);
+        self.enter_referrers(&subject.digest, Some(&referrer(&own, manifest)), links)?;
+        Ok(alone.forget()?)
     }
 
     /// Writes the index of referrers that was to be written when a server was killed. The manifest may be there already,
@@ -152,9 +132,16 @@ impl Writing {
     ) -> Result<(), EndpointError> {
         let (name, tag) = (links.name.clone(), fallback_tag(subject)?);
         for _ in 0..TRIES {
-            let mut all = self.subjects.of(&self.store, &name, subject)?;
-            all.extend(own.cloned());
-            let index = enter(&self.store, &name, &tag, &all)?;
+            // They are all that the repository has, so that one that somebody else has lost comes back.
+            let all = self.referrers.of(&self.store, &name, subject)?;
+            let index = rewrite(&self.store, &name, &tag, |index| {
+                // What somebody else has written of a referrer stays.
+                for referrer in all.iter().chain(own) {
+                    if !index.names(&referrer.digest) {
+                        index.add(referrer);
+                    }
+                }
+            })?;
             if let Some(index) = index {
                 links.revisions.push(index);
                 links.tags.push(TagLink { name: tag.clone(), digest: index });

@@ -3,8 +3,8 @@
 //! Only single ranges are served in part; for the rest the RFC lets a server send everything, and
 //! no registry client asks for more.
 
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::HeaderMap;
+use axum::http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
 
 /// What is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Selection {
     pub(super) fn of(headers: &HeaderMap, size: u64, entity_tag: &str) -> Self {
         // A range of another version of the content would be useless; only an equal tag proves that
         // it is the same, and dates prove nothing here.
-        if headers.contains_key(IF_RANGE) && text(headers, &IF_RANGE) != Some(entity_tag) {
+        if headers.get(IF_RANGE).is_some_and(|tag| tag != entity_tag) {
             return Self::Whole;
         }
         let mut values = headers.get_all(RANGE).iter();
@@ -77,12 +77,10 @@ pub(super) fn is_known(headers: &HeaderMap, entity_tag: &str) -> bool {
     })
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     fn part(start: u64, length: u64) -> Selection {

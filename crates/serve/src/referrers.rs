@@ -4,30 +4,30 @@
 //! whoever wrote it. Readers without the API look at a tag named after the subject's digest
 //! (distribution-spec, "Referrers Tag Schema"), whose index is kept here as well.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use serde_json::{Value, json};
-use url::form_urlencoded;
+use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::response::{AppendHeaders, IntoResponse as _};
 
-use super::answer::{Answer, Refusal, finish, response};
-use super::body::{Body, blocking};
+use super::answer::{Answer, blocking};
+use super::cache::Cache;
 use super::repositories::Repositories;
 use hod_engine::endpoint::{EndpointError, Fault};
-use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Tag};
+use hod_oci::{
+    Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, ReferrerIndex, RepositoryName, Tag, referrer,
+    referrers_tag,
+};
 use hod_store::Store;
 
+/// Which filters an answer has applied.
+const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// How many manifests are remembered before all are forgotten.
 const REMEMBERED: usize = 100_000;
 
 /// What manifests are about, as far as anyone has asked. A digest always means the same bytes, so
 /// what is remembered never changes.
 #[derive(Default)]
-pub(super) struct Subjects {
-    known: Mutex<HashMap<Digest, Option<Arc<Referrer>>>>,
-}
+pub(super) struct ReferrerCache(Cache<Digest, Option<Arc<Referrer>>, REMEMBERED>);
 
 /// A manifest with a subject.
 struct Referrer {
@@ -35,16 +35,15 @@ struct Referrer {
     descriptor: Descriptor,
 }
 
-impl Subjects {
+impl ReferrerCache {
     fn referrer(
         &self,
         repositories: &dyn Repositories,
         name: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<Arc<Referrer>>, EndpointError> {
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known().get(digest) {
-            return Ok(found.clone());
+        if let Some(found) = self.0.get(digest) {
+            return Ok(found);
         }
         let bytes = match repositories.manifest(name, digest) {
             Ok(Some(bytes)) if Digest::of(digest.algorithm(), &bytes) == *digest => bytes,
@@ -53,22 +52,16 @@ impl Subjects {
             Err(error) if error.fault() == Fault::Corrupt => return Ok(None),
             Err(error) => return Err(error),
         };
-        let referrer = Manifest::parse(&MediaType::Other("".into()), &bytes).ok().and_then(|manifest| {
+        let found = Manifest::parse(&MediaType::Other("".into()), &bytes).ok().and_then(|manifest| {
             let subject = manifest.subject.as_ref()?.digest;
-            let descriptor = descriptor(*digest, &manifest, bytes.len() as u64);
-            Some(Arc::new(Referrer { subject, descriptor }))
+            let own = Descriptor::new(manifest.media_type.clone(), *digest, bytes.len() as u64);
+            Some(Arc::new(Referrer { subject, descriptor: referrer(&own, &manifest) }))
         });
-        let mut known = known();
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(*digest, referrer.clone());
-        Ok(referrer)
+        self.0.insert(*digest, found.clone());
+        Ok(found)
     }
-}
 
-impl Subjects {
-    /// The referrers of a manifest among the manifests of a repository, sorted by digest.
+    /// The referrers of a manifest among the manifests of a repository.
     pub(super) fn of(
         &self,
         repositories: &dyn Repositories,
@@ -80,105 +73,53 @@ impl Subjects {
             let referrer = self.referrer(repositories, name, &digest)?;
             found.extend(referrer.filter(|it| it.subject == *subject).map(|it| it.descriptor.clone()));
         }
-        found.sort_by_key(|descriptor| descriptor.digest);
         Ok(found)
     }
 }
 
-/// Answers with an index of the referrers of a manifest; an empty one where there are none.
+/// Answers with an index of the referrers of a manifest, all or those of one `kind`; an empty one where there are none.
 pub(super) async fn list(
     repositories: Arc<dyn Repositories>,
-    subjects: Arc<Subjects>,
-    (name, subject): (RepositoryName, Digest),
-    query: Option<&str>,
+    cache: Arc<ReferrerCache>,
+    name: RepositoryName,
+    subject: Digest,
+    kind: Option<String>,
 ) -> Answer {
-    let filter = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .find(|(key, value)| key == "artifactType" && !value.is_empty())
-        .map(|(_, value)| value.into_owned());
-    let (asked, wanted) = (name.clone(), filter.clone());
-    let found = blocking(move || {
-        let mut found = subjects.of(&*repositories, &asked, &subject)?;
-        found.retain(|referrer| wanted.as_deref().is_none_or(|it| referrer.artifact_type.as_deref() == Some(it)));
-        Ok(found)
-    });
-    let found =
-        found.await.map_err(|cause| Refusal::failed(format!("cannot list the referrers of {subject}"), cause))?;
-    let text = index(&json!(found)).to_string();
-    let head =
-        response(StatusCode::OK).header(CONTENT_TYPE, MediaType::OciIndex.as_str()).header(CONTENT_LENGTH, text.len());
-    let head = if filter.is_some() { head.header("OCI-Filters-Applied", "artifactType") } else { head };
-    Ok(finish(head, Body::bytes(text.into())))
-}
-
-/// How a referrer is listed: with what it says of itself.
-pub(super) fn descriptor(digest: Digest, manifest: &Manifest, size: u64) -> Descriptor {
-    let config = manifest.config().map(|config| config.media_type.as_str().into());
-    Descriptor {
-        artifact_type: manifest.artifact_type.clone().filter(|text| !text.is_empty()).or(config),
-        annotations: manifest.annotations.clone(),
-        ..Descriptor::new(manifest.media_type.clone(), digest, size)
-    }
-}
-
-fn index(manifests: &Value) -> Value {
-    json!({ "schemaVersion": 2, "mediaType": MediaType::OciIndex.as_str(), "manifests": manifests })
+    let kind = kind.filter(|kind| !kind.is_empty());
+    blocking(format!("cannot list the referrers of {subject}"), move || {
+        let mut index = ReferrerIndex::default();
+        for referrer in cache.of(&*repositories, &name, &subject)? {
+            if kind.is_none() || referrer.artifact_type.as_deref() == kind.as_deref() {
+                index.add(&referrer);
+            }
+        }
+        let filter = kind.as_ref().map(|_| (FILTERS, "artifactType"));
+        let head = [(CONTENT_TYPE, MediaType::OciIndex.as_str())];
+        Ok((AppendHeaders(filter), head, index.to_bytes()).into_response())
+    })
+    .await
 }
 
 /// The tag under which readers without the API look for the referrers of a manifest.
 pub(super) fn fallback_tag(subject: &Digest) -> Result<Tag, EndpointError> {
-    let hex = subject.hex();
-    let hex = hex.get(..64).unwrap_or(&hex);
-    let tag = format!("{}-{hex}", subject.algorithm().name()).parse();
-    tag.map_err(|error: hod_oci::NameError| EndpointError::new(Fault::Other, error))
+    referrers_tag(subject).ok_or_else(|| EndpointError::new(Fault::Other, format!("no tag can stand for {subject}")))
 }
 
-/// Writes the index that a fallback tag is to point to next, with all these referrers; `None` where it has them.
+/// Writes the index that a fallback tag is to point to next, whoever wrote the one before.
 ///
-/// They are all that the repository has, so that one that somebody else has lost comes back.
-pub(super) fn enter(
+/// `None` where nothing changes, or where it would be larger than any client reads, and the old one must do.
+pub(super) fn rewrite(
     store: &Store,
     name: &RepositoryName,
     tag: &Tag,
-    referrers: &[Descriptor],
+    change: impl FnOnce(&mut ReferrerIndex),
 ) -> Result<Option<Digest>, EndpointError> {
-    let mut entries = entries(store, name, tag)?;
-    let before = entries.len();
-    for referrer in referrers {
-        if !entries.iter().any(|entry| names(entry, &referrer.digest)) {
-            entries.push(json!(referrer));
-        }
-    }
-    if entries.len() == before { Ok(None) } else { write(store, &entries) }
-}
-
-/// Writes the index that a fallback tag is to point to next, without a referrer; `None` where it has it not.
-pub(super) fn strike(
-    store: &Store,
-    name: &RepositoryName,
-    tag: &Tag,
-    digest: &Digest,
-) -> Result<Option<Digest>, EndpointError> {
-    let mut entries = entries(store, name, tag)?;
-    let before = entries.len();
-    entries.retain(|entry| !names(entry, digest));
-    if entries.len() == before { Ok(None) } else { write(store, &entries) }
-}
-
-fn names(entry: &Value, digest: &Digest) -> bool {
-    entry.get("digest").and_then(Value::as_str) == Some(digest.to_string().as_str())
-}
-
-/// What the fallback index lists now, as written, whoever wrote it.
-fn entries(store: &Store, name: &RepositoryName, tag: &Tag) -> Result<Vec<Value>, EndpointError> {
-    let Some(bytes) = store.kept_referrers(name, tag)? else { return Ok(Vec::new()) };
-    let index: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    Ok(index.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default())
-}
-
-/// Writes an index; `None` where it would be larger than any client reads, and the old one must do.
-fn write(store: &Store, entries: &[Value]) -> Result<Option<Digest>, EndpointError> {
-    let bytes = index(&json!(entries)).to_string().into_bytes();
-    if bytes.len() as u64 > MANIFEST_LIMIT {
+    let before = store.kept_referrers(name, tag)?;
+    let before = before.and_then(|bytes| ReferrerIndex::parse(&bytes).ok()).unwrap_or_default();
+    let mut index = before.clone();
+    change(&mut index);
+    let bytes = index.to_bytes();
+    if index == before || bytes.len() as u64 > MANIFEST_LIMIT {
         return Ok(None);
     }
     let digest = Digest::sha256(&bytes);

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::verified::Stamp;
+use super::stamp::Stamp;
 use hod_engine::endpoint::Result;
 use hod_oci::{Digest, RepositoryName, Tag};
 use hod_store::Store;
 
 /// Content that has been opened.
-pub struct Opened {
+pub struct BlobReader {
     /// Its bytes.
     pub reader: Box<dyn Read + Send>,
     /// The state of the file that they come from, where it is a file of its own: what was found right
@@ -19,9 +19,9 @@ pub struct Opened {
     pub stamp: Option<Stamp>,
 }
 
-impl std::fmt::Debug for Opened {
+impl std::fmt::Debug for BlobReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opened").field("stamp", &self.stamp).finish_non_exhaustive()
+        f.debug_struct("BlobReader").field("stamp", &self.stamp).finish_non_exhaustive()
     }
 }
 
@@ -53,7 +53,7 @@ pub trait Repositories: Send + Sync {
     /// The bytes of a config or layer from `offset` on, which is not past its end. Asked only for
     /// what [`Repositories::blob`] has found; [`Fault::Missing`](hod_engine::endpoint::Fault::Missing)
     /// where it has gone since.
-    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened>;
+    fn open(&self, name: &RepositoryName, digest: &Digest, offset: u64) -> Result<BlobReader>;
 
     /// The file in which the bytes of some content lie, for the log.
     fn place(&self, digest: &Digest) -> PathBuf;

@@ -3,38 +3,40 @@
 //! Each connection is a task of its own with bounded buffers. A stop closes the listeners, lets
 //! what is being answered end, and after a while cuts off what has not.
 
-use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use axum::{BoxError, Extension, Router};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer as _;
 
-use super::access::{AccessLog, Traced};
-use super::auth::{Admission, Door};
-use super::body::{Checks, blocking};
-use super::connections::{Connections, Knock, Place, Seat};
+use super::access::{AccessLog, Recorder, TraceLog};
+use super::auth::{Admission, Authenticator};
+use super::body::Checks;
+use super::connections::{Connection, Connections, Slot};
 use super::error::ServeError;
 use super::metrics::Metrics;
-use super::origin::Origin;
-use super::referrers::Subjects;
+use super::push_store::PushStore;
+use super::referrers::ReferrerCache;
 use super::repositories::Repositories;
-use super::service::Service;
-use super::stall::Stalling;
-use super::tls::{Secured, Tls};
+use super::service::{Service, router};
+use super::tls::{Tls, acceptor};
 use super::uploads::Uploads;
-use super::writing::Writing;
+use hod_engine::endpoint::blocking;
 
 /// The most bytes of a request's head; a token of a large identity provider has its place in it.
 const HEAD_LIMIT: usize = 32 * 1024;
@@ -105,7 +107,7 @@ impl Default for Options {
             sockets: Vec::new(),
             uploads: 100,
             upload_idle: Duration::from_secs(3600),
-            log: Arc::new(Traced),
+            log: Arc::new(TraceLog),
         }
     }
 }
@@ -115,27 +117,25 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     authority: Option<String>,
-    shared: Shared,
-    drain: Duration,
+    shared: Arc<Shared>,
 }
 
 /// How a server came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
+pub struct Shutdown {
     /// Connections that were cut off because they took too long to end.
     pub cut: usize,
 }
 
 /// What all connections have in common.
-#[derive(Clone)]
 struct Shared {
-    service: Service,
+    router: Router,
     acceptor: Option<TlsAcceptor>,
     connections: Arc<Connections>,
+    metrics: Arc<Metrics>,
+    store: Option<Arc<PushStore>>,
+    options: Options,
     tasks: TaskTracker,
-    idle: Duration,
-    greeting: Duration,
-    stall: Duration,
     /// No more requests.
     stop: CancellationToken,
     /// No more bytes.
@@ -148,62 +148,54 @@ impl Server {
         if options.listen.is_empty() && options.sockets.is_empty() {
             return Err(ServeError::NoAddress);
         }
-        let secured = options.tls.as_ref().map(Secured::new).transpose()?;
-        let door = Door::new(&options.admission)?.map(Arc::new);
-        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-        for socket in options.sockets {
-            let listener = adopt(&socket).map_err(ServeError::Socket)?;
-            addresses.push(listener.local_addr().map_err(ServeError::Socket)?);
-            listeners.push(listener);
+        let (acceptor, authority) = options.tls.as_ref().map(acceptor).transpose()?.unzip();
+        let auth = Authenticator::new(&options.admission, options.tls.as_ref())?;
+        let listeners = options.sockets.iter().map(|socket| adopt(socket)).collect::<Result<Vec<_>, _>>();
+        let mut listeners = listeners.map_err(ServeError::Socket)?;
+        for &address in &options.listen {
+            let listener = TcpListener::bind(address).await;
+            listeners.push(listener.map_err(|source| ServeError::Bind { address, source })?);
         }
-        for address in options.listen {
-            let failed = |source: io::Error| ServeError::Bind { address, source };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
-        let subjects = Arc::<Subjects>::default();
-        let writing = match repositories.store().filter(|_| options.writable) {
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+        let addresses = addresses.map_err(ServeError::Socket)?;
+        let referrers = Arc::<ReferrerCache>::default();
+        let store = match repositories.store().filter(|_| options.writable) {
             Some(store) => {
                 let uploads = Uploads::new(options.uploads, options.upload_idle);
-                let writing = Arc::new(Writing::new(store.clone(), uploads, Arc::clone(&subjects), options.sparse));
-                let noted = Arc::clone(&writing);
-                blocking(move || noted.finish_referrers()).await.map_err(ServeError::Referrers)?;
-                Some(writing)
+                let (store, referrers) = (store.clone(), Arc::clone(&referrers));
+                let store = Arc::new(PushStore { store, uploads, referrers, sparse: options.sparse });
+                let writer = Arc::clone(&store);
+                blocking(move || writer.finish_referrers()).await.map_err(ServeError::Referrers)?;
+                Some(store)
             }
             None if options.writable => return Err(ServeError::NoStore),
             None => None,
         };
         let metrics = Arc::<Metrics>::default();
+        let checks = Checks { metrics: Arc::clone(&metrics), ..Checks::default() };
+        let recorder = Recorder { log: Arc::clone(&options.log), metrics: Arc::clone(&metrics) };
         let service = Service {
             repositories,
-            subjects,
-            writing,
+            referrers,
+            checks,
+            store: store.clone(),
             deletes: options.deletes,
-            door,
-            checks: Checks { verified: Arc::default(), damaged: Arc::default(), metrics: Arc::clone(&metrics) },
-            metrics,
-            local: None,
-            secure: secured.is_some(),
-            patience: options.stall,
-            log: options.log,
-        };
-        let (acceptor, authority) = secured.map(|secured| (secured.acceptor, secured.authority)).unzip();
-        let shared = Shared {
-            service,
-            acceptor,
-            connections: Connections::new(
-                options.connections,
-                options.connections_per_address.unwrap_or(options.connections.div_ceil(2)),
-            ),
-            tasks: TaskTracker::new(),
-            idle: options.idle,
-            greeting: options.greeting,
+            auth,
             stall: options.stall,
+        };
+        let per_address = options.connections_per_address.unwrap_or(options.connections.div_ceil(2));
+        let shared = Shared {
+            router: router(service, recorder),
+            acceptor,
+            connections: Connections::new(options.connections, per_address),
+            metrics,
+            store,
+            options,
+            tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
-        Ok(Self { listeners, addresses, authority: authority.flatten(), shared, drain: options.drain })
+        Ok(Self { listeners, addresses, authority: authority.flatten(), shared: Arc::new(shared) })
     }
 
     /// Where it listens, with the ports that were chosen.
@@ -219,26 +211,26 @@ impl Server {
     /// Answers until `shutdown` is done, and then until the answers under way have ended.
     ///
     /// A caller that drops this future cuts everything off.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
-        let Self { listeners, shared, drain, .. } = self;
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Shutdown {
+        let Self { listeners, shared, .. } = self;
         let _stopped = shared.stop.clone().drop_guard();
         let _cut = shared.cut.clone().drop_guard();
         for listener in listeners {
-            shared.tasks.spawn(accept(listener, shared.clone()));
+            shared.tasks.spawn(accept(listener, Arc::clone(&shared)));
         }
-        if let Some(writing) = shared.service.writing.clone() {
-            shared.tasks.spawn(expire(writing, shared.stop.clone()));
+        if let Some(store) = shared.store.clone() {
+            shared.tasks.spawn(expire(store, shared.stop.clone()));
         }
         shutdown.await;
         shared.stop.cancel();
         shared.tasks.close();
-        if timeout(drain, shared.tasks.wait()).await.is_ok() {
-            return Stopped { cut: 0 };
+        if timeout(shared.options.drain, shared.tasks.wait()).await.is_ok() {
+            return Shutdown { cut: 0 };
         }
         let cut = shared.tasks.len();
         shared.cut.cancel();
         shared.tasks.wait().await;
-        Stopped { cut }
+        Shutdown { cut }
     }
 }
 
@@ -249,59 +241,50 @@ impl fmt::Debug for Server {
 }
 
 /// Throws away what was begun and never continued, now and then until the stop.
-async fn expire(writing: Arc<Writing>, stop: CancellationToken) {
+async fn expire(store: Arc<PushStore>, stop: CancellationToken) {
     while timeout(EXPIRY, stop.cancelled()).await.is_err() {
-        writing.uploads.expire();
+        store.uploads.expire(Instant::now());
     }
 }
 
 /// Takes connections from one listener until the stop.
-async fn accept(listener: TcpListener, shared: Shared) {
-    let stop = shared.stop.clone();
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let connections = async {
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => match shared.connections.knock(Origin::of(peer)) {
-                    Knock::Welcome(share) => {
-                        // Where all places are taken, the rest waits in the system's queue.
-                        let Some(place) = share.place().await else { return };
-                        let connection = welcome(stream, peer, (place, shared.clone()));
-                        shared.tasks.spawn(connection);
-                    }
-                    Knock::Wait(share, waiting) => {
-                        let shared = shared.clone();
-                        shared.tasks.clone().spawn(async move {
-                            let stop = shared.stop.clone();
-                            let place = tokio::select! {
-                                place = share.place() => place,
-                                () = stop.cancelled() => None,
-                            };
-                            drop(waiting);
-                            if let Some(place) = place {
-                                welcome(stream, peer, (place, shared)).await;
-                            }
-                        });
-                    }
-                    Knock::Refused => {
-                        tracing::debug!(%peer, "too many connections from this address");
-                        if shared.acceptor.is_none() {
-                            let _ = stream.try_write(REFUSAL);
-                        }
-                    }
-                },
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 // Most often a client that went away before it was let in; where files have run
                 // out, some of the connections have to end first.
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                    tracing::warn!(error = &error as &dyn Error, "cannot accept a connection");
                     sleep(BREATH).await;
+                    continue;
+                }
+            };
+            let (task, local) = (Arc::clone(&shared), stream.local_addr().ok());
+            match shared.connections.meet(peer) {
+                Some(share) if share.is_full() => {
+                    shared.tasks.spawn(async move {
+                        if let Some(Some(slot)) = task.stop.run_until_cancelled(share.slot(local)).await {
+                            task.serve(stream, slot).await;
+                        }
+                    });
+                }
+                Some(share) => {
+                    // Where all slots are taken, the rest waits in the system's queue.
+                    let Some(slot) = share.slot(local).await else { return };
+                    shared.tasks.spawn(async move { task.serve(stream, slot).await });
+                }
+                None => {
+                    tracing::debug!(%peer, "too many connections from this address");
+                    if shared.acceptor.is_none() {
+                        let _ = stream.try_write(REFUSAL);
+                    }
                 }
             }
         }
     };
-    tokio::select! {
-        () = connections => {}
-        () = stop.cancelled() => {}
-    }
+    shared.stop.run_until_cancelled(connections).await;
 }
 
 /// Makes a listener of a socket that listens already.
@@ -311,74 +294,53 @@ fn adopt(socket: &std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// Serves a connection that has a place.
-async fn welcome(stream: TcpStream, peer: SocketAddr, (place, shared): (Place, Shared)) {
-    let metrics = Arc::clone(&shared.service.metrics);
-    metrics.connections.fetch_add(1, Ordering::Relaxed);
-    metrics.connected.fetch_add(1, Ordering::Relaxed);
-    prepare(stream, (peer, Arc::clone(place.seat())), shared).await;
-    metrics.connected.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// Prepares a connection, with TLS where the server speaks it, and answers its requests.
-async fn prepare(stream: TcpStream, (peer, seat): (SocketAddr, Arc<Seat>), mut shared: Shared) {
-    shared.service.local = stream.local_addr().ok();
-    // Answers are written in one go, so waiting for more to send only costs time.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "cannot set TCP_NODELAY");
+impl Shared {
+    /// Serves a connection that has a slot.
+    async fn serve(&self, stream: TcpStream, slot: Slot) {
+        let (Metrics { connections, connected, .. }, connection) = (&*self.metrics, &slot.connection);
+        connections.fetch_add(1, Ordering::Relaxed);
+        connected.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.prepare(stream, connection).await {
+            tracing::debug!(peer = %connection.peer, error = &*error as &dyn Error, "connection ended early");
+        }
+        connected.fetch_sub(1, Ordering::Relaxed);
     }
-    let Some(acceptor) = shared.acceptor.clone() else { return converse(stream, (peer, seat), shared).await };
-    let secured = tokio::select! {
-        secured = acceptor.accept(stream) => secured,
-        () = seat.left(shared.greeting) => return tracing::debug!(%peer, "no TLS in time"),
-        () = shared.stop.cancelled() => return,
-    };
-    match secured {
-        Ok(stream) => Box::pin(converse(stream, (peer, seat), shared)).await,
-        Err(error) => tracing::debug!(%peer, error = &error as &dyn std::error::Error, "no TLS"),
-    }
-}
 
-/// Answers the requests of one connection.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    (peer, seat): (SocketAddr, Arc<Seat>),
-    shared: Shared,
-) {
-    let Shared { service, idle, greeting, stall, stop, cut, .. } = shared;
-    let asking = Arc::clone(&seat);
-    let answer = service_fn(move |request| {
-        let (service, seat) = (service.clone(), Arc::clone(&asking));
-        async move { Ok::<_, Infallible>(service.answer((peer, seat), request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle)
-        .max_header_size(HEAD_LIMIT)
-        .max_buf_size(BUFFER_LIMIT)
-        .serve_connection(TokioIo::new(Stalling::new(stream, stall)), answer);
-    let mut connection = pin!(connection);
-    let last = async {
+    /// Prepares a connection, with TLS where the server speaks it, and answers its requests.
+    async fn prepare(&self, stream: TcpStream, connection: &Arc<Connection>) -> Result<(), BoxError> {
+        // Answers are written in one go, so waiting for more to send only costs time.
+        stream.set_nodelay(true)?;
+        let Some(acceptor) = &self.acceptor else { return self.answer(stream, connection).await };
         tokio::select! {
-            () = stop.cancelled() => {}
-            () = seat.left(greeting) => {}
+            secured = acceptor.accept(stream) => Box::pin(self.answer(secured?, connection)).await,
+            () = connection.left(self.options.greeting) => Err("no TLS in time".into()),
+            () = self.stop.cancelled() => Ok(()),
         }
-    };
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = last => {
-            // A head that has begun and never ends would be waited for.
-            if !seat.has_asked() {
-                return;
-            }
+    }
+
+    /// Answers the requests of one connection.
+    async fn answer<S: AsyncRead + AsyncWrite>(&self, stream: S, client: &Arc<Connection>) -> Result<(), BoxError> {
+        let service = TowerToHyperService::new(Extension(Arc::clone(client)).layer(self.router.clone()));
+        // Without this, a client that stops reading holds an open file and two pieces of a blob for as long as it likes.
+        let mut stream = pin!(TimeoutWriter::new(stream));
+        stream.as_mut().set_timeout_pinned(Some(self.options.stall));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.idle)
+            .max_header_size(HEAD_LIMIT)
+            .max_buf_size(BUFFER_LIMIT)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => return Ok(result?),
+            () = self.stop.cancelled() => {}
+            () = client.left(self.options.greeting) => {}
+        }
+        // A head that has begun and never ends would be waited for.
+        if client.has_asked() {
             connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                result = connection.as_mut() => result,
-                () = cut.cancelled() => return,
-            }
+            self.cut.run_until_cancelled(connection).await.transpose()?;
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended early");
+        Ok(())
     }
 }

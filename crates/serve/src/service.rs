@@ -1,198 +1,199 @@
-//! From a request to its answer.
+//! The routes of a registry, and who may use them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use axum::{Extension, Router};
 use serde_json::json;
+use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::access::{AccessLog, Record, Recorded};
-use super::answer::{Answer, Refusal, finish, json_response, response};
-use super::auth::{Caller, Door, Rights, is_host};
-use super::body::{Body, Checks};
-use super::connections::Seat;
-use super::metrics::Metrics;
+use super::access::{Recorder, User, record};
+use super::answer::{Answer, Refusal, json, parameter};
+use super::auth::{Authenticator, Rights, is_host};
+use super::body::Checks;
+use super::connections::Connection;
+use super::endpoint::Endpoint;
 use super::mirror::Mirror;
-use super::origin::Origin;
-use super::pull::Wanted;
-use super::receive::Receiving;
-use super::referrers::Subjects;
+use super::pull::Pull;
+use super::push_store::PushStore;
+use super::referrers::ReferrerCache;
 use super::repositories::Repositories;
-use super::route::Route;
+use super::request_body::{DRAIN_LIMIT_OF_STRANGERS, RequestBody};
+use super::upload::Session;
 use super::uploads::Owner;
-use super::writing::Writing;
 use super::{delete, list, page, pull, push, referrers, upload};
 
 /// What answers requests, shared by all connections.
-#[derive(Clone)]
 pub(super) struct Service {
     pub(super) repositories: Arc<dyn Repositories>,
-    pub(super) subjects: Arc<Subjects>,
+    pub(super) referrers: Arc<ReferrerCache>,
     pub(super) checks: Checks,
     /// Where clients may write.
-    pub(super) writing: Option<Arc<Writing>>,
+    pub(super) store: Option<Arc<PushStore>>,
     /// Whether they may delete as well.
     pub(super) deletes: bool,
     /// Who is let in; everybody, where there is none.
-    pub(super) door: Option<Arc<Door>>,
-    pub(super) metrics: Arc<Metrics>,
-    /// Where this connection has come to.
-    pub(super) local: Option<SocketAddr>,
-    /// Whether clients come by TLS.
-    pub(super) secure: bool,
+    pub(super) auth: Option<Authenticator>,
     /// How long a client may send nothing of a body.
-    pub(super) patience: Duration,
-    pub(super) log: Arc<dyn AccessLog>,
+    pub(super) stall: Duration,
 }
 
 impl Service {
-    /// Answers a request. Every request has an answer; a body that cannot be finished breaks it later.
-    pub(super) async fn answer(
-        self,
-        (peer, seat): (SocketAddr, Arc<Seat>),
-        request: Request<Incoming>,
-    ) -> Response<Recorded> {
-        let log = (Arc::clone(&self.log), Arc::clone(&self.metrics));
-        let mut record = Record::begin(log, (peer, seat.ask()), &request);
-        let (parts, body) = request.into_parts();
-        let (response, failure) = match self.dispatch(parts, body, (peer, &seat), &mut record).await {
-            Ok(response) => (response, None),
-            Err(refusal) => refusal.into_parts(),
-        };
-        record.follow(response, failure)
-    }
-
-    async fn dispatch(
-        mut self,
-        parts: Parts,
-        body: Incoming,
-        (peer, seat): (SocketAddr, &Seat),
-        record: &mut Record,
-    ) -> Answer {
-        let route = Route::parse(parts.uri.path())?;
-        let reads = matches!(parts.method, Method::GET | Method::HEAD) && !matches!(route, Route::Upload(..));
-        let body = Receiving::new(body, &parts.headers, self.patience, Arc::clone(&self.metrics));
-        let origin = Origin::of(peer);
-        let mut owner = Owner::Origin(origin);
-        if let Some(door) = self.door.take() {
-            let wanted = match route {
-                Route::Metrics => Rights::Read,
-                _ if reads => Rights::Pull,
-                _ => Rights::Write,
-            };
-            let caller = Caller { origin, secure: self.secure };
-            let admitted = match route {
-                Route::Token if reads => return door.token(&parts, origin).await,
-                // Some clients post a form with the password first. Told that there is no such thing they ask again
-                // with the password in the head; a token without their name would be all they have for their push.
-                Route::Token => Err(Refusal::method(allowed(&route))),
-                _ => door.admit(&parts, wanted, (matches!(route, Route::Base), caller)).await,
-            };
-            match admitted {
-                Ok(visitor) => {
-                    if let Some(user) = &visitor.user {
-                        owner = Owner::User(user.clone());
-                    }
-                    record.by(visitor.user);
-                }
-                Err(refusal) => {
-                    body.drain_of_stranger().await;
-                    return Err(refusal);
-                }
-            }
-        }
-        seat.admit();
-        if reads { self.read(parts, route).await } else { self.write(parts, route, (owner, body)).await }
-    }
-
-    async fn read(mut self, parts: Parts, route: Route) -> Answer {
-        let head = parts.method == Method::HEAD;
-        let query = parts.uri.query();
-        let host = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-            .find(|(key, value)| key == "ns" && !value.is_empty())
-            .map(|(_, value)| value.into_owned());
+    /// Where a client finds images: those of the registry `ns`, if the query names one, come under several names.
+    fn repositories(&self, query: Option<&str>) -> Arc<dyn Repositories> {
+        let host = parameter(query, "ns").filter(|host| !host.is_empty());
         // Where images are pushed, one name is one repository, or a client would not push what it sees already.
-        if host.is_some() || self.writing.is_none() {
-            self.repositories = Arc::new(Mirror::new(self.repositories, host.as_deref()));
+        if host.is_none() && self.store.is_some() {
+            return Arc::clone(&self.repositories);
         }
-        let wanted = Wanted { headers: parts.headers, head };
-        match route {
-            Route::Base => Ok(json_response(StatusCode::OK, &json!({}))),
-            Route::Catalog => list::catalog(self.repositories, query).await,
-            Route::Tags(name) => list::tags(self.repositories, name, query).await,
-            Route::Manifest(name, version) => {
-                pull::manifest(self.repositories, name, version, (wanted, self.checks)).await
-            }
-            Route::Blob(name, digest) => pull::blob(self.repositories, name, digest, (wanted, self.checks)).await,
-            Route::Referrers(name, digest) => {
-                referrers::list(self.repositories, self.subjects, (name, digest), query).await
-            }
-            Route::Page => {
-                let host = own_host(&wanted.headers, self.local);
-                page::page(self.repositories, host, head).await
-            }
-            Route::Metrics => Ok(self.metrics()),
-            Route::Token => Err(Refusal::no_such_endpoint()),
-            Route::Upload(..) => Err(Refusal::method(allowed(&route))),
-        }
+        Arc::new(Mirror::new(Arc::clone(&self.repositories), host.as_deref()))
     }
 
-    fn metrics(&self) -> Response<Body> {
-        let text = self.metrics.text(self.writing.as_ref().map_or(0, |writing| writing.uploads.count()));
-        let head = response(StatusCode::OK).header(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-        finish(head.header(CONTENT_LENGTH, text.len()), Body::bytes(text.into()))
-    }
-
-    async fn write(self, parts: Parts, route: Route, (owner, body): (Owner, Receiving)) -> Answer {
-        let (method, query) = (&parts.method, parts.uri.query());
-        let allowed = allowed(&route);
-        if !allowed.split(", ").any(|known| known == method.as_str()) {
-            return Err(Refusal::method(allowed));
-        }
-        let Some(writing) = self.writing else { return Err(Refusal::read_only()) };
-        let deletes = *method == Method::DELETE;
-        match (route, method.as_str()) {
-            (Route::Upload(name, None), _) => upload::begin(writing, name, query, (owner, body)).await,
-            (Route::Upload(name, Some(session)), "PATCH") => {
-                upload::append(writing, name, session, &parts.headers, body).await
-            }
-            (Route::Upload(name, Some(session)), "PUT") => {
-                upload::end(writing, name, session, query, (parts.headers, body)).await
-            }
-            (Route::Upload(name, Some(session)), "DELETE") => upload::cancel(writing, name, session).await,
-            (Route::Upload(name, Some(session)), _) => upload::status(writing, name, session).await,
-            _ if deletes && !self.deletes => Err(Refusal::no_deletes()),
-            (Route::Manifest(name, version), "DELETE") => delete::manifest(writing, name, version).await,
-            (Route::Blob(name, digest), "DELETE") => delete::blob(writing, name, digest).await,
-            (Route::Manifest(name, version), _) => push::manifest(writing, name, version, &parts.headers, body).await,
-            _ => Err(Refusal::no_such_endpoint()),
-        }
+    fn request_body(&self, parts: &Parts, body: Body) -> RequestBody {
+        RequestBody::new(body, &parts.headers, self.stall, Arc::clone(&self.checks.metrics))
     }
 }
 
-/// What the client calls this server.
-fn own_host(headers: &HeaderMap, local: Option<SocketAddr>) -> String {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
-    host.map(str::to_owned).or_else(|| local.map(|local| local.to_string())).unwrap_or_default()
+/// All routes of a registry. Each connection adds itself to its requests.
+pub(super) fn router(service: Service, recorder: Recorder) -> Router {
+    let service = Arc::new(service);
+    // Docker's client takes a server without it for no registry at all.
+    let version = HeaderName::from_static("docker-distribution-api-version");
+    let base = get(async || json(&json!({})));
+    Router::new()
+        .route("/", get(page))
+        .route("/metrics", get(metrics))
+        .route("/token", get(token))
+        .route("/v2", base.clone())
+        .route("/v2/", base)
+        .route("/v2/{*endpoint}", any(endpoint))
+        .method_not_allowed_fallback(async || Refusal::method("GET, HEAD"))
+        .route_layer(from_fn_with_state(Arc::clone(&service), admit))
+        .fallback(async || Refusal::no_such_endpoint())
+        .layer(SetResponseHeaderLayer::overriding(version, HeaderValue::from_static("registry/2.0")))
+        .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(from_fn_with_state(recorder, record))
+        .with_state(service)
 }
 
-/// The methods of an endpoint.
-const fn allowed(route: &Route) -> &'static str {
-    match route {
-        Route::Manifest(..) => "GET, HEAD, PUT, DELETE",
-        Route::Blob(..) => "GET, HEAD, DELETE",
-        Route::Upload(_, None) => "POST",
-        Route::Upload(_, Some(_)) => "GET, PATCH, PUT, DELETE",
-        Route::Page
-        | Route::Base
-        | Route::Metrics
-        | Route::Token
-        | Route::Catalog
-        | Route::Tags(_)
-        | Route::Referrers(..) => "GET, HEAD",
+/// Finds out which endpoint is meant and whose the request is, and lets in whoever may do that.
+async fn admit(
+    State(service): State<Arc<Service>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    let endpoint = parts.uri.path().strip_prefix("/v2/").filter(|rest| !rest.is_empty());
+    let endpoint = endpoint.map(Endpoint::parse).transpose()?;
+    let reads = matches!(parts.method, Method::GET | Method::HEAD)
+        && !matches!(endpoint, Some(Endpoint::Upload(..) | Endpoint::Uploads(_)));
+    let mut user = None;
+    if let Some(auth) = &service.auth {
+        let admitted = match parts.uri.path() {
+            "/token" if reads => return Ok(next.run(Request::from_parts(parts, body)).await),
+            // Some clients post a form with the password first. Told that there is no such thing they ask again
+            // with the password in the head; a token without their name would be all they have for their push.
+            "/token" => Err(Refusal::method("GET, HEAD")),
+            "/metrics" => auth.admit(&parts, Rights::Read, connection.origin).await,
+            _ if reads => auth.admit(&parts, Rights::Pull, connection.origin).await,
+            _ => auth.admit(&parts, Rights::Write, connection.origin).await,
+        };
+        match admitted {
+            Ok(name) => user = name,
+            Err(refusal) => {
+                service.request_body(&parts, body).drain(DRAIN_LIMIT_OF_STRANGERS).await;
+                return Err(refusal);
+            }
+        }
+    }
+    connection.admit();
+    parts.extensions.insert(user.clone().map_or(Owner::Origin(connection.origin), Owner::User));
+    if let Some(endpoint) = endpoint {
+        parts.extensions.insert(endpoint);
+    }
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if let Some(user) = user {
+        response.extensions_mut().insert(User(user));
+    }
+    Ok(response)
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let text = service.checks.metrics.text(service.store.as_ref().map_or(0, |store| store.uploads.count()));
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn token(
+    State(service): State<Arc<Service>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    headers: HeaderMap,
+) -> Answer {
+    let auth = service.auth.as_ref().ok_or_else(Refusal::no_such_endpoint)?;
+    auth.token(&headers, connection.origin).await
+}
+
+async fn page(
+    State(service): State<Arc<Service>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    parts: Parts,
+) -> Answer {
+    // What the client calls this server.
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
+    let host = host.map(str::to_owned).or_else(|| Some(connection.local?.to_string()));
+    page::page(service.repositories(parts.uri.query()), host.unwrap_or_default()).await
+}
+
+/// Answers what lies below `/v2/`.
+async fn endpoint(
+    State(service): State<Arc<Service>>,
+    Extension(endpoint): Extension<Endpoint>,
+    Extension(owner): Extension<Owner>,
+    request: Request,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (method, query, headers) = (parts.method.as_str(), parts.uri.query(), &parts.headers);
+    let methods = endpoint.methods();
+    if !methods.split(", ").any(|known| known == method) {
+        return Err(Refusal::method(methods));
+    }
+    let repositories = || service.repositories(query);
+    let pull = |name| {
+        let (method, headers) = (parts.method.clone(), headers.clone());
+        Pull { repositories: repositories(), checks: service.checks.clone(), name, method, headers }
+    };
+    let store = || service.store.clone().ok_or_else(Refusal::read_only);
+    let body = service.request_body(&parts, body);
+    match (endpoint, method) {
+        (Endpoint::Catalog, _) => list::catalog(repositories(), query).await,
+        (Endpoint::Tags(name), _) => list::tags(repositories(), name, query).await,
+        (Endpoint::Referrers(name, digest), _) => {
+            let cache = Arc::clone(&service.referrers);
+            referrers::list(repositories(), cache, name, digest, parameter(query, "artifactType")).await
+        }
+        (Endpoint::Manifest(name, version), "GET" | "HEAD") => pull::manifest(pull(name), version).await,
+        (Endpoint::Blob(name, digest), "GET" | "HEAD") => pull::blob(pull(name), digest).await,
+        (Endpoint::Manifest(name, version), "PUT") => push::manifest(store()?, name, version, headers, body).await,
+        (Endpoint::Uploads(name), _) => upload::begin(store()?, name, query, owner, body).await,
+        (Endpoint::Upload(name, id), method) => {
+            let session = Session { store: store()?, name, id };
+            match method {
+                "PATCH" => session.append(headers, body).await,
+                "PUT" => session.end(query, headers, body).await,
+                "DELETE" => session.cancel().await,
+                _ => session.status().await,
+            }
+        }
+        _ if service.store.is_some() && !service.deletes => Err(Refusal::no_deletes()),
+        (Endpoint::Manifest(name, version), _) => delete::manifest(store()?, name, version).await,
+        (Endpoint::Blob(name, digest), _) => delete::blob(store()?, name, digest).await,
     }
 }

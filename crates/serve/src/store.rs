@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::repositories::{Opened, Repositories};
-use super::verified::Stamp;
+use super::repositories::{BlobReader, Repositories};
+use super::stamp::Stamp;
 use hod_engine::endpoint::Result;
 use hod_oci::{Digest, RepositoryName, Tag};
 use hod_store::{Entry, Store, StoreError};
@@ -47,11 +47,11 @@ impl Repositories for Store {
         Ok(if self.has_layer(name, digest)? { self.size(digest)? } else { None })
     }
 
-    fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<Opened> {
+    fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<BlobReader> {
         let mut file = self.open_blob(digest)?;
         file.seek(SeekFrom::Start(offset))?;
         let stamp = Some(Stamp::of(&file.metadata()?));
-        Ok(Opened { reader: Box::new(file), stamp })
+        Ok(BlobReader { reader: Box::new(file), stamp })
     }
 
     fn place(&self, digest: &Digest) -> PathBuf {

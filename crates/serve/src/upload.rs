@@ -4,121 +4,135 @@
 //! checked, they are on the disk, and the repository links them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
-use hyper::http::response::Builder;
-use hyper::{HeaderMap, Response, StatusCode};
-use url::form_urlencoded;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 
-use super::answer::{Answer, Refusal, finish, response};
-use super::body::{Body, blocking};
-use super::receive::{Receiving, Slot};
+use super::answer::{Answer, Refusal, blocking, created_at, parameter};
+use super::push_store::PushStore;
+use super::request_body::{DRAIN_LIMIT, RequestBody, UploadGuard};
 use super::uploads::Owner;
-use super::writing::Writing;
-use hod_engine::endpoint::{EndpointError, Fault};
+use hod_engine::endpoint::Fault;
 use hod_oci::{Digest, RepositoryName};
-use hod_store::{Links, Store, Upload};
-
-/// What the query of an upload's request says.
-#[derive(Debug, Default)]
-pub(super) struct Wishes {
-    digest: Option<Digest>,
-    mount: Option<Digest>,
-    from: Option<RepositoryName>,
-}
-
-impl Wishes {
-    /// Reads a query. A repository to mount from that cannot exist is none.
-    pub(super) fn parse(query: Option<&str>) -> Result<Self, Refusal> {
-        let mut wishes = Self::default();
-        let digest = |text: &str| text.parse().map_err(Refusal::digest_invalid);
-        for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match &*key {
-                "digest" => wishes.digest = Some(digest(&value)?),
-                "mount" => wishes.mount = Some(digest(&value)?),
-                "from" => wishes.from = value.parse().ok(),
-                _ => {}
-            }
-        }
-        Ok(wishes)
-    }
-}
+use hod_store::{Links, Store, StoreError, Upload};
 
 /// Answers POST: mounts a blob, takes one whole, or opens an upload.
 pub(super) async fn begin(
-    writing: Arc<Writing>,
+    store: Arc<PushStore>,
     name: RepositoryName,
     query: Option<&str>,
-    (owner, body): (Owner, Receiving),
+    owner: Owner,
+    body: RequestBody,
 ) -> Answer {
-    let wishes = Wishes::parse(query)?;
-    if let Some(digest) = wishes.mount
-        && mount(&writing.store, &name, digest, wishes.from).await?
+    let (mounted, whole) = (digest_in(query, "mount")?, digest_in(query, "digest")?);
+    if let Some(digest) = mounted
+        // A repository to mount from that cannot exist is none.
+        && mount(&store.store, &name, digest, parameter(query, "from").and_then(|from| from.parse().ok())).await?
     {
         return Ok(created(&name, &digest));
     }
-    let store = writing.store.clone();
-    let upload = blocking(move || Ok(store.upload()?)).await;
-    let upload = upload.map_err(|cause| Refusal::failed("cannot begin an upload", cause))?;
-    if let Some(digest) = wishes.digest {
-        let slot = Arc::new(tokio::sync::Mutex::new(Some(upload))).lock_owned().await;
-        let slot = body.append(slot).await?;
-        return complete(&writing.store, name, slot, digest).await;
+    let opening = store.store.clone();
+    let upload = blocking("cannot begin an upload".to_owned(), move || Ok(opening.upload()?)).await?;
+    if let Some(digest) = whole {
+        let upload = Arc::new(tokio::sync::Mutex::new(Some(upload))).lock_owned().await;
+        let upload = body.append(upload).await?;
+        return complete(&store.store, name, upload, digest).await;
     }
-    let session = writing.uploads.keep(name.clone(), owner, upload)?;
-    Ok(progress(StatusCode::ACCEPTED, &name, &session, 0))
+    let id = store.uploads.keep(Instant::now(), name.clone(), owner, upload)?;
+    Ok(Session { store, name, id }.progress(StatusCode::ACCEPTED, 0))
 }
 
-/// Answers PATCH: takes the next part of a blob.
-pub(super) async fn append(
-    writing: Arc<Writing>,
-    name: RepositoryName,
-    session: String,
-    headers: &HeaderMap,
-    body: Receiving,
-) -> Answer {
-    let slot = writing.uploads.hold(&name, &session).await?;
-    if let Err(refusal) = check_range(headers, &name, &session, written(&slot)) {
-        body.drain().await;
-        return Err(refusal);
+/// One upload of a repository, as a request names it.
+pub(super) struct Session {
+    pub(super) store: Arc<PushStore>,
+    pub(super) name: RepositoryName,
+    pub(super) id: String,
+}
+
+impl Session {
+    /// Answers PATCH: takes the next part of a blob.
+    pub(super) async fn append(self, headers: &HeaderMap, body: RequestBody) -> Answer {
+        let upload = self.hold().await?;
+        let upload = self.receive(upload, headers, body).await?;
+        Ok(self.progress(StatusCode::ACCEPTED, written(&upload)))
     }
-    let slot = body.append(slot).await?;
-    Ok(progress(StatusCode::ACCEPTED, &name, &session, written(&slot)))
-}
 
-/// Answers PUT: takes the last part of a blob, if there is one, and its digest.
-pub(super) async fn end(
-    writing: Arc<Writing>,
-    name: RepositoryName,
-    session: String,
-    query: Option<&str>,
-    (headers, body): (HeaderMap, Receiving),
-) -> Answer {
-    let slot = writing.uploads.hold(&name, &session).await?;
-    let digest = Wishes::parse(query)?.digest;
-    let digest = digest.ok_or_else(|| Refusal::digest_invalid("the last request of an upload must name its digest"))?;
-    if let Err(refusal) = check_range(&headers, &name, &session, written(&slot)) {
-        body.drain().await;
-        return Err(refusal);
+    /// Answers PUT: takes the last part of a blob, if there is one, and its digest.
+    pub(super) async fn end(self, query: Option<&str>, headers: &HeaderMap, body: RequestBody) -> Answer {
+        let upload = self.hold().await?;
+        let digest = digest_in(query, "digest")?;
+        let digest =
+            digest.ok_or_else(|| Refusal::digest_invalid("the last request of an upload must name its digest"))?;
+        let upload = self.receive(upload, headers, body).await?;
+        let answer = complete(&self.store.store, self.name, upload, digest).await;
+        self.store.uploads.end(&self.id);
+        answer
     }
-    let slot = body.append(slot).await?;
-    let answer = complete(&writing.store, name, slot, digest).await;
-    writing.uploads.end(&session);
-    answer
+
+    /// Answers GET: how much of a blob has come.
+    pub(super) async fn status(self) -> Answer {
+        let upload = self.hold().await?;
+        Ok(self.progress(StatusCode::NO_CONTENT, written(&upload)))
+    }
+
+    /// Answers DELETE: throws away what has come.
+    pub(super) async fn cancel(self) -> Answer {
+        let mut upload = self.hold().await?;
+        self.store.uploads.end(&self.id);
+        *upload = None;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    async fn hold(&self) -> Result<UploadGuard, Refusal> {
+        self.store.uploads.hold(&self.name, &self.id).await
+    }
+
+    /// Takes a part of a blob, and refuses one that does not begin where the part before it ended.
+    async fn receive(
+        &self,
+        upload: UploadGuard,
+        headers: &HeaderMap,
+        body: RequestBody,
+    ) -> Result<UploadGuard, Refusal> {
+        let written = written(&upload);
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let range = headers.get(CONTENT_RANGE).map(|range| range.to_str().ok().and_then(parse_range));
+        let refusal = match range {
+            Some(Some((first, last))) if first == written => {
+                length.filter(|length| last - first + 1 != *length).map(|length| {
+                    let message = format!("the range has {} bytes, and the body {length}", last - first + 1);
+                    Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message)
+                })
+            }
+            Some(_) => {
+                let message = format!("{written} bytes have come: the next part must begin at {written}");
+                let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", message);
+                Some(refusal.with_headers(self.head(written)))
+            }
+            None => None,
+        };
+        let Some(refusal) = refusal else { return body.append(upload).await };
+        body.drain(DRAIN_LIMIT).await;
+        Err(refusal)
+    }
+
+    /// Where the upload is continued, and the range of the bytes that have come. It has no form for none of them;
+    /// registries say `0-0`.
+    fn head(&self, written: u64) -> [(HeaderName, String); 2] {
+        let place = format!("/v2/{}/blobs/uploads/{}", self.name, self.id);
+        [(LOCATION, place), (RANGE, format!("0-{}", written.saturating_sub(1)))]
+    }
+
+    fn progress(&self, status: StatusCode, written: u64) -> Response {
+        (status, self.head(written), [("Docker-Upload-UUID", &self.id)]).into_response()
+    }
 }
 
-/// Answers GET: how much of a blob has come.
-pub(super) async fn status(writing: Arc<Writing>, name: RepositoryName, session: String) -> Answer {
-    let slot = writing.uploads.hold(&name, &session).await?;
-    Ok(progress(StatusCode::NO_CONTENT, &name, &session, written(&slot)))
-}
-
-/// Answers DELETE: throws away what has come.
-pub(super) async fn cancel(writing: Arc<Writing>, name: RepositoryName, session: String) -> Answer {
-    let mut slot = writing.uploads.hold(&name, &session).await?;
-    writing.uploads.end(&session);
-    *slot = None;
-    Ok(finish(response(StatusCode::NO_CONTENT), Body::empty()))
+/// A digest in a query.
+fn digest_in(query: Option<&str>, name: &str) -> Result<Option<Digest>, Refusal> {
+    parameter(query, name).map(|text| text.parse().map_err(Refusal::digest_invalid)).transpose()
 }
 
 /// Links a blob that another repository has, if any has it.
@@ -129,7 +143,7 @@ async fn mount(
     from: Option<RepositoryName>,
 ) -> Result<bool, Refusal> {
     let (store, name) = (store.clone(), name.clone());
-    let mounted = blocking(move || {
+    blocking(format!("cannot mount {digest}"), move || {
         let repositories = from.map_or_else(|| store.repositories(), |from| Ok(vec![from]))?;
         for repository in repositories {
             if store.has_layer(&repository, &digest)? && store.size(&digest)?.is_some() {
@@ -138,56 +152,33 @@ async fn mount(
             }
         }
         Ok(false)
-    });
-    mounted.await.map_err(|cause| Refusal::failed(format!("cannot mount {digest}"), cause))
+    })
+    .await
 }
 
-fn link(store: &Store, name: RepositoryName, digest: Digest) -> Result<(), EndpointError> {
-    store.commit(&[Links { layers: vec![digest], ..Links::none(name) }])?;
-    Ok(())
+fn link(store: &Store, name: RepositoryName, digest: Digest) -> Result<(), StoreError> {
+    store.commit(&[Links { layers: vec![digest], ..Links::none(name) }]).map(drop)
 }
 
 /// Takes an upload as the blob with that digest.
-async fn complete(store: &Store, name: RepositoryName, mut slot: Slot, digest: Digest) -> Answer {
-    let Some(upload) = slot.take() else { return Err(Refusal::upload_unknown()) };
-    let (store, repository) = (store.clone(), name.clone());
-    let completed = blocking(move || {
-        upload.complete(&digest)?;
-        link(&store, repository, digest)
-    });
-    match completed.await {
-        Ok(()) => Ok(created(&name, &digest)),
-        Err(error) if error.fault() == Fault::Corrupt => {
-            Err(Refusal::digest_invalid(format!("the bytes that came do not have the digest {digest}")))
-        }
-        Err(cause) => Err(Refusal::failed(format!("cannot store {digest}"), cause)),
-    }
-}
-
-fn written(slot: &Slot) -> u64 {
-    slot.as_ref().map_or(0, Upload::written)
-}
-
-/// Refuses a part that does not begin where the one before it ended.
-fn check_range(headers: &HeaderMap, name: &RepositoryName, session: &str, written: u64) -> Result<(), Refusal> {
-    let Some(range) = headers.get(CONTENT_RANGE) else { return Ok(()) };
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let parsed = range.to_str().ok().and_then(parse_range);
-    match parsed {
-        Some((first, last)) if first == written => match length {
-            Some(length) if last - first + 1 != length => {
-                let message = format!("the range has {} bytes, and the body {length}", last - first + 1);
-                Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message))
+async fn complete(store: &Store, name: RepositoryName, mut upload: UploadGuard, digest: Digest) -> Answer {
+    let upload = upload.take().ok_or_else(Refusal::upload_unknown)?;
+    let store = store.clone();
+    blocking(format!("cannot store {digest}"), move || {
+        upload.complete(&digest).map_err(|error| match Refusal::from(error) {
+            refusal if refusal.fault() == Some(Fault::Corrupt) => {
+                Refusal::digest_invalid(format!("the bytes that came do not have the digest {digest}"))
             }
-            _ => Ok(()),
-        },
-        _ => {
-            let message = format!("{written} bytes have come: the next part must begin at {written}");
-            Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", message)
-                .with_header(LOCATION, place(name, session))
-                .with_header(RANGE, so_far(written)))
-        }
-    }
+            refusal => refusal,
+        })?;
+        link(&store, name.clone(), digest)?;
+        Ok(created(&name, &digest))
+    })
+    .await
+}
+
+fn written(upload: &UploadGuard) -> u64 {
+    upload.as_ref().map_or(0, Upload::written)
 }
 
 /// Reads `first-last`, as the specification has it, or as HTTP does in `Content-Range`.
@@ -200,33 +191,8 @@ fn parse_range(text: &str) -> Option<(u64, u64)> {
     (first <= last && last < u64::MAX).then_some((first, last))
 }
 
-fn place(name: &RepositoryName, session: &str) -> String {
-    format!("/v2/{name}/blobs/uploads/{session}")
-}
-
-/// The range of the bytes that have come. It has no form for none of them; registries say `0-0`.
-fn so_far(written: u64) -> String {
-    format!("0-{}", written.saturating_sub(1))
-}
-
-fn progress(status: StatusCode, name: &RepositoryName, session: &str, written: u64) -> Response<Body> {
-    let head = response(status)
-        .header(LOCATION, place(name, session))
-        .header(RANGE, so_far(written))
-        .header("Docker-Upload-UUID", session);
-    finish(head, Body::empty())
-}
-
-fn created(name: &RepositoryName, digest: &Digest) -> Response<Body> {
-    finish(created_at(&format!("/v2/{name}/blobs/{digest}"), digest), Body::empty())
-}
-
-/// The head of an answer about content that was made.
-pub(super) fn created_at(location: &str, digest: &Digest) -> Builder {
-    response(StatusCode::CREATED)
-        .header(LOCATION, location)
-        .header("Docker-Content-Digest", digest.to_string())
-        .header(CONTENT_LENGTH, 0)
+fn created(name: &RepositoryName, digest: &Digest) -> Response {
+    (StatusCode::CREATED, created_at(&format!("/v2/{name}/blobs/{digest}"), digest)).into_response()
 }
 
 #[cfg(test)]

@@ -5,17 +5,15 @@
 //! that nobody continues make room.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
-use hyper::header::RETRY_AFTER;
+use axum::http::StatusCode;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::answer::Refusal;
 use super::origin::Origin;
-use super::receive::Slot;
+use super::request_body::UploadGuard;
 use hod_oci::RepositoryName;
 use hod_store::Upload;
 
@@ -24,7 +22,7 @@ const EMPTY_IDLE: Duration = Duration::from_secs(300);
 /// How long an upload is safe whose client does nothing, where others wait for its place.
 const GRACE: Duration = Duration::from_secs(30);
 /// When to come back, in seconds, where there are too many.
-const RETRY: &str = "10";
+const RETRY: u8 = 10;
 
 /// All uploads of a server.
 pub(super) struct Uploads {
@@ -71,26 +69,25 @@ impl Uploads {
     }
 
     /// Keeps an upload to a repository; returns its name.
-    pub(super) fn keep(&self, name: RepositoryName, owner: Owner, upload: Upload) -> Result<String, Refusal> {
-        self.keep_at(Instant::now(), name, owner, upload)
-    }
-
-    fn keep_at(&self, now: Instant, name: RepositoryName, owner: Owner, upload: Upload) -> Result<String, Refusal> {
-        self.expire_at(now);
+    pub(super) fn keep(
+        &self,
+        now: Instant,
+        name: RepositoryName,
+        owner: Owner,
+        upload: Upload,
+    ) -> Result<String, Refusal> {
+        self.expire(now);
         let session = random_name()?;
         let mut sessions = self.sessions();
         let share = self.limit.div_ceil(2);
         let own = sessions.values().filter(|session| session.owner == owner).count();
-        let full = match (own >= share, sessions.len() >= self.limit) {
-            (true, _) => !make_room(&mut sessions, Some(&owner), now),
-            (false, full) => full && !make_room(&mut sessions, None, now),
-        };
-        if full {
+        let among = (own >= share).then_some(&owner);
+        if (own >= share || sessions.len() >= self.limit) && !make_room(&mut sessions, among, now) {
             let (count, whose) = if own >= share { (own, "yours") } else { (self.limit, "under way") };
-            let message = format!("{count} uploads are {whose}, and more are not allowed at a time");
-            return Err(
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message).with_header(RETRY_AFTER, RETRY)
-            );
+            return Err(Refusal::too_many(
+                format!("{count} uploads are {whose}, and more are not allowed at a time"),
+                RETRY,
+            ));
         }
         let upload = Arc::new(tokio::sync::Mutex::new(Some(upload)));
         sessions.insert(session.clone(), Session { name, owner, upload, used: now });
@@ -98,7 +95,7 @@ impl Uploads {
     }
 
     /// Takes hold of an upload for one request; waits for the one before it to end.
-    pub(super) async fn hold(&self, name: &RepositoryName, session: &str) -> Result<Slot, Refusal> {
+    pub(super) async fn hold(&self, name: &RepositoryName, session: &str) -> Result<UploadGuard, Refusal> {
         let upload = {
             let mut sessions = self.sessions();
             let session = sessions.get_mut(session).filter(|session| session.name == *name);
@@ -122,11 +119,7 @@ impl Uploads {
     }
 
     /// Throws away uploads whose clients have not come back.
-    pub(super) fn expire(&self) {
-        self.expire_at(Instant::now());
-    }
-
-    fn expire_at(&self, now: Instant) {
+    pub(super) fn expire(&self, now: Instant) {
         self.sessions().retain(|_, session| !session.is_abandoned(self.idle, now));
     }
 }
@@ -144,12 +137,8 @@ fn make_room(sessions: &mut HashMap<String, Session>, owner: Option<&Owner>, now
         let written = session.written().filter(|_| unused >= GRACE)?;
         Some((held.get(&session.owner)?, written == 0, unused, name))
     });
-    let Some(name) =
-        idle.max_by_key(|(held, empty, unused, _)| (**held, *empty, *unused)).map(|(.., name)| name.clone())
-    else {
-        return false;
-    };
-    sessions.remove(&name).is_some()
+    let least = idle.max_by_key(|(held, empty, unused, _)| (**held, *empty, *unused)).map(|(.., name)| name.clone());
+    least.is_some_and(|name| sessions.remove(&name).is_some())
 }
 
 /// 128 random bits in the form of a UUID, which some clients expect to see.
@@ -158,12 +147,9 @@ fn random_name() -> Result<String, Refusal> {
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the system has no random numbers"))?;
-    let mut name = String::with_capacity(36);
-    for (position, byte) in bytes.iter().enumerate() {
-        if matches!(position, 4 | 6 | 8 | 10) {
-            name.push('-');
-        }
-        let _ = write!(name, "{byte:02x}");
+    let mut name = format!("{:032x}", u128::from_be_bytes(bytes));
+    for position in [20, 16, 12, 8] {
+        name.insert(position, '-');
     }
     Ok(name)
 }
@@ -192,7 +178,7 @@ mod tests {
             let mut upload = self.store.upload().unwrap();
             upload.write(bytes).unwrap();
             let now = self.start + Duration::from_secs(second);
-            self.uploads.keep_at(now, "a".parse().unwrap(), Owner::User(user.to_owned()), upload).ok()
+            self.uploads.keep(now, "a".parse().unwrap(), Owner::User(user.to_owned()), upload).ok()
         }
 
         fn has(&self, session: &str) -> bool {
@@ -236,11 +222,11 @@ mod tests {
         let pushing = Pushing::new(10);
         let empty = pushing.begin(0, "ann", b"").unwrap();
         let begun = pushing.begin(0, "ann", b"brick").unwrap();
-        pushing.uploads.expire_at(pushing.start + Duration::from_secs(299));
+        pushing.uploads.expire(pushing.start + Duration::from_secs(299));
         assert!(pushing.has(&empty));
-        pushing.uploads.expire_at(pushing.start + Duration::from_secs(300));
+        pushing.uploads.expire(pushing.start + Duration::from_secs(300));
         assert!(!pushing.has(&empty) && pushing.has(&begun));
-        pushing.uploads.expire_at(pushing.start + Duration::from_secs(3600));
+        pushing.uploads.expire(pushing.start + Duration::from_secs(3600));
         assert!(!pushing.has(&begun));
     }
 }

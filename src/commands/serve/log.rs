@@ -15,28 +15,28 @@ pub(super) struct Lines {
 }
 
 impl AccessLog for Lines {
-    fn on(&self, access: &Access<'_>) {
+    fn on(&self, access: &Access) {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         terminal::say(&*line(self.json, &time(seconds), access));
     }
 }
 
-fn line(json: bool, time: &str, access: &Access<'_>) -> String {
+fn line(json: bool, time: &str, access: &Access) -> String {
     let milliseconds = u64::try_from(access.elapsed.as_millis()).unwrap_or(u64::MAX);
-    let failure = access.failure.map(|failure| causes("", Some(failure)).join(": "));
+    let failure = access.failure.as_deref().map(|failure| causes("", Some(failure)).join(": "));
     if json {
         let document = LoggedRequest {
-            agent: access.agent,
+            agent: access.agent.as_deref(),
             complete: access.complete,
             failure,
-            method: access.method,
+            method: &access.method,
             milliseconds,
             peer: access.peer.to_string(),
             sent: access.sent,
             status: access.status,
-            target: access.target,
+            target: &access.target,
             time,
-            user: access.user,
+            user: access.user.as_deref(),
         };
         // Text and numbers can always be written.
         return serde_json::to_string(&document).unwrap_or_default();
@@ -44,7 +44,7 @@ fn line(json: bool, time: &str, access: &Access<'_>) -> String {
     let mut line = format!(
         "{time} {} {} {} {} {} {} bytes {milliseconds} ms",
         access.peer,
-        access.user.unwrap_or("-"),
+        access.user.as_deref().unwrap_or("-"),
         access.method,
         access.target,
         access.status,
@@ -102,8 +102,18 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line() {
-        let access = Access::new("127.0.0.1:9".parse().unwrap(), "GET", "/v2/\n\u{1b}[2J");
-        let access = Access { user: Some("ann"), status: 200, sent: 5, elapsed: Duration::from_millis(7), ..access };
+        let access = Access {
+            peer: "127.0.0.1:9".parse().unwrap(),
+            method: "GET".to_owned(),
+            target: "/v2/\n\u{1b}[2J".to_owned(),
+            user: Some("ann".to_owned()),
+            agent: None,
+            status: 200,
+            sent: 5,
+            complete: false,
+            elapsed: Duration::from_millis(7),
+            failure: None,
+        };
         let text = line(false, "T", &access);
         assert_eq!(text, "T 127.0.0.1:9 ann GET /v2/\u{fffd}\u{fffd}[2J 200 5 bytes 7 ms cut off");
         let json: serde_json::Value = serde_json::from_str(&line(true, "T", &access)).unwrap();

@@ -177,7 +177,8 @@ fn referrers_that_another_registry_has_lost_come_back() {
     assert_eq!(serving.get(&tag).json()["manifests"].as_array().unwrap().len(), 1);
     push_image(&serving, "a", "third", b"third", &about(&subject, SIGNATURE));
     let listed = serving.get(&tag).json()["manifests"].clone();
-    assert_eq!((listed.as_array().unwrap().len(), &listed[0]), (3, &entry));
+    let entries = listed.as_array().unwrap();
+    assert!(entries.len() == 3 && entries.contains(&entry), "{listed}");
     let seen = Request::get(&tag).header("Accept", INDEX).send(beside.host());
     assert_eq!(seen.json()["manifests"], listed);
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use hod_oci::Digest;
-use hod_serve::{Options, ServeError, Server, Stopped};
+use hod_serve::{Options, ServeError, Server, Shutdown};
 use hod_store::Store;
 
 use super::serving::{Serving, plant_blob};
@@ -79,7 +79,7 @@ fn a_stop_lets_transfers_end() {
     }
     stream.read_to_end(&mut answer).unwrap();
     assert!(answer.ends_with(&bytes));
-    assert_eq!(serving.end(), Stopped { cut: 0 });
+    assert_eq!(serving.end(), Shutdown { cut: 0 });
     drop(idle);
 }
 
@@ -90,7 +90,7 @@ fn a_stop_does_not_wait_for_ever() {
     let (mut stream, mut answer) = begin(&serving, &target);
     serving.stop();
     let journal = std::sync::Arc::clone(&serving.journal);
-    assert_eq!(serving.end(), Stopped { cut: 1 });
+    assert_eq!(serving.end(), Shutdown { cut: 1 });
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.len() < bytes.len());
     assert!(!journal.line(&format!("GET {target}")).complete);

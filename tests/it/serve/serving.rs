@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use hod_oci::Digest;
-use hod_serve::{Access, AccessLog, Options, Server, Stopped};
+use hod_serve::{Access, AccessLog, Options, Server, Shutdown};
 use hod_store::layout::REGISTRY;
 use hod_store::{Entry, Store};
 
@@ -22,7 +22,7 @@ pub struct Serving {
     /// The certificate of the server's own authority.
     pub authority: Option<String>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Stopped>>,
+    thread: Option<JoinHandle<Shutdown>>,
 }
 
 impl Serving {
@@ -101,7 +101,7 @@ impl Serving {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
-    pub fn end(mut self) -> Stopped {
+    pub fn end(mut self) -> Shutdown {
         if self.stop.is_some() {
             self.stop();
         }
@@ -128,14 +128,14 @@ pub struct Line {
 }
 
 impl AccessLog for Journal {
-    fn on(&self, access: &Access<'_>) {
+    fn on(&self, access: &Access) {
         let line = Line {
             what: format!("{} {}", access.method, access.target),
-            user: access.user.map(str::to_owned),
+            user: access.user.clone(),
             status: access.status,
             sent: access.sent,
             complete: access.complete,
-            failure: access.failure.map(ToString::to_string),
+            failure: access.failure.as_ref().map(ToString::to_string),
         };
         self.records.lock().unwrap().push(line);
         self.grown.notify_all();

@@ -2,23 +2,16 @@
 
 use std::sync::Arc;
 
-use super::referrers::Subjects;
+use super::referrers::ReferrerCache;
 use super::uploads::Uploads;
 use hod_store::Store;
 
 /// A store that clients push to.
-pub(super) struct Writing {
+pub(super) struct PushStore {
     pub(super) store: Store,
     pub(super) uploads: Uploads,
     /// Whether an index may come without some of its children.
     pub(super) sparse: bool,
     /// What the manifests of the store are about.
-    pub(super) subjects: Arc<Subjects>,
-}
-
-impl Writing {
-    /// Lets clients write to a store.
-    pub(super) const fn new(store: Store, uploads: Uploads, subjects: Arc<Subjects>, sparse: bool) -> Self {
-        Self { store, uploads, sparse, subjects }
-    }
+    pub(super) referrers: Arc<ReferrerCache>,
 }

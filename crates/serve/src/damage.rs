@@ -3,12 +3,11 @@
 //! Of a large blob it is known only at its end, when the status has been sent: the client sees a broken
 //! connection, and asks again. Then it learns what is wrong, whatever part it asks for.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::verified::Stamp;
+use super::cache::Cache;
+use super::stamp::Stamp;
 use hod_engine::endpoint::Mismatch;
 use hod_oci::Digest;
 
@@ -19,43 +18,33 @@ const LIMIT: usize = 100_000;
 
 /// The blobs that were found damaged.
 #[derive(Debug, Default)]
-pub(super) struct DamagedBlobs {
-    blobs: Mutex<HashMap<Digest, Damage>>,
-}
+pub(super) struct DamageList(Cache<Digest, Damage, LIMIT>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Damage {
     /// The file's state, where the blob has a file of its own; another state may mean that it was replaced.
     stamp: Option<Stamp>,
     found: Instant,
 }
 
-impl DamagedBlobs {
-    fn blobs(&self) -> MutexGuard<'_, HashMap<Digest, Damage>> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl DamageList {
     /// Whether a blob was found damaged a while ago, in whatever file.
     pub(super) fn lists(&self, digest: &Digest) -> bool {
         self.lists_at(digest, Instant::now())
     }
 
     fn lists_at(&self, digest: &Digest, now: Instant) -> bool {
-        self.blobs().get(digest).is_some_and(|damage| now.saturating_duration_since(damage.found) < REMEMBERED)
+        self.0.get(digest).is_some_and(|damage| now.saturating_duration_since(damage.found) < REMEMBERED)
     }
 
     /// Whether that was in a file in this state.
     pub(super) fn knows(&self, digest: &Digest, stamp: Option<&Stamp>) -> bool {
-        self.blobs().get(digest).is_some_and(|damage| damage.stamp.as_ref() == stamp)
+        self.0.get(digest).is_some_and(|damage| damage.stamp.as_ref() == stamp)
     }
 
     /// Takes note that a blob whose bytes lie in `place` is damaged, and warns of it once.
     pub(super) fn note(&self, digest: Digest, stamp: Option<Stamp>, place: &Path, mismatch: &Mismatch) {
-        let mut blobs = self.blobs();
-        if blobs.len() >= LIMIT {
-            blobs.clear();
-        }
-        let before = blobs.insert(digest, Damage { stamp, found: Instant::now() });
+        let before = self.0.insert(digest, Damage { stamp, found: Instant::now() });
         if before.is_none_or(|before| before.stamp != stamp) {
             tracing::warn!(%digest, path = %place.display(), error = mismatch as &dyn std::error::Error, "a blob is damaged");
         }
@@ -63,7 +52,7 @@ impl DamagedBlobs {
 
     /// Takes note that a blob was right after all.
     pub(super) fn forget(&self, digest: &Digest) {
-        self.blobs().remove(digest);
+        self.0.remove(digest);
     }
 }
 
@@ -78,7 +67,7 @@ mod tests {
         let stamp = || Stamp::of(&fs_err::metadata(&path).unwrap());
         let digest = Digest::sha256(b"brick");
         let mismatch = || Mismatch::Digest { expected: digest, found: Digest::sha256(b"brack") };
-        let blobs = DamagedBlobs::default();
+        let blobs = DamageList::default();
         fs_err::write(&path, "brack").unwrap();
         let old = stamp();
         blobs.note(digest, Some(old), &path, &mismatch());

@@ -5,14 +5,15 @@
 
 use std::error::Error;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 
+use super::stamp::Stamp;
+
 /// What is made of some files, and how.
-pub(super) struct Watched<T> {
+pub(super) struct Reload<T> {
     paths: Vec<PathBuf>,
     state: Mutex<State<T>>,
 }
@@ -22,10 +23,7 @@ struct State<T> {
     value: Arc<T>,
 }
 
-/// Two equal stamps mean that a file is still the same.
-type Stamp = (u64, u64, u64, i64, i64);
-
-impl<T> Watched<T> {
+impl<T> Reload<T> {
     /// Reads files for the first time.
     pub(super) fn new<E>(paths: Vec<PathBuf>, read: impl Fn(&[PathBuf]) -> Result<T, E>) -> Result<Self, E> {
         let stamps = stamps(&paths).unwrap_or_default();
@@ -53,11 +51,7 @@ impl<T> Watched<T> {
 }
 
 fn stamps(paths: &[PathBuf]) -> io::Result<Vec<Stamp>> {
-    let stamp = |path: &PathBuf| {
-        let metadata = fs::metadata(path)?;
-        Ok((metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec()))
-    };
-    paths.iter().map(stamp).collect()
+    paths.iter().map(|path| Ok(Stamp::of(&fs::metadata(path)?))).collect()
 }
 
 #[cfg(test)]
@@ -74,15 +68,15 @@ mod tests {
             fs::read_to_string(&paths[0]).unwrap().parse::<u32>()
         };
         fs::write(&path, "1").unwrap();
-        let watched = Watched::new(vec![path.clone()], read).unwrap();
-        assert_eq!((*watched.get(read), *watched.get(read), reads.get()), (1, 1, 1));
+        let files = Reload::new(vec![path.clone()], read).unwrap();
+        assert_eq!((*files.get(read), *files.get(read), reads.get()), (1, 1, 1));
         fs::write(&path, "22").unwrap();
-        assert_eq!((*watched.get(read), *watched.get(read), reads.get()), (22, 22, 2));
+        assert_eq!((*files.get(read), *files.get(read), reads.get()), (22, 22, 2));
         fs::write(&path, "nonsense").unwrap();
-        assert_eq!(*watched.get(read), 22);
+        assert_eq!(*files.get(read), 22);
         fs::remove_file(&path).unwrap();
-        assert_eq!(*watched.get(read), 22);
+        assert_eq!(*files.get(read), 22);
         fs::write(&path, "4444").unwrap();
-        assert_eq!(*watched.get(read), 4444);
+        assert_eq!(*files.get(read), 4444);
     }
 }
