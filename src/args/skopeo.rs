@@ -10,7 +10,7 @@ use hod_oci::Platform;
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "All registries")]
 pub(crate) struct TlsVerifyArgs {
-    /// Require HTTPS with a valid certificate at each registry without a flag of its own
+    /// Require HTTPS with a valid certificate at each registry without a separate flag
     #[arg(id = "tls_verify_of_all", long = "tls-verify", hide = true, value_name = "BOOL", env = "HOD_TLS_VERIFY", hide_env = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::truth())]
     pub(crate) tls_verify: Option<bool>,
