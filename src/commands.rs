@@ -47,4 +47,4 @@ mod resolving;
 mod signing;
 mod trust;
 
-pub(super) use registries::{Concerned, registries};
+pub(super) use registries::{UsedRegistries, registries};

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::args::{Cli, RegistryArgs, RetryArgs, SkopeoArgs};
-use super::commands::Concerned;
+use super::commands::UsedRegistries;
 use super::failure::{self, Advise, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
 use super::stdout::{Form, Stdout};
 use super::terminal::{self, Line};
 use hod_engine::copy::{Engine, Limits};
-use hod_engine::observe::{Observer, Silent, Stop};
+use hod_engine::observe::{Observer, SilentObserver, Stop};
 use hod_image::open::LocalSettings;
 use hod_oci::Platform;
 use hod_registry::{Registries, is_this_machine};
@@ -55,7 +55,7 @@ impl Context {
         let bars = drawn.then(|| Arc::new(Bars::new()));
         let observer: Arc<dyn Observer> = match &bars {
             Some(bars) => bars.clone(),
-            None if args.quiet => Arc::new(Silent),
+            None if args.quiet => Arc::new(SilentObserver),
             None => Arc::new(Lines::new(args.verbose > 0)),
         };
         Self {
@@ -107,7 +107,7 @@ impl Context {
     }
 
     /// The registries, as the flags say to talk to them.
-    pub(super) fn registries(&self, args: &RegistryArgs, concerned: &Concerned) -> Result<Registries, Failure> {
+    pub(super) fn registries(&self, args: &RegistryArgs, concerned: &UsedRegistries) -> Result<Registries, Failure> {
         self.registries_with(args, concerned, None)
     }
 
@@ -115,7 +115,7 @@ impl Context {
     pub(super) fn registries_with(
         &self,
         args: &RegistryArgs,
-        concerned: &Concerned,
+        concerned: &UsedRegistries,
         authfile: Option<PathBuf>,
     ) -> Result<Registries, Failure> {
         let args = RegistryArgs { tls_verify: args.tls_verify.or(self.tls_verify), ..args.clone() };

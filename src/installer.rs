@@ -187,12 +187,12 @@ fn quoted(text: &str) -> String {
 }
 
 /// A writer that knows the SHA-256 of everything that went through it.
-pub(super) struct Summed<W> {
+pub(super) struct HashingWriter<W> {
     inner: W,
     hasher: Hasher,
 }
 
-impl<W> Summed<W> {
+impl<W> HashingWriter<W> {
     pub(super) fn new(inner: W) -> Self {
         Self { inner, hasher: Hasher::new(Algorithm::Sha256) }
     }
@@ -203,7 +203,7 @@ impl<W> Summed<W> {
     }
 }
 
-impl<W: Write> Write for Summed<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.hasher.update(bytes.get(..count).unwrap_or_default());

@@ -27,7 +27,7 @@ pub(super) fn start(args: &GlobalArgs) {
     let filter = asked.unwrap_or_else(|_| EnvFilter::new(level));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(|| terminal::Said)
+        .with_writer(|| terminal::PlainStderr)
         // Colours would come among words of others, which are cleaned of such things where they are written.
         .with_ansi(false)
         .event_format(Lines { log: format().with_target(false).with_ansi(false), notes })

@@ -129,9 +129,9 @@ fn tell(text: &str) -> io::Result<()> {
 }
 
 /// Standard error, and the log file where there is one, for text without colours.
-pub(super) struct Said;
+pub(super) struct PlainStderr;
 
-impl io::Write for Said {
+impl io::Write for PlainStderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes).map(|()| bytes.len())
     }

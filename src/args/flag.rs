@@ -12,18 +12,18 @@ pub(crate) fn flag() -> FalseyValueParser {
 }
 
 /// Reads a truth value.
-pub(crate) const fn truth() -> Truth {
-    Truth { lenient: false }
+pub(crate) const fn truth() -> FlagValue {
+    FlagValue { lenient: false }
 }
 
 /// What stands behind a flag: a truth value in the words of Go's `strconv.ParseBool`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Truth {
+pub(crate) struct FlagValue {
     /// Whether the environment may say anything at all, and sets the flag with it unless it clearly says no.
     pub(super) lenient: bool,
 }
 
-impl TypedValueParser for Truth {
+impl TypedValueParser for FlagValue {
     type Value = bool;
 
     fn parse_ref(&self, command: &Command, flag: Option<&Arg>, value: &OsStr) -> Result<bool, clap::Error> {

@@ -15,7 +15,7 @@ use clap::{
     Subcommand as _,
 };
 
-use super::flag::Truth;
+use super::flag::FlagValue;
 use super::{Cli, GlobalArgs};
 
 /// Reads a command line.
@@ -126,7 +126,7 @@ fn with_value(flag: Arg) -> Arg {
     if !matches!(flag.get_action(), ArgAction::SetTrue) {
         return flag;
     }
-    let flag = flag.action(ArgAction::Set).value_parser(Truth { lenient: true }).value_name("BOOL");
+    let flag = flag.action(ArgAction::Set).value_parser(FlagValue { lenient: true }).value_name("BOOL");
     flag.num_args(0..=1).require_equals(true).default_missing_value("true").default_value("false")
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::resolving::Named;
+use super::resolving::RequestedImages;
 use super::{input, pack};
 use crate::args::BundleArgs;
 use crate::context::Context;
@@ -10,7 +10,7 @@ use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_image::resolve::{Failed, ResolveOptions};
-use hod_steps::bundle::{Bundled, BundlingError, bundle};
+use hod_steps::bundle::{BundleReceipt, BundlingError, bundle};
 use hod_steps::lock::lock_text;
 
 pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitCode, Failure> {
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitC
     let named = input::images_and_places(context, &args.images)?;
     let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
-    let named = Named::open(context, named, &registries, local, admission.clone()).await?;
+    let named = RequestedImages::open(context, named, &registries, local, admission.clone()).await?;
     let options = ResolveOptions { admission, ..input::resolve_options(&args.images, false) };
     let engine = context.engine(&args.retry);
     let (resolution, listed) = named.resolve(&engine, &registries, None, &options).await;
@@ -56,7 +56,7 @@ fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
     Failure::new(Kind::of_lines(images, false), message)
 }
 
-fn report(context: &Context, args: &BundleArgs, done: &Bundled) -> Result<(), Failure> {
+fn report(context: &Context, args: &BundleArgs, done: &BundleReceipt) -> Result<(), Failure> {
     if context.is_text() {
         context.close();
         context.summary(&format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_bundle::{BundleError, TrustError, VolumeError};
-use hod_image::base::Lacking;
+use hod_image::base::MissingContent;
 
 /// A failure of a bundle, with its name and the exit code for its kind.
 pub(super) fn of(path: &Path, error: BundleError) -> Failure {
@@ -33,8 +33,8 @@ pub(super) fn of(path: &Path, error: BundleError) -> Failure {
 const NAMED: usize = 10;
 
 /// The failure of a delta whose base is not there, with what is missing.
-pub(super) fn of_base(failure: Failure, lacking: &[Lacking]) -> Failure {
-    let line = |Lacking { content, images }: &Lacking| {
+pub(super) fn of_base(failure: Failure, lacking: &[MissingContent]) -> Failure {
+    let line = |MissingContent { content, images }: &MissingContent| {
         format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
     };
     let failure = failure

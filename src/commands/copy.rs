@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use super::layers::{Layers, LayersError};
 use super::opening::Purpose;
-use super::{Concerned, input, opening};
+use super::{UsedRegistries, input, opening};
 use crate::args::{CopyArgs, FormatArg};
 use crate::context::Context;
 use crate::documents::{self, FailedName};
 use crate::failure::{Advice, Advise, Failure, Kind, causes};
 use crate::{output, report};
 use hod_engine::copy::Engine;
-use hod_engine::endpoint::{Placed, Sink};
+use hod_engine::endpoint::{Placement, Sink};
 use hod_engine::observe::Event;
 use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::convert::Format;
 use hod_image::copy_image::{Changes, Choice, CopiedImage, CopyImageError, MultiArch, copy_image};
-use hod_image::copy_list::{Base, Listed, listed};
+use hod_image::copy_list::{Base, CopyRequest, listed};
 use hod_image::forced::forced;
 use hod_image::list::Line;
 use hod_image::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
@@ -28,7 +28,7 @@ use hod_transport::Location;
 
 /// What a copy is to be like.
 #[derive(Clone)]
-struct Manner {
+struct CopySettings {
     engine: Engine,
     from: Arc<Places>,
     to: Arc<Places>,
@@ -109,9 +109,9 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
         ));
     }
     let mut tasks = tasks(context, &args)?;
-    let sources = Concerned::of(tasks.iter().map(|task| &task.from)).side("src-");
+    let sources = UsedRegistries::of(tasks.iter().map(|task| &task.from)).side("src-");
     let from = context.registries_with(&args.from.registry(), &sources, args.from.authfile.clone())?;
-    let destinations = Concerned::of(tasks.iter().map(|task| &task.to)).side("dest-");
+    let destinations = UsedRegistries::of(tasks.iter().map(|task| &task.to)).side("dest-");
     let to = context.registries_with(&args.to.registry(), &destinations, args.to.authfile.clone())?;
     let shared = |local, folder: &Option<PathBuf>| LocalSettings { shared_blobs: folder.clone(), ..local };
     let here = shared(context.local(args.from.daemon_host.as_ref(), &args.from.registry())?, &args.src_shared_blob_dir);
@@ -123,7 +123,7 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
     let from = Arc::new(opening::with_bundles(context, from, sources, Purpose::Take(&args.trust)).await?);
     open_local(context, &from, &mut tasks).await?;
     let signing = super::signing::signing(&args.signing, args.sign_identity.as_ref()).await?;
-    let manner = Manner {
+    let manner = CopySettings {
         engine: context.engine_with(args.image_parallel_copies.filter(|copies| *copies > 0), &args.retry),
         from,
         to: Arc::new(
@@ -185,7 +185,7 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     })?;
     let is_as_listed = from == Base::Registries;
     // The digest of a line is that of its source, of which a part may be copied.
-    let task = |Listed { line, from, to, multi_arch, digest }| {
+    let task = |CopyRequest { line, from, to, multi_arch, digest }| {
         let label = line.text.to_string();
         let local = Some(line).filter(|line| line.place.is_some() && is_as_listed);
         Task { label, from, local, open: None, to, multi_arch, digest, pinned: None }
@@ -219,7 +219,7 @@ fn multi_arch(context: &Context, args: &CopyArgs) -> Result<MultiArch, Failure> 
     Ok(args.content.part(context.platform()?))
 }
 
-async fn copy_all(manner: &Manner, tasks: Vec<Task>, on_failure: OnFailure) -> Outcome {
+async fn copy_all(manner: &CopySettings, tasks: Vec<Task>, on_failure: OnFailure) -> Outcome {
     manner.engine.observer().on(&Event::Step { name: "copy", images: tasks.len(), bytes: 0 });
     let copied = batch::run(
         &manner.engine,
@@ -241,7 +241,7 @@ async fn copy_all(manner: &Manner, tasks: Vec<Task>, on_failure: OnFailure) -> O
     Outcome { copied: copied.done, failed, stopped: copied.stopped_early, unwritten: Vec::new() }
 }
 
-async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError> {
+async fn copy_one(manner: &CopySettings, task: &Task) -> Result<CopiedImage, TaskError> {
     manner.layers.check(&task.to)?;
     let (this, from, to, digest) = (manner.clone(), task.from.clone(), task.to.clone(), task.digest);
     let open = task.open.clone();
@@ -270,7 +270,7 @@ async fn copy_one(manner: &Manner, task: &Task) -> Result<CopiedImage, TaskError
     Ok(copy_image(&manner.engine, &source, &sink, &multi_arch, changes).await?)
 }
 
-fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
+fn more_names(manner: &CopySettings, to: &Location) -> Result<OpenSink, TaskError> {
     let sink: Arc<dyn Sink> = match to {
         Location::DockerArchive(path, image) => {
             let archive = manner.to.docker_archive(to, path)?;
@@ -286,7 +286,7 @@ fn more_names(manner: &Manner, to: &Location) -> Result<OpenSink, TaskError> {
     Ok(OpenSink { sink, tags: Vec::new(), signatures: true, signing: manner.to.signing(to)? })
 }
 
-fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool) -> Result<(), Failure> {
+fn report_copy(context: &Context, manner: &CopySettings, outcome: &Outcome, many: bool) -> Result<(), Failure> {
     context.close();
     if context.is_text() && !outcome.failed.is_empty() && (!many || !outcome.unwritten.is_empty()) {
         return Ok(());
@@ -305,8 +305,9 @@ fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool
             context.say(&format!("note: {left} of {} not copied: {} cannot store them", task.label, task.to));
         }
         let unchanged = outcome.copied.iter().filter(|(_, image)| image.copied.unchanged).count();
-        let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];
-        for (placed, word) in [(Placed::Linked, "linked"), (Placed::Cloned, "reflinked"), (Placed::Mounted, "mounted")]
+        let mut parts = vec![format!("{} written", report::bytes(sum(Placement::Written)))];
+        for (placed, word) in
+            [(Placement::Linked, "linked"), (Placement::Cloned, "reflinked"), (Placement::Mounted, "mounted")]
         {
             if sum(placed) > 0 {
                 parts.push(format!("{} {word}", report::bytes(sum(placed))));
@@ -323,11 +324,11 @@ fn report_copy(context: &Context, manner: &Manner, outcome: &Outcome, many: bool
     let failed =
         |(name, error): &(String, TaskError)| FailedName { causes: causes("", Some(error)), name: name.clone() };
     let document = documents::Copied {
-        bytes_already_there: sum(Placed::AlreadyThere),
-        bytes_linked: sum(Placed::Linked),
-        bytes_mounted: sum(Placed::Mounted),
-        bytes_reflinked: sum(Placed::Cloned),
-        bytes_written: sum(Placed::Written),
+        bytes_already_there: sum(Placement::AlreadyThere),
+        bytes_linked: sum(Placement::Linked),
+        bytes_mounted: sum(Placement::Mounted),
+        bytes_reflinked: sum(Placement::Cloned),
+        bytes_written: sum(Placement::Written),
         failed: outcome.failed.iter().map(failed).collect(),
         images: outcome.copied.iter().map(|(task, image)| describe(task, image)).collect(),
         seconds: context.seconds(),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Concerned, input};
+use super::{UsedRegistries, input};
 use crate::args::DeleteArgs;
 use crate::context::Context;
 use crate::documents::{Deleted, DeletedImage, FailedName};
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode,
         return Err(failure
             .hint("name images of registries (docker://) or layouts (oci:), or whole images of containers-storage:"));
     }
-    let registries = context.registries(&args.registry, &Concerned::of(&images))?;
+    let registries = context.registries(&args.registry, &UsedRegistries::of(&images))?;
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for image in &images {
         let result = match image {

@@ -10,7 +10,7 @@ use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_oci::Digest;
-use hod_steps::gc::{Garbage, GcError, Untagged};
+use hod_steps::gc::{Garbage, GcError, UntaggedPolicy};
 use hod_steps::reach::ReachError;
 use hod_store::{Store, StoreError};
 use hod_transport::{Layout, Location};
@@ -29,7 +29,7 @@ struct Collected {
 pub(crate) async fn run(context: &Context, args: GcArgs) -> Result<ExitCode, Failure> {
     let place = place(&args)?;
     let dry_run = args.dry_run;
-    let untagged = if args.untagged { Untagged::Delete } else { Untagged::Keep };
+    let untagged = if args.untagged { UntaggedPolicy::Delete } else { UntaggedPolicy::Keep };
     let (collected, alone) = match place {
         Place::Layout(path) => input::blocking(move || in_layout(&path, dry_run)).await?,
         Place::Store(root) if dry_run => input::blocking(move || look(&root, untagged)).await?,
@@ -80,7 +80,7 @@ fn place(args: &GcArgs) -> Result<Place, Failure> {
 }
 
 /// What would be deleted, and whether others could not write while it was looked for. Nothing is written.
-fn look(root: &Path, untagged: Untagged) -> Result<(Collected, bool), Failure> {
+fn look(root: &Path, untagged: UntaggedPolicy) -> Result<(Collected, bool), Failure> {
     let store = Store::open(root).map_err(|error| Failure::of(Kind::Failed, error))?;
     let still = store.hold_still();
     let garbage = Garbage::find(&store, untagged).map_err(failure)?;

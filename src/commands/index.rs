@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::opening::{self, Purpose};
-use super::{Concerned, input};
+use super::{UsedRegistries, input};
 use crate::args::{FormatArg, IndexAction, IndexArgs, IndexTarget};
 use crate::context::Context;
 use crate::documents::WrittenIndex;
 use crate::failure::{Failure, Kind};
 use crate::{go_json, report};
 use hod_engine::copy::Engine;
-use hod_engine::endpoint::Placed;
-use hod_image::index::{Assembly, IndexOptions};
+use hod_engine::endpoint::Placement;
+use hod_image::index::{IndexBuilder, IndexOptions};
 use hod_image::inspect::raw;
 use hod_image::open::{OpenSource, Places};
 use hod_oci::{Platform, Platforms};
@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &Context, args: IndexArgs) -> Result<ExitCode, 
     };
     let purpose = Purpose::Take(&target.trust);
     let sides = Sides::new(context, target, index, (images.iter().map(|(image, _)| image), purpose)).await?;
-    let mut assembly = Assembly::default();
+    let mut assembly = IndexBuilder::default();
     if add_to {
         let there = opening::open(&sides.to, &sides.index).await?;
         sides.add(&mut assembly, &there, &Platforms::All, None).await?;
@@ -72,9 +72,9 @@ impl Sides {
         (locations, purpose): (impl Iterator<Item = &'a Location>, Purpose<'_>),
     ) -> Result<Self, Failure> {
         let locations: Vec<&Location> = locations.collect();
-        let sources = Concerned::of(locations.iter().copied()).side("src-");
+        let sources = UsedRegistries::of(locations.iter().copied()).side("src-");
         let from = context.registries_with(&target.from.registry(), &sources, target.from.authfile.clone())?;
-        let destination = Concerned::of([&index]).side("dest-");
+        let destination = UsedRegistries::of([&index]).side("dest-");
         let to = context.registries_with(&target.to.registry(), &destination, target.to.authfile.clone())?;
         let from = Places::new(from)
             .with_local(context.local(target.from.daemon_host.as_ref(), &target.from.registry())?)
@@ -92,7 +92,7 @@ impl Sides {
 
     async fn add(
         &self,
-        assembly: &mut Assembly,
+        assembly: &mut IndexBuilder,
         image: &OpenSource,
         platforms: &Platforms,
         platform: Option<Platform>,
@@ -128,7 +128,7 @@ async fn write(
     context: &Context,
     target: &IndexTarget,
     sides: &Sides,
-    assembly: Assembly,
+    assembly: IndexBuilder,
 ) -> Result<ExitCode, Failure> {
     let mut options = IndexOptions { format: target.format.map(FormatArg::format), ..IndexOptions::default() };
     for annotation in &target.annotation {
@@ -147,7 +147,7 @@ async fn write(
     let copied = copied.map_err(|error| Failure::of(Kind::Failed, error))?;
     let places = sides.to.clone();
     input::blocking(move || places.finish().map_err(|error| Failure::of(Kind::Failed, error))).await?;
-    let written = copied.bytes(Placed::Written);
+    let written = copied.bytes(Placement::Written);
     context.summary(&format!("{} written", report::bytes(written)));
     context.result(&WrittenIndex { bytes_written: written, digest: digest.into() }, &format!("{digest}\n"))?;
     Ok(ExitCode::SUCCESS)

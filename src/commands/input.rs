@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use tokio::task::JoinError;
 
-use super::Concerned;
+use super::UsedRegistries;
 use crate::args::ImageArgs;
 use crate::context::Context;
 use crate::failure::{self, Failure, HoldingsFault, Kind};
 use crate::{report, terminal};
 use hod_bundle::BundleFiles;
 use hod_image::attached::{belongs_to_another, with_attached};
-use hod_image::contents::{ContentsReader, Held, Holdings};
+use hod_image::contents::{ContentsReader, Holdings, StoredImage};
 use hod_image::list::{ImageList, Line, ListError, ListReader, Origin, is_place};
 use hod_image::open::Places;
-use hod_image::places::{Asked, Found, find_places};
+use hod_image::places::{PlaceImage, PlaceRequest, find_places};
 use hod_image::resolve::ResolveOptions;
 use hod_oci::{Platform, Platforms};
-use hod_steps::select::{SelectError, Unmatched, select};
+use hod_steps::select::{SelectError, UnmatchedLine, select};
 use hod_store::Store;
 use hod_transport::Location;
 
@@ -29,11 +29,11 @@ const LIST_LIMIT: u64 = 32 * 1024 * 1024;
 const LINES_LIMIT: usize = 100_000;
 
 /// The registries that images are looked up at.
-pub(super) fn concerned(args: &ImageArgs, list: &ImageList) -> Concerned {
+pub(super) fn concerned(args: &ImageArgs, list: &ImageList) -> UsedRegistries {
     let from = args.from.clone().unwrap_or_default();
     let hosts = list.lines.iter().filter(|line| line.place.is_none());
     let hosts = hosts.filter_map(|line| from.qualify(&line.reference).ok()?.host).collect::<BTreeSet<_>>();
-    Concerned::new(hosts.iter().map(|host| &**host)).with_main(args.from.as_ref().map(|from| &*from.host))
+    UsedRegistries::new(hosts.iter().map(|host| &**host)).with_main(args.from.as_ref().map(|from| &*from.host))
 }
 
 /// Reads the lists and images that were named; every bad line of all of them is reported at once.
@@ -76,7 +76,7 @@ pub(super) struct ImagesAndPlaces {
     /// The images that registries have.
     pub(super) images: ImageList,
     /// Those that are in places on this machine.
-    pub(super) places: Vec<Asked>,
+    pub(super) places: Vec<PlaceRequest>,
     /// Lines of both kinds.
     pub(super) order: Vec<Origin>,
 }
@@ -84,7 +84,7 @@ pub(super) struct ImagesAndPlaces {
 /// Reads lists and arguments in which there may be places.
 pub(super) fn images_and_places(context: &Context, args: &ImageArgs) -> Result<ImagesAndPlaces, Failure> {
     let (places, images): (Vec<_>, Vec<_>) = args.images.iter().enumerate().partition(|(_, image)| is_place(image));
-    let argument = |(position, text): (usize, &String)| Asked {
+    let argument = |(position, text): (usize, &String)| PlaceRequest {
         origin: Origin { file: None, line: position + 1 },
         text: text.trim().into(),
         group: None,
@@ -95,7 +95,7 @@ pub(super) fn images_and_places(context: &Context, args: &ImageArgs) -> Result<I
     }
     all.order = all.images.lines.iter().map(|line| line.origin.clone()).collect();
     // Arguments stand behind the lists, and places among them where they were written.
-    let places: Vec<Asked> = places.into_iter().map(argument).collect();
+    let places: Vec<PlaceRequest> = places.into_iter().map(argument).collect();
     let begin = all.order.iter().position(|origin| origin.file.is_none()).unwrap_or(all.order.len());
     all.order.extend(places.iter().map(|asked| asked.origin.clone()));
     all.order.get_mut(begin..).unwrap_or_default().sort();
@@ -107,16 +107,16 @@ pub(super) fn images_and_places(context: &Context, args: &ImageArgs) -> Result<I
 }
 
 /// A place as a list has it.
-pub(super) fn asked_of(Line { origin, text, group, .. }: Line) -> Asked {
-    Asked { origin, text, group }
+pub(super) fn asked_of(Line { origin, text, group, .. }: Line) -> PlaceRequest {
+    PlaceRequest { origin, text, group }
 }
 
 /// Opens the places that were named; one that cannot be used ends the command before it has begun.
 pub(super) async fn open_places(
     context: &Context,
     places: &Arc<Places>,
-    asked: &[Asked],
-) -> Result<Vec<Found>, Failure> {
+    asked: &[PlaceRequest],
+) -> Result<Vec<PlaceImage>, Failure> {
     find_places(places, asked).await.map_err(|bad| {
         for (what, error) in &bad {
             context.print_error(what, error);
@@ -169,7 +169,7 @@ pub(super) fn wanted(context: &Context, args: &ImageArgs) -> Result<Option<Image
 }
 
 /// The images of a store or bundle that were asked for, or all of them.
-pub(super) async fn chosen<H>(context: &Context, holdings: &H, args: &ImageArgs) -> Result<Vec<Held>, Failure>
+pub(super) async fn chosen<H>(context: &Context, holdings: &H, args: &ImageArgs) -> Result<Vec<StoredImage>, Failure>
 where
     H: Holdings<Error: HoldingsFault> + Clone + Send + 'static,
 {
@@ -191,13 +191,13 @@ where
 }
 
 /// Says which lines of a list have no image, and why.
-pub(super) fn unmatched<E: HoldingsFault + 'static>(context: &Context, lines: &[Unmatched<E>]) -> Failure {
-    for Unmatched { line, error } in lines {
+pub(super) fn unmatched<E: HoldingsFault + 'static>(context: &Context, lines: &[UnmatchedLine<E>]) -> Failure {
+    for UnmatchedLine { line, error } in lines {
         context.print_error(&format!("{}: {}", line.origin, line.text), error);
     }
     let message = format!("{} of the list cannot be used", report::count(lines.len(), "image"));
     let is_damage =
-        |line: &Unmatched<E>| matches!(&line.error, SelectError::Contents(error) if failure::is_damage(error));
+        |line: &UnmatchedLine<E>| matches!(&line.error, SelectError::Contents(error) if failure::is_damage(error));
     if lines.iter().any(is_damage) {
         return Failure::new(Kind::Corrupt, message).hint(failure::DAMAGED_STORE);
     }

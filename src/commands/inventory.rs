@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::input::{self, Target};
-use super::{Concerned, holding, media};
+use super::{UsedRegistries, holding, media};
 use crate::args::InventoryArgs;
 use crate::context::Context;
 use crate::documents::WrittenInventory;
@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &Context, args: InventoryArgs) -> Result<ExitCo
 
 async fn of_registry(context: &Context, args: &InventoryArgs) -> Result<Inventory, Failure> {
     let place: Destination = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
-    let registries = context.registries(&args.registry, &Concerned::new([&*place.host]))?;
+    let registries = context.registries(&args.registry, &UsedRegistries::new([&*place.host]))?;
     let images = catalog(&registries, &place).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // A registry takes no manifest before it has what that names.
     let there = |_: &_, _| Ok::<_, std::convert::Infallible>(true);

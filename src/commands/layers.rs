@@ -7,7 +7,7 @@ use crate::args::{CompressArg, LayerArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind, without_advice};
 use hod_image::open::OpenSource;
-use hod_image::recompress::{Recompressor, Which};
+use hod_image::recompress::{LayerChoice, Recompressor};
 use hod_transport::{Compression, Location};
 
 /// What is to become of layers.
@@ -86,12 +86,14 @@ impl Layers {
     }
 
     /// What is changed of an image from a source on its way to a place.
-    pub(super) fn change(&self, from: &OpenSource, to: &Location) -> Option<(Arc<Recompressor>, Which)> {
+    pub(super) fn change(&self, from: &OpenSource, to: &Location) -> Option<(Arc<Recompressor>, LayerChoice)> {
         match &self.asked {
-            Some(asked) if matches!(to, Location::Dir(_)) && !self.force => Some((asked.clone(), Which::Uncompressed)),
-            Some(asked) => Some((asked.clone(), Which::Others)),
+            Some(asked) if matches!(to, Location::Dir(_)) && !self.force => {
+                Some((asked.clone(), LayerChoice::Uncompressed))
+            }
+            Some(asked) => Some((asked.clone(), LayerChoice::Others)),
             None if from.made_up && !self.preserve && matches!(to, Location::Docker(_)) => {
-                Some((self.gzip.clone(), Which::Uncompressed))
+                Some((self.gzip.clone(), LayerChoice::Uncompressed))
             }
             None => None,
         }

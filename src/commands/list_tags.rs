@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Concerned, input};
+use super::{UsedRegistries, input};
 use crate::args::ListTagsArgs;
 use crate::context::Context;
 use crate::documents::Tags;
@@ -32,7 +32,7 @@ async fn registry_tags(context: &Context, args: &ListTagsArgs, name: &str) -> Re
         ));
     }
     let (host, name) = reference.in_registry(DOCKER_IO).map_err(|error| Failure::of(Kind::Usage, error))?;
-    let registries = context.registries(&args.registry, &Concerned::new([&*host]))?;
+    let registries = context.registries(&args.registry, &UsedRegistries::new([&*host]))?;
     let found = registries.source(&host, &name).tags().await.map_err(|error| Failure::of(Kind::Failed, error))?;
     Ok(Tags { repository: Some(format!("{host}/{name}")), tags: found.iter().map(ToString::to_string).collect() })
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::input;
-use super::resolving::Named;
+use super::resolving::RequestedImages;
 use crate::args::LockArgs;
 use crate::context::Context;
 use crate::documents::Locked;
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_image::list::{ImageList, ListReader};
-use hod_image::resolve::{Failed, Resolution, Resolved};
+use hod_image::resolve::{Failed, Resolution, ResolvedImage};
 use hod_steps::lock::{Changes, lock_text, unpinned};
 
 pub(crate) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, Failure> {
@@ -19,12 +19,12 @@ pub(crate) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, F
         let list = input::image_list(context, std::slice::from_ref(lock), &[], &args.images.group)?;
         let list = of_registries(context, list);
         let registries = context.registries(&args.registry, &input::concerned(&args.images, &list))?;
-        (registries, Named::of_registries(unpinned(list.clone())), Some(list))
+        (registries, RequestedImages::of_registries(unpinned(list.clone())), Some(list))
     } else {
         let named = input::images_and_places(context, &args.images)?;
         let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
         let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
-        let named = Named::open(context, named, &registries, local, None).await?;
+        let named = RequestedImages::open(context, named, &registries, local, None).await?;
         (registries, named, args.output.as_deref().and_then(old_lock))
     };
     let mut options = input::resolve_options(&args.images, false);
@@ -60,7 +60,7 @@ fn of_registries(context: &Context, mut list: ImageList) -> ImageList {
 fn finish(
     context: &Context,
     args: &LockArgs,
-    images: &[Resolved],
+    images: &[ResolvedImage],
     changes: Option<Changes>,
 ) -> Result<ExitCode, Failure> {
     let changes = changes.unwrap_or_default();
@@ -105,7 +105,7 @@ pub(super) fn old_lock(path: &Path) -> Option<ImageList> {
 }
 
 /// Says what has changed since a lock that was replaced.
-pub(super) fn say(context: &Context, before: Option<&ImageList>, images: &[Resolved]) {
+pub(super) fn say(context: &Context, before: Option<&ImageList>, images: &[ResolvedImage]) {
     let Some(before) = before else { return };
     let changes = Changes::between(before, images);
     for line in lines(&changes).lines() {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Concerned, input};
+use super::{UsedRegistries, input};
 use crate::args::{LoginArgs, LogoutArgs, RegistryArgs};
 use crate::context::Context;
 use crate::documents::{Login, Logout};
@@ -33,7 +33,7 @@ pub(crate) async fn login(context: &Context, args: LoginArgs) -> Result<ExitCode
     let file = target(context, args.compat_auth_file.clone());
     let (user, password) = (args.username.clone(), args.password.clone());
     let (username, password) = input::blocking(move || ask(user, password, args.password_stdin)).await?;
-    let registries = context.registries(&as_user(&args, &username, &password), &Concerned::new([host]))?;
+    let registries = context.registries(&as_user(&args, &username, &password), &UsedRegistries::new([host]))?;
     if let Err(path) = registries.reads_credential_files() {
         let message = format!("{} leaves all credentials to helpers", path.display());
         return Err(Failure::new(Kind::Failed, message).hint(
@@ -95,7 +95,7 @@ async fn is_logged_in(
     let stored = stored(context, args, host, repository).await.ok().flatten();
     let Some(Credentials::Password { username, password }) = stored else { return Ok(false) };
     remark(context, &format!("Authenticating with existing credentials for {registry}"))?;
-    match context.registries(&as_user(args, &username, &password), &Concerned::new([host]))?.ping(host).await {
+    match context.registries(&as_user(args, &username, &password), &UsedRegistries::new([host]))?.ping(host).await {
         Ok(()) => {
             let line = format!("Existing credentials are valid. Already logged in to {registry}\n");
             context.result(&described(registry, &username, None), &line)?;
@@ -121,7 +121,7 @@ async fn stored(
 ) -> Result<Option<Credentials>, Failure> {
     let nobody =
         RegistryArgs { cert_dir: args.cert_dir.clone(), tls_verify: args.tls_verify, ..RegistryArgs::default() };
-    let registries = context.registries_with(&nobody, &Concerned::default(), args.compat_auth_file.clone())?;
+    let registries = context.registries_with(&nobody, &UsedRegistries::default(), args.compat_auth_file.clone())?;
     registries.credentials(host, repository).await.map_err(|error| Failure::of(Kind::Failed, error))
 }
 

@@ -8,8 +8,8 @@ use super::bundle_failure;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal::Interruptible;
-use hod_bundle::volumes::{Answer, Ask};
-use hod_bundle::{BundleFiles, BundleReader, Header, OpenBundle, Signed, Trust};
+use hod_bundle::volumes::{Answer, VolumePrompt};
+use hod_bundle::{BundleFiles, BundleReader, BundleSigner, Header, OpenBundle, Trust};
 
 /// The file or volumes that a path stands for; `folders` are more places for volumes.
 pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Failure> {
@@ -17,7 +17,11 @@ pub(super) fn files(path: &Path, folders: &[PathBuf]) -> Result<BundleFiles, Fai
 }
 
 /// Opens a bundle for reading in any order, if it is signed as `trust` says; with who signed it.
-pub(super) fn open(path: &Path, folders: &[PathBuf], trust: &Trust) -> Result<(OpenBundle, Option<Signed>), Failure> {
+pub(super) fn open(
+    path: &Path,
+    folders: &[PathBuf],
+    trust: &Trust,
+) -> Result<(OpenBundle, Option<BundleSigner>), Failure> {
     files(path, folders)?.open(trust).map_err(|error| bundle_failure::of(path, error))
 }
 
@@ -68,7 +72,7 @@ pub(super) fn whole(path: &Path, folders: &[PathBuf]) -> PathBuf {
 }
 
 /// Asks for a volume that is not there, where there is somebody to ask. `otherwise` says what q does.
-pub(super) fn asker(context: &Context, otherwise: &'static str) -> Option<Ask> {
+pub(super) fn asker(context: &Context, otherwise: &'static str) -> Option<VolumePrompt> {
     let question = context.question()?;
     Some(Box::new(move |wanted| {
         let of = wanted.count.map(|count| format!(" of {count}")).unwrap_or_default();

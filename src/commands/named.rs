@@ -10,7 +10,7 @@ use hod_transport::{LayoutImage, Location, StoreImage, TransportError};
 
 /// An image of a place that can be changed.
 #[derive(Debug)]
-pub(super) enum Named {
+pub(super) enum EditableImage {
     /// Of a store.
     Store(PathBuf, StoreImage),
     /// Of a layout.
@@ -18,7 +18,7 @@ pub(super) enum Named {
 }
 
 /// Reads `store:DIR:NAME`, `oci:DIR:NAME`, or a name in the store that was given.
-pub(super) fn named(text: &str, store: Option<&Path>) -> Result<Named, Failure> {
+pub(super) fn named(text: &str, store: Option<&Path>) -> Result<EditableImage, Failure> {
     let usage = |error| Failure::of(Kind::Usage, error);
     let is_place = text.starts_with("oci:") || text.starts_with("store:");
     // `store:1.0` may be the name of an image; with a second colon it is a place.
@@ -26,19 +26,19 @@ pub(super) fn named(text: &str, store: Option<&Path>) -> Result<Named, Failure> 
         let image = text.parse().map_err(|error: ReferenceError| {
             Failure::new(Kind::Usage, format!("{text:?} is not a name of an image in a store")).because(error)
         })?;
-        return Ok(Named::Store(root.to_owned(), image));
+        return Ok(EditableImage::Store(root.to_owned(), image));
     }
     if !is_place && !text.contains(':') {
         let failure = Failure::new(Kind::Usage, format!("{text:?} names no place"));
         return Err(failure.hint("name the store with --store, or write store:DIR:NAME or oci:DIR:NAME"));
     }
     match text.parse().map_err(usage)? {
-        Location::Store(root, Some(image)) => Ok(Named::Store(root, image)),
+        Location::Store(root, Some(image)) => Ok(EditableImage::Store(root, image)),
         Location::Store(root, None) => {
             let problem = format!("store:{} has many images: name one of them after another colon", root.display());
             Err(Failure::new(Kind::Usage, problem))
         }
-        Location::Oci(path, image) => Ok(Named::Layout(path, image)),
+        Location::Oci(path, image) => Ok(EditableImage::Layout(path, image)),
         other => {
             let failure = Failure::new(Kind::Usage, format!("{other} is neither in a store nor in a layout"));
             Err(failure.hint("to delete an image in a registry, use hod delete; to give it another name, use hod copy"))

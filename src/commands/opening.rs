@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Concerned, input, media, trust};
+use super::{UsedRegistries, input, media, trust};
 use crate::args::{RegistryArgs, TrustArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -24,7 +24,7 @@ pub(super) fn places(
     daemon: Option<&String>,
     registry: &RegistryArgs,
 ) -> Result<Places, Failure> {
-    let registries = context.registries(registry, &Concerned::of([location]))?;
+    let registries = context.registries(registry, &UsedRegistries::of([location]))?;
     Ok(Places::new(registries).with_local(context.local(daemon, registry)?))
 }
 

@@ -10,12 +10,12 @@ use crate::args::PackArgs;
 use crate::context::Context;
 use crate::documents::Packed;
 use crate::failure::{Failure, Kind};
-use crate::installer::{self, Installer, Summed};
+use crate::installer::{self, HashingWriter, Installer};
 use crate::{output, report};
 use hod_bundle::volumes::CutVolumes;
-use hod_bundle::{BundleError, Compression, Header, VolumeSize, VolumeWriter, Written};
+use hod_bundle::{BundleError, BundleSummary, Compression, Header, VolumeSize, VolumeWriter};
 use hod_engine::observe::{Observer, Stop};
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_io::fs::ResumedFile;
 use hod_oci::Digest;
 use hod_steps::pack::{self, PackError};
@@ -159,7 +159,7 @@ fn failure(error: PackError) -> Failure {
 /// What the thread that writes needs.
 struct Job {
     store: Store,
-    images: Vec<Held>,
+    images: Vec<StoredImage>,
     header: Arc<Header>,
     signature: Option<Vec<u8>>,
     /// True if the sum of the file is wanted.
@@ -173,7 +173,7 @@ struct Job {
 
 /// The result of writing a bundle.
 struct Done {
-    written: Written,
+    written: BundleSummary,
     volumes: Option<CutVolumes>,
     /// The SHA-256 of the file, where it was wanted.
     sum: Option<Digest>,
@@ -253,7 +253,7 @@ impl Job {
         let failed = |error| Failure::of(Kind::Failed, error);
         let file = ResumedFile::new(file).map_err(failed)?;
         let (file, written, sum) = if self.summed {
-            let (summed, written) = self.write(Summed::new(file))?;
+            let (summed, written) = self.write(HashingWriter::new(file))?;
             let (file, sum) = summed.finish();
             (file, written, Some(sum))
         } else {
@@ -266,7 +266,7 @@ impl Job {
         Ok(Done { written, volumes: None, sum, kept })
     }
 
-    fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, Written), Failure> {
+    fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, BundleSummary), Failure> {
         let watch = (&*self.observer, &self.stop);
         let header = (&*self.header, self.signature.as_deref());
         pack::pack(&self.store, &self.images, header, out, self.compression, watch).map_err(failure)

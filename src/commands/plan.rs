@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
 
-use super::resolving::Named;
+use super::resolving::RequestedImages;
 use super::{holding, input, pack};
 use crate::args::{PackArgs, PlanArgs, PullArgs, RegistryArgs};
 use crate::context::Context;
@@ -16,10 +16,10 @@ use crate::report::{self, Align};
 use hod_bundle::{BundleError, Compression, VolumeSize};
 use hod_engine::copy::Engine;
 use hod_image::base::Base;
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_image::gathered::in_store;
 use hod_image::open::LocalSettings;
-use hod_image::resolve::{Failed, Resolved};
+use hod_image::resolve::{Failed, ResolvedImage};
 use hod_steps::bundle::describe;
 use hod_steps::pack::delta;
 use hod_steps::plan::{Plan, PlannedBundle, Space};
@@ -69,7 +69,7 @@ async fn plan_pull(
     let admission = super::admission::admission(context)?;
     let named = input::images_and_places(context, images)?;
     let registries = context.registries(registry, &input::concerned(images, &named.images))?;
-    let named = Named::open(context, named, &registries, local, Some(admission)).await?;
+    let named = RequestedImages::open(context, named, &registries, local, Some(admission)).await?;
     let options = input::resolve_options(images, false);
     // A store that is not there yet is made by the pull, and not by its plan.
     let store = match wanted.store.as_deref().map(Store::open) {
@@ -78,8 +78,8 @@ async fn plan_pull(
     };
     let (resolution, _) = named.resolve(engine, &registries, store.as_ref(), &options).await;
     let described = futures_util::stream::iter(resolution.images).map(|image| describe(engine, image));
-    let described: Vec<Result<Resolved, _>> = described.buffered(engine.limits().lookups).collect().await;
-    let described: Vec<Resolved> =
+    let described: Vec<Result<ResolvedImage, _>> = described.buffered(engine.limits().lookups).collect().await;
+    let described: Vec<ResolvedImage> =
         described.into_iter().collect::<Result<_, _>>().map_err(|error| Failure::of(Kind::Failed, error))?;
     let images = in_store(&described, &options.from).map_err(|error| Failure::of(Kind::Failed, error))?;
     let plan = if images.is_empty() {
@@ -108,7 +108,7 @@ async fn plan_pack(
 }
 
 fn make(
-    images: &[Held],
+    images: &[StoredImage],
     store: Option<&Store>,
     wanted: &Wanted,
     exact: bool,

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::resolving::Named;
+use super::resolving::RequestedImages;
 use super::{input, lock};
 use crate::args::PullArgs;
 use crate::context::Context;
 use crate::documents::{Amount, FailedLine, Pulled, PulledImage};
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
-use hod_engine::endpoint::Placed;
+use hod_engine::endpoint::Placement;
 use hod_image::batch::OnFailure;
 use hod_image::resolve::{Failed, Resolution, ResolveOptions};
 use hod_steps::fetch::{ImageReceipt, Receipt, fetch};
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, F
     let registries = context.registries(&args.registry, &input::concerned(&args.images, &named.images))?;
     let local = context.local(args.daemon_host.as_ref(), &args.registry)?;
     let scratch = Some(local.scratch.clone());
-    let named = Named::open(context, named, &registries, local, admission.clone()).await?;
+    let named = RequestedImages::open(context, named, &registries, local, admission.clone()).await?;
     let options = ResolveOptions { admission, scratch, ..input::resolve_options(&args.images, args.fail_fast) };
     let store = Store::create(&args.store).map_err(|error| Failure::of(Kind::Failed, error))?;
     let engine = context.engine(&args.retry);
@@ -109,7 +109,7 @@ fn summary(context: &Context, receipt: &Receipt) -> String {
     );
     // Of what comes from registries, links are a matter of the store: images that share layers.
     let is_local = receipt.images.iter().any(|done| done.image.place.is_some());
-    let linked = receipt.placed.get(&Placed::Linked).map_or(0, |(_, bytes)| *bytes);
+    let linked = receipt.placed.get(&Placement::Linked).map_or(0, |(_, bytes)| *bytes);
     let linked = if is_local && linked > 0 { format!(", {} linked", report::bytes(linked)) } else { String::new() };
     let _ = writeln!(
         text,
@@ -132,16 +132,16 @@ fn document(context: &Context, receipt: &Receipt) -> Pulled {
         source: done.image.place.as_ref().map_or_else(|| done.image.source_name.to_string(), ToString::to_string),
         unchanged: done.unchanged,
     };
-    let placed = |placed: Placed| Amount::from(receipt.placed.get(&placed).copied().unwrap_or_default());
+    let placed = |placed: Placement| Amount::from(receipt.placed.get(&placed).copied().unwrap_or_default());
     Pulled {
-        already_there: placed(Placed::AlreadyThere),
+        already_there: placed(Placement::AlreadyThere),
         bytes_fetched: receipt.bytes_written(),
         bytes_of_images: receipt.bytes_of_images,
         bytes_unique: receipt.bytes_unique,
         failed: receipt.failed.iter().map(FailedLine::from).collect(),
-        fetched: placed(Placed::Written),
+        fetched: placed(Placement::Written),
         images: receipt.images.iter().map(image).collect(),
-        linked: placed(Placed::Linked),
+        linked: placed(Placement::Linked),
         seconds: context.seconds(),
     }
 }

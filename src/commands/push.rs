@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::input::{self, Target};
-use super::{Concerned, bundle_failure, media, trust};
+use super::{UsedRegistries, bundle_failure, media, trust};
 use crate::args::{IndexArg, PushArgs};
 use crate::context::Context;
 use crate::documents::{FailedName, Pushed, PushedImage};
@@ -19,9 +19,9 @@ use crate::terminal::Interruptible;
 use hod_bundle::volumes::VolumeReader;
 use hod_bundle::{BundleError, BundleFiles, VolumeError};
 use hod_engine::copy::Engine;
-use hod_engine::endpoint::{Placed, Source};
+use hod_engine::endpoint::{Placement, Source};
 use hod_image::batch::OnFailure;
-use hod_image::contents::{Held, ManifestsOnly};
+use hod_image::contents::{ManifestsOnly, StoredImage};
 use hod_image::destination::Destination;
 use hod_image::index_policy::IndexPolicy;
 use hod_image::list::is_place;
@@ -30,8 +30,8 @@ use hod_image::places::outbound as outbound_of;
 use hod_image::recompress::Recompressor;
 use hod_oci::Digest;
 use hod_registry::Registries;
-use hod_steps::push::{Outbound, PushError, PushOptions, PushReceipt, push};
-use hod_steps::push_base::{BaseError, Completed, find_base};
+use hod_steps::push::{OutboundImage, PushError, PushOptions, PushReceipt, push};
+use hod_steps::push_base::{BaseError, CompletedDelta, find_base};
 use hod_steps::push_stream::{StreamError, push_stream};
 use hod_transport::Compression;
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, F
     let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let on_failure = OnFailure::stop_if(args.fail_fast);
     let options = PushOptions { destination, index: policy(args.index), on_failure, force: args.force };
-    let registries = context.registries(&args.registry, &Concerned::new([&*options.destination.host]))?;
+    let registries = context.registries(&args.registry, &UsedRegistries::new([&*options.destination.host]))?;
     let engine = context.engine_to(&options.destination.host, &args.retry);
     let images = if let Some(place) = args.source.to_str().filter(|source| is_place(source)) {
         from_place(context, &args, place, (&engine, &registries)).await?
@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, F
 async fn push_at_connections(
     engine: Engine,
     registries: Registries,
-    images: Vec<Outbound>,
+    images: Vec<OutboundImage>,
     options: PushOptions,
 ) -> Result<PushReceipt, Failure> {
     let work = async move { push(&engine, &registries, images, &options).await };
@@ -72,7 +72,7 @@ async fn from_place(
     args: &PushArgs,
     place: &str,
     (engine, registries): (&Engine, &Registries),
-) -> Result<Vec<Outbound>, Failure> {
+) -> Result<Vec<OutboundImage>, Failure> {
     if !args.images.file.is_empty() || !args.images.images.is_empty() {
         let problem = format!("{place} can only be pushed completely: a list selects from stores and bundles");
         return Err(
@@ -92,7 +92,7 @@ async fn from_place(
         context
             .say(&format!("note: {layers} of {place} compressed with gzip for the registry: they were uncompressed"));
     }
-    Ok(images.into_iter().map(|(held, source)| Outbound { held, source }).collect())
+    Ok(images.into_iter().map(|(held, source)| OutboundImage { held, source }).collect())
 }
 
 const fn policy(arg: IndexArg) -> IndexPolicy {
@@ -111,12 +111,12 @@ async fn outbound(
     args: &PushArgs,
     target: Target,
     (engine, registries, options): (&Engine, &Registries, &PushOptions),
-) -> Result<Vec<Outbound>, Failure> {
+) -> Result<Vec<OutboundImage>, Failure> {
     match target {
         Target::Store(store) => {
             let images = input::chosen(context, &ManifestsOnly(store.clone()), &args.images).await?;
-            let source = |held: &Held| -> Arc<dyn Source> { Arc::new(store.repository(&held.name.repository)) };
-            Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
+            let source = |held: &StoredImage| -> Arc<dyn Source> { Arc::new(store.repository(&held.name.repository)) };
+            Ok(images.into_iter().map(|held| OutboundImage { source: source(&held), held }).collect())
         }
         Target::Bundle(path) => {
             let label = path.display().to_string();
@@ -130,11 +130,11 @@ async fn outbound(
             let is_needed = |digest: &Digest| needed.contains(digest);
             let homes = find_base(engine, registries, bundle.header(), is_needed, options).await;
             let homes = Arc::new(homes.map_err(base_failure)?);
-            let source = |held: &Held| -> Arc<dyn Source> {
+            let source = |held: &StoredImage| -> Arc<dyn Source> {
                 let source = Arc::new(bundle.source(&label, &held.name.repository));
-                if homes.is_empty() { source } else { Arc::new(Completed::new(source, homes.clone())) }
+                if homes.is_empty() { source } else { Arc::new(CompletedDelta::new(source, homes.clone())) }
             };
-            Ok(images.into_iter().map(|held| Outbound { source: source(&held), held }).collect())
+            Ok(images.into_iter().map(|held| OutboundImage { source: source(&held), held }).collect())
         }
         Target::Stream => Ok(Vec::new()),
     }
@@ -202,13 +202,13 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
         context.summary(&format!(
             "{} pushed, {unchanged} unchanged · {} sent, {} mounted, in {}",
             report::count(receipt.images.len() - unchanged, "image"),
-            report::bytes(sum(Placed::Written)),
-            report::bytes(sum(Placed::Mounted)),
+            report::bytes(sum(Placement::Written)),
+            report::bytes(sum(Placement::Mounted)),
             report::time(context.begun.elapsed()),
         ));
         return Ok(());
     }
-    let image = |image: &hod_steps::push::Pushed| PushedImage {
+    let image = |image: &hod_steps::push::PushedImage| PushedImage {
         destination: image.destination.clone(),
         digest: image.digest.into(),
         name: image.label.clone(),
@@ -218,9 +218,9 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
     let failed =
         |(name, error): &(String, PushError)| FailedName { causes: causes("", Some(error)), name: name.clone() };
     let document = Pushed {
-        bytes_already_there: sum(Placed::AlreadyThere),
-        bytes_mounted: sum(Placed::Mounted),
-        bytes_sent: sum(Placed::Written),
+        bytes_already_there: sum(Placement::AlreadyThere),
+        bytes_mounted: sum(Placement::Mounted),
+        bytes_sent: sum(Placement::Written),
         failed: receipt.failed.iter().map(failed).collect(),
         images: receipt.images.iter().map(image).collect(),
         seconds: context.seconds(),

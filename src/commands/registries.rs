@@ -13,7 +13,7 @@ use hod_transport::Location;
 /// The registries that a command, or one side of it, deals with: credentials without a registry's name are for the
 /// only one, or for the one of `--from`. Given to all, they would reach whoever is named in a list.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Concerned {
+pub(crate) struct UsedRegistries {
     hosts: BTreeSet<Box<str>>,
     /// The host of `--from`.
     main: Option<Box<str>>,
@@ -21,7 +21,7 @@ pub(crate) struct Concerned {
     prefix: &'static str,
 }
 
-impl Concerned {
+impl UsedRegistries {
     /// These registries.
     pub(crate) fn new<'a>(hosts: impl IntoIterator<Item = &'a str>) -> Self {
         let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase().into()).collect();
@@ -66,7 +66,7 @@ const NAMED: usize = 5;
 /// Makes the client. Nothing is read or asked before the first request.
 pub(crate) fn registries(
     args: &RegistryArgs,
-    concerned: &Concerned,
+    concerned: &UsedRegistries,
     skopeo: &SkopeoArgs,
     authfile: Option<PathBuf>,
     (jobs, stall_timeout): (usize, Option<Duration>),

@@ -9,19 +9,19 @@ use hod_engine::copy::Engine;
 use hod_image::admission::Admission;
 use hod_image::list::{ImageList, Origin};
 use hod_image::open::{LocalSettings, Places};
-use hod_image::places::{Found, resolve_places};
+use hod_image::places::{PlaceImage, resolve_places};
 use hod_image::resolve::{Resolution, ResolveOptions, resolve};
 use hod_registry::Registries;
 use hod_store::Store;
 
 /// The images that were named: those that registries are asked for, and those in places on this machine.
-pub(super) struct Named {
+pub(super) struct RequestedImages {
     list: ImageList,
-    in_places: Vec<Found>,
+    in_places: Vec<PlaceImage>,
     order: Vec<Origin>,
 }
 
-impl Named {
+impl RequestedImages {
     /// Images of registries alone.
     pub(super) const fn of_registries(list: ImageList) -> Self {
         Self { list, in_places: Vec::new(), order: Vec::new() }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::input;
-use super::named::{self, Named};
+use super::named::{self, EditableImage};
 use crate::args::RmArgs;
 use crate::context::Context;
 use crate::documents::{Removed, RemovedImage};
@@ -16,17 +16,17 @@ use hod_transport::{Layout, LayoutImage, StoreImage};
 
 /// What was asked for, by place.
 #[derive(Default)]
-struct Asked {
+struct RemovalRequest {
     stores: BTreeMap<PathBuf, Vec<StoreImage>>,
     layouts: BTreeMap<PathBuf, Vec<Option<LayoutImage>>>,
 }
 
 pub(crate) async fn run(context: &Context, args: RmArgs) -> Result<ExitCode, Failure> {
-    let mut asked = Asked::default();
+    let mut asked = RemovalRequest::default();
     for image in &args.images {
         match named::named(image, args.store.as_deref())? {
-            Named::Store(root, image) => asked.stores.entry(root).or_default().push(image),
-            Named::Layout(path, image) => asked.layouts.entry(path).or_default().push(image),
+            EditableImage::Store(root, image) => asked.stores.entry(root).or_default().push(image),
+            EditableImage::Layout(path, image) => asked.layouts.entry(path).or_default().push(image),
         }
     }
     let tag_only = args.tag_only;

@@ -10,7 +10,7 @@ use crate::documents::Selected;
 use crate::failure::{DAMAGED_STORE, Failure, Kind};
 use crate::report;
 use hod_steps::pack;
-use hod_steps::select_into::{SelectIntoError, SelectedInto, Sum, select_into};
+use hod_steps::select_into::{SelectIntoError, SelectReceipt, Sum, select_into};
 use hod_store::{Store, StoreError};
 
 pub(crate) async fn run(context: &Context, args: SelectArgs) -> Result<ExitCode, Failure> {
@@ -49,7 +49,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// How the blobs came to be there, in words.
-fn parts(done: &SelectedInto) -> String {
+fn parts(done: &SelectReceipt) -> String {
     let part = |(count, bytes): Sum, how: &str| {
         (count > 0).then(|| format!("{} {how} ({})", report::count(count, "blob"), report::bytes(bytes)))
     };
@@ -62,7 +62,7 @@ fn parts(done: &SelectedInto) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn document(context: &Context, images: usize, done: &SelectedInto) -> Selected {
+fn document(context: &Context, images: usize, done: &SelectReceipt) -> Selected {
     Selected {
         already_there: done.there.into(),
         copied: done.copied.into(),

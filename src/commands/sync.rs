@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Concerned, input};
+use super::{UsedRegistries, input};
 use crate::args::{DestinationKindArg, FormatArg, SourceKindArg, SyncArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -29,7 +29,7 @@ use beginning::{checked, configuration};
 use report::{Outcome, finish};
 
 /// What a source is, before anything is asked.
-enum Wanted {
+enum SourceRequest {
     /// A directory with images.
     Directory(PathBuf),
     /// Registries, and what is wanted of each.
@@ -40,7 +40,7 @@ enum Wanted {
 
 /// What a source turned out to be.
 #[derive(Default)]
-struct Found {
+struct SourceContent {
     origins: Vec<Origin>,
     /// Entries and repositories that failed, each of which was reported.
     failed: usize,
@@ -119,40 +119,40 @@ fn target(args: &SyncArgs) -> Result<Target, Failure> {
 }
 
 /// The registry of a destination.
-fn concerned(target: &Target) -> Concerned {
-    let Target::Registry(destination) = target else { return Concerned::default() };
+fn concerned(target: &Target) -> UsedRegistries {
+    let Target::Registry(destination) = target else { return UsedRegistries::default() };
     let host = destination.split('/').next().unwrap_or_default();
     let reference = format!("{host}/x").parse::<Reference>().ok();
     let host = reference.and_then(|reference| reference.host).unwrap_or_else(|| DOCKER_IO.into());
-    Concerned::new([&*host]).side("dest-")
+    UsedRegistries::new([&*host]).side("dest-")
 }
 
-impl Wanted {
+impl SourceRequest {
     /// The registries that are asked as the command line says.
-    fn concerned(&self) -> Concerned {
+    fn concerned(&self) -> UsedRegistries {
         match self {
-            Self::Directory(_) => Concerned::default(),
-            Self::Repository(reference) => Concerned::new(reference.host.as_deref()),
+            Self::Directory(_) => UsedRegistries::default(),
+            Self::Repository(reference) => UsedRegistries::new(reference.host.as_deref()),
             Self::File(file) => {
                 let others = file.registries.iter().filter(|registry| registry.access.credentials.is_none());
                 let repositories = others.flat_map(|registry| &registry.repositories);
-                Concerned::new(repositories.filter_map(|(repository, _)| repository.host.as_deref()))
+                UsedRegistries::new(repositories.filter_map(|(repository, _)| repository.host.as_deref()))
             }
         }
     }
 }
 
 /// Reads what the source is.
-async fn wanted(context: &Context, args: &SyncArgs) -> Result<Wanted, Failure> {
+async fn wanted(context: &Context, args: &SyncArgs) -> Result<SourceRequest, Failure> {
     let source = args.source.clone().unwrap_or_default();
     match args.src {
-        Some(SourceKindArg::Dir) => Ok(Wanted::Directory(PathBuf::from(source))),
-        Some(SourceKindArg::Yaml) => source_file(context, args, Path::new(&source)).await.map(Wanted::File),
+        Some(SourceKindArg::Dir) => Ok(SourceRequest::Directory(PathBuf::from(source))),
+        Some(SourceKindArg::Yaml) => source_file(context, args, Path::new(&source)).await.map(SourceRequest::File),
         Some(SourceKindArg::Docker) | None => {
             let reference = source.parse::<Reference>().map_err(|error| Failure::of(Kind::Usage, error))?;
             let named = reference.tag.is_some() || reference.digest.is_some();
             let qualified = reference.qualified(DOCKER_IO).map_err(|error| Failure::of(Kind::Usage, error))?;
-            Ok(Wanted::Repository(if named { qualified } else { Reference { tag: None, ..qualified } }))
+            Ok(SourceRequest::Repository(if named { qualified } else { Reference { tag: None, ..qualified } }))
         }
     }
 }
@@ -161,19 +161,19 @@ async fn find(
     context: &Context,
     engine: &Engine,
     args: &SyncArgs,
-    wanted: Wanted,
+    wanted: SourceRequest,
     places: Arc<Places>,
-) -> Result<Found, Failure> {
+) -> Result<SourceContent, Failure> {
     let source = args.source.clone().unwrap_or_default();
     let found = match wanted {
-        Wanted::Directory(folder) => {
+        SourceRequest::Directory(folder) => {
             let images =
                 input::blocking(move || directory::images(&folder).map_err(|error| Failure::of(Kind::Failed, error)));
             let origin = Origin { name: source.clone(), images: images.await?, places };
-            Found { origins: vec![origin], failed: 0 }
+            SourceContent { origins: vec![origin], failed: 0 }
         }
-        Wanted::File(file) => return find_in_file(context, engine, args, file, &places).await,
-        Wanted::Repository(reference) => {
+        SourceRequest::File(file) => return find_in_file(context, engine, args, file, &places).await,
+        SourceRequest::Repository(reference) => {
             listed(context, engine, vec![Request::of(&reference, places)], args.keep_going).await?
         }
     };
@@ -209,7 +209,7 @@ async fn find_in_file(
     args: &SyncArgs,
     file: SourceFile,
     places: &Arc<Places>,
-) -> Result<Found, Failure> {
+) -> Result<SourceContent, Failure> {
     let name = args.source.clone().unwrap_or_default();
     let mut requests = Vec::new();
     for registry in file.registries {
@@ -234,8 +234,8 @@ async fn listed(
     engine: &Engine,
     requests: Vec<Request>,
     keep_going: bool,
-) -> Result<Found, Failure> {
-    let mut found = Found::default();
+) -> Result<SourceContent, Failure> {
+    let mut found = SourceContent::default();
     for result in origins(engine, requests).await {
         match result {
             Ok(origin) => {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::input;
-use super::named::{self, Named};
+use super::named::{self, EditableImage};
 use crate::args::TagArgs;
 use crate::context::Context;
 use crate::documents::Tagged;
@@ -19,8 +19,8 @@ pub(crate) async fn run(context: &Context, args: TagArgs) -> Result<ExitCode, Fa
     let image = named::named(&args.image, args.store.as_deref())?;
     let names = args.new.clone();
     let digest = match image {
-        Named::Store(root, image) => input::blocking(move || in_store(&root, &image, &names)).await?,
-        Named::Layout(path, image) => input::blocking(move || in_layout(&path, image.as_ref(), &names)).await?,
+        EditableImage::Store(root, image) => input::blocking(move || in_store(&root, &image, &names)).await?,
+        EditableImage::Layout(path, image) => input::blocking(move || in_layout(&path, image.as_ref(), &names)).await?,
     };
     let text = digest.to_string();
     let lines: String = args.new.iter().flat_map(|name| [name, "  ", &text, "\n"]).collect();

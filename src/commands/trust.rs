@@ -7,7 +7,7 @@ use super::input;
 use crate::args::{PassphraseArgs, TrustArgs};
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
-use hod_bundle::{KEY_LIMIT, KeyError, PublicKey, SIGNATURE_LIMIT, Signed, SigningKey, Trust};
+use hod_bundle::{BundleSigner, KEY_LIMIT, KeyError, PublicKey, SIGNATURE_LIMIT, SigningKey, Trust};
 use hod_io::secret::Secret;
 
 /// The folder of trusted keys for everybody on this machine.
@@ -122,7 +122,7 @@ pub(super) fn beside(bundle: &Path) -> PathBuf {
 }
 
 /// Says who has signed a bundle, where that was looked at.
-pub(super) fn say(context: &Context, signed: Option<&Signed>) {
+pub(super) fn say(context: &Context, signed: Option<&BundleSigner>) {
     if let Some(signed) = signed {
         context.summary(&format!("signed with {}: {}", signed.key, crate::terminal::printable(&signed.comment)));
     }

@@ -10,8 +10,8 @@ use crate::context::Context;
 use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::report;
-use hod_bundle::{BundleReader, Signed};
-use hod_steps::unpack::{UnpackError, Unpacked, unpack};
+use hod_bundle::{BundleReader, BundleSigner};
+use hod_steps::unpack::{UnpackError, UnpackReceipt, unpack};
 use hod_store::Store;
 use hod_store::layout::REGISTRY;
 
@@ -68,7 +68,7 @@ fn at_rest<R: Read>(
     (open.header().id() == id).then(|| BundleReader::at_rest(&open))
 }
 
-fn document(context: &Context, done: &Unpacked, signed: Option<&Signed>) -> documents::Unpacked {
+fn document(context: &Context, done: &UnpackReceipt, signed: Option<&BundleSigner>) -> documents::Unpacked {
     documents::Unpacked {
         already_there: done.there.into(),
         bundle: done.header.id().into(),

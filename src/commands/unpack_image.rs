@@ -16,7 +16,7 @@ use hod_engine::endpoint::EndpointError;
 use hod_image::inspect::inspect;
 use hod_oci::Digest;
 use hod_rootfs::{
-    IdMapping, LayerError, Owners, Target, UnpackImageError, UnpackOptions, Unpacked, runtime_config, unpack_image,
+    IdMapping, LayerError, Owners, Target, UnpackImageError, UnpackOptions, UnpackedTree, runtime_config, unpack_image,
 };
 
 pub(crate) async fn run(context: &Context, args: UnpackImageArgs) -> Result<ExitCode, Failure> {
@@ -96,7 +96,7 @@ pub(super) fn report(
     context: &Context,
     options: &UnpackOptions,
     digest: Digest,
-    unpacked: &Unpacked,
+    unpacked: &UnpackedTree,
 ) -> Result<(), Failure> {
     let (target, owners_kept) = (&options.target, !options.owners.is_rootless());
     if !owners_kept {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Amount, DigestText};
-use hod_bundle::Signed;
+use hod_bundle::BundleSigner;
 
 /// The bundle that `hod pack` wrote.
 #[derive(Debug, Serialize)]
@@ -70,8 +70,8 @@ pub(crate) struct Signer {
     key: String,
 }
 
-impl From<&Signed> for Signer {
-    fn from(Signed { key, comment }: &Signed) -> Self {
+impl From<&BundleSigner> for Signer {
+    fn from(BundleSigner { key, comment }: &BundleSigner) -> Self {
         Self { comment: comment.clone(), key: key.to_string() }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Amount, DigestText};
 use crate::failure::causes;
 use hod_image::resolve::Failed;
-use hod_steps::lock::{Changes, Moved};
+use hod_steps::lock::{Changes, MovedImage};
 use hod_steps::plan::{self, Plan};
 
 /// What `hod pull` did.
@@ -194,7 +194,8 @@ pub(crate) struct MovedTag {
 
 impl From<Changes> for LockChanges {
     fn from(Changes { moved, added, removed }: Changes) -> Self {
-        let tag = |Moved { name, locked, now }| MovedTag { locked: DigestText::from(locked), name, now: now.into() };
+        let tag =
+            |MovedImage { name, locked, now }| MovedTag { locked: DigestText::from(locked), name, now: now.into() };
         Self { added, moved: moved.into_iter().map(tag).collect(), removed }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::advice::without_advice;
 use super::{Advice, Advise};
-use hod_bundle::{BundleError, HeaderError, KeyError, LeftOut, TrustError, VolumeError};
+use hod_bundle::{BundleError, HeaderError, KeyError, LeftOutBlob, TrustError, VolumeError};
 
 impl Advise for BundleError {
     fn advice(&self) -> Advice {
@@ -28,7 +28,7 @@ impl Advise for BundleError {
     }
 }
 
-impl Advise for LeftOut {
+impl Advise for LeftOutBlob {
     fn advice(&self) -> Advice {
         Advice::hint(
             "the bundle was packed with --have for a place that has the rest: hod unpack it into a root that has its \

@@ -5,7 +5,7 @@ use std::io;
 
 use super::advice::without_advice;
 use super::{Advice, Advise};
-use hod_bundle::LeftOut;
+use hod_bundle::LeftOutBlob;
 use hod_engine::copy::{CopyError, Side};
 use hod_engine::endpoint::{EndpointError, Fault, Mismatch, Place};
 use hod_oci::ManifestError;
@@ -33,7 +33,7 @@ pub(super) fn of_cause(error: &(dyn Error + 'static)) -> Advice {
                 .or_else(|| known::<StoreError>(error))
                 .or_else(|| known::<TransportError>(error))
                 .or_else(|| known::<LayerError>(error))
-                .or_else(|| known::<LeftOut>(error))
+                .or_else(|| known::<LeftOutBlob>(error))
                 .or_else(|| known::<ManifestError>(error))
                 .or_else(|| known::<io::Error>(error))
         })

@@ -11,7 +11,7 @@ use hod_image::convert::ConvertError;
 use hod_image::copy_image::CopyImageError;
 use hod_image::copy_list;
 use hod_image::destination::DestinationError;
-use hod_image::gathered::Unmergeable;
+use hod_image::gathered::TagConflict;
 use hod_image::index::IndexError;
 use hod_image::index_policy::FormError;
 use hod_image::inspect::InspectError;
@@ -165,7 +165,7 @@ impl Advise for PlaceError {
     }
 }
 
-impl Advise for Unmergeable {
+impl Advise for TagConflict {
     fn advice(&self) -> Advice {
         self.source.advice()
     }

@@ -2,7 +2,7 @@
 
 use super::advice::without_advice;
 use hod_oci::{
-    AbsentPlatforms, DigestError, GraphError, ManifestError, MergeError, NameError, NotPulled, PlatformError,
+    AbsentPlatforms, DigestError, GraphError, ManifestError, MergeError, NameError, NotPulledError, PlatformError,
     ReferenceError,
 };
 
@@ -17,4 +17,4 @@ without_advice! {
     ReferenceError { Scheme, Host, ImageId, Name, Digest }
 }
 
-without_advice! { AbsentPlatforms, NotPulled, PlatformError }
+without_advice! { AbsentPlatforms, NotPulledError, PlatformError }

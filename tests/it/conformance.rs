@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hod_engine::endpoint::{BlobReader, EndpointError, Fault, Placed, Prefix, Sink, Source, Verified};
+use hod_engine::endpoint::{BlobReader, EndpointError, Fault, Placement, Prefix, Sink, Source, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Manifest, Node, Reference, Version};
 use hod_registry::{Registries, Settings};
 use hod_store::Store;
@@ -218,7 +218,7 @@ fn graph(image: &Image) -> Graph {
     Graph { root: Node::new(descriptor, bytes, manifest, Vec::new(), Vec::new()) }
 }
 
-async fn put(sink: &dyn Sink, blob: &Blob) -> Placed {
+async fn put(sink: &dyn Sink, blob: &Blob) -> Placement {
     sink.put(&blob.descriptor, Verified::bytes(&blob.descriptor, blob.bytes.clone())).await.unwrap()
 }
 
@@ -246,7 +246,7 @@ async fn nothing_is_there_before_it_is_published(subject: &Subject) {
     let image = sample();
     let sink = (subject.sink)();
     for blob in &image.blobs {
-        assert_eq!(put(&*sink, blob).await, Placed::Written);
+        assert_eq!(put(&*sink, blob).await, Placement::Written);
         assert!(sink.contains(&blob.descriptor).await.unwrap(), "what was put is known to the sink");
     }
     assert!(!sink.published(&graph(&image), &["1".parse().unwrap()]).await.unwrap());
@@ -298,7 +298,7 @@ async fn wrong_bytes_leave_nothing(subject: &Subject) {
     assert!(!sink.contains(&blob.descriptor).await.unwrap());
     assert!(!(subject.sink)().contains(&blob.descriptor).await.unwrap());
     assert_eq!(sink.prefix(&blob.descriptor).await.unwrap().length(), 0, "wrong bytes were kept");
-    assert_eq!(put(&*sink, &blob).await, Placed::Written);
+    assert_eq!(put(&*sink, &blob).await, Placement::Written);
 }
 
 async fn too_few_and_too_many_bytes_leave_nothing(subject: &Subject) {
@@ -310,7 +310,7 @@ async fn too_few_and_too_many_bytes_leave_nothing(subject: &Subject) {
         assert_eq!(error.fault(), Fault::Corrupt, "{error}");
         assert!(!sink.contains(&blob.descriptor).await.unwrap(), "after {} bytes", bytes.len());
     }
-    assert_eq!(put(&*sink, &blob).await, Placed::Written);
+    assert_eq!(put(&*sink, &blob).await, Placement::Written);
     assert!(sink.contains(&blob.descriptor).await.unwrap());
 }
 
@@ -323,7 +323,7 @@ async fn a_body_that_breaks_off_can_be_sent_again(subject: &Subject) {
     let prefix = sink.prefix(&blob.descriptor).await.unwrap();
     let rest = &blob.bytes[usize::try_from(prefix.length()).unwrap()..];
     let body = Verified::new(&blob.descriptor, prefix, pieces(rest, None));
-    assert_eq!(sink.put(&blob.descriptor, body).await.unwrap(), Placed::Written);
+    assert_eq!(sink.put(&blob.descriptor, body).await.unwrap(), Placement::Written);
     assert!(sink.contains(&blob.descriptor).await.unwrap());
 }
 
@@ -337,7 +337,7 @@ async fn two_may_bring_the_same_content(subject: &Subject) {
     };
     let (first, second) = (bring(sinks[0].clone()), bring(sinks[1].clone()));
     let placed = [first.await.unwrap(), second.await.unwrap()];
-    assert!(placed.iter().all(|placed| matches!(placed, Placed::Written | Placed::AlreadyThere)), "{placed:?}");
+    assert!(placed.iter().all(|placed| matches!(placed, Placement::Written | Placement::AlreadyThere)), "{placed:?}");
     put(&*sinks[0], &image.blobs[0]).await;
     publish(&*sinks[0], &image).await.unwrap();
     (subject.finish)();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fs_err as fs;
-use hod_engine::observe::{Silent, Stop};
+use hod_engine::observe::{SilentObserver, Stop};
 use hod_oci::Digest;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn indexes_may_lie_in_each_other_however_deep() {
     }
     content.with("deep:1", &root).write_root(folder.path());
     let store = hod_store::Store::open(folder.path()).unwrap();
-    let verify = move || hod_steps::verify::verify_store(&store, &Silent, &Stop::default()).unwrap();
+    let verify = move || hod_steps::verify::verify_store(&store, &SilentObserver, &Stop::default()).unwrap();
     let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(verify).unwrap();
     assert!(thread.join().unwrap().findings.is_empty());
 }

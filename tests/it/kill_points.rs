@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hod_engine::observe::{Silent, Stop};
+use hod_engine::observe::{SilentObserver, Stop};
 use hod_oci::{Digest, referrers_tag};
 use hod_steps::verify::verify_store;
 use hod_store::Store;
@@ -87,7 +87,7 @@ fn assert_sound(folder: &Path) {
     if root.join("oci-layout").exists() {
         assert_clean(Path::new(&format!("oci:{}", text(&root))));
     } else if root.join("docker/registry/v2").exists() {
-        let found = verify_store(&Store::open(&root).unwrap(), &Silent, &Stop::default()).unwrap();
+        let found = verify_store(&Store::open(&root).unwrap(), &SilentObserver, &Stop::default()).unwrap();
         assert_eq!(found.findings, []);
     } else if root.exists() {
         let files: Vec<PathBuf> = below(&root).filter(|path| path.is_file() && !is_lasting(path)).collect();

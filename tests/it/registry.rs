@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use fs_err as fs;
 use futures_util::TryStreamExt as _;
-use hod_engine::endpoint::{EndpointError, Fault, Placed, Sink as _, Source as _, Verified};
+use hod_engine::endpoint::{EndpointError, Fault, Placement, Sink as _, Source as _, Verified};
 use hod_oci::{Descriptor, Graph, Manifest, Node, Tag, Version};
 use hod_registry::{CredentialSources, Credentials, Registries, Repository, Settings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -53,7 +53,7 @@ fn node(image: &Image) -> Node {
 async fn put_below(sink: &Repository, image: &Image) -> Result<(), EndpointError> {
     for blob in &image.blobs {
         let placed = sink.put(&blob.descriptor, Verified::bytes(&blob.descriptor, blob.bytes.clone())).await?;
-        assert_eq!(placed, Placed::Written);
+        assert_eq!(placed, Placement::Written);
     }
     for child in &image.children {
         Box::pin(put_below(sink, child)).await?;
@@ -143,7 +143,7 @@ async fn a_blob_is_mounted_and_not_sent_twice() {
     let amd64 = &sample.children[0];
     for blob in &amd64.blobs {
         let app = "app".parse().unwrap();
-        assert_eq!(sink.adopt(&blob.descriptor, Some(&app)).await.unwrap(), Some(Placed::Mounted));
+        assert_eq!(sink.adopt(&blob.descriptor, Some(&app)).await.unwrap(), Some(Placement::Mounted));
     }
     sink.publish(&amd64.descriptor, amd64.bytes.clone(), &[Tag::latest()]).await.unwrap();
     assert_eq!(skopeo::manifest(&format!("{}/other:latest", registry.host())), amd64.bytes);

@@ -9,7 +9,7 @@ mod shared;
 use std::path::Path;
 
 use bytes::Bytes;
-use hod_engine::endpoint::{Placed, Prefix, Sink as _, Verified};
+use hod_engine::endpoint::{Placement, Prefix, Sink as _, Verified};
 use hod_oci::{Descriptor, Digest, MediaType, Tag};
 use hod_store::{Entry, FoundKind, Repository, Store};
 
@@ -108,9 +108,9 @@ async fn write(store: &Store, name: &str, names: &[&str], root: &Content) -> hod
     sink.publish(&root.descriptor, root.bytes.clone(), &tags(names)).await
 }
 
-async fn bring(sink: &Repository, part: &Content) -> hod_engine::endpoint::Result<Placed> {
+async fn bring(sink: &Repository, part: &Content) -> hod_engine::endpoint::Result<Placement> {
     if sink.contains(&part.descriptor).await? {
-        return Ok(Placed::AlreadyThere);
+        return Ok(Placement::AlreadyThere);
     }
     if let Some(placed) = sink.adopt(&part.descriptor, None).await? {
         return Ok(placed);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fs_err as fs;
-use hod_engine::copy::{Engine, Limits, RetryPolicy, Wanted};
+use hod_engine::copy::{Engine, Limits, LoadFilter, RetryPolicy};
 use hod_engine::endpoint::{self, BlobReader, EndpointError, Fault, Place, Source};
 use hod_image::contents::{ContentsReader, Holdings};
 use hod_oci::{Descriptor, Digest, MediaType, Platforms, RepositoryName, Tag, Version};
@@ -243,9 +243,10 @@ impl Circle {
 
     /// What is said by whoever asks it as a source: the engine, and who takes all that is there.
     fn said_of_source(&self) -> [String; 2] {
-        let engine = Engine::new(Limits::for_jobs(1), RetryPolicy::default(), Arc::new(hod_engine::observe::Silent));
+        let engine =
+            Engine::new(Limits::for_jobs(1), RetryPolicy::default(), Arc::new(hod_engine::observe::SilentObserver));
         let version = Version::Digest(Digest::sha256(&[0]));
-        let wanted = Wanted { version: version.clone(), platforms: Platforms::All, asked: true };
+        let wanted = LoadFilter { version: version.clone(), platforms: Platforms::All, asked: true };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let loaded = runtime.block_on(engine.load(self, None, &wanted)).unwrap_err();
         let all = runtime.block_on(hod_image::whole::whole(self, &version)).unwrap_err();

@@ -11,8 +11,8 @@ use super::{BundleError, Result, trace};
 
 /// A reader that expands frames. It ends only after a table that describes exactly what came before it,
 /// and the end of the input.
-pub(super) struct Expanded<R> {
-    input: Counted<R>,
+pub(super) struct ExpandedReader<R> {
+    input: CountingReader<R>,
     decompressor: Decompressor<'static>,
     frame: Vec<u8>,
     content: Vec<u8>,
@@ -21,12 +21,12 @@ pub(super) struct Expanded<R> {
     ended: bool,
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     input: R,
     count: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(bytes)?;
         self.count += count as u64;
@@ -34,10 +34,10 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-impl<R: Read> Expanded<R> {
+impl<R: Read> ExpandedReader<R> {
     pub(super) fn new(input: R) -> io::Result<Self> {
         Ok(Self {
-            input: Counted { input, count: 0 },
+            input: CountingReader { input, count: 0 },
             decompressor: Decompressor::new()?,
             frame: Vec::new(),
             content: Vec::new(),
@@ -123,7 +123,7 @@ impl<R: Read> Expanded<R> {
     }
 }
 
-impl<R: Read> Read for Expanded<R> {
+impl<R: Read> Read for ExpandedReader<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         while self.position == self.content.len() && !self.ended {
             self.advance()?;
@@ -135,7 +135,7 @@ impl<R: Read> Read for Expanded<R> {
     }
 }
 
-impl<R> fmt::Debug for Expanded<R> {
+impl<R> fmt::Debug for ExpandedReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expanded").field("frames", &self.frames.len()).finish_non_exhaustive()
     }

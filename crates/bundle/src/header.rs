@@ -155,7 +155,7 @@ impl Header {
         let id = Digest::sha256(b"");
         let mut header = Self { mtime, images, blobs, requires, repositories, positions, length: 0, id };
         header.images.iter().try_for_each(|image| header.check_contents(image))?;
-        let mut summed = Summed { hasher: Hasher::new(Algorithm::Sha256), length: 0 };
+        let mut summed = DigestWriter { hasher: Hasher::new(Algorithm::Sha256), length: 0 };
         let mut out = BufWriter::new(&mut summed);
         header.write_json(&mut out).map_err(HeaderError::Json)?;
         // A sum takes what is left in the buffer without fail.
@@ -293,12 +293,12 @@ fn write_blobs<S: Serializer>(blobs: &[Blob], out: S) -> Result<S::Ok, S::Error>
 }
 
 /// Tells the digest and the number of bytes that are written, and keeps none.
-struct Summed {
+struct DigestWriter {
     hasher: Hasher,
     length: u64,
 }
 
-impl Write for Summed {
+impl Write for DigestWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;

@@ -22,10 +22,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 
-use super::members::{Holds, Member, header_head};
+use super::members::{Member, MemberContent, header_head};
 use super::ustar::END;
 use super::{BundleError, Header, Result};
-use hod_io::fs::{Stretch, Stretches};
+use hod_io::fs::{FileRange, RangedFile};
 use hod_oci::Digest;
 
 /// A bundle that is being filled. Clones are the same file.
@@ -39,7 +39,7 @@ struct Inner {
     /// Where the data area begins.
     area: u64,
     output: PathBuf,
-    file: Arc<Stretches>,
+    file: Arc<RangedFile>,
     journal: Mutex<fs::File>,
     /// How far the blobs of an interrupted run have come; what has proved false is nothing.
     kept: Mutex<HashMap<Digest, u64>>,
@@ -65,7 +65,7 @@ impl InPlace {
             file.set_len(0).map_err(write)?;
         }
         let area = header.data_area(None);
-        let file = Arc::new(Stretches::new(file, &partial));
+        let file = Arc::new(RangedFile::new(file, &partial));
         let (output, journal, kept) = (output.to_owned(), Mutex::new(log), Mutex::new(kept));
         let bundle = Inner { header, area, output, file, journal, kept };
         bundle.begin().map_err(write)?;
@@ -98,8 +98,8 @@ impl InPlace {
     }
 
     /// The place of `length` bytes of a blob, from `offset` on.
-    pub fn stretch(&self, digest: &Digest, offset: u64, length: u64) -> io::Result<Stretch> {
-        Ok(Stretch::new(&self.inner.file, self.inner.place(digest)? + offset, length))
+    pub fn stretch(&self, digest: &Digest, offset: u64, length: u64) -> io::Result<FileRange> {
+        Ok(FileRange::new(&self.inner.file, self.inner.place(digest)? + offset, length))
     }
 
     /// Notes that a blob has come that far.
@@ -156,7 +156,7 @@ impl Inner {
 
     fn member(&self, member: &Member) -> io::Result<()> {
         let mut bytes = member.head(self.header.mtime());
-        if let Holds::Link(digest) = member.holds {
+        if let MemberContent::Link(digest) = member.holds {
             bytes.extend_from_slice(digest.to_string().as_bytes());
         }
         self.file.file().write_all_at(&bytes, self.area + member.start)

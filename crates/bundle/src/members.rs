@@ -13,7 +13,7 @@ use hod_store::{Entry, Links};
 
 /// What a member holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
+pub enum MemberContent {
     /// The blob with this index in the header.
     Blob(usize),
     /// The text of a digest.
@@ -22,7 +22,7 @@ pub enum Holds {
     Folder,
 }
 
-impl Holds {
+impl MemberContent {
     /// The content of a folder or link, which the header alone decides; empty for a blob.
     pub fn text(&self) -> String {
         match self {
@@ -46,7 +46,7 @@ pub struct Member {
     /// What it is in a registry root.
     pub entry: Entry,
     /// What it holds.
-    pub holds: Holds,
+    pub holds: MemberContent,
     /// Position of its tar header from the start of the data area.
     pub start: u64,
     /// Position of its content from the start of the data area.
@@ -79,7 +79,7 @@ pub(super) fn signature_head(size: u64, mtime: u64) -> Vec<u8> {
 }
 
 /// The folders and links of all repositories: by kind, and within a kind by repository.
-fn links(repositories: &[Links]) -> impl Iterator<Item = (Entry, Holds)> {
+fn links(repositories: &[Links]) -> impl Iterator<Item = (Entry, MemberContent)> {
     type Kind = fn(&Entry) -> bool;
     let kinds: [Kind; 4] = [
         |entry| matches!(entry, Entry::Layer(..)),
@@ -87,10 +87,10 @@ fn links(repositories: &[Links]) -> impl Iterator<Item = (Entry, Holds)> {
         |entry| matches!(entry, Entry::TagIndex(..)),
         |entry| matches!(entry, Entry::TagCurrent(..)),
     ];
-    let folders = repositories.iter().flat_map(Links::folders).map(|entry| (entry, Holds::Folder));
+    let folders = repositories.iter().flat_map(Links::folders).map(|entry| (entry, MemberContent::Folder));
     let files = kinds.into_iter().flat_map(move |is_kind| {
         let files = repositories.iter().flat_map(Links::files);
-        files.filter(move |(entry, _)| is_kind(entry)).map(|(entry, digest)| (entry, Holds::Link(digest)))
+        files.filter(move |(entry, _)| is_kind(entry)).map(|(entry, digest)| (entry, MemberContent::Link(digest)))
     });
     folders.chain(files)
 }
@@ -107,7 +107,7 @@ impl Header {
         let blob = self.blobs().get(index)?;
         Some(Member {
             entry: Entry::Data(blob.digest),
-            holds: Holds::Blob(index),
+            holds: MemberContent::Blob(index),
             start: blob.offset - data_head_length(&blob.digest),
             offset: blob.offset,
             size: blob.size,

@@ -13,7 +13,7 @@ use zstd::bulk::Decompressor;
 
 use super::frames::{self, FramePlace, Frames};
 use super::layout::FILL_LIMIT;
-use super::signature::{Signed, Trust};
+use super::signature::{BundleSigner, Trust};
 use super::tape::Tape;
 use super::{Blob, BundleError, Header, Result, frame, trace};
 use hod_io::fs::{ColdFile, is_same_file};
@@ -67,7 +67,7 @@ struct BundleFile {
 
 impl OpenBundle {
     /// Opens a bundle that is not just one file, and that must be signed as `trust` says; with who signed it.
-    pub fn over(bytes: Box<dyn RandomAccess>, trust: &Trust) -> Result<(Self, Option<Signed>)> {
+    pub fn over(bytes: Box<dyn RandomAccess>, trust: &Trust) -> Result<(Self, Option<BundleSigner>)> {
         let size = bytes.size()?;
         let mut file = BundleFile { bytes, frames: None, bytes_read: AtomicU64::new(0) };
         let mut magic = [0; 4];
@@ -209,7 +209,7 @@ impl OpenBlob {
         match is_cold.then(|| self.file.bytes.reopen()).flatten() {
             Some(file) => {
                 let bytes = ColdFile::at(file, from).until(end).take(end - from);
-                Box::new(Once { bytes, file: self.file })
+                Box::new(SinglePassReader { bytes, file: self.file })
             }
             None => Box::new(self),
         }
@@ -252,12 +252,12 @@ impl Read for OpenBlob {
 }
 
 /// What [`OpenBlob::once`] reads past the page cache.
-struct Once {
+struct SinglePassReader {
     bytes: io::Take<ColdFile>,
     file: Arc<BundleFile>,
 }
 
-impl Read for Once {
+impl Read for SinglePassReader {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.bytes.read(bytes)?;
         self.file.bytes_read.fetch_add(count as u64, Ordering::Relaxed);

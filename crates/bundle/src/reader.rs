@@ -5,11 +5,11 @@ use std::io::{self, BufReader, Cursor, Read, Seek as _};
 use std::sync::Arc;
 
 use super::error::TrustError;
-use super::expand::Expanded;
+use super::expand::ExpandedReader;
 use super::layout::FILL_LIMIT;
 use super::members::Member;
 use super::open::OpenBlob;
-use super::signature::{Signed, Trust};
+use super::signature::{BundleSigner, Trust};
 use super::tape::{Preamble, Tape};
 use super::ustar::END;
 use super::{BundleError, Header, OpenBundle, Result, frame};
@@ -20,11 +20,11 @@ use hod_oci::{Digest, Hasher};
 const BUFFER: usize = 128 * 1024;
 
 /// The input from its first byte on: those that were looked at, then the others.
-type Whole<R> = io::Chain<Cursor<Vec<u8>>, R>;
+type RewoundInput<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 enum Input<R> {
-    Plain(BufReader<Whole<R>>),
-    Zstd(Box<Expanded<BufReader<Whole<R>>>>),
+    Plain(BufReader<RewoundInput<R>>),
+    Zstd(Box<ExpandedReader<BufReader<RewoundInput<R>>>>),
     /// Of a bundle at rest.
     AtRest(Box<BufReader<OpenBlob>>),
 }
@@ -80,7 +80,7 @@ impl<R: Read> BegunBundle<R> {
         input.by_ref().take(frame::MAGIC.len() as u64).read_to_end(&mut magic)?;
         let is_zstd = magic == frame::MAGIC;
         let input = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(input));
-        let input = if is_zstd { Input::Zstd(Box::new(Expanded::new(input)?)) } else { Input::Plain(input) };
+        let input = if is_zstd { Input::Zstd(Box::new(ExpandedReader::new(input)?)) } else { Input::Plain(input) };
         let mut tape = Tape::new(input);
         let preamble = tape.preamble(|input| match input {
             Input::Zstd(input) => Some(input.consumed()),
@@ -90,7 +90,7 @@ impl<R: Read> BegunBundle<R> {
     }
 
     /// Checks who has signed the header.
-    pub fn check(&self, trust: &Trust) -> Result<Option<Signed>, TrustError> {
+    pub fn check(&self, trust: &Trust) -> Result<Option<BundleSigner>, TrustError> {
         trust.check(&self.preamble.json, self.preamble.signature.as_deref())
     }
 
@@ -114,7 +114,7 @@ impl<R: Read> BundleReader<R> {
     }
 
     /// The same of a bundle that must be signed as `trust` says; with who signed it.
-    pub fn trusted(input: R, trust: &Trust) -> Result<(Self, Option<Signed>)> {
+    pub fn trusted(input: R, trust: &Trust) -> Result<(Self, Option<BundleSigner>)> {
         let begun = BegunBundle::read(input)?;
         let signed = begun.check(trust)?;
         Ok((begun.open()?, signed))

@@ -206,7 +206,7 @@ pub struct Trust {
 
 /// Who vouches for a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Signed {
+pub struct BundleSigner {
     /// The key.
     pub key: KeyId,
     /// What the signer has written, and signed too.
@@ -230,7 +230,7 @@ impl Trust {
     /// trusted key.
     ///
     /// `None` where everybody is trusted.
-    pub fn check(&self, header: &[u8], embedded: Option<&[u8]>) -> Result<Option<Signed>, TrustError> {
+    pub fn check(&self, header: &[u8], embedded: Option<&[u8]>) -> Result<Option<BundleSigner>, TrustError> {
         let Some(keys) = &self.keys else { return Ok(None) };
         if keys.is_empty() {
             return Err(TrustError::NoKeys);
@@ -250,7 +250,7 @@ impl Trust {
     }
 }
 
-fn check_one(keys: &[PublicKey], signature: &[u8], signed: &[u8], trusted: &str) -> Result<Signed, TrustError> {
+fn check_one(keys: &[PublicKey], signature: &[u8], signed: &[u8], trusted: &str) -> Result<BundleSigner, TrustError> {
     let (signature, key) = parse_signature(signature)?;
     let mut named = keys.iter().filter(|known| known.id == key).peekable();
     if named.peek().is_none() {
@@ -259,7 +259,7 @@ fn check_one(keys: &[PublicKey], signature: &[u8], signed: &[u8], trusted: &str)
     if !named.any(|known| known.accepts(&signature, signed)) {
         return Err(TrustError::Wrong { key });
     }
-    Ok(Signed { key, comment: signature.trusted_comment().unwrap_or_default() })
+    Ok(BundleSigner { key, comment: signature.trusted_comment().unwrap_or_default() })
 }
 
 /// Reads a signature, whose form must be exactly that which minisign writes.
@@ -318,7 +318,7 @@ mod tests {
         (SigningKey::parse(&text, None).unwrap(), public)
     }
 
-    fn check(keys: &[&PublicKey], header: &Header, signatures: &[&[u8]]) -> Result<Option<Signed>, TrustError> {
+    fn check(keys: &[&PublicKey], header: &Header, signatures: &[&[u8]]) -> Result<Option<BundleSigner>, TrustError> {
         let trust = Trust::keys(keys.iter().map(|key| (*key).clone()).collect());
         let detached = signatures.get(1).map(|signature| signature.to_vec());
         trust.with_signature(detached).check(&header.to_json(), signatures.first().copied())

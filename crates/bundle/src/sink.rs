@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::InPlace;
-use hod_engine::endpoint::{EndpointError, Fault, Place, Placed, Prefix, Result, Sink, Verified, blocking};
+use hod_engine::endpoint::{EndpointError, Fault, Place, Placement, Prefix, Result, Sink, Verified, blocking};
 use hod_oci::{Descriptor, Digest, Graph, Hasher, RepositoryName, Tag};
 
 /// Bytes that are gathered before they are written, or read at a time.
@@ -106,8 +106,8 @@ impl Sink for BundleSink {
         Ok(self.is_done(&content.digest))
     }
 
-    async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placed>> {
-        Ok(self.is_done(&content.digest).then_some(Placed::Linked))
+    async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placement>> {
+        Ok(self.is_done(&content.digest).then_some(Placement::Linked))
     }
 
     async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {
@@ -133,11 +133,11 @@ impl Sink for BundleSink {
         .await
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         let resumed_whole = body.remaining() == 0 && content.size > 0;
         self.receive(content, body).await?;
         self.mark_done(&content.digest);
-        Ok(if resumed_whole { Placed::AlreadyThere } else { Placed::Written })
+        Ok(if resumed_whole { Placement::AlreadyThere } else { Placement::Written })
     }
 
     async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {

@@ -17,7 +17,7 @@ use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Repositor
     if *contents == 1 { "" } else { "s" },
     images.join(", ")
 )]
-pub struct LeftOut {
+pub struct LeftOutBlob {
     /// The content.
     pub digest: Digest,
     /// The images of the repository that need it.
@@ -28,7 +28,7 @@ pub struct LeftOut {
     pub bytes: u64,
 }
 
-impl LeftOut {
+impl LeftOutBlob {
     /// Says of some content of a repository that it is left out, where it is.
     fn of(header: &Header, name: &RepositoryName, digest: &Digest) -> Option<Self> {
         let required: BTreeMap<Digest, u64> =
@@ -107,7 +107,7 @@ impl Source for BundleSource {
     }
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
-        let missing = || match LeftOut::of(self.bundle.header(), &self.name, &content.digest) {
+        let missing = || match LeftOutBlob::of(self.bundle.header(), &self.name, &content.digest) {
             Some(left_out) => EndpointError::new(Fault::Missing, left_out),
             None => EndpointError::new(Fault::Missing, format!("{} is not in the bundle", content.digest)),
         };

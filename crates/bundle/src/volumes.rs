@@ -24,13 +24,13 @@ use fs_err as fs;
 
 pub use error::{VOLUMES_LIMIT, VolumeError};
 use name::volume_name;
-pub use read::{Answer, Ask, VolumeReader, WantedVolume};
+pub use read::{Answer, VolumePrompt, VolumeReader, WantedVolume};
 pub use set::{VolumeFile, VolumeSet, Volumes};
 pub use size::{VolumeSize, VolumeSizeError};
 pub use sums::Sums;
 pub use write::{CutVolumes, VolumeWriter};
 
-use super::{BundleError, OpenBundle, Result, Signed, Trust};
+use super::{BundleError, BundleSigner, OpenBundle, Result, Trust};
 use hod_io::fs::ColdFile;
 
 /// The file or the volumes that a path stands for.
@@ -67,7 +67,7 @@ impl BundleFiles {
 
     /// Opens the bundle for reading in any order, if it is signed as `trust` says; with who signed it. All volumes must be
     /// there.
-    pub fn open(&self, trust: &Trust) -> Result<(OpenBundle, Option<Signed>)> {
+    pub fn open(&self, trust: &Trust) -> Result<(OpenBundle, Option<BundleSigner>)> {
         match self {
             Self::One(path) => OpenBundle::over(Box::new(fs::File::open(path)?), trust),
             Self::Volumes(set) => set.open(trust),
@@ -75,7 +75,7 @@ impl BundleFiles {
     }
 
     /// Reads the bundle from its beginning. `ask` is called for volumes that are not there when their turn comes.
-    pub fn read(&self, ask: Option<Ask>) -> Result<Box<dyn Read + Send>> {
+    pub fn read(&self, ask: Option<VolumePrompt>) -> Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::One(path) => Box::new(ColdFile::new(fs::File::open(path)?)),
             Self::Volumes(set) => Box::new(VolumeReader::new(set.clone(), ask)),

@@ -28,7 +28,7 @@ pub enum Compression {
 
 /// The result of writing a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct BundleSummary {
     /// The length of the file in bytes.
     pub bytes: u64,
     /// The bundle's id.
@@ -159,7 +159,7 @@ impl<'a, W: Write> Writer<'a, W> {
 
     /// Writes folders and links, the end, and for a compressed bundle the table. Returns what was written to;
     /// making that durable is up to the caller.
-    pub fn finish(mut self) -> Result<(W, Written)> {
+    pub fn finish(mut self) -> Result<(W, BundleSummary)> {
         if let Some(blob) = self.next_blob() {
             return Err(BundleError::Unfinished(blob.digest));
         }
@@ -171,7 +171,7 @@ impl<'a, W: Write> Writer<'a, W> {
         self.header.link_members().try_for_each(|member| link(&member)).map_err(BundleError::Write)?;
         self.out.begin(END.len() as u64).and_then(|()| self.out.write(&END)).map_err(BundleError::Write)?;
         let (out, bytes) = self.out.finish().map_err(BundleError::Write)?;
-        Ok((out, Written { bytes, id: self.header.id() }))
+        Ok((out, BundleSummary { bytes, id: self.header.id() }))
     }
 }
 

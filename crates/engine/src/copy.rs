@@ -26,10 +26,10 @@ use std::sync::Arc;
 use budget::Budget;
 pub use error::{CopyError, Side};
 use flight::Flights;
-pub use load::Wanted;
+pub use load::LoadFilter;
 use retry::Retry;
 pub use retry::RetryPolicy;
-pub use run::Copied;
+pub use run::CopySummary;
 
 use crate::observe::Observer;
 #[cfg(doc)]

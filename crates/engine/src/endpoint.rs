@@ -49,7 +49,7 @@ pub struct FirstFormat {
 
 /// How content came to be where it was wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Placed {
+pub enum Placement {
     /// Its bytes were moved.
     Written,
     /// It was there before.
@@ -138,7 +138,7 @@ pub trait Sink: Send + Sync {
     /// `Linked` or `Mounted`, or `None` where it is not to be had that way.
     ///
     /// `from` is a repository of the same place that holds it, where the caller knows one.
-    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placed>> {
+    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placement>> {
         let _ = (content, from);
         Ok(None)
     }
@@ -147,7 +147,7 @@ pub trait Sink: Send + Sync {
     /// now on, `Cloned` where they share its blocks, `None` where neither is possible, so that the bytes have to come.
     ///
     /// MUST fail with [`Fault::Corrupt`] where [`LocalFile::check`] refuses the link. The rules of `put` hold.
-    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placement>> {
         let _ = (content, file);
         Ok(None)
     }
@@ -170,7 +170,7 @@ pub trait Sink: Send + Sync {
     /// If the body ends with an error, especially at its end, this MUST fail and MUST leave
     /// nothing that a reader of the place could see; it MAY keep a private prefix. The body's prefix is
     /// what [`Sink::prefix`] returned, or none.
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed>;
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement>;
 
     /// Takes the root manifest and points the tags to it, as the last act for an image.
     ///

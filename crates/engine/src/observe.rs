@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::endpoint::{Place, Placed};
+use crate::endpoint::{Place, Placement};
 use hod_oci::{Descriptor, Digest};
 
 /// Whether a terminal would act on a character of a text by somebody else, or turn the text around it: control characters
@@ -56,7 +56,7 @@ pub enum Event<'a> {
         /// What.
         content: &'a Descriptor,
         /// How it came there.
-        placed: Placed,
+        placed: Placement,
     },
     /// Content did not make it.
     Dropped {
@@ -117,9 +117,9 @@ pub trait Observer: Send + Sync {
 
 /// An observer that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct SilentObserver;
 
-impl Observer for Silent {
+impl Observer for SilentObserver {
     fn on(&self, _: &Event<'_>) {}
 }
 

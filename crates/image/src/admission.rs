@@ -98,7 +98,7 @@ pub enum AdmissionError {
 
 /// What an image still has to show once its manifests are known.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct PendingAdmission {
     image: String,
     reference: Option<Reference>,
     path: PathBuf,
@@ -112,7 +112,7 @@ impl Admission {
     }
 
     /// Rules on the name of an image; what is returned is to be asked about its manifests.
-    pub fn rule(&self, location: &Location) -> Result<Guard, AdmissionError> {
+    pub fn rule(&self, location: &Location) -> Result<PendingAdmission, AdmissionError> {
         let ruling = self.policy.ruling(&subject(location));
         let (image, path) = (location.to_string(), ruling.path.to_owned());
         let scope = ruling
@@ -134,11 +134,11 @@ impl Admission {
             Location::Docker(reference) => Some(reference.clone()),
             _ => None,
         };
-        Ok(Guard { image, reference, path, required })
+        Ok(PendingAdmission { image, reference, path, required })
     }
 }
 
-impl Guard {
+impl PendingAdmission {
     /// Checks the manifests of an image, each by signatures of its own, as the containers tools do.
     pub async fn check(&self, source: &dyn Source, graph: &Graph) -> Result<(), AdmissionError> {
         if self.required.is_empty() {

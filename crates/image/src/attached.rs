@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::list::PinnedReferrer;
-use hod_engine::copy::{CopyError, Engine, Wanted};
+use hod_engine::copy::{CopyError, Engine, LoadFilter};
 use hod_engine::endpoint::{EndpointError, Fault, Source as _};
 use hod_oci::{
     Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platforms, ReferrerIndex, Tag, Version,
@@ -30,7 +30,7 @@ const LIMIT: usize = 10_000;
 
 /// Something that belongs to an image.
 #[derive(Debug, Clone)]
-pub struct Attached {
+pub struct Attachment {
     /// The tag that it has at its place.
     pub tag: Tag,
     /// What it is. For an index of referrers, these are its children.
@@ -111,7 +111,7 @@ struct Search<'a> {
     seen: HashSet<Digest>,
     /// Manifests that have not been looked at.
     queue: Vec<Digest>,
-    found: Vec<Attached>,
+    found: Vec<Attachment>,
 }
 
 impl Finder {
@@ -122,7 +122,7 @@ impl Finder {
         repository: Arc<Repository>,
         kept: Option<&store::Repository>,
         image: &Graph,
-    ) -> Result<Vec<Attached>, AttachedError> {
+    ) -> Result<Vec<Attachment>, AttachedError> {
         let tags = {
             let mut all = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
             all.entry(repository.place().to_string()).or_default().clone()
@@ -163,7 +163,7 @@ impl Finder {
         repository: Arc<Repository>,
         kept: Option<&store::Repository>,
         (image, pinned): (&Graph, &[PinnedReferrer]),
-    ) -> Result<Vec<Attached>, AttachedError> {
+    ) -> Result<Vec<Attachment>, AttachedError> {
         let search = Search::new(engine, repository, kept, Tags::default());
         let subject = image.root.descriptor.digest;
         let mut found = Vec::new();
@@ -173,12 +173,12 @@ impl Finder {
             if is_referrers_tag(tag) {
                 indexes.entry(tag).or_default().push(graph.root);
             } else {
-                found.push(Attached { tag: tag.clone(), graph: Arc::new(graph), is_index: false });
+                found.push(Attachment { tag: tag.clone(), graph: Arc::new(graph), is_index: false });
             }
         }
         let index = |(tag, children): (&Tag, _)| {
             let graph = Arc::new(index_of_referrers(children));
-            Attached { tag: tag.clone(), graph, is_index: true }
+            Attachment { tag: tag.clone(), graph, is_index: true }
         };
         found.extend(indexes.into_iter().map(index));
         Ok(found)
@@ -214,7 +214,7 @@ impl Search<'_> {
     }
 
     async fn load(&self, subject: &Digest, version: Version) -> Result<Graph, AttachedError> {
-        let wanted = Wanted { version, platforms: Platforms::All, asked: false };
+        let wanted = LoadFilter { version, platforms: Platforms::All, asked: false };
         let kept = self.kept.map(|kept| kept as &dyn hod_engine::endpoint::Source);
         let loaded = self.engine.load(&*self.repository, kept, &wanted).await;
         loaded.map_err(|source| AttachedError::Load { subject: *subject, source: Box::new(source) })
@@ -224,7 +224,7 @@ impl Search<'_> {
         for tag in cosign_tags(subject) {
             if let Some(graph) = self.tagged(subject, &tag).await? {
                 self.look_at(&graph);
-                self.found.push(Attached { tag, graph: Arc::new(graph), is_index: false });
+                self.found.push(Attachment { tag, graph: Arc::new(graph), is_index: false });
             }
         }
         Ok(())
@@ -267,7 +267,7 @@ impl Search<'_> {
         for child in &graph.root.children {
             self.look_at(&Graph { root: child.clone() });
         }
-        self.found.push(Attached { tag, graph: Arc::new(graph), is_index: true });
+        self.found.push(Attachment { tag, graph: Arc::new(graph), is_index: true });
         Ok(())
     }
 }

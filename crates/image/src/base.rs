@@ -19,7 +19,7 @@ pub struct Base {
 
 /// Content that a bundle builds on and its target does not have.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Lacking {
+pub struct MissingContent {
     /// The content.
     #[serde(flatten)]
     pub content: Content,
@@ -78,7 +78,7 @@ impl Base {
 }
 
 /// For contents that a target lacks, the images of the bundle that need them.
-pub fn lacking(header: &Header, missing: &BTreeSet<Digest>) -> Vec<Lacking> {
+pub fn lacking(header: &Header, missing: &BTreeSet<Digest>) -> Vec<MissingContent> {
     let mut images: HashMap<Digest, Vec<String>> = HashMap::new();
     for image in header.images() {
         for content in header.contents_of(image).filter(|content| missing.contains(&content.digest)) {
@@ -86,8 +86,10 @@ pub fn lacking(header: &Header, missing: &BTreeSet<Digest>) -> Vec<Lacking> {
         }
     }
     let required = header.requires().iter().filter(|content| missing.contains(&content.digest));
-    let lacking =
-        |content: &Content| Lacking { content: *content, images: images.remove(&content.digest).unwrap_or_default() };
+    let lacking = |content: &Content| MissingContent {
+        content: *content,
+        images: images.remove(&content.digest).unwrap_or_default(),
+    };
     required.map(lacking).collect()
 }
 

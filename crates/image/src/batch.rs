@@ -3,8 +3,8 @@
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::elsewhere;
-use hod_engine::copy::{Copied, Engine};
-use hod_engine::endpoint::Placed;
+use hod_engine::copy::{CopySummary, Engine};
+use hod_engine::endpoint::Placement;
 use hod_engine::observe::Event;
 use hod_oci::{Descriptor, Digest};
 
@@ -37,9 +37,9 @@ pub struct Transfer {
 
 impl Transfer {
     /// An image with this digest at its destination, and what copying it took; some layers may have stayed elsewhere.
-    pub fn new<'a>(digest: Digest, copied: &Copied, foreign: impl IntoIterator<Item = &'a Descriptor>) -> Self {
+    pub fn new<'a>(digest: Digest, copied: &CopySummary, foreign: impl IntoIterator<Item = &'a Descriptor>) -> Self {
         let foreign = foreign.into_iter().cloned().collect();
-        Self { digest, unchanged: copied.unchanged, bytes: copied.bytes(Placed::Written), foreign }
+        Self { digest, unchanged: copied.unchanged, bytes: copied.bytes(Placement::Written), foreign }
     }
 
     /// Tells the observer.
@@ -62,10 +62,10 @@ pub struct Outcome<I, T, E> {
 }
 
 /// What became of one image; without a [`Transfer`] the observer hears nothing of it.
-pub type Moved<T, E> = Result<(T, Option<Transfer>), E>;
+pub type ImageResult<T, E> = Result<(T, Option<Transfer>), E>;
 
 /// Runs `one` for each image, many at a time. It returns the image with what became of it.
-pub async fn run<I, T, E: std::error::Error + 'static, F: Future<Output = (I, Moved<T, E>)>>(
+pub async fn run<I, T, E: std::error::Error + 'static, F: Future<Output = (I, ImageResult<T, E>)>>(
     engine: &Engine,
     images: Vec<I>,
     on_failure: OnFailure,

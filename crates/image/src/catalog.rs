@@ -4,7 +4,7 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::contents::Held;
+use super::contents::StoredImage;
 use super::list::StoredName;
 use super::whole::{WholeError, whole};
 use crate::destination::Destination;
@@ -39,7 +39,7 @@ pub enum CatalogError {
 }
 
 /// The tagged images of a registry, or of the path there; their names are those below it.
-pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec<Held>, CatalogError> {
+pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec<StoredImage>, CatalogError> {
     let failed = |source| CatalogError::List { host: place.host.to_string(), source: Box::new(source) };
     let prefix = place.prefix.as_ref().map(|prefix| format!("{prefix}/"));
     let repositories = registries.catalog(&place.host).await.map_err(failed)?;
@@ -58,7 +58,7 @@ pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec
             for tag in tags {
                 let stored = StoredName { repository: own.clone(), tag: Some(tag.clone()) };
                 match whole(&repository, &Version::Tag(tag)).await {
-                    Ok(graph) => images.push(Held {
+                    Ok(graph) => images.push(StoredImage {
                         name: stored,
                         graph,
                         group: None,
@@ -76,7 +76,7 @@ pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec
         .buffer_unordered(LOOKUPS)
         .try_collect::<Vec<_>>()
         .await?;
-    let mut images: Vec<Held> = images.into_iter().flatten().collect();
+    let mut images: Vec<StoredImage> = images.into_iter().flatten().collect();
     images.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(images)
 }

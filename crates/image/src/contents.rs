@@ -33,7 +33,7 @@ pub trait Holdings {
 
 /// An image that is held.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct StoredImage {
     /// Its repository and tag.
     pub name: StoredName,
     /// What there is of it.
@@ -48,7 +48,7 @@ pub struct Held {
     pub referrers: Option<Vec<PinnedReferrer>>,
 }
 
-impl Held {
+impl StoredImage {
     /// The name as a person writes it: with the digest where there is no tag.
     pub fn label(&self) -> String {
         match &self.name.tag {
@@ -205,12 +205,12 @@ impl<H: Holdings> Holdings for ManifestsOnly<H> {
 #[derive(Debug)]
 pub struct ContentsReader<'a, H> {
     holdings: &'a H,
-    manifests: HashMap<Digest, Parsed>,
+    manifests: HashMap<Digest, ParsedManifest>,
     platforms: HashMap<Digest, Option<Platform>>,
 }
 
 /// A manifest as it came, and what it says.
-type Parsed = (Bytes, Arc<Manifest>);
+type ParsedManifest = (Bytes, Arc<Manifest>);
 
 impl<'a, H: Holdings> ContentsReader<'a, H> {
     /// Reads from these holdings.
@@ -219,7 +219,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     }
 
     /// Every image, sorted by repository; in each, tags first, then what only a digest names.
-    pub fn images(&mut self) -> Result<Vec<Held>, ContentsError<H::Error>> {
+    pub fn images(&mut self) -> Result<Vec<StoredImage>, ContentsError<H::Error>> {
         let mut images = Vec::new();
         for repository in self.holdings.repositories().map_err(ContentsError::Read)? {
             let tags = self.holdings.tags(&repository).map_err(ContentsError::Read)?;
@@ -252,7 +252,11 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     /// else what the tag points to.
     ///
     /// With both, the image is called by the tag, wherever that points now: so a lock gives what it says.
-    pub fn image(&mut self, name: &StoredName, digest: Option<&Digest>) -> Result<Held, ContentsError<H::Error>> {
+    pub fn image(
+        &mut self,
+        name: &StoredName,
+        digest: Option<&Digest>,
+    ) -> Result<StoredImage, ContentsError<H::Error>> {
         let repository = &name.repository;
         let revisions: BTreeSet<_> =
             self.holdings.revisions(repository).map_err(ContentsError::Read)?.into_iter().collect();
@@ -276,13 +280,13 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         name: StoredName,
         root: Digest,
         revisions: &BTreeSet<Digest>,
-    ) -> Result<Held, ContentsError<H::Error>> {
+    ) -> Result<StoredImage, ContentsError<H::Error>> {
         let text = name.to_string();
         let descriptor = Descriptor::new(MediaType::Other("".into()), root, 0);
         let Some(root) = self.node((&text, revisions), descriptor, &Walk::default())? else {
             return Err(ContentsError::Absent { name: text, digest: root });
         };
-        Ok(Held { name, graph: Graph { root }, group: None, source: None, pinned: false, referrers: None })
+        Ok(StoredImage { name, graph: Graph { root }, group: None, source: None, pinned: false, referrers: None })
     }
 
     /// The manifest and its children, or `None` where its bytes are not there.
@@ -307,10 +311,14 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         Ok(Some(Node { platform, ..Node::new(descriptor, bytes, manifest, children, absent) }))
     }
 
-    fn manifest(&mut self, name: &str, descriptor: &Descriptor) -> Result<Option<Parsed>, ContentsError<H::Error>> {
+    fn manifest(
+        &mut self,
+        name: &str,
+        descriptor: &Descriptor,
+    ) -> Result<Option<ParsedManifest>, ContentsError<H::Error>> {
         let Descriptor { digest, media_type, .. } = descriptor;
         // What it was announced as before, if as anything, says nothing of what it is announced as here.
-        let agrees = |(_, known): &&Parsed| !media_type.is_manifest() || *media_type == known.media_type;
+        let agrees = |(_, known): &&ParsedManifest| !media_type.is_manifest() || *media_type == known.media_type;
         if let Some(known) = self.manifests.get(digest).filter(agrees) {
             return Ok(Some(known.clone()));
         }

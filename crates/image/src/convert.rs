@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use hod_oci::{Descriptor, Digest, Manifest, ManifestError, MediaType, Node};
-use hod_transport::Recoded;
+use hod_transport::RecodedLayer;
 
 /// The format that manifests are to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Format {
 }
 
 /// Layers that were made, found by the digests of what they were made of.
-pub type Made = HashMap<Digest, Arc<Recoded>>;
+pub type ConvertedLayers = HashMap<Digest, Arc<RecodedLayer>>;
 
 /// The errors of converting a manifest.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,7 @@ impl Format {
 }
 
 /// Rewrites manifests: to a format, and with the layers in `made`, which are found by what they were made of.
-pub fn convert(mut node: Node, format: Option<Format>, made: &Made) -> Result<Node, ConvertError> {
+pub fn convert(mut node: Node, format: Option<Format>, made: &ConvertedLayers) -> Result<Node, ConvertError> {
     if format.is_none() && made.is_empty() {
         return Ok(node);
     }
@@ -183,7 +183,7 @@ fn contents(
     digest: Digest,
     (format, family): (Option<Format>, Format),
     value: &mut Value,
-    made: &Made,
+    made: &ConvertedLayers,
 ) -> Result<(), ConvertError> {
     if let (Some(format), Some(config)) = (format, value.get_mut("config")) {
         let wanted = retyped(digest, format, &media_type_of(config))?;

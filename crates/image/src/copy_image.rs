@@ -14,10 +14,10 @@ use super::convert::convert;
 use super::multi_arch::load_part;
 pub use super::multi_arch::{Choice, MultiArch};
 use super::open::{OpenSink, OpenSource};
-use super::recompress::{Recompressed, Recompressor, Which};
+use super::recompress::{LayerChoice, RecompressedSource, Recompressor};
 use super::schema1;
-use hod_engine::copy::{Copied, CopyError, Engine};
-use hod_engine::endpoint::{Fault, Placed, Source};
+use hod_engine::copy::{CopyError, CopySummary, Engine};
+use hod_engine::endpoint::{Fault, Placement, Source};
 use hod_oci::{Descriptor, Digest, Graph};
 use hod_transport::SCRATCH;
 
@@ -35,7 +35,7 @@ pub struct CopiedImage {
     /// The digest that it has at the destination.
     pub digest: Digest,
     /// The cost of the copy.
-    pub copied: Copied,
+    pub copied: CopySummary,
     /// How many signatures came with it.
     pub signatures: usize,
     /// How many did not, since its destination has no room for them or its digest has changed.
@@ -52,7 +52,7 @@ pub struct Changes {
     /// The format of its manifests.
     pub format: Option<Format>,
     /// How its layers are compressed.
-    pub layers: Option<(Arc<Recompressor>, Which)>,
+    pub layers: Option<(Arc<Recompressor>, LayerChoice)>,
     /// True if no digest may change, not even that of a manifest which nobody takes any more.
     pub preserve: bool,
     /// The digest that it has to have in the end, where its destination names one.
@@ -62,7 +62,7 @@ pub struct Changes {
 }
 
 /// An image that is about to be copied.
-pub struct Prepared {
+pub struct PreparedImage {
     /// The digest of the root at the source.
     pub source_digest: Digest,
     /// The content to copy, in the requested format.
@@ -73,7 +73,7 @@ pub struct Prepared {
     recompressor: Option<Arc<Recompressor>>,
 }
 
-impl fmt::Debug for Prepared {
+impl fmt::Debug for PreparedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prepared").field("source_digest", &self.source_digest).finish_non_exhaustive()
     }
@@ -97,7 +97,7 @@ pub async fn prepare(
     from: &OpenSource,
     multi_arch: &MultiArch,
     changes: &Changes,
-) -> Result<Prepared, CopyImageError> {
+) -> Result<PreparedImage, CopyImageError> {
     let (source_digest, mut source, graph) = match load(engine, from, multi_arch).await {
         Err(error) if schema1::is_reason(&error) => {
             if changes.preserve {
@@ -115,7 +115,7 @@ pub async fn prepare(
     let mut made = HashMap::new();
     if let Some((recompressor, which)) = &changes.layers {
         made = recompressor.prepare(engine, &source, &graph, *which).await?;
-        source = Arc::new(Recompressed::new(source, made.values().cloned()));
+        source = Arc::new(RecompressedSource::new(source, made.values().cloned()));
     }
     let graph = Graph { root: convert(graph.root, changes.format, &made)? };
     let found = graph.root.descriptor.digest;
@@ -123,7 +123,7 @@ pub async fn prepare(
         return Err(CopyImageError::Pinned { pinned, found });
     }
     let recompressor = changes.layers.as_ref().map(|(recompressor, _)| recompressor.clone());
-    Ok(Prepared { source_digest, graph, source, recompressed: made.len(), recompressor })
+    Ok(PreparedImage { source_digest, graph, source, recompressed: made.len(), recompressor })
 }
 
 /// Copies what was prepared.
@@ -131,9 +131,9 @@ pub async fn transfer(
     engine: &Engine,
     from: &OpenSource,
     to: &OpenSink,
-    prepared: Prepared,
+    prepared: PreparedImage,
 ) -> Result<CopiedImage, CopyImageError> {
-    let Prepared { source_digest, graph, source, recompressed, recompressor } = prepared;
+    let PreparedImage { source_digest, graph, source, recompressed, recompressor } = prepared;
     let digest = graph.root.descriptor.digest;
     let graph = Arc::new(graph);
     let (brought, foreign) = bring_foreign(engine, &source, to, &graph).await?;
@@ -162,8 +162,8 @@ async fn bring_foreign(
     source: &Arc<dyn Source>,
     to: &OpenSink,
     graph: &Graph,
-) -> Result<(Copied, Vec<Descriptor>), CopyError> {
-    let (mut brought, mut left) = (Copied { unchanged: true, ..Copied::default() }, Vec::new());
+) -> Result<(CopySummary, Vec<Descriptor>), CopyError> {
+    let (mut brought, mut left) = (CopySummary { unchanged: true, ..CopySummary::default() }, Vec::new());
     if to.sink.holds_foreign_layers() && !graph.foreign().is_empty() {
         // Whatever the answer: a folder may have all but these, and a daemon that has the image has them too.
         engine.has(&*to.sink, graph, &to.tags).await?;
@@ -175,7 +175,7 @@ async fn bring_foreign(
         }
         match engine.place(source, &*to.sink, layer).await {
             Ok(placed) => {
-                brought.unchanged &= placed == Placed::AlreadyThere;
+                brought.unchanged &= placed == Placement::AlreadyThere;
                 brought.add(layer, placed);
             }
             Err(error) if error.fault() == Some(Fault::Missing) && !source.place().is_remote() => {

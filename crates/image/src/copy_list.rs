@@ -42,7 +42,7 @@ pub enum BaseError {
 
 /// An image of a list that is to be copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct CopyRequest {
     /// The first of the lines that ask for it.
     pub line: Line,
     /// Its place.
@@ -197,8 +197,8 @@ pub fn listed<'a>(
     (from, to): (&Base, &Base),
     part: &MultiArch,
     referrers: bool,
-) -> Result<Vec<Listed>, Vec<(&'a Line, LineError)>> {
-    let (mut all, mut bad): (Vec<Listed>, Vec<_>) = (Vec::new(), Vec::new());
+) -> Result<Vec<CopyRequest>, Vec<(&'a Line, LineError)>> {
+    let (mut all, mut bad): (Vec<CopyRequest>, Vec<_>) = (Vec::new(), Vec::new());
     let mut taken: HashMap<String, usize> = HashMap::new();
     for line in lines {
         let image = match one(line, (from, to), part, referrers) {
@@ -221,7 +221,7 @@ pub fn listed<'a>(
     if bad.is_empty() { Ok(all) } else { Err(bad) }
 }
 
-fn one(line: &Line, (from, to): (&Base, &Base), part: &MultiArch, referrers: bool) -> Result<Listed, LineError> {
+fn one(line: &Line, (from, to): (&Base, &Base), part: &MultiArch, referrers: bool) -> Result<CopyRequest, LineError> {
     if referrers && line.referrers.as_ref().is_some_and(|referrers| !referrers.is_empty()) {
         return Err(LineError::Referrers);
     }
@@ -239,10 +239,10 @@ fn one(line: &Line, (from, to): (&Base, &Base), part: &MultiArch, referrers: boo
         return Err(LineError::Renamed);
     }
     let digest = line.reference.digest;
-    Ok(Listed { line: line.clone(), from: source, to: destination, multi_arch, digest })
+    Ok(CopyRequest { line: line.clone(), from: source, to: destination, multi_arch, digest })
 }
 
-impl Listed {
+impl CopyRequest {
     /// Takes in another line that wants something for the same place.
     fn join(&mut self, other: Self) -> Result<(), LineError> {
         if self.from != other.from {

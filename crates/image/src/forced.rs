@@ -8,19 +8,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use hod_engine::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
+use hod_engine::endpoint::{LocalFile, Place, Placement, Prefix, Result, Sink, Verified};
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
 /// A sink that does not say which manifests it has, so that they are sent again, and each of their blobs is asked for.
-struct Forced(Arc<dyn Sink>);
+struct ForcedSink(Arc<dyn Sink>);
 
 /// The same sink, forced where it is a registry. Places on this machine look at what they have themselves.
 pub fn forced(sink: Arc<dyn Sink>) -> Arc<dyn Sink> {
-    if sink.place().is_remote() { Arc::new(Forced(sink)) } else { sink }
+    if sink.place().is_remote() { Arc::new(ForcedSink(sink)) } else { sink }
 }
 
 #[async_trait]
-impl Sink for Forced {
+impl Sink for ForcedSink {
     fn place(&self) -> &Place {
         self.0.place()
     }
@@ -41,11 +41,11 @@ impl Sink for Forced {
         Ok(!content.media_type.is_manifest() && self.0.contains(content).await?)
     }
 
-    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placed>> {
+    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placement>> {
         self.0.adopt(content, from).await
     }
 
-    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placement>> {
         self.0.link(content, file).await
     }
 
@@ -53,7 +53,7 @@ impl Sink for Forced {
         self.0.prefix(content).await
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         self.0.put(content, body).await
     }
 

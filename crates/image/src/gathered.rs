@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::attached::with_attached;
-use super::contents::{ContentsError, Held, Holdings};
+use super::contents::{ContentsError, Holdings, StoredImage};
 use super::merge;
-use super::resolve::{DefaultRegistry, Resolved};
+use super::resolve::{DefaultRegistry, ResolvedImage};
 use hod_oci::{Descriptor, Digest, Graph, MergeError, RepositoryName, Tag, merged};
 
 /// A list of referrers and something else that want the same tag.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} cannot be both a list of referrers and another image")]
-pub struct Unmergeable {
+pub struct TagConflict {
     /// The tag, with its repository.
     pub name: String,
     /// What the one is.
@@ -24,15 +24,18 @@ pub struct Unmergeable {
 }
 
 /// The images as they would be found in a store, each followed by what belongs to it.
-pub fn in_store(images: &[Resolved], from: &DefaultRegistry) -> Result<Vec<Held>, ContentsError<Unmergeable>> {
-    let gathered = Gathered::of(images).map_err(ContentsError::Read)?;
+pub fn in_store(
+    images: &[ResolvedImage],
+    from: &DefaultRegistry,
+) -> Result<Vec<StoredImage>, ContentsError<TagConflict>> {
+    let gathered = ImageGroups::of(images).map_err(ContentsError::Read)?;
     with_attached(&gathered, merge::merged(images.iter().map(|image| held(image, from)).collect()))
 }
 
-fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
+fn held(image: &ResolvedImage, from: &DefaultRegistry) -> StoredImage {
     let listed = image.line.place.is_none().then(|| from.qualify(&image.line.reference).ok()).flatten();
     let source = listed.map(|reference| reference.to_string().into());
-    Held {
+    StoredImage {
         name: image.name.clone(),
         graph: Graph::clone(&image.graph),
         group: image.line.group.clone(),
@@ -44,7 +47,7 @@ fn held(image: &Resolved, from: &DefaultRegistry) -> Held {
 
 /// Manifests that were resolved, by the repositories that they will be in.
 #[derive(Debug, Default)]
-struct Gathered {
+struct ImageGroups {
     repositories: BTreeMap<RepositoryName, Repository>,
     manifests: HashMap<Digest, Bytes>,
     configs: HashMap<Digest, Bytes>,
@@ -56,8 +59,8 @@ struct Repository {
     revisions: BTreeSet<Digest>,
 }
 
-impl Gathered {
-    fn of(images: &[Resolved]) -> Result<Self, Unmergeable> {
+impl ImageGroups {
+    fn of(images: &[ResolvedImage]) -> Result<Self, TagConflict> {
         let mut all = Self::default();
         for image in images {
             all.add(&image.name.repository, image.name.tag.as_ref(), &image.graph)?;
@@ -68,7 +71,7 @@ impl Gathered {
         Ok(all)
     }
 
-    fn add(&mut self, name: &RepositoryName, tag: Option<&Tag>, graph: &Graph) -> Result<(), Unmergeable> {
+    fn add(&mut self, name: &RepositoryName, tag: Option<&Tag>, graph: &Graph) -> Result<(), TagConflict> {
         let repository = self.repositories.entry(name.clone()).or_default();
         for node in graph.manifests() {
             repository.revisions.insert(node.descriptor.digest);
@@ -83,7 +86,7 @@ impl Gathered {
         let is_index = hod_oci::is_referrers_tag(tag);
         if let Some(old) = before.filter(|_| is_index).and_then(|before| self.manifests.get(before)) {
             // As a store does it when a second list of referrers arrives.
-            let unmergeable = |source| Unmergeable { name: format!("{name}:{tag}"), source };
+            let unmergeable = |source| TagConflict { name: format!("{name}:{tag}"), source };
             let bytes = merged(Some(old), &graph.root.bytes).map_err(unmergeable)?;
             digest = Digest::sha256(&bytes);
             repository.revisions.insert(digest);
@@ -94,27 +97,27 @@ impl Gathered {
     }
 }
 
-impl Holdings for Gathered {
-    type Error = Unmergeable;
+impl Holdings for ImageGroups {
+    type Error = TagConflict;
 
-    fn repositories(&self) -> Result<Vec<RepositoryName>, Unmergeable> {
+    fn repositories(&self) -> Result<Vec<RepositoryName>, TagConflict> {
         Ok(self.repositories.keys().cloned().collect())
     }
 
-    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Unmergeable> {
+    fn tags(&self, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, TagConflict> {
         let found = self.repositories.get(repository);
         Ok(found.into_iter().flat_map(|found| &found.tags).map(|(tag, digest)| (tag.clone(), *digest)).collect())
     }
 
-    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, Unmergeable> {
+    fn revisions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, TagConflict> {
         Ok(self.repositories.get(repository).into_iter().flat_map(|found| &found.revisions).copied().collect())
     }
 
-    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, Unmergeable> {
+    fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, TagConflict> {
         Ok(self.manifests.get(digest).cloned())
     }
 
-    fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, Unmergeable> {
+    fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, TagConflict> {
         Ok(self.configs.get(&config.digest).cloned())
     }
 }

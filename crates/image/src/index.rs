@@ -26,7 +26,7 @@ pub struct Child {
 
 /// An index that is being put together.
 #[derive(Debug, Default, Clone)]
-pub struct Assembly {
+pub struct IndexBuilder {
     children: Vec<Child>,
 }
 
@@ -75,7 +75,7 @@ pub enum IndexError {
     Manifest(#[from] ManifestError),
 }
 
-impl Assembly {
+impl IndexBuilder {
     /// Takes an image, or all images of an index that are for these platforms.
     pub async fn add(
         &mut self,
@@ -166,7 +166,7 @@ impl Assembly {
         let bytes = Bytes::from(value.to_string());
         let manifest = Manifest::parse(&media_type, &bytes)?;
         let descriptor = Descriptor::of(media_type, &bytes);
-        let mut joined = Joined { place: Place::local("the images of the index", None), sources: HashMap::new() };
+        let mut joined = JoinedSource { place: Place::local("the images of the index", None), sources: HashMap::new() };
         for child in &self.children {
             let graph = Graph { root: child.node.clone() };
             let manifests = graph.manifests().into_iter().map(|node| node.descriptor.digest);
@@ -185,12 +185,12 @@ impl Assembly {
 }
 
 /// Several sources as one: each content comes from the one that has it.
-struct Joined {
+struct JoinedSource {
     place: Place,
     sources: HashMap<Digest, Arc<dyn Source>>,
 }
 
-impl Joined {
+impl JoinedSource {
     fn of(&self, digest: &Digest) -> Result<&Arc<dyn Source>> {
         let absent = || EndpointError::new(Fault::Missing, format!("{digest} is in none of the images"));
         self.sources.get(digest).ok_or_else(absent)
@@ -198,7 +198,7 @@ impl Joined {
 }
 
 #[async_trait]
-impl Source for Joined {
+impl Source for JoinedSource {
     fn place(&self) -> &Place {
         &self.place
     }

@@ -18,7 +18,7 @@ pub use config::{History, ImageConfig, RootFs, RunConfig};
 
 /// An image, looked at.
 #[derive(Debug)]
-pub struct Inspected {
+pub struct InspectedImage {
     /// The digest that the name stands for.
     pub digest: Digest,
     /// The bytes of that manifest.
@@ -118,27 +118,31 @@ pub async fn raw(engine: &Engine, from: &OpenSource) -> Result<(Digest, Bytes), 
 }
 
 /// Looks at the image of a platform.
-pub async fn inspect(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<Inspected, InspectError> {
+pub async fn inspect(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<InspectedImage, InspectError> {
     match inspect_as_it_is(engine, from, platform).await {
         Err(error) if schema1::is_reason(&error) => {
             let first = schema1::first_format(engine, from).await?;
             let outline = schema1::outline(&first, from)?;
             let inspected = inspect_as_it_is(engine, &outline, platform).await?;
             let tag = Some(first.manifest.tag).filter(|tag| !tag.is_empty());
-            Ok(Inspected { digest: first.manifest.digest, manifest: first.bytes, tag, ..inspected })
+            Ok(InspectedImage { digest: first.manifest.digest, manifest: first.bytes, tag, ..inspected })
         }
         inspected => inspected,
     }
 }
 
-async fn inspect_as_it_is(engine: &Engine, from: &OpenSource, platform: &Platform) -> Result<Inspected, InspectError> {
+async fn inspect_as_it_is(
+    engine: &Engine,
+    from: &OpenSource,
+    platform: &Platform,
+) -> Result<InspectedImage, InspectError> {
     let graph = load(engine, from, &root_alone()).await?;
     let (digest, manifest) = (graph.root.descriptor.digest, graph.root.bytes);
     let instance = load(engine, from, &MultiArch::System(platform.clone())).await?;
     let config = instance.root.manifest.config().ok_or(InspectError::NoImage(digest))?;
     let config =
         read_config(from, config).await.map_err(|source| InspectError::Config { digest: config.digest, source })?;
-    Ok(Inspected { digest, manifest, instance, config, tag: None })
+    Ok(InspectedImage { digest, manifest, instance, config, tag: None })
 }
 
 /// Reads a config whole, verified.
@@ -155,7 +159,7 @@ pub async fn read_config(from: &OpenSource, config: &Descriptor) -> Result<Bytes
     }
 }
 
-impl Inspected {
+impl InspectedImage {
     /// The config as the OCI image-spec has it, without what only Docker knows.
     pub fn oci_config(&self) -> ImageConfig {
         // A config that is no image's, such as a chart's, has nothing of this.

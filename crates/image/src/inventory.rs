@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::contents::{Held, Holdings};
+use super::contents::{Holdings, StoredImage};
 use hod_bundle::{Content, HEADER_LIMIT, Header};
 use hod_oci::{Digest, Manifest, MediaType, Node, RepositoryName, Tag};
 use hod_store::{Store, StoreError};
@@ -99,7 +99,10 @@ struct Preface {
 
 impl Inventory {
     /// The inventory of images that were read. `is_there` tells whether a config or layer is.
-    pub fn of_images<E>(images: &[Held], mut is_there: impl FnMut(&Digest, u64) -> Result<bool, E>) -> Result<Self, E> {
+    pub fn of_images<E>(
+        images: &[StoredImage],
+        mut is_there: impl FnMut(&Digest, u64) -> Result<bool, E>,
+    ) -> Result<Self, E> {
         let mut contents = Vec::new();
         let mut positions: HashMap<Digest, Option<u32>> = HashMap::new();
         let mut listed = Vec::with_capacity(images.len());
@@ -145,7 +148,10 @@ impl Inventory {
     /// The minimal inventory of images that were read.
     ///
     /// Manifests of which something is missing are left out.
-    pub fn minimal<E>(images: &[Held], mut is_there: impl FnMut(&Digest, u64) -> Result<bool, E>) -> Result<Self, E> {
+    pub fn minimal<E>(
+        images: &[StoredImage],
+        mut is_there: impl FnMut(&Digest, u64) -> Result<bool, E>,
+    ) -> Result<Self, E> {
         let mut minimal = Minimal::default();
         for held in images {
             if minimal.add(&held.graph.root, &mut is_there)? {

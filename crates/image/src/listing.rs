@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::contents::Held;
+use super::contents::StoredImage;
 use hod_bundle::Header;
 use hod_oci::{Digest, MediaType};
 
@@ -52,7 +52,7 @@ type Entry = (ListedImage, HashMap<Digest, u64>);
 
 impl Listing {
     /// The listing of images that were read.
-    pub fn of_images(images: &[Held]) -> Self {
+    pub fn of_images(images: &[StoredImage]) -> Self {
         let entries = images.iter().map(|held| {
             let root = &held.graph.root.descriptor;
             let manifests = held.graph.manifests();

@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::attached::Attached;
-use super::contents::Held;
+use super::attached::Attachment;
+use super::contents::StoredImage;
 use super::list::{Line, Origin, PinnedReferrer, StoredName};
-use super::resolved::Resolved;
+use super::resolved::ResolvedImage;
 use hod_oci::{Digest, Graph, Reference};
 
 /// Another line has taken the name for something else.
@@ -28,12 +28,12 @@ pub struct NameTaken {
 
 /// Names in the store that are spoken for, with the root and the line that has them.
 #[derive(Debug, Default)]
-pub struct Taken(HashMap<StoredName, (Digest, Origin, Reference)>);
+pub struct NameRegister(HashMap<StoredName, (Digest, Origin, Reference)>);
 
-impl Taken {
+impl NameRegister {
     /// The names that images have already.
-    pub(super) fn of(images: &[Resolved]) -> Self {
-        let own = |image: &Resolved| {
+    pub(super) fn of(images: &[ResolvedImage]) -> Self {
+        let own = |image: &ResolvedImage| {
             let root = image.graph.root.descriptor.digest;
             (image.name.clone(), (root, image.line.origin.clone(), image.line.reference.clone()))
         };
@@ -57,7 +57,7 @@ impl Taken {
 }
 
 /// Something that is an image under a name.
-pub trait Named: Sized {
+pub trait NamedImage: Sized {
     /// The name in the store, and the digest of the root.
     fn key(&self) -> (StoredName, Digest);
 
@@ -66,7 +66,7 @@ pub trait Named: Sized {
 }
 
 /// The images, each once, in the order of their first mention.
-pub fn merged<T: Named>(images: Vec<T>) -> Vec<T> {
+pub fn merged<T: NamedImage>(images: Vec<T>) -> Vec<T> {
     let mut positions: HashMap<_, Vec<usize>> = HashMap::new();
     let mut all: Vec<T> = Vec::with_capacity(images.len());
     for image in images {
@@ -85,7 +85,7 @@ pub fn merged<T: Named>(images: Vec<T>) -> Vec<T> {
     all
 }
 
-impl Named for Held {
+impl NamedImage for StoredImage {
     fn key(&self) -> (StoredName, Digest) {
         (self.name.clone(), self.graph.root.descriptor.digest)
     }
@@ -98,7 +98,7 @@ impl Named for Held {
     }
 }
 
-impl Named for Resolved {
+impl NamedImage for ResolvedImage {
     fn key(&self) -> (StoredName, Digest) {
         (self.name.clone(), self.graph.root.descriptor.digest)
     }
@@ -121,7 +121,7 @@ impl Named for Resolved {
         }
         self.line.referrers = both(self.line.referrers.take(), other.line.referrers.clone());
         Arc::make_mut(&mut self.graph).join(Arc::unwrap_or_clone(other.graph));
-        let fresh: Vec<Attached> = other.attached.into_iter().filter(|it| !has(&self.attached, it)).collect();
+        let fresh: Vec<Attachment> = other.attached.into_iter().filter(|it| !has(&self.attached, it)).collect();
         self.attached.extend(fresh);
         self.also.push(other.line);
         self.also.extend(other.also);
@@ -130,14 +130,14 @@ impl Named for Resolved {
 }
 
 /// Returns true if one has all that the other has.
-fn covers(one: &Resolved, other: &Resolved) -> bool {
+fn covers(one: &ResolvedImage, other: &ResolvedImage) -> bool {
     let digests =
         |graph: &Graph| -> HashSet<Digest> { graph.manifests().iter().map(|node| node.descriptor.digest).collect() };
     digests(&one.graph).is_superset(&digests(&other.graph)) && other.attached.iter().all(|it| has(&one.attached, it))
 }
 
-fn has(all: &[Attached], one: &Attached) -> bool {
-    let root = |attached: &Attached| attached.graph.root.descriptor.digest;
+fn has(all: &[Attachment], one: &Attachment) -> bool {
+    let root = |attached: &Attachment| attached.graph.root.descriptor.digest;
     all.iter().any(|other| other.tag == one.tag && root(other) == root(one))
 }
 

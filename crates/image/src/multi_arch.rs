@@ -2,7 +2,7 @@
 
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;
-use hod_engine::copy::{Engine, Wanted};
+use hod_engine::copy::{Engine, LoadFilter};
 use hod_oci::{AbsentPlatforms, Descriptor, Graph, Node, Platform, Platforms, Version, narrowed};
 
 /// Which part of an image that has several platforms.
@@ -112,11 +112,11 @@ pub(super) async fn load_part(
 async fn load_chosen(engine: &Engine, from: &OpenSource, choice: Choice) -> Result<Graph, CopyImageError> {
     let Choice { platforms, asked } = choice;
     let all_asked = asked.as_ref() == Some(&platforms);
-    let wanted = Wanted { version: from.version.clone(), platforms, asked: all_asked };
+    let wanted = LoadFilter { version: from.version.clone(), platforms, asked: all_asked };
     let graph = engine.load(&*from.source, None, &wanted).await?;
     if let Some(platforms) = asked.filter(|_| !all_asked && !graph.root.manifest.media_type.is_index()) {
         let version = Version::Digest(graph.root.descriptor.digest);
-        engine.load(&*from.source, None, &Wanted { version, platforms, asked: true }).await?;
+        engine.load(&*from.source, None, &LoadFilter { version, platforms, asked: true }).await?;
     }
     Ok(graph)
 }

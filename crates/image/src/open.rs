@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 pub use error::OpenError;
 
-use super::admission::{Admission, Guard};
+use super::admission::{Admission, PendingAdmission};
 use super::contents::ContentsReader;
 use super::list::StoredName;
 use super::signing::{SignAs, Signing, SigningError};
@@ -36,7 +36,7 @@ pub struct OpenSource {
     /// indexes without all of their children.
     pub held: Option<Arc<Graph>>,
     /// What it has to show before it is taken.
-    pub guard: Option<Guard>,
+    pub guard: Option<PendingAdmission>,
     /// True if the manifest was made up from an archive: then its digest means nothing elsewhere, and that layers are
     /// not compressed says nothing about the image.
     pub made_up: bool,

@@ -18,30 +18,30 @@ use std::sync::Arc;
 pub use error::PlaceError;
 
 use super::admission::AdmissionError;
-use super::contents::Held;
+use super::contents::StoredImage;
 use super::convert::convert;
 use super::list::{Line, Options, Origin, StoredName, parse_place};
-use super::merge::{Taken, merged};
+use super::merge::{NameRegister, merged};
 use super::open::{OpenSource, Places};
-use super::recompress::{Recompressed, Recompressor, Which};
-use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, Resolved, claim};
+use super::recompress::{LayerChoice, RecompressedSource, Recompressor};
+use super::resolve::{Failed, ImageError, Resolution, ResolveOptions, ResolvedImage, claim};
 use super::schema1;
 use super::whole::whole;
-use hod_engine::copy::{Engine, Wanted};
+use hod_engine::copy::{Engine, LoadFilter};
 use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
 use hod_oci::{Descriptor, Digest, Graph, NameError, Platforms, Reference, Tag};
 use hod_transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
 
 /// An image of a place.
-pub struct Found {
+pub struct PlaceImage {
     location: Location,
     /// As a list would have it.
     line: Line,
     open: OpenSource,
 }
 
-impl Found {
+impl PlaceImage {
     /// Where exactly it is, and the image there.
     pub fn into_source(self) -> (Location, OpenSource) {
         (self.location, self.open)
@@ -64,7 +64,7 @@ pub fn check_locked(place: &Location, locked: Option<Digest>, found: Digest) -> 
     }
 }
 
-impl std::fmt::Debug for Found {
+impl std::fmt::Debug for PlaceImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Found").field("location", &self.location).field("line", &self.line).finish_non_exhaustive()
     }
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Found {
 
 /// A place that somebody named.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct PlaceRequest {
     /// Where.
     pub origin: Origin,
     /// The place with its options.
@@ -85,7 +85,10 @@ pub struct Asked {
 ///
 /// # Errors
 /// Everything that cannot be used; then nothing should be begun.
-pub async fn find_places(places: &Arc<Places>, asked: &[Asked]) -> Result<Vec<Found>, Vec<(String, PlaceError)>> {
+pub async fn find_places(
+    places: &Arc<Places>,
+    asked: &[PlaceRequest],
+) -> Result<Vec<PlaceImage>, Vec<(String, PlaceError)>> {
     let (mut all, mut bad) = (Vec::new(), Vec::new());
     for one in asked {
         match find(places, one).await {
@@ -99,7 +102,7 @@ pub async fn find_places(places: &Arc<Places>, asked: &[Asked]) -> Result<Vec<Fo
 /// Adds the images of places to those that registries have, each where `order` has its line.
 pub async fn resolve_places(
     engine: &Engine,
-    found: Vec<Found>,
+    found: Vec<PlaceImage>,
     order: &[Origin],
     options: &ResolveOptions,
     resolution: &mut Resolution,
@@ -107,7 +110,7 @@ pub async fn resolve_places(
     if found.is_empty() {
         return;
     }
-    let mut taken = Taken::of(&resolution.images);
+    let mut taken = NameRegister::of(&resolution.images);
     for image in found {
         let line = image.line.clone();
         match resolved(engine, image, options).await.and_then(|image| claim(&mut taken, image)) {
@@ -127,7 +130,7 @@ pub async fn resolve_places(
 /// What is wanted of an image.
 async fn taken(
     engine: &Engine,
-    image: &Found,
+    image: &PlaceImage,
     platforms: &Platforms,
     options: &ResolveOptions,
 ) -> Result<Graph, ImageError> {
@@ -135,11 +138,15 @@ async fn taken(
         return Ok(all_of(image).await?);
     }
     let asked = image.line.platforms.is_some() || options.platforms_asked;
-    let wanted = Wanted { version: image.open.version.clone(), platforms: platforms.clone(), asked };
+    let wanted = LoadFilter { version: image.open.version.clone(), platforms: platforms.clone(), asked };
     Ok(engine.load(&*image.open.source, None, &wanted).await?)
 }
 
-async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -> Result<Resolved, ImageError> {
+async fn resolved(
+    engine: &Engine,
+    mut image: PlaceImage,
+    options: &ResolveOptions,
+) -> Result<ResolvedImage, ImageError> {
     let platforms = image.line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
     let mut converted_from = None;
     let graph = match taken(engine, &image, &platforms, options).await {
@@ -161,7 +168,7 @@ async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -
     admit(&image, &graph).await?;
     let (source_name, name) = names(&image, options)?;
     let source_name = Reference { digest: Some(graph.root.descriptor.digest), ..source_name };
-    Ok(Resolved {
+    Ok(ResolvedImage {
         line: image.line,
         also: Vec::new(),
         source_name,
@@ -175,7 +182,7 @@ async fn resolved(engine: &Engine, mut image: Found, options: &ResolveOptions) -
     })
 }
 
-fn names(image: &Found, options: &ResolveOptions) -> Result<(Reference, StoredName), NameError> {
+fn names(image: &PlaceImage, options: &ResolveOptions) -> Result<(Reference, StoredName), NameError> {
     let qualified = options.from.qualify(&image.line.reference)?;
     let name = match &image.line.name {
         Some(name) => name.clone(),
@@ -192,16 +199,16 @@ pub async fn outbound(
     text: &str,
     options: &ResolveOptions,
     gzip: &Recompressor,
-) -> Result<(Vec<(Held, Arc<dyn Source>)>, usize), ImageError> {
+) -> Result<(Vec<(StoredImage, Arc<dyn Source>)>, usize), ImageError> {
     let (mut images, mut compressed) = (Vec::new(), 0);
-    let asked = Asked { origin: Origin { file: None, line: 1 }, text: text.into(), group: None };
+    let asked = PlaceRequest { origin: Origin { file: None, line: 1 }, text: text.into(), group: None };
     for image in find(places, &asked).await? {
         let platforms =
             image.line.platforms.clone().or_else(|| options.platforms_asked.then(|| options.platforms.clone()));
         let graph = match platforms {
             None | Some(Platforms::All) => all_of(&image).await?,
             Some(platforms) => {
-                let wanted = Wanted { version: image.open.version.clone(), platforms, asked: true };
+                let wanted = LoadFilter { version: image.open.version.clone(), platforms, asked: true };
                 engine.load(&*image.open.source, None, &wanted).await?
             }
         };
@@ -210,19 +217,19 @@ pub async fn outbound(
         let (_, name) = names(&image, options)?;
         let (mut graph, mut content) = (graph, image.open.source.clone());
         if image.open.made_up {
-            let made = gzip.prepare(engine, &content, &graph, Which::Uncompressed).await?;
+            let made = gzip.prepare(engine, &content, &graph, LayerChoice::Uncompressed).await?;
             compressed += made.len();
             graph = Graph { root: convert(graph.root, None, &made)? };
-            content = Arc::new(Recompressed::new(content, made.into_values()));
+            content = Arc::new(RecompressedSource::new(content, made.into_values()));
         }
         let source = Some(image.location.to_string().into());
-        images.push((Held { name, graph, group: None, source, pinned: false, referrers: None }, content));
+        images.push((StoredImage { name, graph, group: None, source, pinned: false, referrers: None }, content));
     }
     Ok((images, compressed))
 }
 
 /// Has an image show what the trust policy asks for.
-async fn admit(image: &Found, graph: &Graph) -> Result<(), AdmissionError> {
+async fn admit(image: &PlaceImage, graph: &Graph) -> Result<(), AdmissionError> {
     match &image.open.guard {
         Some(guard) => guard.check(&*image.open.source, graph).await,
         None => Ok(()),
@@ -230,18 +237,18 @@ async fn admit(image: &Found, graph: &Graph) -> Result<(), AdmissionError> {
 }
 
 /// Everything that a place has of an image.
-async fn all_of(image: &Found) -> Result<Graph, PlaceError> {
+async fn all_of(image: &PlaceImage) -> Result<Graph, PlaceError> {
     let failed = |source| PlaceError::Manifests { place: Box::new(image.location.clone()), source };
     whole(&*image.open.source, &image.open.version).await.map_err(failed)
 }
 
 /// Opens all images that an argument means.
-async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceError> {
-    let (places, Asked { origin, text, group }) = (places.clone(), asked.clone());
+async fn find(places: &Arc<Places>, asked: &PlaceRequest) -> Result<Vec<PlaceImage>, PlaceError> {
+    let (places, PlaceRequest { origin, text, group }) = (places.clone(), asked.clone());
     let found = tokio::task::spawn_blocking(move || {
         let (place, Options { platforms, name, digest, .. }) = parse_place(&text)?;
         let place: Location = place.parse()?;
-        let Listed { images, layout } = list(&places, &place)?;
+        let PlaceImages { images, layout } = list(&places, &place)?;
         if name.is_some() && images.len() > 1 {
             return Err(PlaceError::OneName { place: Box::new(place), count: images.len() });
         }
@@ -270,7 +277,7 @@ async fn find(places: &Arc<Places>, asked: &Asked) -> Result<Vec<Found>, PlaceEr
                 }
                 _ => places.source(&location)?,
             };
-            found.push(Found { location, line, open });
+            found.push(PlaceImage { location, line, open });
         }
         if found.is_empty() { Err(PlaceError::Empty(Box::new(place))) } else { Ok(found) }
     });
@@ -285,14 +292,14 @@ fn named(location: &Location, name: &str) -> Result<Reference, PlaceError> {
 }
 
 /// The images of a place with the names that they have there.
-struct Listed {
+struct PlaceImages {
     images: Vec<(Location, Option<String>)>,
     /// The layout that has them all. Its index is read once: others may change it meanwhile.
     layout: Option<Layout>,
 }
 
 /// Tells which images a place has.
-fn list(places: &Places, place: &Location) -> Result<Listed, PlaceError> {
+fn list(places: &Places, place: &Location) -> Result<PlaceImages, PlaceError> {
     let failed = |source| PlaceError::List { place: Box::new(place.clone()), source };
     let one = |name: Option<String>| vec![(place.clone(), name)];
     let mut opened = None;
@@ -334,7 +341,7 @@ fn list(places: &Places, place: &Location) -> Result<Listed, PlaceError> {
         }
         _ => one(None),
     };
-    Ok(Listed { images, layout: opened })
+    Ok(PlaceImages { images, layout: opened })
 }
 
 /// The images of a layout, each by its position or digest: names need not be unique, or be there at all.

@@ -15,14 +15,14 @@ use tokio::sync::OnceCell;
 use hod_engine::copy::{CopyError, Engine};
 use hod_engine::endpoint::{BlobReader, LocalFile, Place, Result, Source};
 use hod_oci::{Descriptor, Digest, Graph, Version};
-use hod_transport::{Compression, Recoded, recode};
+use hod_transport::{Compression, RecodedLayer, recode};
 
 /// Layers that are worked on at the same time; each takes a processor.
 const AT_ONCE: usize = 4;
 
 /// Which layers are compressed in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum LayerChoice {
     /// Those that are not compressed at all.
     Uncompressed,
     /// All that are not compressed in the wanted way.
@@ -39,12 +39,12 @@ pub struct Recompressor {
 }
 
 /// What came of a layer; `None` where it was as it should be in spite of its type.
-type Remade = Option<Arc<Recoded>>;
+type Remade = Option<Arc<RecodedLayer>>;
 
 /// A source some of whose layers were made here.
-pub(crate) struct Recompressed {
+pub(crate) struct RecompressedSource {
     inner: Arc<dyn Source>,
-    made: HashMap<Digest, Arc<Recoded>>,
+    made: HashMap<Digest, Arc<RecodedLayer>>,
 }
 
 impl Recompressor {
@@ -64,12 +64,12 @@ impl Recompressor {
         engine: &Engine,
         source: &Arc<dyn Source>,
         graph: &Graph,
-        which: Which,
-    ) -> std::result::Result<HashMap<Digest, Arc<Recoded>>, CopyError> {
+        which: LayerChoice,
+    ) -> std::result::Result<HashMap<Digest, Arc<RecodedLayer>>, CopyError> {
         let wanted = |blob: &&Descriptor| match Compression::of_layer(&blob.media_type) {
             Some(found) if found == self.to => false,
             Some(Compression::None) => true,
-            Some(_) => which == Which::Others,
+            Some(_) => which == LayerChoice::Others,
             None => false,
         };
         let layers: Vec<Descriptor> = graph.blobs().into_iter().filter(wanted).cloned().collect();
@@ -95,7 +95,7 @@ impl Recompressor {
 
     /// Lets go of what no image holds any more.
     pub fn forget(&self) {
-        let is_held = |made: &Arc<Recoded>| Arc::strong_count(made) > 1;
+        let is_held = |made: &Arc<RecodedLayer>| Arc::strong_count(made) > 1;
         self.made().retain(|_, cell| cell.get().and_then(Option::as_ref).is_none_or(is_held));
     }
 
@@ -104,21 +104,21 @@ impl Recompressor {
     }
 }
 
-impl std::fmt::Debug for Recompressed {
+impl std::fmt::Debug for RecompressedSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recompressed").field("made", &self.made).finish_non_exhaustive()
     }
 }
 
-impl Recompressed {
+impl RecompressedSource {
     /// A source with more layers than it has itself.
-    pub(crate) fn new(inner: Arc<dyn Source>, made: impl IntoIterator<Item = Arc<Recoded>>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Source>, made: impl IntoIterator<Item = Arc<RecodedLayer>>) -> Self {
         Self { inner, made: made.into_iter().map(|made| (made.digest, made)).collect() }
     }
 }
 
 #[async_trait]
-impl Source for Recompressed {
+impl Source for RecompressedSource {
     fn place(&self) -> &Place {
         self.inner.place()
     }

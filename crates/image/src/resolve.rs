@@ -15,12 +15,12 @@ use super::attached::{AttachedError, Finder};
 use super::convert::ConvertError;
 use super::copy_image::CopyImageError;
 use super::list::{ImageList, Line, StoredName};
-use super::merge::{NameTaken, Taken, merged};
+use super::merge::{NameRegister, NameTaken, merged};
 use super::open::OpenSource;
 use super::places::PlaceError;
-pub use super::resolved::Resolved;
+pub use super::resolved::ResolvedImage;
 use super::schema1;
-use hod_engine::copy::{CopyError, Engine, Wanted};
+use hod_engine::copy::{CopyError, Engine, LoadFilter};
 use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
 use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RepositoryName};
@@ -122,7 +122,7 @@ impl From<CopyImageError> for ImageError {
 #[derive(Debug, Default)]
 pub struct Resolution {
     /// The images that are known, in the order of the list.
-    pub images: Vec<Resolved>,
+    pub images: Vec<ResolvedImage>,
     /// The lines that could not be resolved, in that order, too.
     pub failed: Vec<Failed>,
 }
@@ -213,7 +213,7 @@ pub async fn resolve(
         })
         .buffered(lookups);
     let mut resolution = Resolution::default();
-    let mut taken = Taken::default();
+    let mut taken = NameRegister::default();
     while let Some((line, result)) = running.next().await {
         match result.and_then(|image| claim(&mut taken, image)) {
             Ok(image) => resolution.images.push(image),
@@ -231,7 +231,7 @@ pub async fn resolve(
 }
 
 /// Lets the image have its name, unless that means something else already.
-pub(super) fn claim(taken: &mut Taken, image: Resolved) -> Result<Resolved, ImageError> {
+pub(super) fn claim(taken: &mut NameRegister, image: ResolvedImage) -> Result<ResolvedImage, ImageError> {
     taken.claim(&image.name, &image.graph.root.descriptor.digest, &image.line)?;
     Ok(image)
 }
@@ -242,7 +242,7 @@ async fn resolve_line(
     store: Option<&Store>,
     line: &Line,
     (options, finder): (&ResolveOptions, &Finder),
-) -> Result<Resolved, ImageError> {
+) -> Result<ResolvedImage, ImageError> {
     let qualified = options.from.qualify(&line.reference)?;
     let name = match &line.name {
         Some(name) => name.clone(),
@@ -257,14 +257,14 @@ async fn resolve_line(
     // The tag is the store's only if the image is kept under the tag that the registry is asked for.
     let platforms = line.platforms.clone().unwrap_or_else(|| options.platforms.clone());
     let asked = line.platforms.is_some() || options.platforms_asked;
-    let wanted = Wanted { version: line.reference.version(), platforms: platforms.clone(), asked };
+    let wanted = LoadFilter { version: line.reference.version(), platforms: platforms.clone(), asked };
     let loaded = engine.load(&*source, kept.as_ref().map(|kept| kept as &dyn Source), &wanted).await;
     let (source, graph, converted_from) = match loaded {
         Err(error) if schema1::is_reason(&error) => {
             let scratch = options.scratch.as_deref().ok_or(error)?;
             let old = OpenSource { source, version: wanted.version.clone(), held: None, guard: None, made_up: false };
             let (digest, modern) = schema1::modern(engine, &old, scratch).await?;
-            let graph = engine.load(&*modern.source, None, &Wanted { version: modern.version, ..wanted }).await?;
+            let graph = engine.load(&*modern.source, None, &LoadFilter { version: modern.version, ..wanted }).await?;
             (modern.source, graph, Some(digest))
         }
         graph => (source, graph?, None),
@@ -280,7 +280,7 @@ async fn resolve_line(
     };
     let source_name = Reference { digest: Some(converted_from.unwrap_or(graph.root.descriptor.digest)), ..qualified };
     let (line, also, graph) = (line.clone(), Vec::new(), Arc::new(graph));
-    Ok(Resolved { line, also, source_name, name, platforms, source, graph, attached, place: None, converted_from })
+    Ok(ResolvedImage { line, also, source_name, name, platforms, source, graph, attached, place: None, converted_from })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::attached::Attached;
+use super::attached::Attachment;
 use super::list::{Line, StoredName};
 use hod_engine::endpoint::Source;
 use hod_oci::{Digest, Graph, Platforms, Reference};
@@ -11,7 +11,7 @@ use hod_transport::Location;
 
 /// An image that is known now.
 #[derive(Clone)]
-pub struct Resolved {
+pub struct ResolvedImage {
     /// The line that asked for it.
     pub line: Line,
     /// Other lines that mean it, and whose platforms it has too.
@@ -27,14 +27,14 @@ pub struct Resolved {
     /// The content to copy.
     pub graph: Arc<Graph>,
     /// Its referrers.
-    pub attached: Vec<Attached>,
+    pub attached: Vec<Attachment>,
     /// The place on this machine that it is taken from, where that is no registry.
     pub place: Option<Box<Location>>,
     /// The digest that it has there, where it was made out of Docker's first format.
     pub converted_from: Option<Digest>,
 }
 
-impl fmt::Debug for Resolved {
+impl fmt::Debug for ResolvedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolved").field("source", &self.source_name).field("name", &self.name).finish_non_exhaustive()
     }

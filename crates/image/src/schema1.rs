@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;
-use super::recompress::Recompressed;
+use super::recompress::RecompressedSource;
 use hod_engine::copy::{CopyError, Engine};
 use hod_engine::endpoint::{BlobReader, EndpointError, Fault, FirstFormat, Place, Result, Source};
 use hod_oci::{Descriptor, Digest, ManifestError, MediaType, Version};
-use hod_transport::{Recoded, keep};
+use hod_transport::{RecodedLayer, keep};
 
 /// Layers that are worked on at the same time; each takes a processor.
 const AT_ONCE: usize = 4;
@@ -69,10 +69,10 @@ pub(crate) async fn modern_of(
         Ok::<_, CopyError>((layer.digest, (Arc::new(file), diff)))
     };
     let kept = futures_util::stream::iter(different).map(keep).buffer_unordered(AT_ONCE);
-    let kept: HashMap<Digest, (Arc<Recoded>, Digest)> = kept.try_collect().await?;
+    let kept: HashMap<Digest, (Arc<RecodedLayer>, Digest)> = kept.try_collect().await?;
     let diffs: Vec<Digest> = layers(first).filter_map(|layer| kept.get(&layer.digest).map(|(_, diff)| *diff)).collect();
     let files = kept.into_values().map(|(layer, _)| layer);
-    let source = Arc::new(Recompressed::new(from.source.clone(), files));
+    let source = Arc::new(RecompressedSource::new(from.source.clone(), files));
     Ok((first.manifest.digest, made_up(first, source, &diffs, from)?))
 }
 
@@ -108,12 +108,12 @@ fn made_up(
     let manifest = Bytes::from(manifest.to_string());
     let root = Descriptor::of(MediaType::DockerManifest, &manifest);
     let version = Version::Digest(root.digest);
-    let source = Arc::new(Modern { inner, config: (descriptor.digest, config), root, manifest });
+    let source = Arc::new(ConvertedSource { inner, config: (descriptor.digest, config), root, manifest });
     Ok(OpenSource { source, version, held: None, guard: from.guard.clone(), made_up: false })
 }
 
 /// A source with the manifest and the config that were made up.
-struct Modern {
+struct ConvertedSource {
     inner: Arc<dyn Source>,
     root: Descriptor,
     manifest: Bytes,
@@ -121,7 +121,7 @@ struct Modern {
 }
 
 #[async_trait]
-impl Source for Modern {
+impl Source for ConvertedSource {
     fn place(&self) -> &Place {
         self.inner.place()
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::inspect::{History, Inspected};
+use super::inspect::{History, InspectedImage};
 use hod_oci::Descriptor;
 
 /// The history of an image with its layers.
@@ -57,7 +57,7 @@ impl Stat {
     /// Joins the history of the config with the layers of the manifest.
     ///
     /// A history need not be there, and need not know all layers: those that it does not know follow at the end.
-    pub fn of(image: &Inspected) -> Self {
+    pub fn of(image: &InspectedImage) -> Self {
         // A config that is no image's, such as a chart's, has nothing of this.
         let config: Config = serde_json::from_slice(&image.config).unwrap_or_default();
         let mut diff_ids = config.rootfs.diff_ids.into_iter();

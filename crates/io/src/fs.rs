@@ -32,7 +32,7 @@ pub use partial::PartialFile;
 pub use removal::Removal;
 pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;
-pub use stretch::{Stretch, Stretches};
+pub use stretch::{FileRange, RangedFile};
 
 /// The longest configuration file that is read, in bytes: what is in it takes many times that in memory.
 pub const CONFIG_LIMIT: u64 = 2 * 1024 * 1024;

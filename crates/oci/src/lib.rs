@@ -47,9 +47,9 @@ pub use graph::{Graph, Node};
 pub use manifest::{MANIFEST_LIMIT, Manifest, ManifestError, ManifestKind};
 pub use media_type::MediaType;
 pub use name::{NameError, RepositoryName, Tag};
-pub use narrow::{NotPulled, narrowed};
+pub use narrow::{NotPulledError, narrowed};
 pub use platform::{Platform, PlatformError};
-pub use platforms::{AbsentPlatforms, Choice, Offer, Platforms};
+pub use platforms::{AbsentPlatforms, PlatformChoice, PlatformOffer, Platforms};
 pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
 pub use referrers::{
     Foreign, MergeError, ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged,
@@ -58,4 +58,4 @@ pub use referrers::{
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;
 pub use walk::{GRAPH_LIMIT, GraphError, Walk};
-pub use weight::{Heavy, check_weight, weight};
+pub use weight::{WeightError, check_weight, weight};

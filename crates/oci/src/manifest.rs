@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::descriptor::null_is_empty;
-use super::weight::{Heavy, check_weight};
+use super::weight::{WeightError, check_weight};
 use super::{Descriptor, MediaType};
 
 /// The largest manifest that registries accept (distribution's limit on a manifest's body).
@@ -53,7 +53,7 @@ pub enum ManifestError {
     Large(u64),
     /// More values than memory takes.
     #[error("the manifest cannot be read")]
-    Heavy(#[from] Heavy),
+    Heavy(#[from] WeightError),
     /// Not the JSON of a manifest.
     #[error("the manifest is not valid JSON, or not a manifest")]
     Json(#[source] serde_json::Error),

@@ -1,11 +1,11 @@
 //! Reduces a graph to some of its platforms.
 
-use super::{Descriptor, Digest, Node, Offer, Platforms};
+use super::{Descriptor, Digest, Node, PlatformOffer, Platforms};
 
 /// The index has the platform, and what it is was not pulled.
 #[derive(Debug, thiserror::Error)]
 #[error("{child} ({platform}) of the image is missing")]
-pub struct NotPulled {
+pub struct NotPulledError {
     /// The child manifest.
     pub child: Digest,
     /// Its platform.
@@ -14,7 +14,7 @@ pub struct NotPulled {
 
 /// The same manifest with only those children that were asked for, all of which must be there; and
 /// what they offer. As where images are loaded, an index within that has nothing of it is left out.
-pub fn narrowed(mut node: Node, platforms: &Platforms) -> Result<(Node, Offer), NotPulled> {
+pub fn narrowed(mut node: Node, platforms: &Platforms) -> Result<(Node, PlatformOffer), NotPulledError> {
     let choice = platforms.choose(node.manifest.children());
     let chosen: Vec<Descriptor> =
         choice.positions.into_iter().filter_map(|position| node.manifest.children().get(position).cloned()).collect();
@@ -28,7 +28,7 @@ pub fn narrowed(mut node: Node, platforms: &Platforms) -> Result<(Node, Offer), 
                 continue;
             }
             let platform = wanted.platform.map_or_else(|| "no platform".to_owned(), |platform| platform.to_string());
-            return Err(NotPulled { child: wanted.digest, platform });
+            return Err(NotPulledError { child: wanted.digest, platform });
         };
         let (child, inner) = narrowed(held.remove(position), platforms)?;
         let useless = may_be_useless && inner.is_empty();

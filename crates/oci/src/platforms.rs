@@ -93,9 +93,9 @@ impl Platforms {
     /// For each platform the best match is taken (several, where they differ only in what is not
     /// compared, such as Windows' versions), with the attestations that describe it. Children
     /// without a platform cannot be judged and are always taken.
-    pub fn choose(&self, children: &[Descriptor]) -> Choice {
+    pub fn choose(&self, children: &[Descriptor]) -> PlatformChoice {
         let Self::Only(wanted) = self else {
-            return Choice { positions: (0..children.len()).collect(), ..Choice::default() };
+            return PlatformChoice { positions: (0..children.len()).collect(), ..PlatformChoice::default() };
         };
         let candidates =
             || children.iter().filter_map(|child| child.platform.as_ref()).filter(|platform| !platform.is_unknown());
@@ -118,18 +118,18 @@ impl Platforms {
         }
         let (inner, images): (Vec<_>, Vec<_>) =
             children.iter().filter(|child| unjudged(child)).partition(|child| child.hides_platforms());
-        let offer = Offer {
+        let offer = PlatformOffer {
             wanted: best.iter().map(|(platform, _)| (*platform).clone()).collect(),
             all: candidates().cloned().collect(),
             unjudged: !images.is_empty(),
         };
         let positions =
             chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(position, _)| position).collect();
-        Choice { positions, offer, open: !inner.is_empty() }
+        PlatformChoice { positions, offer, open: !inner.is_empty() }
     }
 
     /// Returns true if all that is wanted was found.
-    pub fn check(&self, offer: &Offer) -> Result<(), AbsentPlatforms> {
+    pub fn check(&self, offer: &PlatformOffer) -> Result<(), AbsentPlatforms> {
         let Self::Only(wanted) = self else { return Ok(()) };
         let absent: Vec<_> = wanted.iter().filter(|platform| !offer.wanted.contains(platform)).cloned().collect();
         if absent.is_empty() || offer.unjudged {
@@ -147,24 +147,24 @@ impl Platforms {
 
 /// Which children of an index are wanted, as far as the index itself tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct PlatformChoice {
     /// Their positions, in the order of the index.
     pub positions: Vec<usize>,
     /// What there is of the platforms that were asked for.
-    pub offer: Offer,
+    pub offer: PlatformOffer,
     /// True if indexes within it may have more.
     pub open: bool,
 }
 
 /// What an index, with those within it, has of the platforms that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Offer {
+pub struct PlatformOffer {
     wanted: Vec<Platform>,
     all: Vec<Platform>,
     unjudged: bool,
 }
 
-impl Offer {
+impl PlatformOffer {
     /// Adds what an index within the index has.
     pub fn add(&mut self, inner: Self) {
         self.wanted.extend(inner.wanted);

@@ -6,7 +6,7 @@ pub(crate) const WEIGHT_LIMIT: u64 = 64 * 1024 * 1024;
 /// A document that is too much for memory, small as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it needs more memory than the limit of {} MiB", WEIGHT_LIMIT >> 20)]
-pub struct Heavy;
+pub struct WeightError;
 
 /// What a document takes in memory, by estimate: its bytes, and what objects, lists and values take beside them.
 pub fn weight(json: &[u8]) -> u64 {
@@ -31,8 +31,8 @@ pub fn weight(json: &[u8]) -> u64 {
 }
 
 /// Refuses a document that is too much for memory.
-pub fn check_weight(json: &[u8]) -> Result<(), Heavy> {
-    if weight(json) > WEIGHT_LIMIT { Err(Heavy) } else { Ok(()) }
+pub fn check_weight(json: &[u8]) -> Result<(), WeightError> {
+    if weight(json) > WEIGHT_LIMIT { Err(WeightError) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -44,6 +44,6 @@ mod tests {
         assert_eq!(weight(br#"{"a":"{[,\"{,","b":[1,"\\"]}"#), 28 + 640 + 128 + 2 * 128);
         assert_eq!(weight(b""), 0);
         assert_eq!(check_weight(&b"[]".repeat(1000)), Ok(()));
-        assert_eq!(check_weight(&br#"{"":0},"#.repeat(600_000)), Err(Heavy));
+        assert_eq!(check_weight(&br#"{"":0},"#.repeat(600_000)), Err(WeightError));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The errors of reading a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endless {
+pub enum ListProblem {
     /// It has more pages than this.
     Pages(usize),
     /// It has more bytes than this.
@@ -17,7 +17,7 @@ pub enum Endless {
     Empty(usize),
 }
 
-impl fmt::Display for Endless {
+impl fmt::Display for ListProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pages(limit) => write!(f, "with more than {limit} pages"),

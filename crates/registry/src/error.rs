@@ -15,7 +15,7 @@ use super::answer::Answer;
 pub use super::cause::Cause;
 use super::cause::{is_plain, rustls_error, said_of};
 use super::credentials::CredentialsError;
-use super::endless::Endless;
+use super::endless::ListProblem;
 use super::lookaside::LookasideError;
 use super::registries_conf::RegistriesConfError;
 use super::subject::Subject;
@@ -190,7 +190,7 @@ pub enum RegistryError {
         /// The host that was asked.
         host: Box<str>,
         /// The reason.
-        problem: Endless,
+        problem: ListProblem,
     },
     /// The registry said yes and broke the protocol.
     #[error("{subject}: {host} answered {problem}")]
@@ -378,7 +378,7 @@ impl RegistryError {
         Self::Stalled { subject: Box::new(subject.clone()), host: authority(url), after }
     }
 
-    pub(super) fn endless(subject: &Subject, url: &Url, problem: Endless) -> Self {
+    pub(super) fn endless(subject: &Subject, url: &Url, problem: ListProblem) -> Self {
         Self::Endless { subject: Box::new(subject.clone()), host: authority(url), problem }
     }
 

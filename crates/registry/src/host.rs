@@ -19,7 +19,7 @@ use hod_io::tls::TrustError;
 
 /// What of the settings is different at a host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(super) struct Manner {
+pub(super) struct HostSettings {
     /// Any certificate will do, and plain HTTP where there is no HTTPS, unless the user said otherwise.
     pub(super) insecure: bool,
     /// It is asked in place of another one: what the user gave for that one is not for it.
@@ -32,7 +32,7 @@ pub(super) struct Host {
     /// The name by which people know it, such as `docker.io`.
     pub(super) name: Box<str>,
     pub(super) shared: Arc<Shared>,
-    pub(super) manner: Manner,
+    pub(super) manner: HostSettings,
     pub(super) auth: Auth,
     /// Whether it lists referrers, once that is known.
     pub(super) lists_referrers: std::sync::OnceLock<bool>,
@@ -46,7 +46,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(name: &str, manner: Manner, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(name: &str, manner: HostSettings, shared: Arc<Shared>) -> Self {
         Self {
             name: name.into(),
             shared,
@@ -127,7 +127,7 @@ mod tests {
 
     /// What is found out about a server on this machine.
     async fn probed(name: &str) -> Result<String, RegistryError> {
-        let host = Registries::new(Settings::default()).host(name, Manner::default());
+        let host = Registries::new(Settings::default()).host(name, HostSettings::default());
         host.connection().await.map(|it| it.base.to_string())
     }
 
@@ -135,7 +135,7 @@ mod tests {
     async fn who_answers_encryption_in_plain_is_asked_nothing_else() {
         let server = Server::start(|_| reply(200, &[], "")).await;
         let (registries, _) = server.repository("a", Settings::default());
-        let host = registries.host(&server.host(), Manner::default());
+        let host = registries.host(&server.host(), HostSettings::default());
         assert_eq!(host.connection().await.unwrap().base.as_str(), format!("http://{}/", server.host()));
         assert_eq!(registries.requests(), 1);
     }
@@ -171,7 +171,7 @@ mod tests {
     async fn plain_http_needs_no_authorities() {
         let known = async |name: &str| {
             let registries = Registries::new(Settings::default());
-            let host = registries.host(name, Manner::default());
+            let host = registries.host(name, HostSettings::default());
             let _ = host.connection().await;
             host.shared.roots.are_known()
         };

@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 /// The folders to which this run has written.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kept(Arc<Mutex<HashMap<PathBuf, Folder>>>);
+pub(super) struct WrittenFolders(Arc<Mutex<HashMap<PathBuf, Folder>>>);
 
 /// A lock for a folder, and whether this run has written there.
 type Folder = Arc<Mutex<bool>>;
 
-impl Kept {
+impl WrittenFolders {
     /// Makes these the signatures of a manifest, beside those that this run has written already.
     pub(super) fn write(&self, file: impl Fn(usize) -> PathBuf, signatures: &[Bytes]) -> io::Result<()> {
         let first = file(1);
@@ -65,7 +65,7 @@ mod tests {
             found
         };
         let numbers: Vec<Bytes> = (10..18).map(|number: u8| Bytes::from(number.to_string())).collect();
-        let run = Kept::default();
+        let run = WrittenFolders::default();
         let common = Bytes::from_static(b"0");
         std::thread::scope(|scope| {
             for number in &numbers {
@@ -73,7 +73,7 @@ mod tests {
             }
         });
         assert_eq!(found(), [&[common][..], &numbers[..]].concat());
-        Kept::default().write(file, &numbers[..2]).unwrap();
+        WrittenFolders::default().write(file, &numbers[..2]).unwrap();
         assert_eq!(found(), &numbers[..2]);
     }
 }

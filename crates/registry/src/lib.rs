@@ -73,7 +73,7 @@ pub use answer::{Answer, Reason};
 pub use challenge::token_server;
 pub use connection::is_this_machine;
 pub use credentials::{CredentialFile, CredentialSources, Credentials, CredentialsError};
-pub use endless::Endless;
+pub use endless::ListProblem;
 pub use error::{Cause, Refusal, RegistryError, RoutingError};
 pub use hod_io::tls::TrustError;
 pub use host_access::HostAccess;

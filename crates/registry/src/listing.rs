@@ -54,7 +54,7 @@ impl Repository {
         self.tags_by_any_way(Limit::SEARCH, &wanted).await
     }
 
-    async fn tags_by_any_way(&self, limit: Limit, wanted: Wanted<'_, Tag>) -> Result<Vec<Tag>, RegistryError> {
+    async fn tags_by_any_way(&self, limit: Limit, wanted: EntryFilter<'_, Tag>) -> Result<Vec<Tag>, RegistryError> {
         let Some(routes) = &self.routes else { return self.own_tags(limit, wanted).await };
         let mut attempts = routes.attempts(false);
         while let Some(repository) = attempts.next() {
@@ -66,14 +66,14 @@ impl Repository {
         Err(attempts.error())
     }
 
-    async fn own_tags(&self, limit: Limit, wanted: Wanted<'_, Tag>) -> Result<Vec<Tag>, RegistryError> {
+    async fn own_tags(&self, limit: Limit, wanted: EntryFilter<'_, Tag>) -> Result<Vec<Tag>, RegistryError> {
         let request = Request::new(Method::GET, self.url("tags/list").await?, Subject::Tags(self.place.clone()));
         self.host.list(request.access(Access::pull(&self.name)), "tags", limit, wanted).await
     }
 }
 
 /// Which entries of a list are kept.
-type Wanted<'a, T> = &'a (dyn Fn(&T) -> bool + Sync);
+type EntryFilter<'a, T> = &'a (dyn Fn(&T) -> bool + Sync);
 
 impl Host {
     /// Reads a list page by page: the names in this field of each.
@@ -82,7 +82,7 @@ impl Host {
         first: Request,
         field: &'static str,
         limit: Limit,
-        wanted: Wanted<'_, T>,
+        wanted: EntryFilter<'_, T>,
     ) -> Result<Vec<T>, RegistryError> {
         let connection = self.connection().await?;
         let (mut pages, subject, access) = (Pages::new(first.url, limit), first.subject, first.access);
@@ -117,7 +117,7 @@ struct Page<'a, T> {
     /// How many there were.
     count: usize,
     found: &'a mut Vec<T>,
-    wanted: Wanted<'a, T>,
+    wanted: EntryFilter<'a, T>,
 }
 
 impl<T: FromStr> Page<'_, T> {

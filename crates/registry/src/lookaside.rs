@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use url::Url;
 
-use super::kept::Kept;
+use super::kept::WrittenFolders;
 use hod_oci::RepositoryName;
 use hod_trust::policy::docker_scopes;
 
@@ -71,7 +71,7 @@ pub(super) struct Lookaside {
     /// Where signatures lie of which nothing is configured.
     usual: Option<Url>,
     /// What was written by this configuration.
-    pub(super) kept: Kept,
+    pub(super) kept: WrittenFolders,
 }
 
 /// The folders of one scope.

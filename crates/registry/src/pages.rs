@@ -12,7 +12,7 @@ use reqwest::header::LINK;
 use url::Url;
 
 use super::connection::Connection;
-use super::endless::Endless;
+use super::endless::ListProblem;
 use super::error::RegistryError;
 use super::response::Response;
 use hod_io::secret::redacted;
@@ -80,10 +80,10 @@ impl Pages {
         }
         self.read.insert(self.hasher.hash_one(self.url.as_str()));
         if self.read.len() >= self.limit.pages {
-            return Err(response.endless(Endless::Pages(self.limit.pages)));
+            return Err(response.endless(ListProblem::Pages(self.limit.pages)));
         }
         if self.read.contains(&self.hasher.hash_one(next.as_str())) {
-            return Err(response.endless(Endless::Circle));
+            return Err(response.endless(ListProblem::Circle));
         }
         self.url = next;
         Ok(true)
@@ -92,7 +92,7 @@ impl Pages {
     /// The body of a page, as far as the list may be that long; `page` is the most that one page has.
     pub(super) async fn body(&mut self, response: Response, page: usize) -> Result<Option<Bytes>, RegistryError> {
         let left = self.limit.bytes.saturating_sub(self.bytes);
-        let endless = response.endless(Endless::Bytes(self.limit.bytes));
+        let endless = response.endless(ListProblem::Bytes(self.limit.bytes));
         match response.bytes(page.min(left)).await? {
             Some(body) => {
                 self.bytes += body.len();
@@ -109,13 +109,13 @@ impl Pages {
     }
 
     /// Counts the entries of a page, of which there may be more than there is room for.
-    pub(super) fn count(&mut self, entries: usize) -> Result<(), Endless> {
+    pub(super) fn count(&mut self, entries: usize) -> Result<(), ListProblem> {
         if entries > self.room() {
-            return Err(Endless::Entries(self.limit.entries));
+            return Err(ListProblem::Entries(self.limit.entries));
         }
         self.entries += entries;
         self.empty = if entries == 0 { self.empty + 1 } else { 0 };
-        if self.empty >= EMPTY_PAGES { Err(Endless::Empty(EMPTY_PAGES)) } else { Ok(()) }
+        if self.empty >= EMPTY_PAGES { Err(ListProblem::Empty(EMPTY_PAGES)) } else { Ok(()) }
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::credentials::{Credentials, CredentialsError};
 use super::error::RoutingError;
-use super::host::{Host, Manner};
-use super::kept::Kept;
+use super::host::{Host, HostSettings};
+use super::kept::WrittenFolders;
 use super::lookaside::LookasideError;
 use super::registries_conf::{Helpers, RegistriesConf};
 use super::repository::{Repository, Route, Routes};
@@ -19,7 +19,7 @@ use super::signature_folder::SignatureFolder;
 use hod_oci::RepositoryName;
 
 /// A host, and what of the settings is different there.
-type HostKey = (Box<str>, Manner);
+type HostKey = (Box<str>, HostSettings);
 
 /// All registries, dealt with under the same settings. Clones share everything.
 #[derive(Debug, Clone)]
@@ -43,9 +43,9 @@ impl Registries {
                     let base = lookaside.staging(host, name)?;
                     Some(SignatureFolder { base, name: name.clone(), host: None, kept: lookaside.kept.clone() })
                 });
-                Repository::new(self.host(host, Manner { insecure, foreign: false }), name).with_staging(staging)
+                Repository::new(self.host(host, HostSettings { insecure, foreign: false }), name).with_staging(staging)
             }
-            Err(error) => Repository::denied(self.host(host, Manner::default()), name, error),
+            Err(error) => Repository::denied(self.host(host, HostSettings::default()), name, error),
         }
     }
 
@@ -56,7 +56,7 @@ impl Registries {
         match self.routes(conf, host, name) {
             _ if repository.is_denied() => repository,
             Ok(routes) => repository.with_routes(routes).with_signatures(self.signatures(host, name)),
-            Err(error) => Repository::denied(self.host(host, Manner::default()), name, error),
+            Err(error) => Repository::denied(self.host(host, HostSettings::default()), name, error),
         }
     }
 
@@ -90,7 +90,7 @@ impl Registries {
         insecure: bool,
         foreign: bool,
     ) -> Repository {
-        let host_there = self.host(host, Manner { insecure, foreign });
+        let host_there = self.host(host, HostSettings { insecure, foreign });
         match conf.find(&format!("{host}/{name}")) {
             Some((entry, _)) if entry.blocked => {
                 let error = RoutingError::Blocked { name: format!("{host}/{name}"), path: entry.path.clone() };
@@ -107,8 +107,8 @@ impl Registries {
             Some(port) => format!("{server}:{port}"),
             None => server.to_owned(),
         });
-        let host = server.map(|server| self.host(&server, Manner { insecure: false, foreign: true }));
-        Ok(Some(SignatureFolder { base, name: name.clone(), host, kept: Kept::default() }))
+        let host = server.map(|server| self.host(&server, HostSettings { insecure: false, foreign: true }));
+        Ok(Some(SignatureFolder { base, name: name.clone(), host, kept: WrittenFolders::default() }))
     }
 
     /// Returns true if a registry, or a repository there, may be used, and if so, whether without valid certificates.
@@ -144,7 +144,7 @@ impl Registries {
         self.shared.requests.load(Ordering::Relaxed)
     }
 
-    pub(super) fn host(&self, name: &str, manner: Manner) -> Arc<Host> {
+    pub(super) fn host(&self, name: &str, manner: HostSettings) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Host::new(name, manner, self.shared.clone()));
         hosts.entry((name.into(), manner)).or_insert_with(new).clone()
@@ -161,7 +161,7 @@ impl Registries {
     /// A registry as such, if it may be used.
     pub(super) fn whole_host(&self, name: &str) -> Result<Arc<Host>, RoutingError> {
         let insecure = self.admitted(name, None)?;
-        Ok(self.host(name, Manner { insecure, foreign: false }))
+        Ok(self.host(name, HostSettings { insecure, foreign: false }))
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
     fn a_host_is_made_once() {
         let registries = Registries::new(Settings::default());
         let clone = registries.clone();
-        let manner = Manner::default();
+        let manner = HostSettings::default();
         assert!(Arc::ptr_eq(&registries.host("r.example", manner), &clone.host("r.example", manner)));
         assert!(!Arc::ptr_eq(&registries.host("r.example", manner), &clone.host("s.example", manner)));
     }

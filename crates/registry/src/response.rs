@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::answer::{ANSWER_LIMIT, Answer};
-use super::endless::Endless;
+use super::endless::ListProblem;
 use super::error::{Refusal, RegistryError};
 use super::request::Request;
 use super::subject::Subject;
@@ -87,7 +87,7 @@ impl Response {
     }
 
     /// An error about a list.
-    pub(super) fn endless(&self, problem: Endless) -> RegistryError {
+    pub(super) fn endless(&self, problem: ListProblem) -> RegistryError {
         RegistryError::endless(&self.subject, &self.url, problem)
     }
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::endless::Endless;
+use super::endless::ListProblem;
 use super::error::{RegistryError, authority};
 use super::host::Host;
-use super::kept::Kept;
+use super::kept::WrittenFolders;
 use super::lookaside::LookasideError;
 use super::request::Request;
 use super::subject::Subject;
@@ -36,7 +36,7 @@ pub(super) struct SignatureFolder {
     /// Who is asked, where the folder is on a web server.
     pub(super) host: Option<Arc<Host>>,
     /// What was written to this folder and others.
-    pub(super) kept: Kept,
+    pub(super) kept: WrittenFolders,
 }
 
 impl SignatureFolder {
@@ -55,7 +55,7 @@ impl SignatureFolder {
                     bytes += signature.len();
                     if bytes > SIGNATURES_LIMIT {
                         let subject = Subject::Signature(authority(&shown), *manifest);
-                        return Err(RegistryError::endless(&subject, &shown, Endless::Bytes(SIGNATURES_LIMIT)));
+                        return Err(RegistryError::endless(&subject, &shown, ListProblem::Bytes(SIGNATURES_LIMIT)));
                     }
                     found.push(signature);
                 }
@@ -154,7 +154,7 @@ mod tests {
     fn each_signature_has_an_address() {
         let base = Url::parse("https://s.example/r/").unwrap();
         let name: RepositoryName = "team/other".parse().unwrap();
-        let folder = SignatureFolder { base, name, host: None, kept: Kept::default() };
+        let folder = SignatureFolder { base, name, host: None, kept: WrittenFolders::default() };
         let digest = Digest::sha256(b"");
         assert_eq!(
             folder.address(&digest, 2).to_string(),

@@ -17,7 +17,7 @@ use super::repository::Repository;
 use super::request::{Payload, Request};
 use super::response::Response;
 use super::subject::Subject;
-use hod_engine::endpoint::{Place, Placed, Result, Sink, Verified};
+use hod_engine::endpoint::{Place, Placement, Result, Sink, Verified};
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Tag, Version};
 
 impl Repository {
@@ -125,9 +125,9 @@ impl Sink for Repository {
         }
     }
 
-    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placed>> {
+    async fn adopt(&self, content: &Descriptor, from: Option<&RepositoryName>) -> Result<Option<Placement>> {
         match from.filter(|from| **from != self.name && !content.media_type.is_manifest()) {
-            Some(from) => Ok(self.mount(content.digest, from).await?.then_some(Placed::Mounted)),
+            Some(from) => Ok(self.mount(content.digest, from).await?.then_some(Placement::Mounted)),
             None => Ok(None),
         }
     }
@@ -136,14 +136,14 @@ impl Sink for Repository {
         self.host.finds_digests.load(Ordering::Relaxed)
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         if content.media_type.is_manifest() {
             let bytes = body.collect().await?;
             self.put_manifest(content, bytes, Version::Digest(content.digest)).await?;
         } else {
             self.upload(content.digest, body).await?;
         }
-        Ok(Placed::Written)
+        Ok(Placement::Written)
     }
 
     async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {

@@ -174,7 +174,7 @@ pub(super) struct UploadBody {
 /// Says to the HTTP client that the body ends early; the reason is kept in [`Progress`].
 #[derive(Debug, thiserror::Error)]
 #[error("the content could not be read to its end")]
-pub(super) struct CutShort;
+pub(super) struct ShortBodyError;
 
 impl UploadBody {
     /// A body whose connection may stand still for as long as `limit`.
@@ -200,7 +200,7 @@ impl UploadBody {
 }
 
 impl Stream for UploadBody {
-    type Item = Result<Bytes, CutShort>;
+    type Item = Result<Bytes, ShortBodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
@@ -218,7 +218,7 @@ impl Stream for UploadBody {
                 Some(Err(error)) => {
                     *self.progress.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     self.held = None;
-                    return Poll::Ready(Some(Err(CutShort)));
+                    return Poll::Ready(Some(Err(ShortBodyError)));
                 }
                 None => {
                     let Some(last) = self.held.take() else {

@@ -130,7 +130,7 @@ mod tests {
     use super::super::Settings;
     use super::super::testing::{Seen, Server, reply};
     use super::*;
-    use hod_engine::endpoint::{Fault, Placed, Prefix, Sink as _};
+    use hod_engine::endpoint::{Fault, Placement, Prefix, Sink as _};
     use hod_oci::{Descriptor, MediaType};
 
     fn content(size: usize) -> (Descriptor, Bytes) {
@@ -158,7 +158,7 @@ mod tests {
         for size in [0, 5, 1024 * 1024] {
             let (blob, bytes) = content(size);
             let placed = repository.put(&blob, Verified::bytes(&blob, bytes.clone())).await.unwrap();
-            assert_eq!(placed, Placed::Written);
+            assert_eq!(placed, Placement::Written);
             let seen = server.seen().last().unwrap().clone();
             let digest = blob.digest.to_string().replace(':', "%3A");
             assert_eq!(seen.target, format!("/elsewhere?_state=a%3Db&digest={digest}"));
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(repository.adopt(&blob, None).await.unwrap(), None);
         assert_eq!(repository.adopt(&blob, Some(&from("a"))).await.unwrap(), None);
         assert_eq!(server.seen().len(), 0);
-        assert_eq!(repository.adopt(&blob, Some(&from("known"))).await.unwrap(), Some(Placed::Mounted));
+        assert_eq!(repository.adopt(&blob, Some(&from("known"))).await.unwrap(), Some(Placement::Mounted));
         assert_eq!(repository.adopt(&blob, Some(&from("secret"))).await.unwrap(), None);
         assert_eq!(repository.adopt(&blob, Some(&from("other"))).await.unwrap(), None);
         repository.put(&blob, Verified::bytes(&blob, bytes)).await.unwrap();

@@ -4,11 +4,11 @@
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 
-use super::Unpacked;
+use super::UnpackedTree;
 use super::error::{LayerError, shown};
 use super::members::Members;
 use super::rootfs::{Rootfs, components};
-use super::write::{How, Maker};
+use super::write::{EntryOptions, EntryWriter};
 use hod_oci::{Digest, Hasher, MediaType};
 
 /// What the names of whiteouts begin with.
@@ -23,13 +23,13 @@ pub(super) fn apply(
     rootfs: &mut Rootfs,
     input: impl Read,
     diff_id: &Digest,
-    how: &How,
-    made: &mut Unpacked,
+    how: &EntryOptions,
+    made: &mut UnpackedTree,
 ) -> Result<(), LayerError> {
-    let mut content = Hashed::new(input, diff_id)?;
+    let mut content = HashingReader::new(input, diff_id)?;
     let mut members = Members::new(&mut content);
     rootfs.notes.begin_layer();
-    let mut maker = Maker::new(rootfs, &mut made.left_out, how);
+    let mut maker = EntryWriter::new(rootfs, &mut made.left_out, how);
     while let Some(member) = members.next()? {
         made.entries += 1;
         let name = member.path.strip_suffix(b"/").unwrap_or(&member.path);
@@ -53,7 +53,7 @@ pub(super) fn apply(
 
 /// Writes a layer, which may be compressed, as it is without, and checks that it is what the config says.
 pub(super) fn expand(input: impl Read, diff_id: &Digest, output: &mut dyn Write) -> Result<(), LayerError> {
-    let mut content = Hashed::new(input, diff_id)?;
+    let mut content = HashingReader::new(input, diff_id)?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let count = content.read(&mut buffer).map_err(LayerError::Read)?;
@@ -92,7 +92,7 @@ fn expanded<'a>(head: &[u8], input: BufReader<impl Read + 'a>) -> Result<Box<dyn
 }
 
 /// Hides all that lower layers have in the folder of an opaque whiteout.
-fn opaque(maker: &mut Maker<'_>, path: &[u8]) -> Result<(), LayerError> {
+fn opaque(maker: &mut EntryWriter<'_>, path: &[u8]) -> Result<(), LayerError> {
     let mut above = components(path)?;
     above.pop();
     let Some(place) = maker.rootfs.find(&above, false)? else { return Ok(()) };
@@ -103,7 +103,7 @@ fn opaque(maker: &mut Maker<'_>, path: &[u8]) -> Result<(), LayerError> {
     emptied.map(drop).map_err(|error| LayerError::Write { path: shown(path), source: error.into() })
 }
 
-fn whiteout(maker: &mut Maker<'_>, path: &[u8], hidden: &[u8]) -> Result<(), LayerError> {
+fn whiteout(maker: &mut EntryWriter<'_>, path: &[u8], hidden: &[u8]) -> Result<(), LayerError> {
     let mut above = components(path)?;
     above.pop();
     if matches!(hidden, b"" | b"." | b"..") {
@@ -118,12 +118,12 @@ fn whiteout(maker: &mut Maker<'_>, path: &[u8], hidden: &[u8]) -> Result<(), Lay
 }
 
 /// The expanded bytes of a layer, which are hashed on their way.
-struct Hashed<'a> {
+struct HashingReader<'a> {
     hasher: Hasher,
     input: Box<dyn Read + 'a>,
 }
 
-impl<'a> Hashed<'a> {
+impl<'a> HashingReader<'a> {
     fn new(input: impl Read + 'a, diff_id: &Digest) -> Result<Self, LayerError> {
         let mut input = BufReader::with_capacity(128 * 1024, input);
         let head = input.fill_buf().map_err(LayerError::Read)?.to_vec();
@@ -136,7 +136,7 @@ impl<'a> Hashed<'a> {
     }
 }
 
-impl Read for Hashed<'_> {
+impl Read for HashingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());

@@ -44,27 +44,27 @@ use rustix::fs::{Gid, Mode, Uid};
 
 pub use error::{LayerError, UnknownUser, UnpackImageError};
 pub use owners::{IdMapping, IdMappingError, Owners};
-pub use target::{Target, Unpacked};
-pub use write::LeftOut;
+pub use target::{Target, UnpackedTree};
+pub use write::SkippedEntries;
 
 use hod_engine::copy::Engine;
 use hod_engine::observe::Event;
-use hod_image::inspect::Inspected;
+use hod_image::inspect::InspectedImage;
 use hod_image::open::OpenSource;
 use hod_oci::{Descriptor, Digest, diff_ids};
 use rootfs::{FOLDER, Rootfs};
 use runtime_config::ImageConfig;
 use stream::unpack;
-use unfinished::Unfinished;
+use unfinished::PartialTarget;
 use users::User;
-use write::How;
+use write::EntryOptions;
 
 /// The target of layers.
 #[derive(Debug)]
 struct State {
     rootfs: Rootfs,
-    how: How,
-    made: Unpacked,
+    how: EntryOptions,
+    made: UnpackedTree,
 }
 
 /// How an image is unpacked.
@@ -82,10 +82,10 @@ pub struct UnpackOptions {
 pub async fn unpack_image(
     engine: &Engine,
     source: &OpenSource,
-    image: &Inspected,
+    image: &InspectedImage,
     options: &UnpackOptions,
-) -> Result<Unpacked, UnpackImageError> {
-    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: false };
+) -> Result<UnpackedTree, UnpackImageError> {
+    let how = EntryOptions { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: false };
     let (state, unfinished) = place(engine, source, &layers(image)?, &options.target, how).await?;
     let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
     let root = image.instance.root.descriptor.clone();
@@ -106,12 +106,12 @@ pub fn apply_layer(
     diff_id: &Digest,
     directory: &Path,
     owners: Owners,
-) -> Result<Unpacked, LayerError> {
+) -> Result<UnpackedTree, LayerError> {
     let output = |error: rustix::io::Errno| LayerError::Output(error.into());
     let top = rustix::fs::open(directory, FOLDER, Mode::empty()).map_err(output)?;
     let mut rootfs = Rootfs::new(top, None, false).map_err(LayerError::Output)?;
-    let mut made = Unpacked::default();
-    let how = How { owners, keep_links: false, keep_whiteouts: false };
+    let mut made = UnpackedTree::default();
+    let how = EntryOptions { owners, keep_links: false, keep_whiteouts: false };
     layer::apply(&mut rootfs, layer, diff_id, &how, &mut made)?;
     rootfs.finish().map_err(output)?;
     Ok(made)
@@ -123,8 +123,8 @@ pub async fn unpack_layer(
     source: &OpenSource,
     layer: &(Descriptor, Digest),
     options: &UnpackOptions,
-) -> Result<Unpacked, UnpackImageError> {
-    let how = How { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: true };
+) -> Result<UnpackedTree, UnpackImageError> {
+    let how = EntryOptions { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: true };
     let layers = std::slice::from_ref(layer);
     let (state, unfinished) = place(engine, source, layers, &options.target, how).await?;
     finish(state, move |_| Ok(unfinished)).await
@@ -148,7 +148,7 @@ pub async fn expand_layer(
 }
 
 /// The layer of an image that has this number, from 1 at the bottom, this digest, or this diff id.
-pub fn find_layer(image: &Inspected, wanted: &str) -> Result<(Descriptor, Digest), UnpackImageError> {
+pub fn find_layer(image: &InspectedImage, wanted: &str) -> Result<(Descriptor, Digest), UnpackImageError> {
     let layers = layers(image)?;
     let number: Option<usize> = wanted.parse().ok();
     let digest: Option<Digest> = wanted.parse().ok();
@@ -166,17 +166,17 @@ async fn place(
     source: &OpenSource,
     layers: &[(Descriptor, Digest)],
     target: &Target,
-    how: How,
-) -> Result<(Arc<Mutex<State>>, Unfinished), UnpackImageError> {
+    how: EntryOptions,
+) -> Result<(Arc<Mutex<State>>, PartialTarget), UnpackImageError> {
     let bytes = layers.iter().map(|(layer, _)| layer.size).sum();
     let owner = root(&how.owners)?;
     let unfinished = blocking({
         let target = target.clone();
-        move || Unfinished::begin(&target)
+        move || PartialTarget::begin(&target)
     })
     .await?;
     let rootfs = Rootfs::new(unfinished.open_rootfs()?, owner, unfinished.bundle().is_some())?;
-    let made = Unpacked { layers: layers.len(), ..Unpacked::default() };
+    let made = UnpackedTree { layers: layers.len(), ..UnpackedTree::default() };
     let state = Arc::new(Mutex::new(State { rootfs, how, made }));
     engine.observer().on(&Event::Step { name: "unpack-image", images: 1, bytes });
     for (layer, diff_id) in layers {
@@ -193,7 +193,11 @@ async fn place(
 }
 
 /// The runtime's configuration of an image whose files are in `rootfs`, or not at hand.
-pub fn runtime_config(image: &Inspected, owners: &Owners, rootfs: Option<&Path>) -> Result<Vec<u8>, UnpackImageError> {
+pub fn runtime_config(
+    image: &InspectedImage,
+    owners: &Owners,
+    rootfs: Option<&Path>,
+) -> Result<Vec<u8>, UnpackImageError> {
     layers(image)?;
     let config: ImageConfig = serde_json::from_slice(&image.config).unwrap_or_default();
     let Some(path) = rootfs else {
@@ -217,7 +221,7 @@ fn root(owners: &Owners) -> Result<Option<(Uid, Gid)>, UnpackImageError> {
 }
 
 /// The layers, lowest first, each with the digest of what it unpacks to.
-fn layers(image: &Inspected) -> Result<Vec<(Descriptor, Digest)>, UnpackImageError> {
+fn layers(image: &InspectedImage) -> Result<Vec<(Descriptor, Digest)>, UnpackImageError> {
     let manifest = &image.instance.root.manifest;
     let digest = manifest.config().map_or(image.digest, |config| config.digest);
     let diff_ids = diff_ids(&image.config).map_err(|_| UnpackImageError::Config(digest))?;
@@ -250,8 +254,8 @@ fn describe(
 /// Completes a tree, after some last work, and gives its folder its name.
 async fn finish(
     state: Arc<Mutex<State>>,
-    last: impl FnOnce(&mut State) -> Result<Unfinished, UnpackImageError> + Send + 'static,
-) -> Result<Unpacked, UnpackImageError> {
+    last: impl FnOnce(&mut State) -> Result<PartialTarget, UnpackImageError> + Send + 'static,
+) -> Result<UnpackedTree, UnpackImageError> {
     blocking(move || {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let unfinished = last(&mut state)?;

@@ -54,7 +54,7 @@ pub(super) struct Names {
 
 impl Names {
     /// All names in a directory in order; `room` is what may still be held of them.
-    pub(super) fn sorted(folder: &OwnedFd, room: &mut Room) -> io::Result<Self> {
+    pub(super) fn sorted(folder: &OwnedFd, room: &mut NameBudget) -> io::Result<Self> {
         let (mut all, mut batches) = (Self::default(), Batches::of(folder, false)?);
         while !batches.ended {
             for name in batches.next()?.iter() {
@@ -97,9 +97,9 @@ impl Names {
 
 /// How many bytes of names may still be held.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct NameBudget(usize);
 
-impl Room {
+impl NameBudget {
     pub(super) const fn new() -> Self {
         Self(SORTED)
     }

@@ -30,7 +30,7 @@ pub(super) const fn key(stat: &Stat) -> Key {
 #[derive(Debug)]
 pub(super) struct Notes {
     /// What directories get in the end: while files come into them they are open to their owner.
-    folders: BTreeMap<Key, Noted>,
+    folders: BTreeMap<Key, DirectoryNote>,
     /// The sums of files, where they are wanted.
     sums: Option<BTreeMap<Key, [u8; 32]>>,
     /// Which layer is being unpacked, from 1.
@@ -39,7 +39,7 @@ pub(super) struct Notes {
 
 /// A [`Folder`] in few bytes, and the layer that made it.
 #[derive(Debug, Clone, Copy)]
-struct Noted {
+struct DirectoryNote {
     seconds: i64,
     nanoseconds: u32,
     mode: u16,
@@ -68,13 +68,13 @@ impl Notes {
     /// Notes a directory that was made, with what it gets in the end.
     pub(super) fn made(&mut self, folder: Key, what: Folder) {
         // That of the first layer is there before it.
-        self.folders.insert(folder, Noted { layer: self.layer.max(1), ..Noted::of(what) });
+        self.folders.insert(folder, DirectoryNote { layer: self.layer.max(1), ..DirectoryNote::of(what) });
     }
 
     /// Notes what a directory gets in the end.
     pub(super) fn describe(&mut self, folder: Key, what: Folder) {
         let layer = self.folders.get(&folder).map_or(0, |noted| noted.layer);
-        self.folders.insert(folder, Noted { layer, ..Noted::of(what) });
+        self.folders.insert(folder, DirectoryNote { layer, ..DirectoryNote::of(what) });
     }
 
     /// Forgets a directory that was removed.
@@ -84,7 +84,7 @@ impl Notes {
 
     /// What a directory gets in the end.
     pub(super) fn folder(&self, folder: Key) -> Option<Folder> {
-        let Noted { seconds, nanoseconds, mode, .. } = self.folders.get(&folder)?;
+        let DirectoryNote { seconds, nanoseconds, mode, .. } = self.folders.get(&folder)?;
         Some(Folder { mode: u32::from(*mode), mtime: (*seconds, *nanoseconds) })
     }
 
@@ -115,7 +115,7 @@ impl Notes {
     }
 }
 
-impl Noted {
+impl DirectoryNote {
     fn of(Folder { mode, mtime: (seconds, nanoseconds) }: Folder) -> Self {
         Self { seconds, nanoseconds, mode: u16::try_from(mode & 0o7777).unwrap_or_default(), layer: 0 }
     }
@@ -124,12 +124,12 @@ impl Noted {
 /// Which names of the current layer are in directories of layers below: what its whiteouts do not concern. Kept are
 /// hashes, keyed by chance: that two of these names have one happens less often than that memory errs.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct WrittenNames {
     names: BTreeSet<u64>,
     key: RandomState,
 }
 
-impl Written {
+impl WrittenNames {
     pub(super) fn insert(&mut self, folder: Key, name: &[u8]) -> Result<(), LayerError> {
         self.names.insert(self.key.hash_one((folder, name)));
         if self.names.len() > WRITTEN {

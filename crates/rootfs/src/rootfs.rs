@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::names::Batches;
-use super::notes::{Folder, Key, Notes, Written, key};
+use super::notes::{Folder, Key, Notes, WrittenNames, key};
 
 /// How deep folders may nest.
 const DEPTH: usize = 256;
@@ -200,7 +200,7 @@ impl Rootfs {
         &mut self,
         (above, above_key): (&OwnedFd, Key),
         name: &[u8],
-        written: Option<&Written>,
+        written: Option<&WrittenNames>,
     ) -> Result<bool, Errno> {
         let is_written = || written.is_some_and(|written| written.contains(above_key, name));
         match open(above, name) {
@@ -233,7 +233,11 @@ impl Rootfs {
 
     /// Removes what is in a folder, but for what the current layer has written, if that is given; says whether nothing is
     /// left.
-    pub(super) fn empty(&mut self, (folder, key): (&OwnedFd, Key), written: Option<&Written>) -> Result<bool, Errno> {
+    pub(super) fn empty(
+        &mut self,
+        (folder, key): (&OwnedFd, Key),
+        written: Option<&WrittenNames>,
+    ) -> Result<bool, Errno> {
         loop {
             let (mut empty, mut removed) = (true, false);
             let mut batches = Batches::of(folder, false)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::write::LeftOut;
+use super::write::SkippedEntries;
 
 /// The target to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +24,11 @@ impl Target {
 
 /// The result.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unpacked {
+pub struct UnpackedTree {
     /// The number of layers.
     pub layers: usize,
     /// The number of their entries.
     pub entries: u64,
     /// The files that could not be created.
-    pub left_out: LeftOut,
+    pub left_out: SkippedEntries,
 }

@@ -9,7 +9,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::names::{Names, Room};
+use super::names::{NameBudget, Names};
 use super::notes::key;
 use super::owners::{IdMapping, Owners};
 use super::rootfs::{Rootfs, open};
@@ -63,7 +63,7 @@ pub(super) fn description(image: &Descriptor, owners: &Owners) -> io::Result<Vec
 /// Writes the listing of a tree whose folders have not been closed to their owner yet.
 pub(super) fn write_listing(rootfs: &Rootfs, output: impl Write) -> io::Result<()> {
     let top = rootfs.top();
-    let mut listing = Listing { rootfs, owner: None, room: Room::new(), output };
+    let mut listing = Listing { rootfs, owner: None, room: NameBudget::new(), output };
     writeln!(listing.output, "#      keywords: size,type,uid,gid,mode,link,nlink,tar_time,sha256digest,xattr")?;
     listing.folder(&top, ".", ".")?;
     listing.output.flush()
@@ -73,7 +73,7 @@ struct Listing<'a, W> {
     rootfs: &'a Rootfs,
     /// User and group of entries whose lines do not say otherwise.
     owner: Option<(u32, u32)>,
-    room: Room,
+    room: NameBudget,
     output: W,
 }
 

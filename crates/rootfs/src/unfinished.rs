@@ -14,7 +14,7 @@ use hod_io::fs::Directory;
 
 /// A target on its way: a folder beside it, which nobody else uses.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(super) struct PartialTarget {
     target: Target,
     path: PathBuf,
     published: AtomicBool,
@@ -22,7 +22,7 @@ pub(super) struct Unfinished {
     _lock: fs::File,
 }
 
-impl Unfinished {
+impl PartialTarget {
     /// Makes the folder; what a killed run has left there is removed.
     pub(super) fn begin(target: &Target) -> Result<Self, UnpackImageError> {
         let path = target.path();
@@ -89,7 +89,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for PartialTarget {
     fn drop(&mut self) {
         if !self.published.load(Ordering::SeqCst) {
             let _ = remove_tree(&self.path);

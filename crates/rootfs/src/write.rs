@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::error::{LayerError, shown};
 use super::members::{Kind, Member, Members};
-use super::notes::{Folder, Written, key};
+use super::notes::{Folder, WrittenNames, key};
 use super::owners::{Owners, ROOTLESS};
 use super::rootfs::{Place, Rootfs, components, look, times};
 use hod_oci::{Algorithm, Hasher};
@@ -21,7 +21,7 @@ const OF_THE_MACHINE: [&[u8]; 4] = [b"security.selinux", b"system.nfs4_acl", b"s
 
 /// What could not be made by this user, or on this filesystem.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LeftOut {
+pub struct SkippedEntries {
     /// Devices, for which there are empty files.
     pub devices: u64,
     /// Extended attributes.
@@ -30,17 +30,17 @@ pub struct LeftOut {
 
 /// Makes entries.
 #[derive(Debug)]
-pub(super) struct Maker<'a> {
+pub(super) struct EntryWriter<'a> {
     pub(super) rootfs: &'a mut Rootfs,
-    pub(super) written: Written,
-    left_out: &'a mut LeftOut,
-    how: &'a How,
+    pub(super) written: WrittenNames,
+    left_out: &'a mut SkippedEntries,
+    how: &'a EntryOptions,
     buffer: Vec<u8>,
 }
 
 /// How entries are made.
 #[derive(Debug, Clone, Default)]
-pub(super) struct How {
+pub(super) struct EntryOptions {
     pub(super) owners: Owners,
     /// True if a folder does not take the place of a symbolic link to one.
     pub(super) keep_links: bool,
@@ -48,9 +48,9 @@ pub(super) struct How {
     pub(super) keep_whiteouts: bool,
 }
 
-impl<'a> Maker<'a> {
-    pub(super) fn new(rootfs: &'a mut Rootfs, left_out: &'a mut LeftOut, how: &'a How) -> Self {
-        Self { rootfs, written: Written::default(), left_out, how, buffer: vec![0; CHUNK] }
+impl<'a> EntryWriter<'a> {
+    pub(super) fn new(rootfs: &'a mut Rootfs, left_out: &'a mut SkippedEntries, how: &'a EntryOptions) -> Self {
+        Self { rootfs, written: WrittenNames::default(), left_out, how, buffer: vec![0; CHUNK] }
     }
 
     /// Makes an entry; its bytes are read from the archive.

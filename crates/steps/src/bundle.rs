@@ -11,19 +11,19 @@ use futures_util::StreamExt as _;
 use super::pack::{self, PackError};
 use super::room::{RoomError, require_room};
 use hod_bundle::{BundleError, BundleSink, Done, Header, InPlace};
-use hod_engine::copy::{Copied, CopyError, Engine};
-use hod_engine::endpoint::{Placed, Sink};
+use hod_engine::copy::{CopyError, CopySummary, Engine};
+use hod_engine::endpoint::{Placement, Sink};
 use hod_engine::observe::Event;
-use hod_image::attached::Attached;
+use hod_image::attached::Attachment;
 use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::contents::ContentsError;
-use hod_image::gathered::{Unmergeable, in_store};
-use hod_image::resolve::{DefaultRegistry, Failed, ImageError, Resolved};
+use hod_image::gathered::{TagConflict, in_store};
+use hod_image::resolve::{DefaultRegistry, Failed, ImageError, ResolvedImage};
 use hod_oci::{Digest, Graph, Node};
 
 /// What writing a bundle in one pass did.
 #[derive(Debug)]
-pub struct Bundled {
+pub struct BundleReceipt {
     /// The header of the bundle.
     pub header: Arc<Header>,
     /// Its length in bytes.
@@ -49,7 +49,7 @@ pub enum BundlingError {
     },
     /// What was found makes no sense.
     #[error(transparent)]
-    Contents(#[from] ContentsError<Unmergeable>),
+    Contents(#[from] ContentsError<TagConflict>),
     /// The file.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -70,11 +70,11 @@ pub enum BundlingError {
 /// next run with the same list goes on from there. `mtime` is in seconds since 1970.
 pub async fn bundle(
     engine: &Engine,
-    images: Vec<Resolved>,
+    images: Vec<ResolvedImage>,
     from: &DefaultRegistry,
     output: &Path,
     mtime: u64,
-) -> Result<Bundled, BundlingError> {
+) -> Result<BundleReceipt, BundlingError> {
     let mut described = Vec::with_capacity(images.len());
     let mut reading =
         futures_util::stream::iter(images).map(|image| describe(engine, image)).buffered(engine.limits().lookups);
@@ -92,23 +92,24 @@ pub async fn bundle(
     let file =
         tokio::task::spawn_blocking(move || InPlace::open(&path, own)).await.map_err(std::io::Error::other)??;
     let label = output.display().to_string();
-    let filled = Filling { engine, file: &file, label: &label, done: Done::default() }.fill(described, indexes).await;
+    let filled =
+        BundleFill { engine, file: &file, label: &label, done: Done::default() }.fill(described, indexes).await;
     let fetched = filled?;
     let bytes = tokio::task::spawn_blocking(move || file.finish()).await.map_err(std::io::Error::other)??;
-    Ok(Bundled { header, bytes, fetched })
+    Ok(BundleReceipt { header, bytes, fetched })
 }
 
 /// Learns the platforms of an image, and of what belongs to it, where manifests do not tell.
-pub async fn describe(engine: &Engine, image: Resolved) -> Result<Resolved, BundlingError> {
+pub async fn describe(engine: &Engine, image: ResolvedImage) -> Result<ResolvedImage, BundlingError> {
     let failed = |source| BundlingError::Describe { image: image.line.reference.to_string(), source };
     let described = |graph: Arc<Graph>| engine.describe(&*image.source, Graph::clone(&graph));
     let graph = Arc::new(described(image.graph.clone()).await.map_err(failed)?);
     let mut attached = Vec::with_capacity(image.attached.len());
     for one in &image.attached {
         let graph = Arc::new(described(one.graph.clone()).await.map_err(failed)?);
-        attached.push(Attached { graph, ..one.clone() });
+        attached.push(Attachment { graph, ..one.clone() });
     }
-    Ok(Resolved { graph, attached, ..image })
+    Ok(ResolvedImage { graph, attached, ..image })
 }
 
 fn check_space(header: &Header, output: &Path) -> Result<(), RoomError> {
@@ -119,24 +120,24 @@ fn check_space(header: &Header, output: &Path) -> Result<(), RoomError> {
 }
 
 /// A bundle that is being filled.
-struct Filling<'a> {
+struct BundleFill<'a> {
     engine: &'a Engine,
     file: &'a InPlace,
     label: &'a str,
     done: Done,
 }
 
-impl Filling<'_> {
+impl BundleFill<'_> {
     /// Copies every image into its place, and the indexes of referrers; returns the bytes that were fetched.
-    async fn fill(self, images: Vec<Resolved>, indexes: Vec<Bytes>) -> Result<u64, BundlingError> {
+    async fn fill(self, images: Vec<ResolvedImage>, indexes: Vec<Bytes>) -> Result<u64, BundlingError> {
         let header = self.file.header();
         let bytes = header.blobs().iter().map(|blob| blob.size).sum();
         self.engine.observer().on(&Event::Step { name: "bundle", images: images.len(), bytes });
-        let (engine, this, name) = (self.engine, &self, |image: &Resolved| image.name.to_string());
+        let (engine, this, name) = (self.engine, &self, |image: &ResolvedImage| image.name.to_string());
         let filled = batch::run(engine, images, OnFailure::KeepGoing, name, |image| async move {
             let result = async {
                 let mut copied = this.image(&image).await.map_err(ImageError::Copy)?;
-                let bytes = copied.bytes(Placed::Written);
+                let bytes = copied.bytes(Placement::Written);
                 copied.unchanged = bytes == 0;
                 let transfer = Transfer::new(image.graph.root.descriptor.digest, &copied, image.graph.foreign());
                 Ok((bytes, Some(transfer)))
@@ -160,14 +161,14 @@ impl Filling<'_> {
     }
 
     /// Copies an image and what belongs to it. Indexes of referrers come later, when all are known.
-    async fn image(&self, image: &Resolved) -> Result<Copied, CopyError> {
+    async fn image(&self, image: &ResolvedImage) -> Result<CopySummary, CopyError> {
         let copy = async |root: &Node| {
             let sink: Arc<dyn Sink> =
                 Arc::new(BundleSink::new(self.file, self.label, &image.name.repository, &self.done));
             self.engine.copy(image.source.clone(), sink, Arc::new(Graph { root: root.clone() }), &[]).await
         };
         let mut total = copy(&image.graph.root).await?;
-        for Attached { graph, is_index, .. } in &image.attached {
+        for Attachment { graph, is_index, .. } in &image.attached {
             let roots = if *is_index { graph.root.children.as_slice() } else { std::slice::from_ref(&graph.root) };
             for root in roots {
                 total.add_all(&copy(root).await?);

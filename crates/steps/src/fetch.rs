@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::incoming;
 use super::room::{RoomError, require_room};
-use hod_engine::copy::{Copied, CopyError, Engine};
-use hod_engine::endpoint::{Placed, Sink};
+use hod_engine::copy::{CopyError, CopySummary, Engine};
+use hod_engine::endpoint::{Placement, Sink};
 use hod_engine::observe::Event;
 use hod_image::batch::{self, OnFailure, Transfer};
-use hod_image::resolve::{Failed, ImageError, Resolution, Resolved};
+use hod_image::resolve::{Failed, ImageError, Resolution, ResolvedImage};
 use hod_oci::{Digest, Graph, Tag};
 use hod_store::{Store, StoreError};
 use hod_transport::Location;
@@ -22,7 +22,7 @@ pub struct Receipt {
     /// Those that are not.
     pub failed: Vec<Failed>,
     /// Contents by how they came to be there, and their bytes.
-    pub placed: BTreeMap<Placed, (usize, u64)>,
+    pub placed: BTreeMap<Placement, (usize, u64)>,
     /// Bytes of all images, each counted as if it were alone.
     pub bytes_of_images: u64,
     /// Bytes of the different contents among them.
@@ -35,7 +35,7 @@ pub struct Receipt {
 #[derive(Debug)]
 pub struct ImageReceipt {
     /// The image.
-    pub image: Resolved,
+    pub image: ResolvedImage,
     /// True if nothing had to be done.
     pub unchanged: bool,
 }
@@ -43,7 +43,7 @@ pub struct ImageReceipt {
 impl Receipt {
     /// Bytes that were moved.
     pub fn bytes_written(&self) -> u64 {
-        self.placed.get(&Placed::Written).map_or(0, |(_, bytes)| *bytes)
+        self.placed.get(&Placement::Written).map_or(0, |(_, bytes)| *bytes)
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Need {
 
 impl Need {
     /// Adds up what some images need that a store does not have.
-    pub(crate) fn of(images: &[Resolved], store: &Store) -> Result<Self, StoreError> {
+    pub(crate) fn of(images: &[ResolvedImage], store: &Store) -> Result<Self, StoreError> {
         let mut sizes: HashMap<Digest, u64> = HashMap::new();
         let mut linked: HashSet<Digest> = HashSet::new();
         let mut need = Self::default();
@@ -108,7 +108,7 @@ impl Need {
 
 /// Whether the blobs of an image are files that the store takes by a link. Where one cannot be had after all the disk
 /// may be too small for a copy, which then says so.
-fn is_linked(image: &Resolved, store: &Store) -> bool {
+fn is_linked(image: &ResolvedImage, store: &Store) -> bool {
     match image.place.as_deref() {
         Some(Location::Dir(path) | Location::Oci(path, _)) if image.converted_from.is_none() => {
             hod_io::fs::same_filesystem(path, store.root()).unwrap_or(false)
@@ -154,7 +154,7 @@ pub async fn fetch(
     )
     .await;
     receipt.stopped_early = fetched.stopped_early;
-    let mut copied = Copied::default();
+    let mut copied = CopySummary::default();
     for (image, taken) in fetched.done {
         copied.add_all(&taken);
         receipt.images.push(ImageReceipt { image, unchanged: taken.unchanged });
@@ -172,13 +172,13 @@ pub async fn fetch(
 }
 
 /// Fetches an image: first what belongs to it, so that nobody sees it without its signatures.
-async fn fetch_one(engine: &Engine, store: &Store, image: &Resolved) -> Result<Copied, ImageError> {
+async fn fetch_one(engine: &Engine, store: &Store, image: &ResolvedImage) -> Result<CopySummary, ImageError> {
     let repository = &image.name.repository;
     let copy = async |graph: Arc<Graph>, tags: &[Tag]| {
         let sink: Arc<dyn Sink> = Arc::new(store.repository(repository));
         engine.copy(image.source.clone(), sink, graph, tags).await
     };
-    let mut total = Copied { unchanged: true, ..Copied::default() };
+    let mut total = CopySummary { unchanged: true, ..CopySummary::default() };
     for attached in &image.attached {
         if !attached.is_index {
             total.add_all(&copy(attached.graph.clone(), std::slice::from_ref(&attached.tag)).await?);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use hod_bundle::Signed;
+use hod_bundle::BundleSigner;
 use hod_oci::Digest;
 
 /// The kinds of damage.
@@ -153,7 +153,7 @@ pub struct Findings {
     pub images: usize,
     /// Who has signed the bundle, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub signed: Option<Signed>,
+    pub signed: Option<BundleSigner>,
     /// The damage, sorted.
     pub findings: Vec<Finding>,
 }

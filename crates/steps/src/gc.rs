@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use super::reach::{Reach, ReachError, Reached};
+use super::reach::{ReachError, ReachedContent, ReferenceWalk};
 use hod_engine::observe::{Event, Observer, Stop};
 use hod_oci::{Algorithm, Digest, RepositoryName, Tag, companion_of};
 use hod_store::{Entry, Store, StoreError, StoredBlob};
 
 /// What becomes of images that have no tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untagged {
+pub enum UntaggedPolicy {
     /// They stay: somebody may have asked for them by their digest.
     Keep,
     /// They go.
@@ -51,14 +51,14 @@ pub enum GcError {
 
 impl Garbage {
     /// Finds what nothing refers to. What cannot be read ends the search: it might refer to anything.
-    pub fn find(store: &Store, untagged: Untagged) -> Result<Self, GcError> {
+    pub fn find(store: &Store, untagged: UntaggedPolicy) -> Result<Self, GcError> {
         let names = store.repositories()?;
         let mut elsewhere = Elsewhere::default();
         loop {
             let mut garbage = Self::default();
-            let mut live = Reached::default();
+            let mut live = ReachedContent::default();
             for name in &names {
-                let Reached { manifests, blobs } = garbage.look_at(store, name, untagged, &mut elsewhere)?;
+                let ReachedContent { manifests, blobs } = garbage.look_at(store, name, untagged, &mut elsewhere)?;
                 live.manifests.extend(manifests);
                 live.blobs.extend(blobs);
             }
@@ -79,10 +79,10 @@ impl Garbage {
         &mut self,
         store: &Store,
         name: &RepositoryName,
-        untagged: Untagged,
+        untagged: UntaggedPolicy,
         elsewhere: &mut Elsewhere,
-    ) -> Result<Reached, GcError> {
-        let mut reach = Reach::new(store, name)?;
+    ) -> Result<ReachedContent, GcError> {
+        let mut reach = ReferenceWalk::new(store, name)?;
         let tags = reach.tags()?;
         let mut roots = Roots::new(store, name, &mut reach, &tags, (untagged, elsewhere))?;
         let mut live = roots.follow(&mut reach)?;
@@ -174,9 +174,9 @@ impl Roots {
     fn new(
         store: &Store,
         name: &RepositoryName,
-        reach: &mut Reach<'_>,
+        reach: &mut ReferenceWalk<'_>,
         tags: &[(Tag, Digest)],
-        (untagged, elsewhere): (Untagged, &mut Elsewhere),
+        (untagged, elsewhere): (UntaggedPolicy, &mut Elsewhere),
     ) -> Result<Self, GcError> {
         let mut roots = Self { wanted: Vec::new(), waiting: Vec::new() };
         for (tag, digest) in tags {
@@ -201,7 +201,7 @@ impl Roots {
                 Some(subject) if reach.revisions.contains(&subject) || store.size(&subject)?.is_some() => {
                     roots.waiting.push(Waiting { tag: None, digest, subjects: BTreeSet::from([subject]) });
                 }
-                _ if untagged == Untagged::Keep => roots.wanted.push(digest),
+                _ if untagged == UntaggedPolicy::Keep => roots.wanted.push(digest),
                 _ => {}
             }
         }
@@ -209,8 +209,8 @@ impl Roots {
     }
 
     /// Everything that is needed; leaves in `waiting` what is not.
-    fn follow(&mut self, reach: &mut Reach<'_>) -> Result<Reached, ReachError> {
-        let mut live = Reached::default();
+    fn follow(&mut self, reach: &mut ReferenceWalk<'_>) -> Result<ReachedContent, ReachError> {
+        let mut live = ReachedContent::default();
         for root in &self.wanted {
             reach.add(root, &mut live)?;
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::processors::{Taker, on_all_processors};
+use super::processors::{WorkQueue, on_all_processors};
 use hod_engine::observe::Stop;
 use hod_oci::{Algorithm, Digest, Hasher};
 
@@ -12,7 +12,7 @@ use hod_oci::{Algorithm, Digest, Hasher};
 const CHUNK: usize = 256 * 1024;
 
 /// What is hashed, and who hears of it.
-pub(super) struct Hashing<Open, Moved, Judge> {
+pub(super) struct HashJob<Open, Moved, Judge> {
     /// Opens a thing, and says which hash it wants.
     pub(super) open: Open,
     /// Hears how many bytes of a thing were hashed.
@@ -21,7 +21,7 @@ pub(super) struct Hashing<Open, Moved, Judge> {
     pub(super) judge: Judge,
 }
 
-impl<Open, Moved, Judge> Hashing<Open, Moved, Judge> {
+impl<Open, Moved, Judge> HashJob<Open, Moved, Judge> {
     /// Hashes the things of a queue, begun in its order, and gives back what was to be said of them, in any order.
     /// What is under way when all are asked to stop is not judged.
     pub(super) fn run<T, R, E, F>(&self, queue: &[T], stop: &Stop) -> Vec<F>
@@ -34,7 +34,7 @@ impl<Open, Moved, Judge> Hashing<Open, Moved, Judge> {
         Moved: Fn(&T, usize) + Sync,
         Judge: Fn(&T, Result<Digest, E>) -> Option<F> + Sync,
     {
-        on_all_processors(queue, stop, |mut taken: Taker<'_, T>, found| {
+        on_all_processors(queue, stop, |mut taken: WorkQueue<'_, T>, found| {
             let mut lanes = [Lane::new(), Lane::new()];
             let judge = |thing: &T, digest| (self.judge)(thing, digest).into_iter().for_each(found);
             while !stop.is_requested() {
@@ -78,7 +78,7 @@ impl<'a, T, R: Read> Lane<'a, T, R> {
     /// Sees to it that there are bytes to hash, of the thing under way or of the next; without, there is nothing left.
     fn fill<E: From<io::Error>>(
         &mut self,
-        taken: &mut Taker<'a, T>,
+        taken: &mut WorkQueue<'a, T>,
         open: impl Fn(&T) -> Result<(Algorithm, R), E>,
         judge: impl Fn(&T, Result<Digest, E>),
     ) {
@@ -184,7 +184,7 @@ mod tests {
         let content = |number: usize| (0..number * number * 700).map(|byte| byte.to_le_bytes()[0]).collect::<Vec<u8>>();
         let algorithm = |number: usize| Algorithm::ALL[usize::from(number % 7 == 3)];
         let moved = Mutex::new(vec![0; queue.len()]);
-        let found = Hashing {
+        let found = HashJob {
             open: |number: &usize| match number {
                 13 => Err(io::Error::other("it cannot be opened")),
                 number => {
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_stop_is_heeded_in_the_middle() {
         let stop = Stop::default();
-        let endless = Hashing {
+        let endless = HashJob {
             open: |(): &()| Ok((Algorithm::Sha256, io::repeat(7))),
             moved: |(): &(), _| stop.request(),
             judge: |(): &(), _: io::Result<Digest>| Some(()),

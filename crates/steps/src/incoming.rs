@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::processors::{Taker, on_all_processors};
+use super::processors::{WorkQueue, on_all_processors};
 use super::room::{RoomError, require_room};
 use hod_bundle::{Blob, Header};
 use hod_engine::observe::{Event, Observer, Stop};
@@ -133,7 +133,7 @@ pub(super) fn check_space(header: &Header, store: &Store, stop: &Stop) -> Result
         // What an interrupted run has left is thrown away when the blob is written, and has its room already.
         Ok(blob.size - store.kept(&blob.digest, blob.size)?)
     };
-    let sizes = on_all_processors(header.blobs(), stop, |taken: Taker<'_, Blob>, found| {
+    let sizes = on_all_processors(header.blobs(), stop, |taken: WorkQueue<'_, Blob>, found| {
         taken.map(needed).for_each(found);
     });
     let sum = sizes.into_iter().try_fold(0_u64, |sum, size: Result<u64, StoreError>| Ok(sum.saturating_add(size?)));

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use hod_image::list::{ImageList, PinnedReferrer, StoredName};
-use hod_image::resolve::{Failed, Resolved};
+use hod_image::resolve::{Failed, ResolvedImage};
 use hod_oci::{Digest, Platforms};
 
 /// The text of a lock, in the order of the images. Those that were converted are left out: no registry has them.
-pub fn lock_text(images: &[Resolved]) -> String {
+pub fn lock_text(images: &[ResolvedImage]) -> String {
     let mut text = String::from("# Pinned by hod: pulling this list again gives the same content.\n");
     let mut group = None;
     for image in images.iter().filter(|image| image.converted_from.is_none()) {
@@ -36,7 +36,7 @@ pub fn lock_text(images: &[Resolved]) -> String {
 }
 
 /// What belongs to an image as it was found, sorted.
-fn pinned(image: &Resolved) -> Vec<PinnedReferrer> {
+fn pinned(image: &ResolvedImage) -> Vec<PinnedReferrer> {
     let mut pinned = Vec::new();
     for attached in &image.attached {
         let root = &attached.graph.root;
@@ -59,7 +59,7 @@ fn referrers_text(pinned: &[PinnedReferrer]) -> String {
 
 /// An image that is no longer what a lock says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Moved {
+pub struct MovedImage {
     /// Its name in the store.
     pub name: String,
     /// The digest in the lock.
@@ -72,7 +72,7 @@ pub struct Moved {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// Images whose tag has moved.
-    pub moved: Vec<Moved>,
+    pub moved: Vec<MovedImage>,
     /// Images that the lock does not have.
     pub added: Vec<String>,
     /// Images that the lock alone has.
@@ -82,7 +82,7 @@ pub struct Changes {
 impl Changes {
     /// Compares the lines of a lock with what was resolved now. Images are told apart by their names in the store, which
     /// several lines may share: those that differ in their platforms, and those that mean the same.
-    pub fn between(lock: &ImageList, now: &[Resolved]) -> Self {
+    pub fn between(lock: &ImageList, now: &[ResolvedImage]) -> Self {
         let mut locked = Digests::new();
         for line in &lock.lines {
             if let Some(name) = &line.name {
@@ -109,7 +109,8 @@ impl Changes {
             let (gone, fresh) = (before.difference(&digests), digests.difference(&before));
             let count = gone.clone().count().max(fresh.clone().count());
             let pairs = gone.chain(std::iter::repeat(any_before)).zip(fresh.chain(std::iter::repeat(any_now)));
-            let moved = pairs.take(count).map(|(locked, now)| Moved { name: name.clone(), locked: *locked, now: *now });
+            let moved =
+                pairs.take(count).map(|(locked, now)| MovedImage { name: name.clone(), locked: *locked, now: *now });
             changes.moved.extend(moved);
         }
         changes.removed = locked.into_keys().collect();

@@ -5,10 +5,10 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 
-use hod_bundle::{BundleError, Compression, Content, Contents, Header, HeaderError, Image, Writer, Written};
+use hod_bundle::{BundleError, BundleSummary, Compression, Content, Contents, Header, HeaderError, Image, Writer};
 use hod_engine::observe::{Event, Observer, Stop};
 use hod_image::base::Base;
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_io::fs::{ColdFile, WriteBehind};
 use hod_oci::{Digest, RepositoryName, is_referrers_tag};
 use hod_store::{Links, Store, StoreError, TagLink};
@@ -52,12 +52,12 @@ pub enum PackError {
 }
 
 /// The header of a bundle of these images, in their order. `mtime` is in seconds since 1970.
-pub fn header(images: &[Held], mtime: u64) -> Result<Header, PackError> {
+pub fn header(images: &[StoredImage], mtime: u64) -> Result<Header, PackError> {
     delta(images, mtime, &Base::default())
 }
 
 /// The header of a delta: a bundle that leaves out the configs and layers that its target has.
-pub fn delta(images: &[Held], mtime: u64, base: &Base) -> Result<Header, PackError> {
+pub fn delta(images: &[StoredImage], mtime: u64, base: &Base) -> Result<Header, PackError> {
     let mut contents = Contents { mtime, ..Contents::default() };
     let mut repositories: BTreeMap<&RepositoryName, Links> = BTreeMap::new();
     let (mut first, mut layers) = (Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ pub fn delta(images: &[Held], mtime: u64, base: &Base) -> Result<Header, PackErr
     Ok(Header::new(contents)?)
 }
 
-fn add_links(links: &mut Links, held: &Held) -> Result<(), PackError> {
+fn add_links(links: &mut Links, held: &StoredImage) -> Result<(), PackError> {
     let root = held.graph.root.descriptor.digest;
     if let Some(tag) = &held.name.tag {
         match links.tags.iter().find(|link| link.name == *tag) {
@@ -119,7 +119,7 @@ fn without_repeats(mut links: Links) -> Links {
     links
 }
 
-fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
+fn image(held: &StoredImage, positions: &HashMap<Digest, usize>) -> Image {
     let root = &held.graph.root.descriptor;
     let manifests = held.graph.manifests();
     let manifests = manifests.iter().map(|node| node.descriptor.digest);
@@ -142,12 +142,12 @@ fn image(held: &Held, positions: &HashMap<Digest, usize>) -> Image {
 /// Writes the bundle that a header describes, with a signature where there is one, from the blobs of a store.
 pub fn pack<W: Write + Send + 'static>(
     store: &Store,
-    images: &[Held],
+    images: &[StoredImage],
     (header, signature): (&Header, Option<&[u8]>),
     out: W,
     compression: Compression,
     watch: (&dyn Observer, &Stop),
-) -> Result<(W, Written), PackError> {
+) -> Result<(W, BundleSummary), PackError> {
     let (observer, stop) = watch;
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "pack", images: header.images().len(), bytes });
@@ -173,18 +173,18 @@ pub fn pack<W: Write + Send + 'static>(
 }
 
 /// The indexes of referrers. Those that a lock decides are in no store.
-pub(super) fn made_indexes(images: &[Held]) -> HashMap<Digest, &Bytes> {
-    let is_index = |held: &&Held| held.name.tag.as_ref().is_some_and(is_referrers_tag);
+pub(super) fn made_indexes(images: &[StoredImage]) -> HashMap<Digest, &Bytes> {
+    let is_index = |held: &&StoredImage| held.name.tag.as_ref().is_some_and(is_referrers_tag);
     images.iter().filter(is_index).map(|held| (held.graph.root.descriptor.digest, &held.graph.root.bytes)).collect()
 }
 
 /// The images that need some content.
-pub(super) fn users(images: &[Held], digest: &Digest) -> Vec<String> {
-    let needs = |held: &&Held| {
+pub(super) fn users(images: &[StoredImage], digest: &Digest) -> Vec<String> {
+    let needs = |held: &&StoredImage| {
         held.graph.blobs().iter().any(|blob| blob.digest == *digest)
             || held.graph.manifests().iter().any(|node| node.descriptor.digest == *digest)
     };
-    images.iter().filter(needs).map(Held::label).collect()
+    images.iter().filter(needs).map(StoredImage::label).collect()
 }
 
 /// A reader that reports how far it is, and ends when it is asked to.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use hod_bundle::{Header, VolumeSize, signature_length};
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_oci::Digest;
 
 /// A plan.
@@ -114,7 +114,7 @@ impl Plan {
     /// The plan for images, of whose bundle this is the header. `lacking` is asked for contents by digest and size: it
     /// answers `None` for what the store has, else how much of it lies there unfinished.
     pub fn new<E>(
-        images: &[Held],
+        images: &[StoredImage],
         header: &Header,
         mut lacking: impl FnMut(&Digest, u64) -> Result<Option<u64>, E>,
     ) -> Result<Self, E> {
@@ -167,7 +167,7 @@ struct Known {
 }
 
 /// Everything that an image consists of, each once.
-fn contents_of(held: &Held) -> HashMap<Digest, u64> {
+fn contents_of(held: &StoredImage) -> HashMap<Digest, u64> {
     let manifests = held.graph.manifests();
     let manifests = manifests.iter().map(|node| (node.descriptor.digest, node.descriptor.size));
     manifests.chain(held.graph.blobs().into_iter().map(|blob| (blob.digest, blob.size))).collect()

@@ -8,13 +8,13 @@ use hod_engine::observe::Stop;
 /// What the threads take from a queue, in its order and each thing once, until there is nothing left or all are asked to
 /// stop.
 #[derive(Debug)]
-pub(super) struct Taker<'a, T> {
+pub(super) struct WorkQueue<'a, T> {
     queue: &'a [T],
     next: &'a AtomicUsize,
     stop: &'a Stop,
 }
 
-impl<'a, T> Iterator for Taker<'a, T> {
+impl<'a, T> Iterator for WorkQueue<'a, T> {
     type Item = &'a T;
 
     fn next(&mut self) -> Option<&'a T> {
@@ -29,7 +29,7 @@ impl<'a, T> Iterator for Taker<'a, T> {
 pub(super) fn on_all_processors<T: Sync, R: Send>(
     queue: &[T],
     stop: &Stop,
-    work: impl Fn(Taker<'_, T>, &dyn Fn(R)) + Sync,
+    work: impl Fn(WorkQueue<'_, T>, &dyn Fn(R)) + Sync,
 ) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
@@ -38,7 +38,7 @@ pub(super) fn on_all_processors<T: Sync, R: Send>(
         for _ in 0..threads {
             let (sender, next, work) = (sender.clone(), &next, &work);
             scope.spawn(move || {
-                work(Taker { queue, next, stop }, &|found| {
+                work(WorkQueue { queue, next, stop }, &|found| {
                     let _ = sender.send(found);
                 });
             });
@@ -56,7 +56,7 @@ mod tests {
     fn everything_is_taken_once_and_nothing_after_a_stop() {
         let queue: Vec<u32> = (0..100).collect();
         let stop = Stop::default();
-        let odd = |taken: Taker<'_, u32>, found: &dyn Fn(u32)| {
+        let odd = |taken: WorkQueue<'_, u32>, found: &dyn Fn(u32)| {
             taken.copied().filter(|number| number % 2 == 1).for_each(found);
         };
         let mut found = on_all_processors(&queue, &stop, odd);

@@ -5,13 +5,13 @@ mod outbound;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-pub use outbound::{Outbound, PushError, PushOptions, Pushed};
+pub use outbound::{OutboundImage, PushError, PushOptions, PushedImage};
 
 use super::push_referrers::{announce, is_index, push_index, spare_index};
 use hod_engine::copy::Engine;
 use hod_engine::observe::Event;
 use hod_image::batch::{self, OnFailure, Transfer};
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_image::index_policy::{FormError, IndexPolicy, only_child, rewritten};
 use hod_oci::{Digest, Graph, RepositoryName, Tag};
 use hod_registry::Registries;
@@ -20,7 +20,7 @@ use hod_registry::Registries;
 #[derive(Debug, Default)]
 pub struct PushReceipt {
     /// The images that are there now.
-    pub images: Vec<Pushed>,
+    pub images: Vec<PushedImage>,
     /// Those that are not, by name.
     pub failed: Vec<(String, PushError)>,
     /// True if it ended before all images were tried.
@@ -31,7 +31,7 @@ pub struct PushReceipt {
 pub async fn push(
     engine: &Engine,
     registries: &Registries,
-    images: Vec<Outbound>,
+    images: Vec<OutboundImage>,
     options: &PushOptions,
 ) -> PushReceipt {
     let bytes = unique_bytes(&images);
@@ -39,7 +39,7 @@ pub async fn push(
     let mut receipt = PushReceipt::default();
     let (indexes, images): (Vec<_>, Vec<_>) = images.into_iter().enumerate().partition(|(_, image)| is_index(image));
     let listed = &listed(&indexes);
-    let name = |(_, image): &(usize, Outbound)| image.held.label();
+    let name = |(_, image): &(usize, OutboundImage)| image.held.label();
     let pushed = batch::run(engine, images, options.on_failure, name, |image| async move {
         let result = async {
             let (_, image) = &image;
@@ -82,8 +82,8 @@ pub async fn push(
 type Listed = HashSet<(RepositoryName, Digest)>;
 
 /// The referrers that the lists among the images name: these lists bring them to the registry's.
-fn listed(indexes: &[(usize, Outbound)]) -> Listed {
-    let named = |(_, index): &(usize, Outbound)| {
+fn listed(indexes: &[(usize, OutboundImage)]) -> Listed {
+    let named = |(_, index): &(usize, OutboundImage)| {
         let name = index.held.name.repository.clone();
         let children = index.held.graph.root.children.iter();
         children.map(move |child| (name.clone(), child.descriptor.digest)).collect::<Vec<_>>()
@@ -92,7 +92,7 @@ fn listed(indexes: &[(usize, Outbound)]) -> Listed {
 }
 
 /// Bytes of the different blobs, which are what moves at the most.
-fn unique_bytes(images: &[Outbound]) -> u64 {
+fn unique_bytes(images: &[OutboundImage]) -> u64 {
     let mut seen = HashSet::new();
     let blobs = images.iter().flat_map(|image| image.held.graph.blobs());
     blobs.filter(|blob| seen.insert(blob.digest)).map(|blob| blob.size).sum()
@@ -101,17 +101,17 @@ fn unique_bytes(images: &[Outbound]) -> u64 {
 async fn push_one(
     engine: &Engine,
     registries: &Registries,
-    image: &Outbound,
+    image: &OutboundImage,
     (options, listed): (&PushOptions, &Listed),
-) -> Result<Pushed, PushError> {
-    let Outbound { held, source } = image;
+) -> Result<PushedImage, PushError> {
+    let OutboundImage { held, source } = image;
     let repository = options.destination.repository(&held.name.repository)?;
     let there = Arc::new(registries.repository(&options.destination.host, &repository));
     spare_index(engine, &there, held).await?;
     let sink = options.sink(&there);
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
     let copy = |graph: Arc<Graph>| engine.copy(source.clone(), sink.clone(), graph, &tags);
-    let (label, Held { name, graph, pinned, .. }) = (held.label(), held.clone());
+    let (label, StoredImage { name, graph, pinned, .. }) = (held.label(), held.clone());
     let digest = graph.root.descriptor.digest;
     let missing: usize = graph.manifests().iter().map(|node| node.absent.len()).sum();
     let mut graph = Arc::new(match options.index {
@@ -138,7 +138,7 @@ async fn push_one(
     if graph.root.manifest.subject.is_some() && !listed.contains(&(name.repository, new)) {
         Box::pin(announce(engine, registries, &there, &graph.root, options)).await?;
     }
-    Ok(Pushed {
+    Ok(PushedImage {
         label,
         destination: destination_name(options, &repository, name.tag.as_ref(), &new),
         digest,

@@ -14,7 +14,7 @@ use super::push::PushOptions;
 use hod_bundle::{Content, Header};
 use hod_engine::copy::{CopyError, Engine};
 use hod_engine::endpoint::{self, BlobReader, EndpointError, Place, Sink as _, Source};
-use hod_image::base::{Lacking, lacking};
+use hod_image::base::{MissingContent, lacking};
 use hod_oci::{Descriptor, Digest, MediaType, NameError, RepositoryName, Version};
 use hod_registry::{Registries, Repository};
 
@@ -30,7 +30,7 @@ pub enum BaseError {
         /// The registry.
         host: String,
         /// The missing content.
-        lacking: Vec<Lacking>,
+        lacking: Vec<MissingContent>,
     },
     /// The registry cannot be asked.
     #[error("cannot ask for {digest}")]
@@ -159,12 +159,12 @@ impl Search<'_> {
 }
 
 /// A delta together with its base: what the bundle does not hold is read where it was found.
-pub struct Completed {
+pub struct CompletedDelta {
     bundle: Arc<dyn Source>,
     homes: Arc<Homes>,
 }
 
-impl Completed {
+impl CompletedDelta {
     /// A source of a delta, and what was found of its base.
     pub fn new(bundle: Arc<dyn Source>, homes: Arc<Homes>) -> Self {
         Self { bundle, homes }
@@ -172,7 +172,7 @@ impl Completed {
 }
 
 #[async_trait]
-impl Source for Completed {
+impl Source for CompletedDelta {
     fn place(&self) -> &Place {
         self.bundle.place()
     }
@@ -193,7 +193,7 @@ impl Source for Completed {
     }
 }
 
-impl std::fmt::Debug for Completed {
+impl std::fmt::Debug for CompletedDelta {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Completed").field("homes", &self.homes.len()).finish_non_exhaustive()
     }

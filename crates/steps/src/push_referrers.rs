@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::push::{Outbound, PushError, PushOptions, Pushed};
-use hod_engine::copy::{Copied, Engine};
+use super::push::{OutboundImage, PushError, PushOptions, PushedImage};
+use hod_engine::copy::{CopySummary, Engine};
 use hod_engine::endpoint::{EndpointError, Source};
 use hod_image::attached::index_of;
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_oci::{
     Digest, Foreign, Graph, MergeError, Node, ReferrerIndex, RepositoryName, Tag, Version, is_referrers_tag, merged,
     referrer, referrers_tag,
@@ -19,7 +19,7 @@ use hod_oci::{
 use hod_registry::{Registries, Repository};
 
 /// Returns true if an image is an index of referrers, to be merged and not just pushed.
-pub(super) fn is_index(image: &Outbound) -> bool {
+pub(super) fn is_index(image: &OutboundImage) -> bool {
     image.held.name.tag.as_ref().is_some_and(is_referrers_tag) && image.held.graph.root.manifest.media_type.is_index()
 }
 
@@ -27,14 +27,14 @@ pub(super) fn is_index(image: &Outbound) -> bool {
 pub(super) async fn push_index(
     engine: &Engine,
     registries: &Registries,
-    image: Outbound,
+    image: OutboundImage,
     options: &PushOptions,
-) -> Result<Pushed, PushError> {
-    let Outbound { held, source } = image;
+) -> Result<PushedImage, PushError> {
+    let OutboundImage { held, source } = image;
     let name = options.destination.repository(&held.name.repository)?;
     let root = &held.graph.root;
     let (label, digest) = (held.label(), root.descriptor.digest);
-    let mut total = Copied { unchanged: true, ..Copied::default() };
+    let mut total = CopySummary { unchanged: true, ..CopySummary::default() };
     let unusable = |source| PushError::Index { digest, source };
     let mut index = ReferrerIndex::parse(&root.bytes).map_err(unusable)?;
     let mut unlisted = Vec::new();
@@ -61,7 +61,7 @@ pub(super) async fn push_index(
         }
         None => format!("{}/{name}", options.destination.host),
     };
-    Ok(Pushed { label, destination, digest, changed_to: None, copied: total })
+    Ok(PushedImage { label, destination, digest, changed_to: None, copied: total })
 }
 
 /// Sees to it that the registry knows of a referrer that was pushed by itself, without an index.
@@ -92,7 +92,7 @@ pub(super) async fn announce(
 
 /// Refuses an image that has the tag of an index of referrers, where the registry has such an index: all that it lists
 /// would be lost.
-pub(super) async fn spare_index(engine: &Engine, there: &Repository, image: &Held) -> Result<(), PushError> {
+pub(super) async fn spare_index(engine: &Engine, there: &Repository, image: &StoredImage) -> Result<(), PushError> {
     let Some(tag) = image.name.tag.as_ref().filter(|tag| is_referrers_tag(tag)) else { return Ok(()) };
     // Large, and for few: so that not every image on its way holds room for it.
     let old = Box::pin(kept_index(engine, there, tag, image.graph.root.descriptor.digest)).await?;
@@ -120,7 +120,7 @@ async fn put_index(
     registries: &Registries,
     (options, name, tag): (&PushOptions, &RepositoryName, &Tag),
     bytes: Bytes,
-) -> Result<Copied, PushError> {
+) -> Result<CopySummary, PushError> {
     let host = &options.destination.host;
     let repository = Arc::new(registries.repository(host, name));
     let old = kept_index(engine, &repository, tag, Digest::sha256(&bytes)).await?;

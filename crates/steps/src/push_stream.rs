@@ -17,16 +17,16 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::push::{Outbound, PushOptions, PushReceipt, push};
+use super::push::{OutboundImage, PushOptions, PushReceipt, push};
 use super::push_base::{BaseError, find_base};
 use super::push_chosen::{chosen, contents};
-use super::select::{Unmatched, select};
+use super::select::{UnmatchedLine, select};
 use hod_bundle::{BundleError, BundleReader, Header, Image, Trust};
 use hod_engine::copy::{CopyError, Engine};
 use hod_engine::endpoint::{self, BlobReader, EndpointError, Fault, Place, Sink, Source};
 use hod_engine::observe::{Event, Stop};
 use hod_image::attached::with_attached;
-use hod_image::contents::{ContentsReader, Held, Holdings};
+use hod_image::contents::{ContentsReader, Holdings, StoredImage};
 use hod_image::list::ImageList;
 use hod_image::resolve::ResolveOptions;
 use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, MediaType, NameError, RepositoryName, Tag, Version};
@@ -70,7 +70,7 @@ pub enum StreamError {
     Contents(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Images that were asked for and are not in it.
     #[error("{} of the list cannot be found in the bundle", hod_engine::count(.0.len(), "image"))]
-    Unmatched(Vec<Unmatched<NeverFails>>),
+    Unmatched(Vec<UnmatchedLine<NeverFails>>),
     /// Asked to stop.
     #[error("stopped before the bundle was read")]
     Stopped,
@@ -92,14 +92,14 @@ enum Piece {
 }
 
 /// The images of a list, and how to find them.
-type Wanted = (ImageList, ResolveOptions);
+type ImageFilter = (ImageList, ResolveOptions);
 
 /// Pushes the images of a bundle as it comes, all of them or those of a list.
 pub async fn push_stream(
     engine: &Engine,
     registries: &Registries,
     input: impl Read + Send + 'static,
-    wanted: Option<Wanted>,
+    wanted: Option<ImageFilter>,
     options: &PushOptions,
     (trust, stop): (Trust, &Stop),
 ) -> Result<PushReceipt, StreamError> {
@@ -203,7 +203,7 @@ struct State<'a> {
 
 impl State<'_> {
     /// Deals with a piece; says whether it was the last.
-    async fn take(&mut self, piece: Piece, wanted: Option<&Wanted>) -> Result<bool, StreamError> {
+    async fn take(&mut self, piece: Piece, wanted: Option<&ImageFilter>) -> Result<bool, StreamError> {
         match piece {
             Piece::Header(header) => self.begin(header, wanted).await?,
             Piece::Manifest(digest, bytes) => {
@@ -216,7 +216,7 @@ impl State<'_> {
     }
 
     /// Finds what the bundle builds on, and which repository needs each blob first; of a list, only for its images.
-    async fn begin(&mut self, header: Arc<Header>, wanted: Option<&Wanted>) -> Result<(), StreamError> {
+    async fn begin(&mut self, header: Arc<Header>, wanted: Option<&ImageFilter>) -> Result<(), StreamError> {
         let images = wanted.map(|(list, options)| chosen(&header, list, options));
         let needed = images.as_ref().map(|images| contents(&header, images));
         let is_needed = |digest: &Digest| needed.as_ref().is_none_or(|needed| needed.contains(digest));
@@ -249,7 +249,7 @@ impl State<'_> {
         let Some(repository) = self.first.get(&digest) else { return Ok(()) };
         let name = self.options.destination.repository(repository)?;
         let home = Arc::new(self.registries.repository(&self.options.destination.host, &name));
-        let source: Arc<dyn Source> = Arc::new(Once::new(chunks));
+        let source: Arc<dyn Source> = Arc::new(PassingBlob::new(chunks));
         let sink: Arc<dyn Sink> = home.clone();
         let content = Descriptor::new(MediaType::Other("".into()), digest, size);
         let placed = self.engine.place(&source, &*sink, &content).await;
@@ -259,10 +259,10 @@ impl State<'_> {
     }
 
     /// Publishes the images, now that all their blobs are somewhere at the registry.
-    async fn publish(self, wanted: Option<Wanted>) -> Result<PushReceipt, StreamError> {
+    async fn publish(self, wanted: Option<ImageFilter>) -> Result<PushReceipt, StreamError> {
         let Some(header) = self.header else { return Ok(PushReceipt::default()) };
         let holdings = InMemory { header, manifests: self.manifests };
-        let images: Vec<Held> = match wanted {
+        let images: Vec<StoredImage> = match wanted {
             Some((list, options)) => {
                 let images = select(&holdings, list, &options).map_err(StreamError::Unmatched)?;
                 let all = if options.referrers { with_attached(&holdings, images) } else { Ok(images) };
@@ -272,7 +272,7 @@ impl State<'_> {
         };
         let source: Arc<dyn Source> =
             Arc::new(ReadBack { place: Place::local("the bundle on standard input", None), homes: self.homes });
-        let images = images.into_iter().map(|held| Outbound { held, source: source.clone() }).collect();
+        let images = images.into_iter().map(|held| OutboundImage { held, source: source.clone() }).collect();
         Ok(push(self.engine, self.registries, images, self.options).await)
     }
 }
@@ -310,12 +310,12 @@ impl Holdings for InMemory {
 }
 
 /// A blob that comes by once.
-struct Once {
+struct PassingBlob {
     place: Place,
     chunks: Mutex<Option<mpsc::Receiver<endpoint::Result<Bytes>>>>,
 }
 
-impl Once {
+impl PassingBlob {
     fn new(chunks: mpsc::Receiver<endpoint::Result<Bytes>>) -> Self {
         Self { place: Place::local("the bundle on standard input", None), chunks: Mutex::new(Some(chunks)) }
     }
@@ -327,7 +327,7 @@ fn gone() -> EndpointError {
 }
 
 #[async_trait]
-impl Source for Once {
+impl Source for PassingBlob {
     fn place(&self) -> &Place {
         &self.place
     }

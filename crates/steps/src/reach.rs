@@ -10,7 +10,7 @@ use hod_store::{Store, StoreError};
 
 /// What was reached.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reached {
+pub(super) struct ReachedContent {
     /// Manifests and indexes.
     pub(super) manifests: BTreeSet<Digest>,
     /// Configs and layers, whether or not they are there.
@@ -46,7 +46,7 @@ pub enum ReachError {
 
 /// Reads the manifests of one repository, each once.
 #[derive(Debug)]
-pub(super) struct Reach<'a> {
+pub(super) struct ReferenceWalk<'a> {
     store: &'a Store,
     name: &'a RepositoryName,
     /// The manifests that the repository has.
@@ -54,7 +54,7 @@ pub(super) struct Reach<'a> {
     manifests: HashMap<Digest, Option<Manifest>>,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> ReferenceWalk<'a> {
     /// Looks at a repository.
     pub(super) fn new(store: &'a Store, name: &'a RepositoryName) -> Result<Self, ReachError> {
         let revisions = store.revisions(name)?.into_iter().collect();
@@ -73,7 +73,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Adds a manifest and all below it.
-    pub(super) fn add(&mut self, root: &Digest, reached: &mut Reached) -> Result<(), ReachError> {
+    pub(super) fn add(&mut self, root: &Digest, reached: &mut ReachedContent) -> Result<(), ReachError> {
         let mut queue = vec![*root];
         while let Some(digest) = queue.pop() {
             if !reached.manifests.insert(digest) {

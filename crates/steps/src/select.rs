@@ -1,14 +1,14 @@
 //! Selects images of a store or bundle by a list, and their platforms.
 
-use hod_image::contents::{ContentsError, ContentsReader, Held, Holdings};
+use hod_image::contents::{ContentsError, ContentsReader, Holdings, StoredImage};
 use hod_image::list::{ImageList, Line};
-use hod_image::merge::{NameTaken, Taken, merged};
+use hod_image::merge::{NameRegister, NameTaken, merged};
 use hod_image::resolve::ResolveOptions;
-use hod_oci::{AbsentPlatforms, Graph, NameError, NotPulled, narrowed};
+use hod_oci::{AbsentPlatforms, Graph, NameError, NotPulledError, narrowed};
 
 /// A line for which there is no image, or not enough of one.
 #[derive(Debug)]
-pub struct Unmatched<E: std::error::Error + 'static> {
+pub struct UnmatchedLine<E: std::error::Error + 'static> {
     /// The line.
     pub line: Line,
     /// The reason.
@@ -32,7 +32,7 @@ pub enum SelectError<E: std::error::Error + 'static> {
     Platform(#[from] AbsentPlatforms),
     /// It has less than that.
     #[error(transparent)]
-    NotPulled(#[from] NotPulled),
+    NotPulled(#[from] NotPulledError),
 }
 
 /// Finds the image of every line; lines that mean one image come to one. All lines that have none are reported
@@ -41,9 +41,9 @@ pub fn select<H: Holdings>(
     holdings: &H,
     list: ImageList,
     options: &ResolveOptions,
-) -> Result<Vec<Held>, Vec<Unmatched<H::Error>>> {
+) -> Result<Vec<StoredImage>, Vec<UnmatchedLine<H::Error>>> {
     let mut reader = ContentsReader::new(holdings);
-    let (mut images, mut unmatched, mut taken) = (Vec::new(), Vec::new(), Taken::default());
+    let (mut images, mut unmatched, mut taken) = (Vec::new(), Vec::new(), NameRegister::default());
     for line in list.lines {
         let found = find(&mut reader, &line, options).and_then(|held| {
             taken.claim(&held.name, &held.graph.root.descriptor.digest, &line)?;
@@ -51,7 +51,7 @@ pub fn select<H: Holdings>(
         });
         match found {
             Ok(held) => images.push(held),
-            Err(error) => unmatched.push(Unmatched { line, error }),
+            Err(error) => unmatched.push(UnmatchedLine { line, error }),
         }
     }
     if unmatched.is_empty() { Ok(merged(images)) } else { Err(unmatched) }
@@ -61,7 +61,7 @@ fn find<H: Holdings>(
     reader: &mut ContentsReader<'_, H>,
     line: &Line,
     options: &ResolveOptions,
-) -> Result<Held, SelectError<H::Error>> {
+) -> Result<StoredImage, SelectError<H::Error>> {
     let qualified = options.from.qualify(&line.reference)?;
     let name = match &line.name {
         Some(name) => name.clone(),

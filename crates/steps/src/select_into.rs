@@ -11,11 +11,11 @@ use fs_err as fs;
 
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
 use super::pack;
-use super::processors::{Taker, on_all_processors};
+use super::processors::{WorkQueue, on_all_processors};
 use hod_bundle::{Blob, Header};
-use hod_engine::endpoint::Placed;
+use hod_engine::endpoint::Placement;
 use hod_engine::observe::{Event, Observer, Stop};
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_oci::{Digest, Hasher};
 use hod_store::{Store, StoreError};
 
@@ -27,7 +27,7 @@ pub type Sum = (usize, u64);
 
 /// What selecting did.
 #[derive(Debug, Default)]
-pub struct SelectedInto {
+pub struct SelectReceipt {
     /// What became of each tag.
     pub tags: Tags,
     /// Blobs that are one file with those of the source.
@@ -68,21 +68,21 @@ pub enum SelectIntoError {
 /// Takes over the images that a header describes, which are those of `from`. They become visible in `to` when
 /// all of their content is there and durable.
 pub fn select_into(
-    (from, images): (&Store, &[Held]),
+    (from, images): (&Store, &[StoredImage]),
     header: &Header,
     to: &Store,
     existing: ExistingTags,
     (observer, stop): (&dyn Observer, &Stop),
-) -> Result<SelectedInto, SelectIntoError> {
+) -> Result<SelectReceipt, SelectIntoError> {
     incoming::welcome(header, to, existing)?;
     if !hod_io::fs::same_filesystem(from.root(), to.root()).map_err(StoreError::from)? {
         incoming::check_space(header, to, stop)?;
     }
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "select", images: header.images().len(), bytes });
-    let mut done = SelectedInto::default();
+    let mut done = SelectReceipt::default();
     let failed = AtomicBool::new(false);
-    let placed = on_all_processors(header.blobs(), stop, |taken: Taker<'_, Blob>, found| {
+    let placed = on_all_processors(header.blobs(), stop, |taken: WorkQueue<'_, Blob>, found| {
         for blob in taken.take_while(|_| !failed.load(Ordering::Relaxed)) {
             let placed = place(from, to, (&blob.digest, blob.size), stop);
             failed.fetch_or(placed.is_err(), Ordering::Relaxed);
@@ -99,10 +99,10 @@ pub fn select_into(
             Failed::Destination(error) => error.into(),
         })?;
         let sum = match placed {
-            Placed::Linked => &mut done.linked,
-            Placed::Cloned => &mut done.cloned,
-            Placed::AlreadyThere => &mut done.there,
-            Placed::Written | Placed::Mounted => &mut done.copied,
+            Placement::Linked => &mut done.linked,
+            Placement::Cloned => &mut done.cloned,
+            Placement::AlreadyThere => &mut done.there,
+            Placement::Written | Placement::Mounted => &mut done.copied,
         };
         *sum = (sum.0 + 1, sum.1.saturating_add(size));
     }
@@ -118,9 +118,9 @@ enum Failed {
 }
 
 /// Brings a blob to its store in the cheapest way.
-fn place(from: &Store, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) -> Result<Placed, Failed> {
+fn place(from: &Store, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) -> Result<Placement, Failed> {
     if to.holds(digest, size).map_err(Failed::Destination)? {
-        return Ok(Placed::AlreadyThere);
+        return Ok(Placement::AlreadyThere);
     }
     if let Some(file) = from.file(digest, size).map_err(Failed::Source)? {
         let linked = to.link_in(digest, size, &file).map_err(|error| match error {
@@ -135,9 +135,9 @@ fn place(from: &Store, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) 
     copy(file, to, (digest, size), stop)
 }
 
-fn copy(mut file: fs::File, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) -> Result<Placed, Failed> {
+fn copy(mut file: fs::File, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) -> Result<Placement, Failed> {
     let Some(mut ingest) = to.ingest(digest, size).map_err(Failed::Destination)? else {
-        return Ok(Placed::AlreadyThere);
+        return Ok(Placement::AlreadyThere);
     };
     ingest.restart().map_err(Failed::Destination)?;
     let mut hasher = Hasher::new(digest.algorithm());
@@ -157,5 +157,5 @@ fn copy(mut file: fs::File, to: &Store, (digest, size): (&Digest, u64), stop: &S
         return Err(Failed::Source(StoreError::Corrupt { path: file.path().to_owned(), found }));
     }
     ingest.commit().map_err(Failed::Destination)?;
-    Ok(Placed::Written)
+    Ok(Placement::Written)
 }

@@ -26,7 +26,7 @@ use hod_transport::Location;
 
 /// A place of one image, and how to reach it.
 #[derive(Debug, Clone)]
-pub struct End {
+pub struct ImagePlace {
     /// The image.
     pub location: Location,
     /// The places of that side.
@@ -39,14 +39,14 @@ pub struct Origin {
     /// Its name in messages.
     pub name: String,
     /// Its images, in the order in which they are to be copied.
-    pub images: Vec<Named>,
+    pub images: Vec<NamedLocation>,
     /// How to reach them.
     pub places: Arc<Places>,
 }
 
 /// An image and the name that it brings along.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedLocation {
     /// Its place.
     pub location: Location,
     /// Its name there: the full reference, or the path below the directory.
@@ -57,9 +57,9 @@ pub struct Named {
 #[derive(Debug, Clone)]
 pub struct Task {
     /// Its place.
-    pub from: End,
+    pub from: ImagePlace,
     /// Its destination.
-    pub to: End,
+    pub to: ImagePlace,
     /// Its position among the images of its origin, from 1, and how many these are.
     pub count: (usize, usize),
 }

@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
-use super::processors::{Taker, on_all_processors};
+use super::processors::{WorkQueue, on_all_processors};
 use hod_bundle::{Blob, BlobBody, BundleError, BundleReader, Content, Header};
-use hod_engine::endpoint::Placed;
+use hod_engine::endpoint::Placement;
 use hod_engine::observe::{Event, Observer, Stop};
-use hod_image::base::{Lacking, lacking};
+use hod_image::base::{MissingContent, lacking};
 use hod_oci::{Descriptor, MediaType};
 use hod_store::{Ingest, Store, StoreError, Writers};
 
@@ -27,7 +27,7 @@ const NOTE: u64 = 64 * 1024 * 1024;
 
 /// The result of unpacking.
 #[derive(Debug)]
-pub struct Unpacked {
+pub struct UnpackReceipt {
     /// The header of the bundle.
     pub header: Arc<Header>,
     /// Every tag of the bundle.
@@ -53,7 +53,7 @@ pub enum UnpackError {
         /// The root.
         root: PathBuf,
         /// The missing content.
-        lacking: Vec<Lacking>,
+        lacking: Vec<MissingContent>,
     },
     /// The root does not take it.
     #[error(transparent)]
@@ -74,7 +74,7 @@ pub fn unpack(
     existing: ExistingTags,
     observer: &dyn Observer,
     stop: &Stop,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<UnpackReceipt, UnpackError> {
     let header = reader.header().clone();
     check_required(&header, store, stop)?;
     incoming::welcome(&header, store, existing)?;
@@ -95,7 +95,7 @@ pub fn unpack(
             reader.next_blob()?;
             let content = Descriptor::new(MediaType::Other("".into()), *digest, *size);
             observer.on(&Event::Begun { content: &content, offset: *size });
-            observer.on(&Event::Settled { content: &content, placed: Placed::AlreadyThere });
+            observer.on(&Event::Settled { content: &content, placed: Placement::AlreadyThere });
             continue;
         }
         let Some(body) = reader.next_blob()? else { break };
@@ -116,7 +116,7 @@ pub fn unpack(
     let tags = incoming::link(&header, store, existing)?;
     store.forget_passed(&header.id())?;
     incoming::tell_repaired(store, observer)?;
-    Ok(Unpacked { header, tags, written, there })
+    Ok(UnpackReceipt { header, tags, written, there })
 }
 
 /// Reads a blob that the root has: a damaged bundle is to be known as one.
@@ -172,12 +172,12 @@ fn receive(
     }
     outgoing.append(block);
     outgoing.commit();
-    observer.on(&Event::Settled { content: &content, placed: Placed::Written });
+    observer.on(&Event::Settled { content: &content, placed: Placement::Written });
     Ok(())
 }
 
 fn check_required(header: &Header, store: &Store, stop: &Stop) -> Result<(), UnpackError> {
-    let looked = on_all_processors(header.requires(), stop, |taken: Taker<'_, Content>, found| {
+    let looked = on_all_processors(header.requires(), stop, |taken: WorkQueue<'_, Content>, found| {
         taken.map(|it| Ok((it.digest, store.holds(&it.digest, it.size)?))).for_each(found);
     });
     if stop.is_requested() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pack;
-use super::reach::{Reach, ReachError, Reached};
+use super::reach::{ReachError, ReachedContent, ReferenceWalk};
 use hod_image::contents::{ContentsError, ContentsReader};
 use hod_image::list::StoredName;
 use hod_oci::{Digest, RepositoryName, Tag, is_companion_tag};
@@ -40,7 +40,7 @@ pub enum UntagError {
 
 /// What was removed.
 #[derive(Debug, Default)]
-pub struct Untagged {
+pub struct UntagReceipt {
     /// Tags, and what they pointed to.
     pub tags: Vec<(RepositoryName, Tag, Digest)>,
     /// Images that no longer can be pulled by their digests either.
@@ -69,7 +69,7 @@ pub fn tag(store: &Store, image: &StoreImage, new: &StoredName) -> Result<Digest
 /// Names that are not there are reported together, and then nothing is removed; those count as removed that an earlier
 /// call was to remove when its process was killed. All go, or none. The store must have been opened with
 /// [`Store::alone`].
-pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<Untagged, UntagError> {
+pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<UntagReceipt, UntagError> {
     let mut by_repository: BTreeMap<&RepositoryName, Vec<&StoreImage>> = BTreeMap::new();
     for image in images {
         by_repository.entry(&image.repository).or_default().push(image);
@@ -85,7 +85,7 @@ pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<Un
         return Err(UntagError::Unknown(unknown));
     }
     let mut links = Vec::new();
-    let mut done = Untagged::default();
+    let mut done = UntagReceipt::default();
     for (name, plan) in &plans {
         links.extend(plan.tags.keys().map(|tag| Entry::TagCurrent((*name).clone(), tag.clone())));
         done.tags.extend(plan.tags.iter().map(|(tag, digest)| ((*name).clone(), tag.clone(), *digest)));
@@ -121,7 +121,7 @@ impl Plan {
         tags_only: bool,
         unknown: &mut Vec<String>,
     ) -> Result<Self, UntagError> {
-        let mut reach = Reach::new(store, name)?;
+        let mut reach = ReferenceWalk::new(store, name)?;
         let tags = reach.tags()?;
         let (mut plan, mut asked) = (Self::default(), BTreeSet::new());
         for image in images {
@@ -140,7 +140,7 @@ impl Plan {
         let still_tagged = |digest: &Digest| left.iter().any(|(_, other)| other == digest);
         let roots = plan.tags.values().chain(&asked).filter(|digest| !still_tagged(digest)).copied();
         plan.roots = roots.collect();
-        let mut needed = Reached::default();
+        let mut needed = ReachedContent::default();
         for (tag, digest) in &left {
             // What belongs to an image goes with it.
             if !is_companion_tag(tag) {
@@ -159,7 +159,7 @@ impl Plan {
         for (_, digest) in &left {
             reach.add(digest, &mut needed)?;
         }
-        let mut gone = Reached::default();
+        let mut gone = ReachedContent::default();
         for root in &plan.roots {
             reach.add(root, &mut gone)?;
         }

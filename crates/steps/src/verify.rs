@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::finding::{Code, Finding, Findings};
-use super::hashing::Hashing;
+use super::hashing::HashJob;
 use hod_engine::observe::{Event, Observer, Stop};
 use hod_io::fs::ColdFile;
 use hod_oci::{Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag};
@@ -192,7 +192,7 @@ fn hash_all(
 ) -> Vec<(Digest, String)> {
     let mut queue: Vec<(Digest, u64)> = blobs.iter().map(|(digest, size)| (*digest, *size)).collect();
     queue.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
-    let hashing = Hashing {
+    let hashing = HashJob {
         open: |(digest, _): &(Digest, u64)| Ok((digest.algorithm(), ColdFile::new(store.open_blob(digest)?))),
         moved: |(digest, _): &(Digest, u64), count| observer.on(&Event::Moved { digest, bytes: count as u64 }),
         judge: |(digest, _): &(Digest, u64), found: Result<Digest, StoreError>| match found {

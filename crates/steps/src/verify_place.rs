@@ -19,7 +19,7 @@ pub use error::VerifyPlaceError;
 use self::error::told;
 use self::images::{Image, Listed, list};
 use super::finding::{Code, Finding, Findings};
-use super::processors::{Taker, on_all_processors};
+use super::processors::{WorkQueue, on_all_processors};
 use hod_engine::endpoint::{Fault, Source};
 use hod_engine::observe::{Event, Observer, Stop};
 use hod_oci::{Descriptor, Digest, Hasher, Manifest, MediaType, Version};
@@ -51,7 +51,7 @@ pub fn verify_place(
     observer.on(&Event::Step { name: "verify", images: 0, bytes: sizes });
     let mut queue: Vec<((String, u64), Content)> = contents.into_iter().collect();
     queue.sort_by_key(|((_, size), _)| std::cmp::Reverse(*size));
-    findings.extend(on_all_processors(&queue, stop, |taken: Taker<'_, ((String, u64), Content)>, found| {
+    findings.extend(on_all_processors(&queue, stop, |taken: WorkQueue<'_, ((String, u64), Content)>, found| {
         for ((path, _), content) in taken {
             if let Some((code, detail)) = runtime.block_on(content.check(observer, stop)) {
                 found(Finding::new(code, path.clone(), detail));

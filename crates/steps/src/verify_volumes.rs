@@ -17,8 +17,8 @@ use zstd::bulk::Decompressor;
 use super::finding::{Code, Finding, Findings};
 use compare::Comparison;
 use hod_bundle::frames::{self, FramePlace, Frames};
-use hod_bundle::volumes::{Ask, VolumeReader};
-use hod_bundle::{BegunBundle, BundleError, Header, SIGNATURE_NAME, Signed, Trust, TrustError, VolumeSet};
+use hod_bundle::volumes::{VolumePrompt, VolumeReader};
+use hod_bundle::{BegunBundle, BundleError, BundleSigner, Header, SIGNATURE_NAME, Trust, TrustError, VolumeSet};
 use hod_engine::observe::{Event, Observer, Stop};
 use judge::Judge;
 use parts::{Media, Parts};
@@ -29,7 +29,7 @@ use parts::{Media, Parts};
 /// Only where folders cannot be read; damage is a finding.
 pub fn verify_volumes(
     set: &VolumeSet,
-    ask: Option<Ask>,
+    ask: Option<VolumePrompt>,
     trust: &Trust,
     observer: &dyn Observer,
     stop: &Stop,
@@ -63,7 +63,7 @@ pub fn verify_volumes(
 /// The header, and what lies before the data area.
 struct Beginning {
     header: Arc<Header>,
-    signed: Result<Option<Signed>, TrustError>,
+    signed: Result<Option<BundleSigner>, TrustError>,
     signature: Option<Vec<u8>>,
     compressed: bool,
 }

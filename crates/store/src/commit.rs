@@ -13,7 +13,7 @@
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-use super::rounds::{Committed, Pending, Step, Target, Ticket, Waiting, inside};
+use super::rounds::{Committed, PendingLinks, QueuedEntry, Step, Target, Ticket, inside};
 use super::{Entry, Links, Result, Store, StoreError, TagLink, Writing};
 use hod_io::fs::Child;
 use hod_oci::{Digest, RepositoryName};
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// Makes the folders of a repository, and writes the links that are missing or hold something else.
-    fn stage(&self, writing: &Writing, links: &Links, pending: &mut Pending) -> Result<()> {
+    fn stage(&self, writing: &Writing, links: &Links, pending: &mut PendingLinks) -> Result<()> {
         for folder in links.folders() {
             if self.tree().folder(&folder.to_string())? {
                 writing.staging.touch();
@@ -109,7 +109,7 @@ impl Store {
                 continue;
             }
             let from = writing.staging.link(&digest)?;
-            pending.content.push(Waiting::new(from, Target::Link(to)));
+            pending.content.push(QueuedEntry::new(from, Target::Link(to)));
             pending.links += 1;
         }
         for TagLink { name, digest } in &links.tags {
@@ -124,7 +124,7 @@ impl Store {
                 continue;
             }
             let from = writing.staging.tag(digest, &inside(&links))?;
-            pending.tags.push(Waiting::new(from, Target::Tag(links)));
+            pending.tags.push(QueuedEntry::new(from, Target::Tag(links)));
             pending.links += missing;
         }
         Ok(())
@@ -160,7 +160,7 @@ impl Ticket {
     /// Writes what the next sync is to make durable.
     fn stage(&mut self, store: &Store, writing: &Writing) -> Result<()> {
         if let Step::Queued(wanted) = &self.step {
-            let mut pending = Pending::default();
+            let mut pending = PendingLinks::default();
             wanted.iter().try_for_each(|links| store.stage(writing, links, &mut pending))?;
             self.links = pending.links;
             self.step = Step::Staged(pending);
@@ -202,7 +202,7 @@ impl Ticket {
 }
 
 /// Brings links to their places, in the order given; says whether there were any.
-fn place_links(store: &Store, writing: &Writing, links: Vec<Waiting>) -> Result<bool> {
+fn place_links(store: &Store, writing: &Writing, links: Vec<QueuedEntry>) -> Result<bool> {
     let any = !links.is_empty();
     for mut link in links {
         writing.staging.touch();

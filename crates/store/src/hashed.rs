@@ -56,7 +56,7 @@ pub(super) enum Verdict {
 
 /// The record of one root.
 #[derive(Debug)]
-pub(super) struct Hashed {
+pub(super) struct HashRecord {
     root: Root,
     is_writable: bool,
     state: Mutex<State>,
@@ -95,7 +95,7 @@ impl Stamp {
     }
 }
 
-impl Hashed {
+impl HashRecord {
     /// The record of a root, which is written only where the root is.
     pub(super) fn of(root: &Root, is_writable: bool) -> Self {
         Self { root: root.clone(), is_writable, state: Mutex::default() }
@@ -211,7 +211,7 @@ fn private(file: fs::File) -> io::Result<Option<fs::File>> {
     Ok(is_private.then_some(file))
 }
 
-impl Drop for Hashed {
+impl Drop for HashRecord {
     fn drop(&mut self) {
         self.flush();
     }

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 
 use super::staging::STAGED;
 use super::{Entry, Result, Staging, Store, StoreError};
-use hod_engine::endpoint::{LocalFile, Placed, Prefix};
+use hod_engine::endpoint::{LocalFile, Placement, Prefix};
 use hod_io::fs::{Child, PartialFile};
 use hod_oci::Digest;
 
@@ -104,7 +104,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] where its bytes are others.
-    pub fn link_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placed>> {
+    pub fn link_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placement>> {
         let staging = self.staging()?;
         let metadata = file.file().metadata()?;
         if !metadata.is_file() || metadata.len() != size {
@@ -118,7 +118,7 @@ impl Store {
                     file.check(&link, digest, wrong(file)).inspect_err(|_| drop(link.remove()))?;
                     self.inner.hashed.note(digest, &metadata);
                     staging.add(&link, digest, size)?;
-                    return Ok(Some(Placed::Linked));
+                    return Ok(Some(Placement::Linked));
                 }
                 Ok(false) => {}
                 // Another filesystem, or one without links, or the kernel's rules on links to others' files.
@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// Takes a file as content by a reflink, where the filesystem can.
-    fn clone_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placed>> {
+    fn clone_in(&self, digest: &Digest, size: u64, file: &LocalFile) -> Result<Option<Placement>> {
         let mut clone = self.own_file(size)?;
         if !clone.clone_from(file.file())? || clone.length() != size {
             return Ok(None);
@@ -145,7 +145,7 @@ impl Store {
         let Attempt::Begun(mut ingest) = self.try_ingest(digest, size)? else { return Ok(None) };
         ingest.file.replace(clone)?;
         ingest.commit()?;
-        Ok(Some(Placed::Cloned))
+        Ok(Some(Placement::Cloned))
     }
 
     /// Begins to write some content as [`Store::try_ingest`] does, and waits while another writes it;
@@ -313,9 +313,9 @@ mod tests {
         };
         let Attempt::Begun(mut ingest) = store.try_ingest(&digest, 6).unwrap() else { panic!() };
         ingest.write(b"bricks").unwrap();
-        assert_eq!(link(), Some(Placed::Linked));
+        assert_eq!(link(), Some(Placement::Linked));
         ingest.commit().unwrap();
-        assert_eq!(link(), Some(Placed::Linked));
+        assert_eq!(link(), Some(Placement::Linked));
         store.finish().unwrap();
         let data = Entry::Data(digest).under(store.root());
         assert_eq!(fs::metadata(&data).unwrap().ino(), fs::metadata(&file).unwrap().ino());

@@ -65,16 +65,16 @@ pub use layout::{Entry, Links, TagLink};
 pub use referrers::ReferrersLock;
 pub use repository::Repository;
 pub use rounds::Committed;
-pub use still::Still;
+pub use still::WriteBarrier;
 pub use sweep::StoredBlob;
 pub use upload::Upload;
-pub use walk::{Found, FoundKind, Walk};
-pub use writers::{Outgoing, Writers};
+pub use walk::{FoundEntry, FoundKind, Walk};
+pub use writers::{QueuedIngest, Writers};
 
-use hashed::Hashed;
+use hashed::HashRecord;
 use hod_io::fs::Directory;
 use root::Root;
-use rounds::Rounds;
+use rounds::CommitRounds;
 use staging::Staging;
 
 /// A registry root on disk. Clones are the same store.
@@ -85,14 +85,14 @@ pub struct Store {
 
 struct Inner {
     root: Root,
-    hashed: Hashed,
+    hashed: HashRecord,
     writing: Option<Writing>,
 }
 
 /// What only a store that was opened for writing has.
 struct Writing {
     staging: Staging,
-    rounds: Rounds,
+    rounds: CommitRounds,
 }
 
 impl Store {
@@ -114,7 +114,7 @@ impl Store {
         fs::create_dir_all(root)?;
         let root = Root::hold(root)?;
         let staging = Staging::join(&root)?;
-        Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
+        Ok(Self::new(root, Some(Writing { staging, rounds: CommitRounds::default() })))
     }
 
     /// Opens an existing root to delete from it. While the value lives no other hod process can write there; a
@@ -126,11 +126,11 @@ impl Store {
         Self::open(root)?;
         let root = Root::hold(root)?;
         let staging = Staging::join_alone(&root)?;
-        Ok(Self::new(root, Some(Writing { staging, rounds: Rounds::default() })))
+        Ok(Self::new(root, Some(Writing { staging, rounds: CommitRounds::default() })))
     }
 
     fn new(root: Root, writing: Option<Writing>) -> Self {
-        Self { inner: Arc::new(Inner { hashed: Hashed::of(&root, writing.is_some()), root, writing }) }
+        Self { inner: Arc::new(Inner { hashed: HashRecord::of(&root, writing.is_some()), root, writing }) }
     }
 
     /// The folder that holds `docker/registry/v2`.

@@ -16,7 +16,7 @@ pub struct Committed {
 
 /// The commits that are under way.
 #[derive(Default)]
-pub(super) struct Rounds {
+pub(super) struct CommitRounds {
     pub(super) state: Mutex<State>,
     pub(super) turn: Condvar,
 }
@@ -40,24 +40,24 @@ pub(super) struct Ticket {
 
 pub(super) enum Step {
     Queued(Vec<Links>),
-    Staged(Pending),
-    Linked(Vec<Waiting>),
+    Staged(PendingLinks),
+    Linked(Vec<QueuedEntry>),
     Tagged,
 }
 
 /// Links that wait for their place.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct PendingLinks {
     /// Of layers and revisions.
-    pub(super) content: Vec<Waiting>,
+    pub(super) content: Vec<QueuedEntry>,
     /// Of tags.
-    pub(super) tags: Vec<Waiting>,
+    pub(super) tags: Vec<QueuedEntry>,
     /// How many there are.
     pub(super) links: usize,
 }
 
 /// What waits for its place, or is removed.
-pub(super) struct Waiting {
+pub(super) struct QueuedEntry {
     pub(super) from: Child,
     pub(super) to: Target,
     /// Whether it has left where it waits.
@@ -71,13 +71,13 @@ pub(super) enum Target {
     Tag([Entry; 2]),
 }
 
-impl Rounds {
+impl CommitRounds {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl QueuedEntry {
     pub(super) const fn new(from: Child, to: Target) -> Self {
         Self { from, to, gone: false }
     }
@@ -117,7 +117,7 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
 }
 
-impl Drop for Waiting {
+impl Drop for QueuedEntry {
     fn drop(&mut self) {
         if !self.gone {
             // A process that is killed leaves it, too: the next one removes it.

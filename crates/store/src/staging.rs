@@ -58,7 +58,7 @@ const REMOVED: &str = "removed";
 pub(super) struct Staging {
     root: Root,
     hod: Directory,
-    own: Own,
+    own: ProcessDirectory,
     partial: Directory,
     /// The file whose filesystem is synced; kept open so that no write error goes unreported.
     anchor: fs::File,
@@ -74,7 +74,7 @@ pub(super) struct Staging {
 
 /// The directory of a process in `staged`.
 #[derive(Debug)]
-struct Own {
+struct ProcessDirectory {
     name: Child,
     directory: Directory,
     /// Held for its lock.
@@ -111,7 +111,7 @@ impl Staging {
         let queue = staged.file()?;
         queue.lock()?;
         retire_dead(root, &staged, &partial)?;
-        let own = Own::make(root, &staged)?;
+        let own = ProcessDirectory::make(root, &staged)?;
         Ok(Self {
             root: root.clone(),
             anchor: hod.file()?,
@@ -366,7 +366,7 @@ fn one_filesystem(first: &Directory, second: &Directory) -> Result<(), StoreErro
     Err(StoreError::Filesystems { first: first.path().to_owned(), second: second.path().to_owned() })
 }
 
-impl Own {
+impl ProcessDirectory {
     /// Makes the directory and locks it; the caller holds the lock of the one above.
     fn make(root: &Root, staged: &Directory) -> Result<Self, StoreError> {
         let mut number = 0_u64;

@@ -7,7 +7,7 @@ use super::staging::LOCK;
 
 /// While it lives, no other hod process begins to write to the root. A registry cannot be kept from it.
 #[derive(Debug)]
-pub struct Still {
+pub struct WriteBarrier {
     /// There is none where hod has never written.
     _lock: Option<fs::File>,
 }
@@ -17,11 +17,11 @@ impl Store {
     /// user's, or on a filesystem that is read-only.
     ///
     /// `None` where somebody writes at the moment, or where the system gives no lock: then others may write.
-    pub fn hold_still(&self) -> Option<Still> {
+    pub fn hold_still(&self) -> Option<WriteBarrier> {
         let lock = self.tree().open(LOCK).ok()?.map(|(file, _)| file);
         match &lock {
-            Some(file) => file.try_lock().ok().map(|()| Still { _lock: lock }),
-            None => Some(Still { _lock: None }),
+            Some(file) => file.try_lock().ok().map(|()| WriteBarrier { _lock: lock }),
+            None => Some(WriteBarrier { _lock: None }),
         }
     }
 }

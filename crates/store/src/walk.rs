@@ -27,7 +27,7 @@ pub enum FoundKind {
 
 /// Something in a root.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundEntry {
     /// Where, below the root.
     pub path: PathBuf,
     /// What that path stands for; `None` for what does not belong in a root, and for the folders
@@ -107,7 +107,7 @@ fn readable<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Walk {
-    fn found(&self, entry: &walkdir::DirEntry) -> std::result::Result<Found, walkdir::Error> {
+    fn found(&self, entry: &walkdir::DirEntry) -> std::result::Result<FoundEntry, walkdir::Error> {
         let path = entry.path().strip_prefix(&self.root).unwrap_or_else(|_| entry.path()).to_owned();
         let file_type = entry.file_type();
         let kind = if file_type.is_file() {
@@ -120,12 +120,12 @@ impl Walk {
             FoundKind::Other
         };
         let size = if kind == FoundKind::File { entry.metadata()?.len() } else { 0 };
-        Ok(Found { entry: path.to_str().and_then(Entry::parse), path, kind, size })
+        Ok(FoundEntry { entry: path.to_str().and_then(Entry::parse), path, kind, size })
     }
 }
 
 impl Iterator for Walk {
-    type Item = Result<Found>;
+    type Item = Result<FoundEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.entries.next()?;

@@ -36,7 +36,7 @@ enum Task {
 
 /// An ingest that a thread writes. Dropping it keeps what was written, for the next time.
 #[derive(Debug)]
-pub struct Outgoing<'a> {
+pub struct QueuedIngest<'a> {
     writers: &'a mut Writers,
     /// `None` once a thread has failed: nobody waits for more.
     tasks: Option<SyncSender<Task>>,
@@ -74,13 +74,13 @@ impl Writers {
     }
 
     /// Hands an ingest to a thread; its content follows block by block.
-    pub fn begin(&mut self, ingest: Ingest) -> Result<Outgoing<'_>> {
+    pub fn begin(&mut self, ingest: Ingest) -> Result<QueuedIngest<'_>> {
         let (tasks, received) = sync_channel(BLOCKS + 1);
         self.check()?;
         if let Some(queue) = &self.queue {
             let _ = queue.send((ingest, received));
         }
-        Ok(Outgoing { writers: self, tasks: Some(tasks) })
+        Ok(QueuedIngest { writers: self, tasks: Some(tasks) })
     }
 
     /// Waits until all are committed. MUST be called before their links are: a failure shows here at the latest.
@@ -104,7 +104,7 @@ impl Writers {
     }
 }
 
-impl Outgoing<'_> {
+impl QueuedIngest<'_> {
     /// A block to be filled; waits while all are being written.
     pub fn block(&mut self) -> Result<Block> {
         if self.writers.failed.load(Ordering::SeqCst) {

@@ -16,7 +16,7 @@ use tool::{Folder, Tools};
 
 use super::files::blocking;
 use super::{DaemonHost, DaemonTls, DockerDaemon, OciArchive, OciArchiveSink, StorageImage, TransportError};
-use hod_engine::endpoint::{Place, Placed, Result, Sink, Source, Verified};
+use hod_engine::endpoint::{Place, Placement, Result, Sink, Source, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Tag};
 
 /// A containers/storage, and how to come to it.
@@ -120,7 +120,7 @@ impl Sink for ContainersStorageSink {
         self.archive.contains(content).await
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         self.archive.put(content, body).await
     }
 

@@ -28,9 +28,11 @@ use self::names::blob_name;
 use super::TransportError;
 use super::archive::read_small;
 use super::files::{blocking, described, has, holds, local_file, open_file};
-use super::landing::{Landings, name_on_its_way};
+use super::landing::{PartialFiles, name_on_its_way};
 use super::scaffold::{Made, Scaffolds};
-use hod_engine::endpoint::{BlobReader, FirstFormat, LocalFile, Place, Placed, Prefix, Result, Sink, Source, Verified};
+use hod_engine::endpoint::{
+    BlobReader, FirstFormat, LocalFile, Place, Placement, Prefix, Result, Sink, Source, Verified,
+};
 use hod_io::fs::Directory;
 use hod_oci::{Algorithm, Descriptor, Digest, Graph, Manifest, MediaType, Schema1, Tag, Version};
 
@@ -52,7 +54,7 @@ pub struct DirSource {
 pub struct DirSink {
     path: PathBuf,
     place: Place,
-    landings: Landings,
+    landings: PartialFiles,
     /// The names of the files that the image needs.
     needed: Mutex<BTreeSet<String>>,
     /// Locked, so that nobody takes the directory away while it is empty.
@@ -203,7 +205,7 @@ impl DirSink {
         Ok(Self {
             path: path.to_owned(),
             place: Place::local(&path.display().to_string(), None),
-            landings: Landings::new(path)?,
+            landings: PartialFiles::new(path)?,
             needed: Mutex::default(),
             _held: held,
             _scaffolds: None,
@@ -284,7 +286,7 @@ impl Sink for DirSink {
         Ok(found)
     }
 
-    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placement>> {
         let placed = self.landings.link(content, file, &self.path.join(file_name(content))).await?;
         if placed.is_some() {
             self.need(content);
@@ -296,7 +298,7 @@ impl Sink for DirSink {
         self.landings.prefix(content).await
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         let path = self.path.join(file_name(content));
         if content.media_type.is_manifest() {
             let bytes = body.collect().await?;
@@ -308,7 +310,7 @@ impl Sink for DirSink {
             self.landings.receive(content, &path, body).await?;
         }
         self.need(content);
-        Ok(Placed::Written)
+        Ok(Placement::Written)
     }
 
     async fn publish(&self, root: &Descriptor, bytes: Bytes, _: &[Tag]) -> Result<()> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{DirSink, Scaffolds};
-use hod_engine::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified, read_ahead};
+use hod_engine::endpoint::{LocalFile, Place, Placement, Prefix, Result, Sink, Verified, read_ahead};
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
 /// A folder for image directories. Clones are the same folder.
@@ -71,7 +71,7 @@ impl Sink for DirTreeSink {
         self.image.contains(content).await
     }
 
-    async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placed>> {
+    async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placement>> {
         let file = {
             let received = self.tree.received.lock().unwrap_or_else(PoisonError::into_inner);
             received.get(&content.digest).cloned()
@@ -86,7 +86,7 @@ impl Sink for DirTreeSink {
         self.image.put(content, body).await.map(Some)
     }
 
-    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placement>> {
         self.image.link(content, file).await
     }
 
@@ -94,7 +94,7 @@ impl Sink for DirTreeSink {
         self.image.prefix(content).await
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         let placed = self.image.put(content, body).await?;
         if !content.media_type.is_manifest() {
             self.keep(content);

@@ -43,12 +43,12 @@ pub struct DockerArchive {
     tar: TarFile,
     items: Arc<[DockerItem]>,
     /// The digests of compressed layers, by where they are: images share them.
-    compressed: Arc<Mutex<HashMap<(u64, u64), Compressed>>>,
+    compressed: Arc<Mutex<HashMap<(u64, u64), CompressedLayer>>>,
 }
 
 /// What a compressed layer is, and what is in it.
 #[derive(Debug, Clone, Copy)]
-struct Compressed {
+struct CompressedLayer {
     digest: Digest,
     diff: Digest,
 }
@@ -179,7 +179,7 @@ impl DockerArchive {
         let layer = if let Some(layer) = known.filter(|layer| layer.diff.algorithm() == id.algorithm()) {
             layer
         } else {
-            let read = Compressed::read(&self.tar, key, compression, id.algorithm());
+            let read = CompressedLayer::read(&self.tar, key, compression, id.algorithm());
             let layer = read.map_err(|source| TransportError::Expand { path: self.tar.path().join(name), source })?;
             self.compressed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, layer);
             layer
@@ -192,7 +192,7 @@ impl DockerArchive {
     }
 }
 
-impl Compressed {
+impl CompressedLayer {
     /// Hashes a layer as it is and as it expands, in one pass.
     fn read(
         tar: &TarFile,
@@ -201,12 +201,12 @@ impl Compressed {
         of_diff: Algorithm,
     ) -> io::Result<Self> {
         let seen = Arc::new(Mutex::new((Hasher::new(Algorithm::Sha256), 0)));
-        let layer = Teed { bytes: tar.part(offset, size), seen: seen.clone() };
+        let layer = TeeReader { bytes: tar.part(offset, size), seen: seen.clone() };
         let (diff, _) = hash_in(of_diff, expanded(compression, layer)?)?;
         let (hasher, length) = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A decoder may leave what comes after its last frame.
         let mut rest =
-            Teed { bytes: tar.part(offset + length, size - length), seen: Arc::new(Mutex::new((hasher, 0))) };
+            TeeReader { bytes: tar.part(offset + length, size - length), seen: Arc::new(Mutex::new((hasher, 0))) };
         io::copy(&mut rest, &mut io::sink())?;
         let (hasher, _) = rest.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Self { digest: hasher.finish(), diff })
@@ -214,12 +214,12 @@ impl Compressed {
 }
 
 /// Bytes of a layer on their way to a decoder, which takes them for its own: what has passed is hashed, and counted.
-struct Teed {
+struct TeeReader {
     bytes: Part,
     seen: Arc<Mutex<(Hasher, u64)>>,
 }
 
-impl Read for Teed {
+impl Read for TeeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.bytes.read(buffer)?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

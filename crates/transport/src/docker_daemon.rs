@@ -38,7 +38,7 @@ pub struct DockerDaemon {
 /// What a daemon says of an image.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Described {
+struct DaemonDescription {
     id: String,
 }
 
@@ -78,7 +78,7 @@ impl DockerDaemon {
             return Ok(None);
         }
         let text = answer.checked("cannot describe the image").await?.text().await?;
-        let described: Option<Described> = serde_json::from_slice(&text).ok();
+        let described: Option<DaemonDescription> = serde_json::from_slice(&text).ok();
         let id = described.map(|described| described.id).unwrap_or_default();
         // Podman leaves the algorithm out.
         Ok(id.parse().or_else(|_| format!("sha256:{id}").parse()).ok())

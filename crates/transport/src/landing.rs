@@ -17,19 +17,19 @@ use rustix::fs::{FileType, OFlags};
 
 use super::TransportError;
 use super::files::blocking;
-use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placed, Prefix, Received, Result, Verified};
+use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placement, Prefix, Received, Result, Verified};
 use hod_io::fs::{Child, Directory, PartialFile};
 use hod_oci::{Algorithm, Descriptor, Digest};
 
 /// Where content lands in a folder, and what of it is under way.
 #[derive(Debug, Clone)]
-pub(super) struct Landings {
+pub(super) struct PartialFiles {
     /// Where partial files are.
     folder: Directory,
     parked: Arc<Mutex<HashMap<Digest, PartialFile>>>,
 }
 
-impl Landings {
+impl PartialFiles {
     /// Partial files are kept in `folder`, which is there, on the filesystem of their places.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
         Ok(Self { folder: Directory::open(folder)?, parked: Arc::default() })
@@ -49,7 +49,7 @@ impl Landings {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(digest)
     }
 
-    /// Hashes what an earlier run has left of some content, and keeps it locked for [`Landings::receive`].
+    /// Hashes what an earlier run has left of some content, and keeps it locked for [`PartialFiles::receive`].
     pub(super) async fn prefix(&self, content: &Descriptor) -> Result<Prefix> {
         let (this, content) = (self.clone(), content.clone());
         blocking(move || {
@@ -79,7 +79,7 @@ impl Landings {
     }
 
     /// Writes a body to its place. Wrong bytes are thrown away, too few are kept.
-    pub(super) async fn receive(&self, content: &Descriptor, place: &Path, body: Verified) -> Result<Placed> {
+    pub(super) async fn receive(&self, content: &Descriptor, place: &Path, body: Verified) -> Result<Placement> {
         let start = body.start();
         let file = match self.take(&content.digest).filter(|file| file.length() == start) {
             Some(file) => file,
@@ -107,7 +107,7 @@ impl Landings {
             Ok(end)
         })
         .await?
-        .map(|()| Placed::Written)
+        .map(|()| Placement::Written)
     }
 
     /// Writes content that is at hand to its place. Several may write the same at once, each to a partial file.
@@ -160,7 +160,7 @@ impl Landings {
     }
 
     /// Takes a file by a hard link or a reflink, and checks it before it is in its place; `None` where neither is possible.
-    pub(super) async fn link(&self, content: &Descriptor, file: LocalFile, place: &Path) -> Result<Option<Placed>> {
+    pub(super) async fn link(&self, content: &Descriptor, file: LocalFile, place: &Path) -> Result<Option<Placement>> {
         let (this, digest, size, place) = (self.clone(), content.digest, content.size, place.to_owned());
         blocking(move || {
             let metadata = file.file().metadata()?;
@@ -177,7 +177,7 @@ impl Landings {
             if let Some(partial) = this.hard_link(&file, &digest) {
                 check(&partial)?;
                 put_at(partial, &place)?;
-                return Ok(Some(Placed::Linked));
+                return Ok(Some(Placement::Linked));
             }
             let mut partial = this.create(&digest)?.to_be_removed();
             if !partial.clone_from(file.file())? {
@@ -185,7 +185,7 @@ impl Landings {
             }
             check(&partial)?;
             settle(partial, &place)?;
-            Ok(Some(Placed::Cloned))
+            Ok(Some(Placement::Cloned))
         })
         .await
     }

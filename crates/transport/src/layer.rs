@@ -22,7 +22,7 @@ const QUEUE: usize = 16;
 
 /// A layer that was made of another, in a nameless file that is gone with this value.
 #[derive(Debug)]
-pub struct Recoded {
+pub struct RecodedLayer {
     /// Its digest.
     pub digest: Digest,
     /// Its length in bytes.
@@ -32,7 +32,7 @@ pub struct Recoded {
     file: Arc<fs::File>,
 }
 
-impl Recoded {
+impl RecodedLayer {
     /// The bytes from `offset` on.
     pub fn stream(&self, offset: u64) -> BlobReader {
         Part::of(&self.file, offset, self.size.saturating_sub(offset)).stream()
@@ -45,7 +45,7 @@ pub async fn recode(
     to: Compression,
     level: Option<u8>,
     scratch_folder: &Path,
-) -> Result<Option<Recoded>> {
+) -> Result<Option<RecodedLayer>> {
     let folder = scratch_folder.to_owned();
     through(body, move |mut chunks| {
         let from = chunks.compression();
@@ -74,13 +74,13 @@ pub async fn recode(
             }
         }
         let Hashing { file, hasher, length } = out;
-        Ok(Some(Recoded { digest: hasher.finish(), size: length, compression: to, file: Arc::new(file) }))
+        Ok(Some(RecodedLayer { digest: hasher.finish(), size: length, compression: to, file: Arc::new(file) }))
     })
     .await
 }
 
 /// Keeps a layer as it is in a nameless file of the folder `scratch`, with the digest of what it expands to.
-pub async fn keep(body: Verified, scratch_folder: &Path) -> Result<(Recoded, Digest)> {
+pub async fn keep(body: Verified, scratch_folder: &Path) -> Result<(RecodedLayer, Digest)> {
     let folder = scratch_folder.to_owned();
     through(body, move |mut chunks| {
         let compression = chunks.compression();
@@ -89,7 +89,7 @@ pub async fn keep(body: Verified, scratch_folder: &Path) -> Result<(Recoded, Dig
         let Hashing { file, hasher, length } = out;
         let file = Arc::new(file);
         let (diff, _) = hash(expanded(compression, Part::of(&file, 0, length))?)?;
-        Ok((Recoded { digest: hasher.finish(), size: length, compression, file }, diff))
+        Ok((RecodedLayer { digest: hasher.finish(), size: length, compression, file }, diff))
     })
     .await
 }
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use hod_oci::{Descriptor, MediaType};
 
-    async fn recoded(bytes: &[u8], to: Compression, level: Option<u8>) -> Option<(Vec<u8>, Recoded)> {
+    async fn recoded(bytes: &[u8], to: Compression, level: Option<u8>) -> Option<(Vec<u8>, RecodedLayer)> {
         let content = Descriptor::of(MediaType::parse("x"), bytes);
         let body = Verified::bytes(&content, Bytes::copy_from_slice(bytes));
         let made = recode(body, to, level, &std::env::temp_dir()).await.unwrap()?;

@@ -45,8 +45,8 @@ pub use dir_tree::{DirTree, DirTreeSink};
 pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, DockerItem};
 pub use docker_daemon::{DaemonHost, DaemonTls, DockerDaemon, DockerDaemonSink, SshHost};
 pub use error::TransportError;
-pub use layer::{Recoded, keep, recode};
-pub use layout::{Layout, LayoutSink, LayoutSource, Swept};
+pub use layer::{RecodedLayer, keep, recode};
+pub use layout::{Layout, LayoutSink, LayoutSource, SweepReceipt};
 pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,
 };

@@ -16,7 +16,7 @@ use super::archive::{NewTar, TarFile};
 use super::files::{blocking, described};
 use super::layout::{Index, LAYOUT_FILE, check_layout_file};
 use super::{LayoutImage, TransportError};
-use hod_engine::endpoint::{BlobReader, Place, Placed, Result, Sink, Source, Verified};
+use hod_engine::endpoint::{BlobReader, Place, Placement, Result, Sink, Source, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag, Version};
 
 fn blob_name(digest: &Digest) -> String {
@@ -234,12 +234,12 @@ impl Sink for OciArchiveSink {
         Ok(self.lock().complete.get(&content.digest) == Some(&content.size))
     }
 
-    async fn put(&self, content: &Descriptor, mut body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, mut body: Verified) -> Result<Placement> {
         if content.media_type.is_manifest() {
             let bytes = body.collect().await?;
             let (this, content) = (self.clone(), content.clone());
             blocking(move || this.write_manifest(&content, bytes)).await?;
-            return Ok(Placed::Written);
+            return Ok(Placement::Written);
         }
         let (mut place, handle) = {
             let mut state = self.lock();
@@ -253,7 +253,7 @@ impl Sink for OciArchiveSink {
             place += length;
         }
         self.lock().complete.insert(content.digest, content.size);
-        Ok(Placed::Written)
+        Ok(Placement::Written)
     }
 
     /// Lists the image; the archive itself is there after [`OciArchiveSink::finish`].

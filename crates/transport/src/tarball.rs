@@ -34,7 +34,7 @@ pub struct TarballSource {
 
 /// The config of an image of which only the layers are known (OCI image-spec, `config.md`).
 #[derive(Serialize)]
-struct Made<'a> {
+struct GeneratedConfig<'a> {
     created: &'static str,
     #[serde(flatten)]
     platform: &'a Platform,
@@ -50,7 +50,7 @@ struct Layer {
     file: Arc<fs::File>,
 }
 
-impl<'a> Made<'a> {
+impl<'a> GeneratedConfig<'a> {
     fn of(platform: &'a Platform, layers: &[Layer]) -> Self {
         let ids: Vec<Digest> = layers.iter().map(|layer| layer.diff).collect();
         let history = |diff: &Digest| json!({ "created": CREATED, "created_by": format!("tarball {diff}") });
@@ -68,7 +68,7 @@ impl TarballSource {
     /// Reads the files, `-` being standard input, which is kept in a nameless file of the folder `scratch`.
     pub fn open(files: &[PathBuf], platform: &Platform, scratch: &Path) -> super::Result<Self> {
         let layers = files.iter().map(|file| layer(file, scratch)).collect::<super::Result<Vec<_>>>()?;
-        let config = serde_json::to_vec(&Made::of(platform, &layers)).map_err(io::Error::from)?;
+        let config = serde_json::to_vec(&GeneratedConfig::of(platform, &layers)).map_err(io::Error::from)?;
         let config = Bytes::from(config);
         let config_type = MediaType::parse("application/vnd.oci.image.config.v1+json");
         let config_descriptor = Descriptor::of(config_type, &config);

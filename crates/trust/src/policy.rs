@@ -67,7 +67,7 @@ pub struct Subject {
 
 /// What a policy says of an image.
 #[derive(Debug, Clone, Copy)]
-pub struct Ruling<'a> {
+pub struct PolicyDecision<'a> {
     /// What the image must meet.
     pub requirements: &'a [Requirement],
     /// The scope that says so; `None` where it is what holds for everything.
@@ -154,14 +154,14 @@ impl Policy {
     }
 
     /// What an image must meet: the requirements of the first of its scopes that is there.
-    pub fn ruling(&self, subject: &Subject) -> Ruling<'_> {
+    pub fn ruling(&self, subject: &Subject) -> PolicyDecision<'_> {
         let found = self.transports.get(subject.transport).and_then(|scopes| {
             let mut names = subject.scopes.iter().map(String::as_str).chain([""]);
             names.find_map(|name| scopes.get_key_value(name))
         });
         match found {
-            Some((scope, requirements)) => Ruling { requirements, scope: Some(scope), path: &self.path },
-            None => Ruling { requirements: &self.default, scope: None, path: &self.path },
+            Some((scope, requirements)) => PolicyDecision { requirements, scope: Some(scope), path: &self.path },
+            None => PolicyDecision { requirements: &self.default, scope: None, path: &self.path },
         }
     }
 }

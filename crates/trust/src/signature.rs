@@ -39,7 +39,7 @@ pub struct Claim {
 
 /// A claim and who made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignedClaim {
     /// What was signed.
     pub claim: Claim,
     /// The key that signed, which may be a subkey.

@@ -7,7 +7,7 @@ use super::beginning::{checked, configuration};
 use super::report::{Outcome, finish};
 
 use crate::args::{ImageSyncerArgs, SyncArgs};
-use crate::commands::Concerned;
+use crate::commands::UsedRegistries;
 use crate::commands::admission::admission;
 use crate::context::Context;
 use crate::failure::{Failure, Kind};
@@ -20,7 +20,7 @@ use hod_steps::sync::destination::Plan;
 use hod_steps::sync::document::Language;
 use hod_steps::sync::image_syncer::platforms::PlatformFilter;
 use hod_steps::sync::image_syncer::success::success_file;
-use hod_steps::sync::image_syncer::{Configuration, ConfigurationError, Reach};
+use hod_steps::sync::image_syncer::{Configuration, ConfigurationError, RegistryAccess};
 use hod_steps::sync::run::{SyncOptions, sync};
 use hod_steps::sync::source::origins;
 
@@ -37,11 +37,11 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<ExitCode, 
     let rules = configuration.rules.iter();
     let repositories =
         rules.flat_map(|rule| rule.destinations.iter().map(|to| &to.repository).chain([&rule.repository]));
-    let concerned = Concerned::new(repositories.filter_map(|repository| repository.host.as_deref())).side("src-");
+    let concerned = UsedRegistries::new(repositories.filter_map(|repository| repository.host.as_deref())).side("src-");
     let registries = context.registries_with(&args.from.registry(), &concerned, args.from.authfile.clone())?;
     let engine = context.engine_with(own.proc, &args.retry);
     let places = Places::new(registries).admitting(admission(context)?);
-    let mut reach = Reach::new(&configuration.auth, &places);
+    let mut reach = RegistryAccess::new(&configuration.auth, &places);
     let Planned { plan, sources, failed } = plan(context, &engine, &configuration, &mut reach).await;
     let tasks = checked(context, plan)?;
     let mut outcome = Outcome { sources, failed_before: failed, ..Outcome::default() };
@@ -125,7 +125,12 @@ fn language(path: &Path) -> Result<Language, Failure> {
 }
 
 /// Asks for tags, and gives every image a place. A source that cannot be listed hides no other.
-async fn plan(context: &Context, engine: &Engine, configuration: &Configuration, reach: &mut Reach<'_>) -> Planned {
+async fn plan(
+    context: &Context,
+    engine: &Engine,
+    configuration: &Configuration,
+    reach: &mut RegistryAccess<'_>,
+) -> Planned {
     let requests = configuration.rules.iter().map(|rule| reach.request(rule)).collect();
     let mut planned = Planned { plan: Plan::default(), sources: 0, failed: 0 };
     for (rule, result) in configuration.rules.iter().zip(origins(engine, requests).await) {

@@ -8,8 +8,8 @@ use crate::context::Context;
 use crate::documents;
 use crate::failure::{Failure, Kind, causes};
 use crate::{output, report};
-use hod_engine::endpoint::Placed;
-use hod_steps::sync::run::{SyncError, SyncReceipt, Synced};
+use hod_engine::endpoint::Placement;
+use hod_steps::sync::run::{SyncError, SyncReceipt, SyncedImage};
 use hod_steps::sync::{Task, familiar};
 
 /// What became of everything that was asked for.
@@ -44,7 +44,7 @@ pub(super) async fn finish(
 }
 
 /// A line for each image that is there now: its digest and its name.
-fn digests(images: &[Synced]) -> String {
+fn digests(images: &[SyncedImage]) -> String {
     images.iter().fold(String::new(), |mut text, image| {
         let _ = writeln!(text, "{} {}", image.image.digest, familiar(&image.task.to.location));
         text
@@ -71,8 +71,8 @@ fn say(context: &Context, outcome: &Outcome) {
     context.say(&format!("Synced {} images from {} sources", images.len(), outcome.sources));
     let sum = |placed| images.iter().map(|it| it.image.copied.bytes(placed)).sum::<u64>();
     let unchanged = images.iter().filter(|it| it.image.copied.unchanged).count();
-    let mut parts = vec![format!("{} written", report::bytes(sum(Placed::Written)))];
-    for (placed, word) in [(Placed::Linked, "linked"), (Placed::Mounted, "mounted")] {
+    let mut parts = vec![format!("{} written", report::bytes(sum(Placement::Written)))];
+    for (placed, word) in [(Placement::Linked, "linked"), (Placement::Mounted, "mounted")] {
         if sum(placed) > 0 {
             parts.push(format!("{} {word}", report::bytes(sum(placed))));
         }
@@ -89,7 +89,7 @@ fn document(context: &Context, outcome: &Outcome) -> documents::Synced {
     let from = |task: &Task| familiar(&task.from.location);
     let to = |task: &Task| familiar(&task.to.location);
     let planned = |task: &Task| documents::PlannedSync { destination: to(task), source: from(task) };
-    let image = |Synced { task, image }: &Synced| documents::SyncedImage {
+    let image = |SyncedImage { task, image }: &SyncedImage| documents::SyncedImage {
         destination: to(task),
         digest: image.digest.into(),
         source: from(task),
@@ -104,10 +104,10 @@ fn document(context: &Context, outcome: &Outcome) -> documents::Synced {
     let receipt = &outcome.receipt;
     let sum = |placed| receipt.images.iter().map(|it| it.image.copied.bytes(placed)).sum::<u64>();
     documents::Synced {
-        bytes_already_there: sum(Placed::AlreadyThere),
-        bytes_linked: sum(Placed::Linked),
-        bytes_mounted: sum(Placed::Mounted),
-        bytes_written: sum(Placed::Written),
+        bytes_already_there: sum(Placement::AlreadyThere),
+        bytes_linked: sum(Placement::Linked),
+        bytes_mounted: sum(Placement::Mounted),
+        bytes_written: sum(Placement::Written),
         failed: receipt.failed.iter().map(failed).collect(),
         failed_before: outcome.failed_before,
         images: receipt.images.iter().map(image).collect(),

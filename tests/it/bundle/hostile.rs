@@ -175,7 +175,7 @@ fn links_hold_their_digest_and_nothing_else() {
     let header = sample.header();
     let bundle = sample.write(Compression::None);
     let area = header.data_area(None);
-    for member in header.members().filter(|member| matches!(member.holds, hod_bundle::Holds::Link(_))) {
+    for member in header.members().filter(|member| matches!(member.holds, hod_bundle::MemberContent::Link(_))) {
         let start = usize::try_from(area + member.offset).unwrap();
         let size = usize::try_from(member.size).unwrap();
         for position in [start, start + size - 1, start + size, start + 511] {

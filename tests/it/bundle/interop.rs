@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use hod_bundle::{Compression, HEADER_NAME, Holds};
+use hod_bundle::{Compression, HEADER_NAME, MemberContent};
 
 use super::sample::Sample;
 
@@ -19,7 +19,7 @@ fn expected(sample: &Sample) -> Tree {
     tree.insert(HEADER_NAME.to_owned(), (0o644, header.to_json()));
     for member in header.members() {
         let content = match member.holds {
-            Holds::Blob(index) => sample.bytes[&header.blobs()[index].digest].clone(),
+            MemberContent::Blob(index) => sample.bytes[&header.blobs()[index].digest].clone(),
             holds => holds.text().into_bytes(),
         };
         let mode = if member.entry.is_folder() { 0o755 } else { 0o644 };
@@ -171,7 +171,7 @@ fn tar_and_busybox_know_where_a_large_blob_ends() {
     write(&header.to_json(), 512);
     for member in header.members() {
         write(&member.head(0), area + member.start);
-        if let Holds::Link(digest) = member.holds {
+        if let MemberContent::Link(digest) = member.holds {
             write(digest.to_string().as_bytes(), area + member.offset);
         }
     }

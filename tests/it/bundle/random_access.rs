@@ -193,8 +193,8 @@ async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
         force: false,
     };
     let retry = RetryPolicy { times: 0, delay: std::time::Duration::ZERO };
-    let engine = Engine::new(Limits::for_jobs(4), retry, Arc::new(hod_engine::observe::Silent));
-    let receipt = push::push(&engine, &registries, vec![push::Outbound { held, source }], &options).await;
+    let engine = Engine::new(Limits::for_jobs(4), retry, Arc::new(hod_engine::observe::SilentObserver));
+    let receipt = push::push(&engine, &registries, vec![push::OutboundImage { held, source }], &options).await;
     assert_eq!((receipt.images.len(), receipt.failed.len()), (1, 0));
     (bundle.bytes_read(), size)
 }

@@ -1,6 +1,6 @@
 //! What is written is read back; what is not the header's is not written.
 
-use hod_bundle::{BundleError, BundleReader, Compression, Content, Header, HeaderError, Holds, Writer};
+use hod_bundle::{BundleError, BundleReader, Compression, Content, Header, HeaderError, MemberContent, Writer};
 use hod_engine::endpoint::Mismatch;
 use hod_oci::{Algorithm, Digest};
 use proptest::prelude::*;
@@ -80,9 +80,9 @@ fn members_are_where_the_header_says() {
         assert_eq!(bundle[start..offset], head);
         let content = &bundle[offset..offset + usize::try_from(member.size).unwrap()];
         match member.holds {
-            Holds::Blob(index) => assert_eq!(content, sample.bytes[&header.blobs()[index].digest]),
-            Holds::Link(digest) => assert_eq!(content, digest.to_string().as_bytes()),
-            Holds::Folder => assert_eq!(content, b""),
+            MemberContent::Blob(index) => assert_eq!(content, sample.bytes[&header.blobs()[index].digest]),
+            MemberContent::Link(digest) => assert_eq!(content, digest.to_string().as_bytes()),
+            MemberContent::Folder => assert_eq!(content, b""),
         }
         links.push(member.entry.to_string());
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use hod_bundle::{BundleError, BundleReader, Compression, Content, Contents, Header, Image, Writer, Written};
+use hod_bundle::{BundleError, BundleReader, BundleSummary, Compression, Content, Contents, Header, Image, Writer};
 use hod_oci::{Algorithm, Digest, MediaType, RepositoryName, Tag};
 use hod_store::{Links, TagLink};
 
@@ -98,7 +98,7 @@ impl Sample {
         self.write_signed(None, compression).0
     }
 
-    pub(crate) fn write_signed(&self, signature: Option<&[u8]>, compression: Compression) -> (Vec<u8>, Written) {
+    pub(crate) fn write_signed(&self, signature: Option<&[u8]>, compression: Compression) -> (Vec<u8>, BundleSummary) {
         let header = self.header();
         let mut writer = Writer::new(Vec::new(), &header, signature, compression).unwrap();
         for blob in header.blobs() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use hod_bundle::{BundleFiles, Compression, Trust, VolumeSet, VolumeSize, VolumeWriter};
-use hod_engine::observe::{Silent, Stop};
+use hod_engine::observe::{SilentObserver, Stop};
 use hod_steps::finding::{Code, Finding, Findings};
 use hod_steps::verify_volumes::verify_volumes;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn set(folder: &Path) -> VolumeSet {
 }
 
 fn verify(folder: &Path) -> Findings {
-    verify_volumes(&set(folder), None, &Trust::default(), &Silent, &Stop::default()).unwrap()
+    verify_volumes(&set(folder), None, &Trust::default(), &SilentObserver, &Stop::default()).unwrap()
 }
 
 fn volume(folder: &Path, number: usize) -> PathBuf {
@@ -304,7 +304,7 @@ proptest! {
         if let Ok(files) = BundleFiles::find(folder.path(), &[]) {
             prop_assert!(files.open(&Trust::default()).is_err());
             if let BundleFiles::Volumes(set) = files {
-                prop_assert!(!verify_volumes(&set, None, &Trust::default(), &Silent, &Stop::default()).unwrap().findings.is_empty());
+                prop_assert!(!verify_volumes(&set, None, &Trust::default(), &SilentObserver, &Stop::default()).unwrap().findings.is_empty());
             }
         }
     }

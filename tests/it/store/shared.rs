@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Placed, Prefix, Sink as _, Verified};
+use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Placement, Prefix, Sink as _, Verified};
 use hod_store::{Attempt, Links, Store, TagLink};
 use tokio::sync::oneshot;
 
@@ -49,8 +49,8 @@ async fn the_second_of_two_stores_waits_for_the_first() {
     let body = Verified::new(&descriptor, none(&content), never);
     let second = tokio::spawn(async move { second_sink.put(&descriptor, body).await });
     go.send(()).unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), Placed::Written);
-    assert_eq!(second.await.unwrap().unwrap(), Placed::AlreadyThere);
+    assert_eq!(first.await.unwrap().unwrap(), Placement::Written);
+    assert_eq!(second.await.unwrap().unwrap(), Placement::AlreadyThere);
     assert_sound(root.path());
 }
 
@@ -93,7 +93,7 @@ async fn an_interrupted_put_is_resumed_by_another_store() {
         let sink = repository(&Store::create(root.path()).unwrap(), "b");
         let prefix = sink.prefix(&content.descriptor).await.unwrap();
         assert_eq!(prefix.length(), size as u64 / 2);
-        assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placed::Written);
+        assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placement::Written);
     }
 }
 
@@ -132,7 +132,7 @@ async fn a_kept_prefix_of_wrong_bytes_is_thrown_away() {
     assert_eq!(error.fault(), Fault::Corrupt);
     let prefix = sink.prefix(&content.descriptor).await.unwrap();
     assert_eq!(prefix.length(), 0);
-    assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placed::Written);
+    assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placement::Written);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn somebody_elses_file_is_never_written_to() {
     fs_err::write(&theirs, &content.bytes).unwrap();
     let store = Store::create(&root).unwrap();
     let file = LocalFile::new(fs_err::File::open(&theirs).unwrap(), false);
-    assert_eq!(store.link_in(&content.digest(), 100_000, &file).unwrap(), Some(Placed::Linked));
+    assert_eq!(store.link_in(&content.digest(), 100_000, &file).unwrap(), Some(Placement::Linked));
     // It ends before the commit; then they do with their file what they like.
     drop(store);
     assert_eq!(unfinished(&root), Vec::<String>::new());
@@ -175,7 +175,7 @@ async fn somebody_elses_file_is_never_written_to() {
     let sink = repository(&Store::create(&root).unwrap(), "a");
     let prefix = sink.prefix(&content.descriptor).await.unwrap();
     assert_eq!(prefix.length(), 0);
-    assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placed::Written);
+    assert_eq!(sink.put(&content.descriptor, rest(&content, prefix)).await.unwrap(), Placement::Written);
     assert_eq!(fs_err::read(&theirs).unwrap(), content.bytes[..1000]);
 }
 

@@ -36,12 +36,12 @@ pub enum Answer {
 }
 
 /// Is called for a volume that is not there, and may take its time.
-pub type Ask = Box<dyn FnMut(WantedVolume<'_>) -> io::Result<Answer> + Send>;
+pub type VolumePrompt = Box<dyn FnMut(WantedVolume<'_>) -> io::Result<Answer> + Send>;
 
 /// The bytes of a bundle in volumes, from its beginning.
 pub struct VolumeReader {
     set: VolumeSet,
-    ask: Option<Ask>,
+    ask: Option<VolumePrompt>,
     /// The volume that is being read, and how many bytes of it are left.
     current: Option<(fs::File, u64)>,
     /// How many volumes have been begun.
@@ -58,7 +58,7 @@ pub struct VolumeReader {
 
 impl VolumeReader {
     /// Reads these volumes. `ask` is called for those that are not there when their turn comes.
-    pub fn new(set: VolumeSet, ask: Option<Ask>) -> Self {
+    pub fn new(set: VolumeSet, ask: Option<VolumePrompt>) -> Self {
         Self { set, ask, current: None, begun: 0, last: None, first: 0, reached: 0, total: None }
     }
 
@@ -186,7 +186,7 @@ mod tests {
     use super::super::BundleFiles;
     use super::*;
 
-    fn reader(path: &Path, ask: Option<Ask>) -> VolumeReader {
+    fn reader(path: &Path, ask: Option<VolumePrompt>) -> VolumeReader {
         let BundleFiles::Volumes(set) = BundleFiles::find(path, &[]).unwrap() else { panic!("one file") };
         VolumeReader::new(set, ask)
     }
@@ -206,7 +206,7 @@ mod tests {
         fs::write(one.path().join("r.tar.sha256"), sums).unwrap();
         let (first, second) = (one.path().to_owned(), two.path().to_owned());
         let mut asked = 0;
-        let ask: Ask = Box::new(move |wanted| {
+        let ask: VolumePrompt = Box::new(move |wanted| {
             asked += 1;
             assert_eq!(wanted.count, Some(3));
             match asked {

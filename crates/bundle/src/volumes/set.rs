@@ -8,7 +8,7 @@ use fs_err as fs;
 
 use super::name::{self, SUMS_END};
 use super::{Sums, VolumeError, volume_name};
-use crate::{BundleError, OpenBundle, RandomAccess, Result, Signed, Trust};
+use crate::{BundleError, BundleSigner, OpenBundle, RandomAccess, Result, Trust};
 
 /// A volume that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl VolumeSet {
     }
 
     /// Opens the bundle, all of whose volumes must be there.
-    pub(super) fn open(&self, trust: &Trust) -> Result<(OpenBundle, Option<Signed>)> {
+    pub(super) fn open(&self, trust: &Trust) -> Result<(OpenBundle, Option<BundleSigner>)> {
         let volumes = self.volumes()?;
         let next = volumes.parts.len() + 1;
         let size = volumes.size()?;

@@ -21,14 +21,14 @@ type Places = HashMap<Box<str>, HashMap<Digest, Slot>>;
 #[derive(Debug)]
 enum Slot {
     /// Somebody brings it, or waits for who does.
-    Boarded(Arc<tokio::sync::Mutex<Landing>>),
+    Boarded(Arc<tokio::sync::Mutex<FlightState>>),
     /// It is there, in these repositories among others.
     Landed(Box<[RepositoryName]>),
 }
 
 /// What is known of some content at a place.
 #[derive(Debug, Default)]
-struct Landing {
+struct FlightState {
     is_there: bool,
     /// The repositories that are known to hold it, in the order of learning.
     repositories: Vec<RepositoryName>,
@@ -42,7 +42,7 @@ pub(super) struct Flight {
     flights: Arc<Flights>,
     domain: Box<str>,
     digest: Digest,
-    landing: OwnedMutexGuard<Landing>,
+    landing: OwnedMutexGuard<FlightState>,
 }
 
 impl Flights {
@@ -69,9 +69,9 @@ impl Default for Slot {
 }
 
 impl Slot {
-    fn board(&mut self) -> Arc<tokio::sync::Mutex<Landing>> {
+    fn board(&mut self) -> Arc<tokio::sync::Mutex<FlightState>> {
         if let Self::Landed(repositories) = self {
-            let landing = Landing { is_there: true, repositories: mem::take(repositories).into_vec() };
+            let landing = FlightState { is_there: true, repositories: mem::take(repositories).into_vec() };
             *self = Self::Boarded(Arc::new(landing.into()));
         }
         match self {
@@ -116,7 +116,7 @@ impl Drop for Flight {
         if !is_last {
             return;
         }
-        let Landing { is_there, repositories } = mem::take(&mut *self.landing);
+        let FlightState { is_there, repositories } = mem::take(&mut *self.landing);
         if is_there {
             slots.insert(self.digest, Slot::Landed(repositories.into()));
         } else {

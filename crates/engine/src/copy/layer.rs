@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{CopyError, Engine, Side};
-use crate::endpoint::{EndpointError, Fault, Place, Placed, Result, Sink, Source, Verified};
+use crate::endpoint::{EndpointError, Fault, Place, Placement, Result, Sink, Source, Verified};
 use hod_oci::{Descriptor, Graph, Tag};
 
 /// Takes one layer.
@@ -61,10 +61,10 @@ where
         Ok(false)
     }
 
-    async fn put(&self, _: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, _: &Descriptor, body: Verified) -> Result<Placement> {
         let made = (self.work)(body).await?;
         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
-        Ok(Placed::Written)
+        Ok(Placement::Written)
     }
 
     async fn publish(&self, root: &Descriptor, _: Bytes, _: &[Tag]) -> Result<()> {

@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::{CopyError, Engine, Side};
 use crate::endpoint::{EndpointError, Place, Prefix, Source, Verified};
-use hod_oci::{Descriptor, Digest, Graph, Node, Offer, Platform, Platforms, Version, Walk};
+use hod_oci::{Descriptor, Digest, Graph, Node, Platform, PlatformOffer, Platforms, Version, Walk};
 
 /// The largest config that is read to learn an image's platform. Real ones have a few KiB.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// What is wanted of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LoadFilter {
     /// Which manifest.
     pub version: Version,
     /// Which of its platforms.
@@ -40,7 +40,7 @@ impl Engine {
         &self,
         source: &dyn Source,
         kept: Option<&dyn Source>,
-        wanted: &Wanted,
+        wanted: &LoadFilter,
     ) -> Result<Graph, CopyError> {
         let from = From { source, kept };
         let (descriptor, bytes) = self.root(from, &wanted.version).await?;
@@ -117,7 +117,7 @@ impl Engine {
         bytes: Bytes,
         platforms: &Platforms,
         walk: Walk,
-    ) -> Result<(Node, Offer), CopyError> {
+    ) -> Result<(Node, PlatformOffer), CopyError> {
         let unusable = |source| {
             let place = Box::new(from.source.place().clone());
             CopyError::Manifest { digest: descriptor.digest, place, source }
@@ -154,7 +154,7 @@ impl Engine {
         child: Descriptor,
         platforms: &'a Platforms,
         walk: Walk,
-    ) -> futures_util::future::BoxFuture<'a, Result<(Node, Offer), CopyError>> {
+    ) -> futures_util::future::BoxFuture<'a, Result<(Node, PlatformOffer), CopyError>> {
         Box::pin(async move {
             let (_, bytes) = self.by_digest(from, &child.digest).await?;
             self.node(from, child, bytes, platforms, walk).await

@@ -179,7 +179,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::observe::Silent;
+    use crate::observe::SilentObserver;
 
     fn here() -> Place {
         Place::local("here", None)
@@ -187,7 +187,7 @@ mod tests {
 
     async fn tries(fault: Fault, failing: u32) -> (u32, bool) {
         let policy = RetryPolicy { times: 3, delay: Duration::ZERO };
-        let retry = Retry::new(policy, Arc::new(Silent));
+        let retry = Retry::new(policy, Arc::new(SilentObserver));
         let tried = Cell::new(0);
         let result = retry
             .run("", &here(), || {
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn servers_may_ask_for_ten_minutes_in_all() {
-        let retry = Retry::new(RetryPolicy { times: 9, delay: Duration::ZERO }, Arc::new(Silent));
+        let retry = Retry::new(RetryPolicy { times: 9, delay: Duration::ZERO }, Arc::new(SilentObserver));
         let (trial, here) = (retry.trial(), here());
         let again = |waited: u64| {
             let mut failures = Failures { requested: Duration::from_secs(waited), ..Failures::default() };
@@ -227,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn wrong_bytes_after_a_broken_line_are_fetched_again() {
-        let retry = Retry::new(RetryPolicy { times: 5, delay: Duration::ZERO }, Arc::new(Silent));
+        let retry = Retry::new(RetryPolicy { times: 5, delay: Duration::ZERO }, Arc::new(SilentObserver));
         let tried = Cell::new(0);
         let faults = [Fault::Unreachable, Fault::Unreachable, Fault::Corrupt];
         let action = || {
@@ -274,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn patience_lost_once_is_lost_for_all_until_something_works() {
         let policy = RetryPolicy { times: 2, delay: Duration::ZERO };
-        let retry = Retry::new(policy, Arc::new(Silent));
+        let retry = Retry::new(policy, Arc::new(SilentObserver));
         let tried = Cell::new(0);
         let fail = || {
             tried.set(tried.get() + 1);

@@ -9,22 +9,22 @@ use tokio::task::JoinSet;
 
 use super::flight::Flight;
 use super::{CopyError, Engine, Side};
-use crate::endpoint::{EndpointError, Fault, Placed, Sink, Source, Verified};
+use crate::endpoint::{EndpointError, Fault, Placement, Sink, Source, Verified};
 use crate::observe::Event;
 use hod_oci::{Descriptor, Graph, Node, Tag};
 
 /// What copying an image took.
 #[derive(Debug, Clone, Default)]
-pub struct Copied {
+pub struct CopySummary {
     /// Whether everything was there and the tags pointed to it.
     pub unchanged: bool,
     /// How many contents came to be there in which way, and their bytes.
-    pub placed: BTreeMap<Placed, (usize, u64)>,
+    pub placed: BTreeMap<Placement, (usize, u64)>,
 }
 
-impl Copied {
+impl CopySummary {
     /// Adds one content, and how it came to be there.
-    pub fn add(&mut self, content: &Descriptor, placed: Placed) {
+    pub fn add(&mut self, content: &Descriptor, placed: Placement) {
         let (count, bytes) = self.placed.entry(placed).or_default();
         *count += 1;
         *bytes = bytes.saturating_add(content.size);
@@ -40,7 +40,7 @@ impl Copied {
     }
 
     /// Bytes of contents that came in this way.
-    pub fn bytes(&self, placed: Placed) -> u64 {
+    pub fn bytes(&self, placed: Placement) -> u64 {
         self.placed.get(&placed).map_or(0, |(_, bytes)| *bytes)
     }
 }
@@ -63,12 +63,12 @@ impl Engine {
         sink: Arc<dyn Sink>,
         graph: Arc<Graph>,
         tags: &[Tag],
-    ) -> Result<Copied, CopyError> {
+    ) -> Result<CopySummary, CopyError> {
         if self.has(&*sink, &graph, tags).await? {
             for blob in graph.blobs() {
-                self.observer.on(&Event::Settled { content: blob, placed: Placed::AlreadyThere });
+                self.observer.on(&Event::Settled { content: blob, placed: Placement::AlreadyThere });
             }
-            return Ok(Copied { unchanged: true, ..Copied::default() });
+            return Ok(CopySummary { unchanged: true, ..CopySummary::default() });
         }
         let mut copied = self.blobs(&source, &sink, &graph).await?;
         match self.manifests(&*sink, &graph, tags, Resend::No, &mut copied).await {
@@ -109,8 +109,8 @@ impl Engine {
         source: &Arc<dyn Source>,
         sink: &Arc<dyn Sink>,
         graph: &Arc<Graph>,
-    ) -> Result<Copied, CopyError> {
-        let mut copied = Copied::default();
+    ) -> Result<CopySummary, CopyError> {
+        let mut copied = CopySummary::default();
         let mut tasks: JoinSet<Result<_, CopyError>> = JoinSet::new();
         for blob in graph.blobs() {
             let (engine, source, sink) = (self.clone(), source.clone(), sink.clone());
@@ -145,7 +145,7 @@ impl Engine {
         source: &Arc<dyn Source>,
         sink: &dyn Sink,
         blob: &Descriptor,
-    ) -> Result<Placed, CopyError> {
+    ) -> Result<Placement, CopyError> {
         let placed = self.blob(source, sink, None, blob).await?;
         self.observer.on(&Event::Settled { content: blob, placed });
         Ok(placed)
@@ -158,14 +158,14 @@ impl Engine {
         sink: &dyn Sink,
         graph: Option<&Graph>,
         blob: &Descriptor,
-    ) -> Result<Placed, CopyError> {
+    ) -> Result<Placement, CopyError> {
         let place = sink.place();
         let failed = |error| CopyError::content(blob, Side::Destination, place, error);
         let since = Instant::now();
         let flight = self.flights.board(place.domain(), &blob.digest).await;
         // A local sink has to hear of everything that its image needs; asking it costs nothing.
         if place.is_remote() && flight.is_held_by(place.repository()) {
-            return Ok(Placed::AlreadyThere);
+            return Ok(Placement::AlreadyThere);
         }
         // In which repository it is matters where one repository is asked to take it from another.
         let repository = place.repository().filter(|_| place.is_remote());
@@ -194,7 +194,7 @@ impl Engine {
         source: &dyn Source,
         sink: &dyn Sink,
         blob: &Descriptor,
-    ) -> Result<Option<Placed>, CopyError> {
+    ) -> Result<Option<Placement>, CopyError> {
         let (from, to) = (source.place(), sink.place());
         if from.is_remote() || to.is_remote() {
             return Ok(None);
@@ -214,14 +214,14 @@ impl Engine {
         sink: &dyn Sink,
         blob: &Descriptor,
         flight: &Flight,
-    ) -> Result<Option<Placed>, EndpointError> {
+    ) -> Result<Option<Placement>, EndpointError> {
         let _permit = self.lookup(sink, 0).await;
         let what = format!("asking {} for {}", sink.place(), blob.digest);
         self.retry
             .run(&what, sink.place(), || async {
                 // Where a sibling is known to have it, asking to mount is cheaper than asking twice.
                 if !flight.is_there() && sink.contains(blob).await? {
-                    return Ok(Some(Placed::AlreadyThere));
+                    return Ok(Some(Placement::AlreadyThere));
                 }
                 sink.adopt(blob, flight.holder()).await
             })
@@ -234,7 +234,7 @@ impl Engine {
         graph: &Graph,
         tags: &[Tag],
         resend: Resend,
-        copied: &mut Copied,
+        copied: &mut CopySummary,
     ) -> Result<(), CopyError> {
         let _permit = self.lookup(sink, 0).await;
         let manifests = graph.manifests();
@@ -250,7 +250,7 @@ impl Engine {
         let publish = || sink.publish(&root.descriptor, root.bytes.clone(), tags);
         let published = self.retry.run(&what, sink.place(), publish).await;
         published.map_err(|source| CopyError::Publish { place: Box::new(sink.place().clone()), source })?;
-        copied.add(&root.descriptor, Placed::Written);
+        copied.add(&root.descriptor, Placement::Written);
         Ok(())
     }
 
@@ -258,7 +258,7 @@ impl Engine {
     ///
     /// A registry is not asked for it: sending it takes no longer, and a registry may know the digest of one that an
     /// interrupted push never completed. What another image has sent is not sent again.
-    async fn child_manifest(&self, sink: &dyn Sink, child: &Node, resend: Resend) -> Result<Placed, EndpointError> {
+    async fn child_manifest(&self, sink: &dyn Sink, child: &Node, resend: Resend) -> Result<Placement, EndpointError> {
         let place = sink.place();
         let flight = self.flights.board(place.domain(), &child.descriptor.digest).await;
         let there = if place.is_remote() {
@@ -267,7 +267,7 @@ impl Engine {
             sink.contains(&child.descriptor).await?
         };
         if there {
-            return Ok(Placed::AlreadyThere);
+            return Ok(Placement::AlreadyThere);
         }
         let placed = self.small(sink, &child.descriptor, &child.bytes).await?;
         flight.landed(place.repository().filter(|_| place.is_remote()));
@@ -280,7 +280,7 @@ impl Engine {
         sink: &dyn Sink,
         content: &Descriptor,
         bytes: &bytes::Bytes,
-    ) -> Result<Placed, EndpointError> {
+    ) -> Result<Placement, EndpointError> {
         let what = format!("{} to {}", content.digest, sink.place());
         let put = || sink.put(content, Verified::bytes(content, bytes.clone()));
         self.retry.run(&what, sink.place(), put).await

@@ -17,7 +17,7 @@ use futures_util::stream::{self, BoxStream};
 
 use super::retry::{Failures, Trial};
 use super::{CopyError, Engine, Side};
-use crate::endpoint::{BlobReader, EndpointError, Fault, Mismatch, Placed, Sink, Source, Verified};
+use crate::endpoint::{BlobReader, EndpointError, Fault, Mismatch, Placement, Sink, Source, Verified};
 use crate::observe::Event;
 use hod_oci::Descriptor;
 
@@ -44,7 +44,7 @@ impl Engine {
         source: &Arc<dyn Source>,
         sink: &dyn Sink,
         content: &Descriptor,
-    ) -> Result<Placed, CopyError> {
+    ) -> Result<Placement, CopyError> {
         let trial = Arc::new(self.retry.trial());
         let mut failures = Failures::default();
         let mut counted = None;
@@ -104,7 +104,7 @@ impl Engine {
         content: &Descriptor,
         progress: &Arc<Progress>,
         counted: &mut Option<u64>,
-    ) -> Result<Placed, EndpointError> {
+    ) -> Result<Placement, EndpointError> {
         let prefix = sink.prefix(content).await?;
         let offset = prefix.length();
         match *counted {

@@ -3,7 +3,7 @@
 //!
 //! There is no thread for it. Whoever has enough waiting hashes it together with what another body has waiting, and
 //! alone where no other has. So the hash may be behind the body, by [`LIMIT`] and what arrives while it is made, and
-//! the body's end MUST NOT be told before [`Lane::finish`].
+//! the body's end MUST NOT be told before [`BodyHash::finish`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -25,7 +25,7 @@ static ARRIVING: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
 /// The running SHA-256 of one body.
 #[derive(Debug)]
-pub(super) struct Lane(Arc<Shared>);
+pub(super) struct BodyHash(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -48,7 +48,7 @@ struct Waiting {
     bytes: usize,
 }
 
-impl Lane {
+impl BodyHash {
     /// Goes on where a prefix ends, which MUST have been hashed by SHA-256.
     pub(super) fn new(prefix: Prefix) -> Self {
         let shared = Arc::new(Shared::new(prefix));
@@ -81,7 +81,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for BodyHash {
     fn drop(&mut self) {
         lock(&ARRIVING).retain(|other| !Arc::ptr_eq(other, &self.0));
     }
@@ -208,7 +208,7 @@ mod tests {
             let start = [0, 1, 64, 100_000][number % 4];
             let mut hasher = Hasher::new(Algorithm::Sha256);
             hasher.update(&whole[..start]);
-            let lane = Lane::new(Prefix::new(start as u64, hasher));
+            let lane = BodyHash::new(Prefix::new(start as u64, hasher));
             let lengths = [417_792, 1, 63, 64, 65, 8192, 0, 300_001, 2_000_000];
             let (mut rest, mut turn) = (&whole[start..], number);
             while !rest.is_empty() {
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn no_body_waits_for_ever() {
-        let lanes = [0, 1].map(|_| Lane::new(Prefix::none(Algorithm::Sha256)));
+        let lanes = [0, 1].map(|_| BodyHash::new(Prefix::none(Algorithm::Sha256)));
         let chunk = Bytes::from(vec![7; ENOUGH]);
         for _ in 0..9 {
             lanes[0].add(chunk.clone());

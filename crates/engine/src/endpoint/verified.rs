@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
-use super::lane::{self, Lane};
+use super::lane::{self, BodyHash};
 use super::{BlobReader, EndpointError, Fault, Prefix, Result};
 use hod_oci::{Algorithm, Descriptor, Digest, Hasher};
 
@@ -73,7 +73,7 @@ enum Check {
     /// Digest and length.
     Digest(Box<Hasher>),
     /// The same, hashed beside other bodies.
-    Beside(Lane),
+    Beside(BodyHash),
     /// The length.
     Length,
     /// The stream has ended, well or not.
@@ -86,7 +86,7 @@ impl Verified {
         let (expected, size, start) = (content.digest, content.size, prefix.length);
         let is_worth_it = size.saturating_sub(start) >= lane::ENOUGH as u64;
         let check = if is_worth_it && expected.algorithm() == Algorithm::Sha256 {
-            Check::Beside(Lane::new(prefix))
+            Check::Beside(BodyHash::new(prefix))
         } else {
             Check::Digest(Box::new(prefix.hasher))
         };

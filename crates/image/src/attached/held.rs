@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::index_of_referrers;
-use crate::contents::{ContentsError, ContentsReader, Held, Holdings};
+use crate::contents::{ContentsError, ContentsReader, Holdings, StoredImage};
 use crate::list::{PinnedReferrer, StoredName};
 use hod_oci::{Digest, Graph, RepositoryName, Tag, cosign_tags, is_companion_tag, is_referrers_tag, referrers_tag};
 
@@ -11,7 +11,10 @@ use hod_oci::{Digest, Graph, RepositoryName, Tag, cosign_tags, is_companion_tag,
 ///
 /// Of an image whose lock says what belongs to it, that is exactly what follows, whatever else is there by now: so a
 /// lock gives the same bytes out of any store. An index of referrers that a lock decides need not be in the holdings.
-pub fn with_attached<H: Holdings>(holdings: &H, images: Vec<Held>) -> Result<Vec<Held>, ContentsError<H::Error>> {
+pub fn with_attached<H: Holdings>(
+    holdings: &H,
+    images: Vec<StoredImage>,
+) -> Result<Vec<StoredImage>, ContentsError<H::Error>> {
     let mut search = Search {
         holdings,
         reader: ContentsReader::new(holdings),
@@ -47,7 +50,7 @@ struct Search<'a, H> {
     /// The tags of things that belong to others.
     tags: HashMap<RepositoryName, BTreeSet<Tag>>,
     taken: HashSet<StoredName>,
-    found: Vec<Held>,
+    found: Vec<StoredImage>,
 }
 
 impl<H: Holdings> Search<'_, H> {
@@ -99,15 +102,21 @@ impl<H: Holdings> Search<'_, H> {
             Some(tag) if is_referrers_tag(tag) => vec![index_of_referrers(roots)],
             _ => roots.into_iter().map(|root| Graph { root }).collect(),
         };
-        let held =
-            |graph| Held { name: name.clone(), graph, group: None, source: None, pinned: false, referrers: None };
+        let held = |graph| StoredImage {
+            name: name.clone(),
+            graph,
+            group: None,
+            source: None,
+            pinned: false,
+            referrers: None,
+        };
         self.found.extend(graphs.into_iter().map(held));
         Ok(())
     }
 }
 
 /// What the lines of a lock have under each tag, all lines together.
-fn by_tag(images: &[Held]) -> BTreeMap<StoredName, BTreeSet<Digest>> {
+fn by_tag(images: &[StoredImage]) -> BTreeMap<StoredName, BTreeSet<Digest>> {
     let mut all: BTreeMap<StoredName, BTreeSet<Digest>> = BTreeMap::new();
     for held in images {
         for PinnedReferrer { tag, digest } in held.referrers.iter().flatten() {
@@ -118,11 +127,11 @@ fn by_tag(images: &[Held]) -> BTreeMap<StoredName, BTreeSet<Digest>> {
     all
 }
 
-fn digests(held: &Held) -> Vec<Digest> {
+fn digests(held: &StoredImage) -> Vec<Digest> {
     held.graph.manifests().iter().map(|node| node.descriptor.digest).collect()
 }
 
 /// Returns true if a held image belongs to another: by its tag, or because it has a subject and no tag.
-pub fn belongs_to_another(held: &Held) -> bool {
+pub fn belongs_to_another(held: &StoredImage) -> bool {
     held.name.tag.as_ref().map_or_else(|| held.graph.root.manifest.subject.is_some(), is_companion_tag)
 }

@@ -5,7 +5,7 @@ use crate::convert::ConvertError;
 use crate::signing::SigningError;
 use hod_engine::copy::CopyError;
 use hod_engine::endpoint::EndpointError;
-use hod_oci::{AbsentPlatforms, Digest, NotPulled, Version};
+use hod_oci::{AbsentPlatforms, Digest, NotPulledError, Version};
 
 /// The errors of an image that was not copied.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum CopyImageError {
     Platform(#[from] AbsentPlatforms),
     /// The store or bundle has less of it.
     #[error(transparent)]
-    NotPulled(#[from] NotPulled),
+    NotPulled(#[from] NotPulledError),
     /// A manifest of Docker's first format.
     #[error("cannot convert the image from the Docker schema 1 format")]
     First(#[source] EndpointError),

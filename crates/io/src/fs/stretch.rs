@@ -13,13 +13,13 @@ use super::{ALIGNMENT, Block};
 
 /// A file whose stretches are filled, by several at a time.
 #[derive(Debug)]
-pub struct Stretches {
+pub struct RangedFile {
     usual: fs::File,
     /// The same file for direct writes, where the filesystem has them.
     direct: Option<fs::File>,
 }
 
-impl Stretches {
+impl RangedFile {
     /// Takes a file, whose path this is, that was opened to read and write.
     pub fn new(file: fs::File, path: &Path) -> Self {
         let mut options = std::fs::OpenOptions::new();
@@ -37,8 +37,8 @@ impl Stretches {
 /// What is being filled: whole blocks of the file directly, the ends of the stretch, which share their blocks
 /// with others, the usual way.
 #[derive(Debug)]
-pub struct Stretch {
-    file: Arc<Stretches>,
+pub struct FileRange {
+    file: Arc<RangedFile>,
     /// Where the block's first byte belongs.
     position: u64,
     block: Option<Block>,
@@ -50,9 +50,9 @@ const BLOCK: usize = 1024 * 1024;
 /// of what a run takes.
 const SHORT: u64 = 256 * 1024;
 
-impl Stretch {
+impl FileRange {
     /// Begins at a position of the file, for that many bytes.
-    pub fn new(file: &Arc<Stretches>, position: u64, length: u64) -> Self {
+    pub fn new(file: &Arc<RangedFile>, position: u64, length: u64) -> Self {
         let block = (length >= SHORT).then(|| Block::new(BLOCK));
         Self { file: file.clone(), position, block }
     }
@@ -62,7 +62,7 @@ impl Stretch {
         self.position
     }
 
-    /// Appends bytes; some may wait in memory until [`Stretch::flush`], which MUST be called.
+    /// Appends bytes; some may wait in memory until [`FileRange::flush`], which MUST be called.
     pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let odd = usize::try_from(self.position % ALIGNMENT as u64).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Stretch {
     }
 }
 
-fn write_direct(file: &Stretches, bytes: &[u8], position: u64) -> io::Result<()> {
+fn write_direct(file: &RangedFile, bytes: &[u8], position: u64) -> io::Result<()> {
     let Some(direct) = file.direct.as_ref() else { return file.usual.write_all_at(bytes, position) };
     match direct.write_all_at(bytes, position) {
         // The filesystem said yes to the flag and means no.
@@ -122,13 +122,13 @@ mod tests {
         let lengths = [512, 1, 3_000_000, 4096, 5000, 2_097_152 - 512, 700, 1_048_576];
         let total: usize = lengths.iter().sum();
         file.set_len(total as u64).unwrap();
-        let file = Arc::new(Stretches::new(file, &path));
+        let file = Arc::new(RangedFile::new(file, &path));
         let expected: Vec<u8> = (0..=250).cycle().take(total).collect();
         let mut rest = &expected[..];
-        let mut stretches: Vec<(Stretch, &[u8])> = Vec::new();
+        let mut stretches: Vec<(FileRange, &[u8])> = Vec::new();
         for length in lengths {
             let (own, later) = rest.split_at(length);
-            stretches.push((Stretch::new(&file, (total - rest.len()) as u64, length as u64), own));
+            stretches.push((FileRange::new(&file, (total - rest.len()) as u64, length as u64), own));
             rest = later;
         }
         for piece in [100, 5000, 100_000, 4096, 600_000].into_iter().cycle() {

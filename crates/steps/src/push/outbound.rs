@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hod_engine::copy::{Copied, CopyError};
+use hod_engine::copy::{CopyError, CopySummary};
 use hod_engine::endpoint::{EndpointError, Sink, Source};
 use hod_image::batch::OnFailure;
-use hod_image::contents::Held;
+use hod_image::contents::StoredImage;
 use hod_image::destination::Destination;
 use hod_image::forced::forced;
 use hod_image::index_policy::{FormError, IndexPolicy};
@@ -15,9 +15,9 @@ use hod_registry::Repository;
 
 /// An image on its way to a registry.
 #[derive(Clone)]
-pub struct Outbound {
+pub struct OutboundImage {
     /// The image.
-    pub held: Held,
+    pub held: StoredImage,
     /// Where its content is read.
     pub source: Arc<dyn Source>,
 }
@@ -75,7 +75,7 @@ pub enum PushError {
 
 /// The outcome of one image.
 #[derive(Debug)]
-pub struct Pushed {
+pub struct PushedImage {
     /// Its name in the source.
     pub label: String,
     /// Its name at the destination.
@@ -85,7 +85,7 @@ pub struct Pushed {
     /// The digest it has there, where it had to change.
     pub changed_to: Option<Digest>,
     /// What copying it took.
-    pub copied: Copied,
+    pub copied: CopySummary,
 }
 
 /// How to push.
@@ -108,7 +108,7 @@ impl PushOptions {
     }
 }
 
-impl fmt::Debug for Outbound {
+impl fmt::Debug for OutboundImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbound").field("name", &self.held.name).finish_non_exhaustive()
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{End, Named, Origin, Task, familiar};
+use super::{ImagePlace, NamedLocation, Origin, Task, familiar};
 use hod_image::open::Places;
 use hod_transport::{Location, LocationError};
 
@@ -64,7 +64,7 @@ pub enum PlacementError {
 
 impl Target {
     /// Where an image goes.
-    pub fn place(&self, image: &Named, naming: &Naming) -> Result<Location, PlacementError> {
+    pub fn place(&self, image: &NamedLocation, naming: &Naming) -> Result<Location, PlacementError> {
         let last = image.name.rsplit_once('/').map_or(image.name.as_str(), |(_, last)| last);
         let name = if naming.scoped { image.name.as_str() } else { last };
         match self {
@@ -107,9 +107,9 @@ impl Plan {
     pub fn add(&mut self, origin: &Origin, target: &Target, naming: &Naming, places: &Arc<Places>) {
         let begin = self.tasks.len();
         for image in &origin.images {
-            let from = End { location: image.location.clone(), places: origin.places.clone() };
+            let from = ImagePlace { location: image.location.clone(), places: origin.places.clone() };
             match target.place(image, naming) {
-                Ok(location) => self.push(from, End { location, places: places.clone() }),
+                Ok(location) => self.push(from, ImagePlace { location, places: places.clone() }),
                 Err(problem) => self.problems.push(problem),
             }
         }
@@ -117,7 +117,7 @@ impl Plan {
     }
 
     /// Adds one image, unless it is there already.
-    pub fn push(&mut self, from: End, to: End) {
+    pub fn push(&mut self, from: ImagePlace, to: ImagePlace) {
         let (source, destination) = (from.location.to_string(), to.location.to_string());
         match self.taken.get(&destination) {
             None => {
@@ -146,8 +146,8 @@ mod tests {
     use super::*;
     use hod_registry::{Registries, Settings};
 
-    fn image(name: &str) -> Named {
-        Named { location: format!("docker://{name}").parse().unwrap(), name: name.to_owned() }
+    fn image(name: &str) -> NamedLocation {
+        NamedLocation { location: format!("docker://{name}").parse().unwrap(), name: name.to_owned() }
     }
 
     fn place(target: &Target, name: &str, scoped: bool, suffix: &str) -> String {

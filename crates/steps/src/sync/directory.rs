@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::Named;
+use super::NamedLocation;
 use hod_transport::Location;
 
 /// A folder whose images cannot be told.
@@ -29,7 +29,7 @@ pub enum DirectoryError {
 }
 
 /// The images of a folder, in the order of their names.
-pub fn images(folder: &Path) -> Result<Vec<Named>, DirectoryError> {
+pub fn images(folder: &Path) -> Result<Vec<NamedLocation>, DirectoryError> {
     let mut found = Vec::new();
     let mut walk = WalkDir::new(folder).sort_by_file_name().into_iter();
     while let Some(entry) = walk.next() {
@@ -43,7 +43,7 @@ pub fn images(folder: &Path) -> Result<Vec<Named>, DirectoryError> {
         let below = path.strip_prefix(folder).unwrap_or(path);
         let name = if below.as_os_str().is_empty() { path.file_name().map_or(path, Path::new) } else { below };
         let name = name.to_str().ok_or_else(|| DirectoryError::Name(path.to_owned()))?;
-        found.push(Named { location: Location::Dir(path.to_owned()), name: name.to_owned() });
+        found.push(NamedLocation { location: Location::Dir(path.to_owned()), name: name.to_owned() });
     }
     Ok(found)
 }

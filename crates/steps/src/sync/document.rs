@@ -123,10 +123,10 @@ fn comment_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ordered::Ordered;
+    use super::super::ordered::OrderedMap;
     use super::*;
 
-    type Map = Ordered<Option<Vec<String>>>;
+    type Map = OrderedMap<Option<Vec<String>>>;
 
     fn keys(language: Language, text: &str) -> Result<String, SyntaxError> {
         let (map, relaxed) = read::<Map>(language, text)?;

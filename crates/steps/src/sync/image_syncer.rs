@@ -21,9 +21,9 @@ use serde::Deserialize;
 
 use super::destination::{PlacementError, Plan};
 use super::document::{Language, SyntaxError, read};
-use super::ordered::Ordered;
+use super::ordered::OrderedMap;
 use super::source::Request;
-use super::{End, Origin};
+use super::{ImagePlace, Origin};
 use hod_image::open::Places;
 use hod_oci::{DOCKER_IO, Reference};
 use hod_registry::HostAccess;
@@ -67,9 +67,9 @@ pub enum ConfigurationError {
 #[derive(Deserialize)]
 struct OneFile {
     #[serde(default)]
-    auth: Ordered<Option<RawAuth>>,
+    auth: OrderedMap<Option<RawAuth>>,
     #[serde(default)]
-    images: Ordered<RawDestinations>,
+    images: OrderedMap<RawDestinations>,
 }
 
 impl Configuration {
@@ -80,7 +80,7 @@ impl Configuration {
         text: &str,
         variables: &Variables<'_>,
     ) -> Result<(), ConfigurationError> {
-        let (raw, relaxed) = read::<Ordered<Option<RawAuth>>>(language, text)?;
+        let (raw, relaxed) = read::<OrderedMap<Option<RawAuth>>>(language, text)?;
         self.relaxed |= relaxed;
         for (key, entry) in raw.0 {
             let entry = entry.unwrap_or_default().expanded(variables);
@@ -97,7 +97,7 @@ impl Configuration {
         text: &str,
         variables: &Variables<'_>,
     ) -> Result<(), ConfigurationError> {
-        let (raw, relaxed) = read::<Ordered<RawDestinations>>(language, text)?;
+        let (raw, relaxed) = read::<OrderedMap<RawDestinations>>(language, text)?;
         self.relaxed |= relaxed;
         self.add_rules(raw, variables);
         Ok(())
@@ -119,7 +119,7 @@ impl Configuration {
         Ok(())
     }
 
-    fn add_rules(&mut self, raw: Ordered<RawDestinations>, variables: &Variables<'_>) {
+    fn add_rules(&mut self, raw: OrderedMap<RawDestinations>, variables: &Variables<'_>) {
         for (source, destinations) in raw.0 {
             match Rule::parse(&source, destinations, variables) {
                 Ok(rule) => self.rules.push(rule),
@@ -134,13 +134,13 @@ const FILES: &str = "the files of image-syncer";
 
 /// The registries, each asked as the one whom the table names for it.
 #[derive(Debug)]
-pub struct Reach<'a> {
+pub struct RegistryAccess<'a> {
     auth: &'a AuthTable,
     base: &'a Places,
     made: HashMap<Option<usize>, Arc<Places>>,
 }
 
-impl<'a> Reach<'a> {
+impl<'a> RegistryAccess<'a> {
     /// Registries that the table does not name are dealt with as those of `base`.
     pub fn new(auth: &'a AuthTable, base: &'a Places) -> Self {
         Self { auth, base, made: HashMap::new() }
@@ -183,8 +183,8 @@ impl<'a> Reach<'a> {
                     &destination.repository,
                     own.unwrap_or_else(|| source.version()),
                 ));
-                let from = End { location: image.location.clone(), places: origin.places.clone() };
-                plan.push(from, End { location, places: places.clone() });
+                let from = ImagePlace { location: image.location.clone(), places: origin.places.clone() };
+                plan.push(from, ImagePlace { location, places: places.clone() });
             }
         }
         plan.number_from(begin);
@@ -193,7 +193,7 @@ impl<'a> Reach<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Named;
+    use super::super::NamedLocation;
     use super::*;
     use hod_registry::{Credentials, Registries, Settings};
 
@@ -237,18 +237,18 @@ mod tests {
         configuration.add_images(Language::Yaml, images, &variables).unwrap();
         assert!(configuration.problems.is_empty(), "{:?}", configuration.problems);
         let base = Places::new(Registries::new(Settings::default()));
-        let mut reach = Reach::new(&configuration.auth, &base);
+        let mut reach = RegistryAccess::new(&configuration.auth, &base);
         let mut plan = Plan::default();
         for rule in &configuration.rules {
             let request = reach.request(rule);
             let images = tags.iter().map(|tag| {
                 let name = format!("{}:{tag}", request.repository);
-                Named { location: format!("docker://{name}").parse().unwrap(), name }
+                NamedLocation { location: format!("docker://{name}").parse().unwrap(), name }
             });
             let origin = Origin { name: rule.source.clone(), images: images.collect(), places: request.places.clone() };
             reach.plan(&mut plan, rule, &origin);
         }
-        let shown = |end: &End| end.location.to_string().trim_start_matches("docker://").to_owned();
+        let shown = |end: &ImagePlace| end.location.to_string().trim_start_matches("docker://").to_owned();
         let tasks = plan.tasks.iter().map(|task| format!("{} {}", shown(&task.from), shown(&task.to)));
         (tasks.collect(), plan.problems.iter().map(ToString::to_string).collect())
     }

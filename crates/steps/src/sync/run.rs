@@ -37,7 +37,7 @@ pub struct SyncOptions {
 
 /// An image that is at its destination now.
 #[derive(Debug)]
-pub struct Synced {
+pub struct SyncedImage {
     /// The requested value.
     pub task: Task,
     /// What became of it.
@@ -91,7 +91,7 @@ pub enum SyncError {
 #[derive(Debug, Default)]
 pub struct SyncReceipt {
     /// The images that are at their destinations, in the order of the plan.
-    pub images: Vec<Synced>,
+    pub images: Vec<SyncedImage>,
     /// Those that are not.
     pub failed: Vec<(Task, SyncError)>,
     /// Those that have none of the platforms that are wanted.
@@ -106,7 +106,7 @@ pub async fn sync(engine: &Engine, tasks: Vec<Task>, options: &SyncOptions) -> S
     let total = tasks.len();
     let mut receipt = SyncReceipt::default();
     let mut waiting: Vec<(usize, Task)> = tasks.into_iter().enumerate().collect();
-    let mut done: Vec<(usize, Synced)> = Vec::new();
+    let mut done: Vec<(usize, SyncedImage)> = Vec::new();
     for pass in 0..=options.passes {
         let failed = pass_over(engine, waiting, options, (&mut done, &mut receipt.left_out)).await;
         if pass == options.passes || failed.is_empty() || options.on_failure == OnFailure::Stop {
@@ -127,7 +127,7 @@ async fn pass_over(
     engine: &Engine,
     tasks: Vec<(usize, Task)>,
     options: &SyncOptions,
-    (done, left_out): (&mut Vec<(usize, Synced)>, &mut Vec<Task>),
+    (done, left_out): (&mut Vec<(usize, SyncedImage)>, &mut Vec<Task>),
 ) -> Vec<(usize, Task, SyncError)> {
     let name = |(_, task): &(usize, Task)| familiar(&task.from.location);
     let passed = batch::run(engine, tasks, options.on_failure, name, |image| async move {
@@ -147,7 +147,7 @@ async fn pass_over(
     .await;
     for ((position, task), image) in passed.done {
         match image {
-            Some(image) => done.push((position, Synced { task, image })),
+            Some(image) => done.push((position, SyncedImage { task, image })),
             None => left_out.push(task),
         }
     }

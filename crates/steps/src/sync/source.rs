@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use regex::Regex;
 
 use super::constraint::{Constraint, version_of_tag};
-use super::{Named, Origin};
+use super::{NamedLocation, Origin};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{EndpointError, Source as _};
 use hod_engine::observe::Event;
@@ -91,7 +91,7 @@ impl Request {
                 Version::Tag(tag) => reference.tag = Some(tag),
                 Version::Digest(digest) => reference.digest = Some(digest),
             }
-            Named { name: reference.to_string(), location: Location::Docker(reference) }
+            NamedLocation { name: reference.to_string(), location: Location::Docker(reference) }
         });
         Origin { images: images.collect(), name: self.repository.to_string(), places: self.places }
     }

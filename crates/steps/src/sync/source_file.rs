@@ -25,7 +25,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::constraint::{Constraint, ConstraintError};
 use super::document::{Language, SyntaxError, read};
-use super::ordered::Ordered;
+use super::ordered::OrderedMap;
 use super::source::TagChoice;
 use hod_io::secret::Secret;
 use hod_oci::{DOCKER_IO, Digest, NameError, Reference, ReferenceError, Tag, Version};
@@ -88,7 +88,7 @@ pub enum EntryProblem {
 impl SourceFile {
     /// Reads a file.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let (document, _) = read::<Ordered<Option<Entry>>>(Language::Yaml, text)?;
+        let (document, _) = read::<OrderedMap<Option<Entry>>>(Language::Yaml, text)?;
         let mut file = Self { registries: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
         for (registry, entry) in document.0 {
             file.add(&registry, entry.unwrap_or_default());
@@ -162,9 +162,9 @@ fn these(texts: Vec<String>) -> Result<TagChoice, Vec<EntryProblem>> {
 /// A registry as the file has it.
 #[derive(Default)]
 struct Entry {
-    images: Ordered<Option<Vec<String>>>,
-    by_regex: Ordered<String>,
-    by_semver: Ordered<String>,
+    images: OrderedMap<Option<Vec<String>>>,
+    by_regex: OrderedMap<String>,
+    by_semver: OrderedMap<String>,
     credentials: Login,
     tls_verify: Option<bool>,
     cert_dir: Option<PathBuf>,

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use hod_bundle::{Header, Holds, Member};
+use hod_bundle::{Header, Member, MemberContent};
 use hod_oci::{Digest, Hasher};
 use hod_store::Entry;
 
@@ -111,7 +111,7 @@ impl<'a> Comparison<'a> {
         self.queue.push_back((Wanted::Bytes(member.head(self.header.mtime())), entry.clone()));
         let padding = usize::try_from(member.size.next_multiple_of(BLOCK) - member.size).unwrap_or_default();
         match &member.holds {
-            Holds::Blob(_) => {
+            MemberContent::Blob(_) => {
                 if let Entry::Data(digest) = member.entry {
                     self.queue.push_back((Wanted::Blob(digest, member.size), entry.clone()));
                 }

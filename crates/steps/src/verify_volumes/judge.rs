@@ -20,7 +20,7 @@ type Place<'a> = &'a dyn Fn(&Range<u64>) -> Range<u64>;
 
 /// What is held against a volume.
 #[derive(Debug, Default)]
-struct Blame {
+struct VolumeFault {
     ranges: Vec<Range<u64>>,
     blobs: BTreeSet<Digest>,
     images: BTreeSet<String>,
@@ -48,7 +48,7 @@ impl<'a> Judge<'a> {
             found.findings.push(finding);
             return found;
         }
-        let mut blames: BTreeMap<usize, Blame> = BTreeMap::new();
+        let mut blames: BTreeMap<usize, VolumeFault> = BTreeMap::new();
         for outcome in outcomes.iter().filter(|outcome| !outcome.bad.is_empty()) {
             let suspects = self.suspects(outcome, place);
             if let Some(digest) = outcome.blob {
@@ -153,7 +153,7 @@ impl<'a> Judge<'a> {
         finding
     }
 
-    fn volume_finding(&self, index: usize, blame: Blame) -> Option<Finding> {
+    fn volume_finding(&self, index: usize, blame: VolumeFault) -> Option<Finding> {
         let part = self.parts.parts.get(index)?;
         let (code, detail) = verdict(part, &blame)?;
         let mut finding = Finding::new(code, shown(part), detail);
@@ -180,7 +180,7 @@ impl<'a> Judge<'a> {
 }
 
 /// What is to be said about a volume, if anything.
-fn verdict(part: &Part, blame: &Blame) -> Option<(Code, String)> {
+fn verdict(part: &Part, blame: &VolumeFault) -> Option<(Code, String)> {
     if part.path.is_none() {
         return Some((Code::VolumeMissing, "it is missing: copy this file".to_owned()));
     }
@@ -212,7 +212,7 @@ fn verdict(part: &Part, blame: &Blame) -> Option<(Code, String)> {
 
 /// What the lengths and sums alone say.
 pub(super) fn by_sums(parts: &Parts) -> Vec<Finding> {
-    let verdict = |part: &Part| match verdict(part, &Blame::default()) {
+    let verdict = |part: &Part| match verdict(part, &VolumeFault::default()) {
         Some((Code::VolumeSumMismatch, _)) => {
             Some((Code::VolumeDamaged, "its checksum differs from the .sha256 file: copy this file again".to_owned()))
         }

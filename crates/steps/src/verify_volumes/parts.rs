@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use fs_err as fs;
 
 use super::compare::add;
-use hod_bundle::volumes::{Answer, Ask, Sums, VOLUMES_LIMIT, VolumeFile, WantedVolume};
+use hod_bundle::volumes::{Answer, Sums, VOLUMES_LIMIT, VolumeFile, VolumePrompt, WantedVolume};
 use hod_bundle::{BundleError, VolumeSet};
 use hod_oci::{Algorithm, Digest, Hasher};
 
@@ -18,7 +18,7 @@ use hod_oci::{Algorithm, Digest, Hasher};
 const CHUNK: usize = 1024 * 1024;
 
 /// Gets the bytes of the bundle, or the length of a hole in them, and says whether to go on.
-pub(super) type Take<'a> = &'a mut dyn FnMut(Result<&[u8], u64>) -> bool;
+pub(super) type PartConsumer<'a> = &'a mut dyn FnMut(Result<&[u8], u64>) -> bool;
 
 /// A volume, and what was found out about it.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Part {
 /// Where volumes are looked for, and who is asked for those that are not there.
 pub(super) struct Media {
     pub(super) set: VolumeSet,
-    pub(super) ask: Option<Ask>,
+    pub(super) ask: Option<VolumePrompt>,
 }
 
 impl Media {
@@ -131,7 +131,7 @@ impl Parts {
     }
 
     /// Reads all volumes from the first byte to the last, and compares their digests with the sums.
-    pub(super) fn scan(&mut self, take: Take<'_>) -> Result<(), BundleError> {
+    pub(super) fn scan(&mut self, take: PartConsumer<'_>) -> Result<(), BundleError> {
         for index in 0..self.parts.len() {
             self.fetch(index)?;
             let sum = self.media.set.sums().and_then(|sums| sums.digest(index + 1));
@@ -177,7 +177,7 @@ impl Parts {
 
 impl Part {
     /// Reads the volume. Says whether to go on.
-    fn scan(&mut self, sum: Option<&Digest>, take: Take<'_>) -> io::Result<bool> {
+    fn scan(&mut self, sum: Option<&Digest>, take: PartConsumer<'_>) -> io::Result<bool> {
         let Some(path) = &self.path else { return Ok(take(Err(self.expected))) };
         let mut file = fs::File::open(path)?;
         let mut hasher = Hasher::new(Algorithm::Sha256);

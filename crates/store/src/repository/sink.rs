@@ -6,7 +6,9 @@ use bytes::Bytes;
 use super::writer::receive;
 use super::{Repository, begin, blocking, has_layer, has_revision};
 use crate::{Store, StoreError, TagLink};
-use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Place, Placed, Prefix, Result, Sink, Verified};
+use hod_engine::endpoint::{
+    EndpointError, Fault, LocalFile, Mismatch, Place, Placement, Prefix, Result, Sink, Verified,
+};
 use hod_oci::{Descriptor, Digest, Graph, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
 
 #[async_trait]
@@ -38,7 +40,7 @@ impl Sink for Repository {
         .await
     }
 
-    async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placed>> {
+    async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placement>> {
         let (store, digest, size) = (self.store.clone(), content.digest, content.size);
         let is_manifest = content.media_type.is_manifest();
         let found = blocking(move || match (store.holds(&digest, size)?, is_manifest) {
@@ -51,10 +53,10 @@ impl Sink for Repository {
             self.check_manifest(content, &bytes).await?;
         }
         self.remember(content);
-        Ok(Some(Placed::Linked))
+        Ok(Some(Placement::Linked))
     }
 
-    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placement>> {
         let (store, digest, size) = (self.store.clone(), content.digest, content.size);
         let placed = blocking(move || store.link_in(&digest, size, &file)).await?;
         if placed.is_some() {
@@ -84,7 +86,7 @@ impl Sink for Repository {
         Ok(prefix)
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         let parked = self.pending().parked.remove(&content.digest);
         let placed = if content.media_type.is_manifest() {
             if content.size > MANIFEST_LIMIT {
@@ -120,7 +122,7 @@ impl Sink for Repository {
 
 impl Repository {
     /// Takes the bytes of a manifest, which are those that `content` names.
-    async fn write_manifest(&self, content: &Descriptor, bytes: Bytes) -> Result<Placed> {
+    async fn write_manifest(&self, content: &Descriptor, bytes: Bytes) -> Result<Placement> {
         receive(&self.store, content, None, Verified::bytes(content, bytes)).await
     }
 }

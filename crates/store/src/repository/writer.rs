@@ -5,7 +5,7 @@ use tokio::time;
 use super::{Ingest, begin, blocking};
 use crate::ingest::POLL;
 use crate::{Store, StoreError};
-use hod_engine::endpoint::{Mismatch, Placed, Received, Result, Verified};
+use hod_engine::endpoint::{Mismatch, Placement, Received, Result, Verified};
 use hod_oci::Descriptor;
 
 /// Writes a body to the store, to be committed there later.
@@ -16,14 +16,14 @@ pub(super) async fn receive(
     content: &Descriptor,
     parked: Option<Ingest>,
     body: Verified,
-) -> Result<Placed> {
+) -> Result<Placement> {
     let Some(ingest) = open(store, content, parked, body.start()).await? else {
-        return Ok(Placed::AlreadyThere);
+        return Ok(Placement::AlreadyThere);
     };
     let Received { mut file, rest, end } = Received::from(body, ingest, Ingest::write_chunks).await?;
     let Err(error) = end else {
         let commit = move || file.write_chunks(&rest).and_then(|()| file.commit());
-        return blocking(commit).await.map(|()| Placed::Written);
+        return blocking(commit).await.map(|()| Placement::Written);
     };
     // The body's error is the one to report, whatever happens here.
     let is_wrong = Mismatch::is_of_bytes(&error);

@@ -15,7 +15,7 @@ use crate::archive::{NewTar, TarStream};
 use crate::files::blocking;
 use crate::layer::expand;
 use crate::{ArchiveImage, TransportError};
-use hod_engine::endpoint::{Place, Placed, Result, Sink, Verified};
+use hod_engine::endpoint::{Place, Placement, Result, Sink, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Manifest, ManifestKind, Reference, Tag};
 
 /// An archive to write images to. Clones are the same archive.
@@ -223,14 +223,14 @@ impl Sink for DockerArchiveSink {
         Ok(state.layers.contains_key(&content.digest) || state.configs.contains_key(&content.digest))
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         if content.media_type.is_image_config() {
             if content.size > hod_oci::MANIFEST_LIMIT {
                 return Err(unsupported(format!("a config of {} bytes", content.size)).into());
             }
             let bytes = body.collect().await?;
             self.lock().configs.insert(content.digest, bytes);
-            return Ok(Placed::Written);
+            return Ok(Placement::Written);
         }
         if content.media_type.is_manifest() {
             return Err(unsupported("an image of several platforms: choose one".to_owned()).into());
@@ -238,7 +238,7 @@ impl Sink for DockerArchiveSink {
         let (layer, diff) = expand(body, self.scratch.clone()).await?;
         let (this, digest) = (self.clone(), content.digest);
         blocking(move || this.take(digest, diff, layer)).await?;
-        Ok(Placed::Written)
+        Ok(Placement::Written)
     }
 
     /// Lists the image; the archive itself is there after [`DockerArchiveSink::finish`].

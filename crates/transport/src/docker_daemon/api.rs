@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::connect::{Carrier, Connector};
+use super::connect::{Connector, SshTunnel};
 use crate::{Result, TransportError};
 
 /// The longest text that is kept of an answer.
@@ -26,7 +26,7 @@ pub(super) struct Answer {
     host: String,
     response: Response<Incoming>,
     connection: JoinHandle<hyper::Result<()>>,
-    _carrier: Option<Carrier>,
+    _carrier: Option<SshTunnel>,
 }
 
 impl Drop for Answer {

@@ -31,7 +31,7 @@ pub(super) struct Connector {
 }
 
 /// The `ssh` that carries a connection; it ends with the value.
-pub(super) struct Carrier {
+pub(super) struct SshTunnel {
     _process: Child,
     words: ChildStderr,
 }
@@ -44,7 +44,7 @@ impl Connector {
     }
 
     /// Connects, and says who carries the connection where it is another process.
-    pub(super) async fn connect(&self) -> Result<(Box<dyn Stream>, Option<Carrier>)> {
+    pub(super) async fn connect(&self) -> Result<(Box<dyn Stream>, Option<SshTunnel>)> {
         let unreachable = |source| TransportError::Connect { host: self.host.to_string(), source };
         let stream: Box<dyn Stream> = match &self.host {
             DaemonHost::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(unreachable)?),
@@ -71,7 +71,7 @@ impl Connector {
     }
 }
 
-impl Carrier {
+impl SshTunnel {
     /// What `ssh`, or the program at the other end, has to say when the connection has broken.
     pub(super) async fn words(mut self) -> Option<String> {
         let mut words = Vec::new();
@@ -82,7 +82,7 @@ impl Carrier {
 }
 
 /// Lets `ssh` carry a connection to the daemon that `docker` at the other end talks to, as Docker's own tools do.
-fn dial(at: &SshHost) -> io::Result<(Box<dyn Stream>, Carrier)> {
+fn dial(at: &SshHost) -> io::Result<(Box<dyn Stream>, SshTunnel)> {
     let mut command = Command::new("ssh");
     command.args(["-T", "-o", "ConnectTimeout=30"]);
     if let Some(user) = &at.user {
@@ -101,5 +101,5 @@ fn dial(at: &SshHost) -> io::Result<(Box<dyn Stream>, Carrier)> {
         command.spawn().map_err(|error| io::Error::new(error.kind(), format!("cannot run ssh: {error}")))?;
     let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
     let (Some(input), Some(output), Some(words)) = pipes else { return Err(io::ErrorKind::BrokenPipe.into()) };
-    Ok((Box::new(tokio::io::join(output, input)), Carrier { _process: process, words }))
+    Ok((Box::new(tokio::io::join(output, input)), SshTunnel { _process: process, words }))
 }

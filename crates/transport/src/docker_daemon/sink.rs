@@ -14,7 +14,7 @@ use super::{DockerDaemon, api, stopped};
 use crate::archive::TarStream;
 use crate::files::blocking;
 use crate::{DockerArchiveSink, TransportError};
-use hod_engine::endpoint::{EndpointError, Place, Placed, Result, Sink, Verified};
+use hod_engine::endpoint::{EndpointError, Place, Placement, Result, Sink, Verified};
 use hod_oci::{Descriptor, Graph, Reference, Tag};
 
 /// A daemon to write one image to. The daemon has it when `publish` returns, and nothing of it before.
@@ -124,7 +124,7 @@ impl Sink for DockerDaemonSink {
         Ok(self.has_image.load(Ordering::Relaxed) || self.archive.contains(content).await?)
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         if !content.media_type.is_image_config() {
             self.begin().await;
         }

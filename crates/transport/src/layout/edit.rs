@@ -15,7 +15,7 @@ use hod_oci::{Algorithm, Digest, Manifest, MediaType};
 
 /// What was removed from a layout, or would be.
 #[derive(Debug, Clone, Default)]
-pub struct Swept {
+pub struct SweepReceipt {
     /// The blobs, with their lengths.
     pub blobs: Vec<(Digest, u64)>,
     /// What interrupted runs have left: files and bytes.
@@ -34,12 +34,12 @@ fn noted_as(image: Option<&LayoutImage>) -> String {
 
 /// What images need. One digest may be a manifest here and a layer there; only as a manifest has it something below it.
 #[derive(Default)]
-struct Kept {
+struct NeededContent {
     manifests: HashSet<Digest>,
     blobs: HashSet<Digest>,
 }
 
-impl Kept {
+impl NeededContent {
     fn contains(&self, digest: &Digest) -> bool {
         self.manifests.contains(digest) || self.blobs.contains(digest)
     }
@@ -176,11 +176,11 @@ impl Layout {
     /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A blob that may be a
     /// manifest and cannot be read ends it before anything is removed. A dry run writes nothing, and does without the
     /// locks where it cannot have them.
-    pub fn sweep(&self, dry_run: bool) -> super::super::Result<Swept> {
+    pub fn sweep(&self, dry_run: bool) -> super::super::Result<SweepReceipt> {
         let folder = inside(&Directory::open(self.path())?.child("blobs"))?;
         let folder = folder.ok_or_else(|| TransportError::NoLayout(self.path().to_owned()))?;
         let blobs = folder.file()?;
-        let mut swept = Swept::default();
+        let mut swept = SweepReceipt::default();
         match blobs.try_lock() {
             Ok(()) => swept.alone = true,
             Err(_) if dry_run => {}
@@ -194,7 +194,7 @@ impl Layout {
             lock.lock()?;
         }
         let (present, left) = present(&folder)?;
-        let mut kept = Kept::default();
+        let mut kept = NeededContent::default();
         for (_, image) in self.index()?.images() {
             self.keep(image.digest, &mut kept)?;
         }
@@ -227,7 +227,7 @@ impl Layout {
     }
 
     /// Keeps a manifest and all below it, however deep indexes lie in each other.
-    fn keep(&self, root: Digest, kept: &mut Kept) -> super::super::Result<()> {
+    fn keep(&self, root: Digest, kept: &mut NeededContent) -> super::super::Result<()> {
         let mut open = vec![root];
         while let Some(digest) = open.pop() {
             if !kept.manifests.insert(digest) {
@@ -247,7 +247,7 @@ impl Layout {
     }
 
     /// Keeps the manifests whose subject is kept, and what they name, until there are no more.
-    fn keep_referrers(&self, present: &[(Digest, u64)], kept: &mut Kept) -> super::super::Result<()> {
+    fn keep_referrers(&self, present: &[(Digest, u64)], kept: &mut NeededContent) -> super::super::Result<()> {
         loop {
             let before = kept.manifests.len();
             for (digest, size) in present.iter().filter(|(_, size)| *size <= hod_oci::MANIFEST_LIMIT) {

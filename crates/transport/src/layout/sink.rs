@@ -10,9 +10,9 @@ use fs_err as fs;
 use super::Layout;
 use crate::TransportError;
 use crate::files::{blocking, described, has, holds};
-use crate::landing::Landings;
+use crate::landing::PartialFiles;
 use crate::scaffold::{Made, Scaffolds};
-use hod_engine::endpoint::{LocalFile, Place, Placed, Prefix, Result, Sink, Verified};
+use hod_engine::endpoint::{LocalFile, Place, Placement, Prefix, Result, Sink, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag};
 
 /// A layout to write one image to.
@@ -20,7 +20,7 @@ use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag};
 pub struct LayoutSink {
     layout: Layout,
     place: Place,
-    landings: Landings,
+    landings: PartialFiles,
     /// What the image will be called there.
     name: Option<String>,
     /// Locked, so that nobody deletes what no image of the index names yet.
@@ -68,7 +68,7 @@ impl Layout {
         Ok(LayoutSink {
             layout: self.clone(),
             place: Place::local(&self.path().display().to_string(), None),
-            landings: Landings::new(&self.blobs)?,
+            landings: PartialFiles::new(&self.blobs)?,
             name: name.map(str::to_owned),
             _held: held,
             _scaffolds: None,
@@ -103,7 +103,7 @@ impl Layout {
     }
 
     /// Writes a manifest as a blob, after the blobs that it names.
-    fn write_manifest(&self, landings: &Landings, content: &Descriptor, bytes: Bytes) -> super::super::Result<()> {
+    fn write_manifest(&self, landings: &PartialFiles, content: &Descriptor, bytes: Bytes) -> super::super::Result<()> {
         let path = self.blob(&content.digest);
         let (_, bytes) = described(path.clone(), content.digest, bytes)?;
         let manifest = Manifest::parse(&content.media_type, &bytes)
@@ -145,7 +145,7 @@ impl Sink for LayoutSink {
         holds(content, self.layout.blob(&content.digest)).await
     }
 
-    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placed>> {
+    async fn link(&self, content: &Descriptor, file: LocalFile) -> Result<Option<Placement>> {
         let place = self.layout.blob(&content.digest);
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder)?;
@@ -157,12 +157,12 @@ impl Sink for LayoutSink {
         self.landings.prefix(content).await
     }
 
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placed> {
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
         if content.media_type.is_manifest() {
             let bytes = body.collect().await?;
             let (layout, landings, content) = (self.layout.clone(), self.landings.clone(), content.clone());
             blocking(move || layout.write_manifest(&landings, &content, bytes)).await?;
-            return Ok(Placed::Written);
+            return Ok(Placement::Written);
         }
         self.landings.receive(content, &self.layout.blob(&content.digest), body).await
     }

@@ -3,7 +3,7 @@
 use pgp::types::KeyDetails as _;
 
 use super::fingerprint::Fingerprint;
-use super::keys::{SecretKeys, Standing};
+use super::keys::{KeyStanding, SecretKeys};
 
 /// A secret key that a name fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl SecretKeys {
             let users: Vec<String> =
                 key.details.users.iter().map(|user| String::from_utf8_lossy(user.id.id()).into_owned()).collect();
             let is_new = !found.iter().any(|known: &NamedKey| known.fingerprint == primary);
-            if is_new && of_key().any(|(.., standing)| standing == Standing::Good) && fits(name, &numbers, &users) {
+            if is_new && of_key().any(|(.., standing)| standing == KeyStanding::Good) && fits(name, &numbers, &users) {
                 found.push(NamedKey { fingerprint: primary, users });
             }
         }

@@ -40,12 +40,12 @@ impl PublicKeys {
     }
 
     /// The keys that may sign, each with the primary key that it belongs to.
-    pub(super) fn signers(&self) -> impl Iterator<Item = (&dyn VerifyingKey, &SignedPublicKey, Standing)> {
+    pub(super) fn signers(&self) -> impl Iterator<Item = (&dyn VerifyingKey, &SignedPublicKey, KeyStanding)> {
         self.keys.iter().flat_map(|key| {
             let own = primary_standing(key);
             let primary: (&dyn VerifyingKey, _, _) = (&key.primary_key, key, own);
             let subkeys = key.public_subkeys.iter().map(move |subkey| {
-                let standing = if matches!(own, Standing::Good | Standing::NotForThis) {
+                let standing = if matches!(own, KeyStanding::Good | KeyStanding::NotForThis) {
                     subkey_standing(key, subkey)
                 } else {
                     own
@@ -62,17 +62,17 @@ impl PublicKeys {
     pub(super) fn signer(
         &self,
         is: impl Fn(&dyn VerifyingKey) -> bool,
-    ) -> Option<(&dyn VerifyingKey, &SignedPublicKey, Standing)> {
+    ) -> Option<(&dyn VerifyingKey, &SignedPublicKey, KeyStanding)> {
         let copies: Vec<_> = self.signers().filter(|(key, ..)| is(*key)).collect();
         let of_standing = |wanted| copies.iter().find(|(.., standing)| *standing == wanted);
         let (key, primary, standing) =
-            *of_standing(Standing::Revoked).or(of_standing(Standing::Good)).or(copies.first())?;
+            *of_standing(KeyStanding::Revoked).or(of_standing(KeyStanding::Good)).or(copies.first())?;
         // A copy from before the subkey was made knows nothing of it, and may still revoke its primary key.
         let fingerprints: Vec<_> = copies.iter().map(|(_, primary, _)| primary.primary_key.fingerprint()).collect();
         let is_revoked = self.keys.iter().any(|key| {
-            fingerprints.contains(&key.primary_key.fingerprint()) && primary_standing(key) == Standing::Revoked
+            fingerprints.contains(&key.primary_key.fingerprint()) && primary_standing(key) == KeyStanding::Revoked
         });
-        Some((key, primary, if is_revoked { Standing::Revoked } else { standing }))
+        Some((key, primary, if is_revoked { KeyStanding::Revoked } else { standing }))
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn is_there(secret: &SecretParams) -> bool {
 
 /// Whether a key may sign, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum KeyStanding {
     /// It may.
     Good,
     /// It is for something else.
@@ -126,7 +126,7 @@ pub(super) enum Standing {
     Revoked,
 }
 
-impl Standing {
+impl KeyStanding {
     /// Why it may not, if that is so.
     pub(super) const fn problem(self) -> Option<&'static str> {
         match self {
@@ -140,13 +140,13 @@ impl Standing {
 }
 
 /// The standing of a primary key.
-pub(super) fn primary_standing(key: &SignedPublicKey) -> Standing {
+pub(super) fn primary_standing(key: &SignedPublicKey) -> KeyStanding {
     details_standing(&key.primary_key, &key.details)
 }
 
-fn details_standing(key: &pgp::packet::PublicKey, details: &SignedKeyDetails) -> Standing {
+fn details_standing(key: &pgp::packet::PublicKey, details: &SignedKeyDetails) -> KeyStanding {
     if details.revocation_signatures.iter().any(|revocation| revocation.verify_key(key).is_ok()) {
-        return Standing::Revoked;
+        return KeyStanding::Revoked;
     }
     let direct = details.direct_signatures.iter().filter(|signature| signature.verify_key(key).is_ok());
     let users = details.users.iter().flat_map(|user| {
@@ -159,33 +159,33 @@ fn details_standing(key: &pgp::packet::PublicKey, details: &SignedKeyDetails) ->
     // Each kind may leave out what the other says, such as when the key expires, so the newer does not undo the older.
     let kinds = [newest(direct), newest(users)];
     let standings = kinds.into_iter().flatten().map(|signature| by_binding(key, signature));
-    standings.max().unwrap_or(Standing::Unbound)
+    standings.max().unwrap_or(KeyStanding::Unbound)
 }
 
 fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
     signatures.max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
 }
 
-fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> Standing {
+fn subkey_standing(key: &SignedPublicKey, subkey: &SignedPublicSubKey) -> KeyStanding {
     let (primary, own) = (&key.primary_key, &subkey.key);
     let valid: Vec<&Signature> =
         subkey.signatures.iter().filter(|signature| signature.verify_subkey_binding(primary, own).is_ok()).collect();
     if valid.iter().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
-        return Standing::Revoked;
+        return KeyStanding::Revoked;
     }
-    let Some(newest) = newest(valid.into_iter()) else { return Standing::Unbound };
+    let Some(newest) = newest(valid.into_iter()) else { return KeyStanding::Unbound };
     match by_binding(own, newest) {
         // A key that signs must say itself that it belongs there, or it could be claimed by anybody.
-        Standing::Good => match newest.embedded_signature() {
-            Some(back) if back.verify_primary_key_binding(own, primary).is_ok() => Standing::Good,
-            _ => Standing::Unbound,
+        KeyStanding::Good => match newest.embedded_signature() {
+            Some(back) if back.verify_primary_key_binding(own, primary).is_ok() => KeyStanding::Good,
+            _ => KeyStanding::Unbound,
         },
         other => other,
     }
 }
 
 /// The standing of a key by the signature that binds it.
-fn by_binding(key: &impl VerifyingKey, binding: &Signature) -> Standing {
+fn by_binding(key: &impl VerifyingKey, binding: &Signature) -> KeyStanding {
     let is_over = |begun: pgp::types::Timestamp, span: Option<pgp::types::Duration>| {
         span.filter(|span| span.as_secs() > 0)
             .is_some_and(|span| SystemTime::from(begun) + std::time::Duration::from(span) < SystemTime::now())
@@ -193,10 +193,10 @@ fn by_binding(key: &impl VerifyingKey, binding: &Signature) -> Standing {
     if is_over(key.created_at(), binding.key_expiration_time())
         || binding.created().is_some_and(|created| is_over(created, binding.signature_expiration_time()))
     {
-        return Standing::Expired;
+        return KeyStanding::Expired;
     }
     let flags = binding.key_flags();
-    if flags == KeyFlags::default() || flags.sign() { Standing::Good } else { Standing::NotForThis }
+    if flags == KeyFlags::default() || flags.sign() { KeyStanding::Good } else { KeyStanding::NotForThis }
 }
 
 #[cfg(test)]
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     /// The standing of the primary key and of its subkey, by all of these copies.
-    fn standings(copies: &[&SignedPublicKey]) -> [Standing; 2] {
+    fn standings(copies: &[&SignedPublicKey]) -> [KeyStanding; 2] {
         let keys = PublicKeys { keys: copies.iter().map(|copy| (*copy).clone()).collect() };
         let whole = copies.iter().find(|copy| !copy.public_subkeys.is_empty()).unwrap();
         let fingerprints = [whole.primary_key.fingerprint(), whole.public_subkeys[0].key.fingerprint()];
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn of_several_copies_the_worst_revokes_and_the_best_counts() {
-        use Standing::{Expired, Good, Revoked};
+        use KeyStanding::{Expired, Good, Revoked};
         let secret = key();
         let good = public(&secret);
         let (mut revoked, mut expired, mut half, mut bare) = (good.clone(), good.clone(), good.clone(), good.clone());
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn users_and_the_key_itself_both_say_whether_it_may_sign() {
-        use Standing::{Expired, Good, NotForThis};
+        use KeyStanding::{Expired, Good, NotForThis};
         let secret = key();
         let at = |at| Says { at, ..Says::default() };
         let over = |says| Says { expires: Some(9), ..says };

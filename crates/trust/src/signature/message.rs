@@ -9,8 +9,8 @@ use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails as _, Password, SigningKey, VerifyingKey};
 
 use super::fingerprint::Fingerprint;
-use super::keys::{PublicKeys, SecretKeys, Standing, is_there};
-use super::{Claim, SignatureError, Signed};
+use super::keys::{KeyStanding, PublicKeys, SecretKeys, is_there};
+use super::{Claim, SignatureError, SignedClaim};
 use hod_io::secret::Secret;
 
 /// More bytes than any signature has, packed or not: one by a key of RSA with 4096 bits has less than 2 KB. Nothing
@@ -68,7 +68,7 @@ fn signer<'a>(keys: &'a SecretKeys, wanted: &Fingerprint) -> Result<Signer<'a>, 
         });
         for (key, secret) in is_primary.then_some(primary).into_iter().chain(subkeys) {
             let found = public.signer(|public| public.fingerprint() == key.fingerprint());
-            let standing = found.map_or(Standing::Unbound, |(.., standing)| standing);
+            let standing = found.map_or(KeyStanding::Unbound, |(.., standing)| standing);
             match standing.problem() {
                 None if is_there(secret) => return Ok(Signer { key, is_locked: secret.is_encrypted() }),
                 other => problem = problem.or(other).or(Some("has no secret part in the given keys")),
@@ -82,7 +82,7 @@ fn signer<'a>(keys: &'a SecretKeys, wanted: &Fingerprint) -> Result<Signer<'a>, 
 }
 
 /// Verifies a signature by one of these keys, and returns what was signed and by whom.
-pub fn verify(signature: &[u8], keys: &PublicKeys) -> Result<Signed, SignatureError> {
+pub fn verify(signature: &[u8], keys: &PublicKeys) -> Result<SignedClaim, SignatureError> {
     let message = |error: pgp::errors::Error| SignatureError::Message(error.to_string());
     if signature.len() as u64 > LIMIT {
         return Err(too_large());
@@ -113,7 +113,7 @@ pub fn verify(signature: &[u8], keys: &PublicKeys) -> Result<Signed, SignatureEr
     let (signer, primary) = (signer.fingerprint().into(), primary.primary_key.fingerprint().into());
     match standing.problem() {
         Some(problem) => Err(SignatureError::Key { key: signer, problem }),
-        None => Ok(Signed { claim: Claim::parse(&content)?, signer, primary }),
+        None => Ok(SignedClaim { claim: Claim::parse(&content)?, signer, primary }),
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::super::document::Language;
-use super::super::run::Synced;
+use super::super::run::SyncedImage;
 use hod_transport::Location;
 
 /// The file: each source with its destinations, in the order of the run.
-pub fn success_file(images: &[Synced], language: Language) -> String {
+pub fn success_file(images: &[SyncedImage], language: Language) -> String {
     let name = |location: &Location| location.to_string().trim_start_matches("docker://").to_owned();
     let pairs = images.iter().map(|image| (name(&image.task.from.location), name(&image.task.to.location)));
     let mut order: Vec<(String, Vec<String>)> = Vec::new();
