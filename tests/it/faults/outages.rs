@@ -58,7 +58,9 @@ fn a_round_of_tries_is_one_line_however_many_transfers_wait() {
 fn a_registry_that_is_back_is_told_of_once() {
     let (registry, content) = failing(Effect::Reset, 2);
     let folder = tempfile::tempdir().unwrap();
-    let output = pull(registry.host(), folder.path(), ["a:1", "b:1", "-j", "16"]).ok();
+    // Long enough for all transfers to fail before the first is tried again.
+    let words = ["a:1", "b:1", "-j", "16", "--retry-delay", "500ms"];
+    let output = pull(registry.host(), folder.path(), words).ok();
     let lines = told(&output);
     assert_eq!(lines.len(), 3, "{}", output.stderr);
     assert_eq!(lines[2], format!("~ {} works again", registry.host()));
