@@ -85,7 +85,8 @@ impl<E: Advise + 'static> Advise for ContentsError<E> {
         match self {
             Self::Read(error) | Self::Image { source: error, .. } => error.advice(),
             Self::Manifest { source, .. } => source.advice(),
-            Self::Absent { .. } | Self::Unknown(_) | Self::Referrer { .. } => Advice::NONE,
+            Self::Absent { .. } => Advice::NONE.corrupt_if(true),
+            Self::Unknown(_) | Self::Referrer { .. } => Advice::NONE,
         }
     }
 }

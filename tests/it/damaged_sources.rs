@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::hod::hod;
-use crate::support::images::{Blob, Content, Image, image, layer};
+use crate::support::images::{Blob, Content, Image, image, index, layer};
 use crate::support::job::{assert_clean, blob_path, findings, pack, pull, push, text, unpack};
 use crate::support::tree;
 
@@ -337,4 +337,19 @@ fn links_are_made_of_what_was_hashed_and_stay_cheap() {
     unpack(&places.0.path().join("bundle.tar"), &to, []).ok();
     assert_clean(&to);
     assert_eq!(findings(&store).len(), 1);
+}
+
+/// A child that the repository links and the store has lost is damage, and not a platform that was left out.
+#[test]
+fn a_child_that_is_gone_is_not_taken_for_one_that_was_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let child = image("linux/amd64", &[layer(1, 100)]);
+    let other = image("linux/arm64", &[layer(2, 100)]);
+    let both = index(&[child.clone(), other]);
+    Content::default().with("app:1", &both).write_root(&store);
+    fs::remove_file(blob_path(&store, &child.descriptor.digest)).unwrap();
+    let failed = hod(["copy", "--all", "store:store:app:1", "oci:out"]).in_folder(folder.path()).code(4);
+    assert!(failed.stderr.contains(&format!("{}, which is missing", child.descriptor.digest)), "{}", failed.stderr);
+    assert!(!folder.path().join("out").exists());
 }

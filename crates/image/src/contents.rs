@@ -304,6 +304,8 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
             let node = if here { self.node((name, revisions), child.clone(), &below)? } else { None };
             match node {
                 Some(node) => children.push(node),
+                // The repository says that it has it: that is damage, and not a platform that was left out.
+                None if here => return Err(ContentsError::Absent { name: name.to_owned(), digest: child.digest }),
                 None => absent.push(child.clone()),
             }
         }
