@@ -7,6 +7,7 @@ use fs_err as fs;
 use walkdir::WalkDir;
 
 use crate::support::hod::hod;
+use crate::support::page::blocks;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -87,12 +88,11 @@ fn name(page: &Path) -> String {
 
 /// The calls of hod on a page: in its blocks of shell commands and in words that are code.
 fn calls(page: &Path) -> Vec<String> {
-    let text = fs::read_to_string(page).unwrap();
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().replace("\\\n", " "));
-    let lines: Vec<String> = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let script = blocks(page, "sh").concat().replace("\\\n", " ");
     let prose = prose(page);
     let code = prose.split('`').skip(1).step_by(2).map(str::to_owned);
-    let parts: Vec<String> = lines.into_iter().chain(code).map(|line| line.replace("\\|", "/")).collect();
+    let parts: Vec<String> =
+        script.lines().map(str::to_owned).chain(code).map(|line| line.replace("\\|", "/")).collect();
     let calls = parts.iter().flat_map(|line| line.split([';', '|', '&', '#', '>'])).map(str::trim);
     calls.filter(|call| call.starts_with("hod ")).map(str::to_owned).collect()
 }

@@ -11,6 +11,7 @@ use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::engine::{podman, run};
 use crate::support::fixtures;
 use crate::support::hod::{Hod, hod};
+use crate::support::page::blocks;
 use crate::support::skopeo::{self, skopeo};
 
 fn layout() -> String {
@@ -274,8 +275,7 @@ fn places_are_pushed() {
 #[test]
 #[ignore = "needs the tools that scripts/test installs"]
 fn the_commands_of_the_documentation_work() {
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/transports.md")).unwrap();
-    let block = text.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = &blocks("docs/transports.md", "sh")[0];
     assert_eq!(block.lines().filter(|line| line.starts_with("hod p")).count(), 2, "{block}");
     let folder = tempfile::tempdir().unwrap();
     let work = folder.path();

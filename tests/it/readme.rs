@@ -7,13 +7,13 @@ use fs_err as fs;
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::fixtures;
 use crate::support::hod::hod;
+use crate::support::page::blocks;
 
 /// The lines of a page's shell blocks that call hod, each with the lines that continue it.
 fn commands(page: &str) -> Vec<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().replace("\\\n", " "));
-    let lines = blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
-    lines.filter(|line| line.starts_with("hod ")).map(|line| line.split(" #").next().unwrap().to_owned()).collect()
+    let script = blocks(page, "sh").concat().replace("\\\n", " ");
+    let lines = script.lines().filter(|line| line.starts_with("hod "));
+    lines.map(|line| line.split(" #").next().unwrap().to_owned()).collect()
 }
 
 /// What a page of a task begins with.

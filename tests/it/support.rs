@@ -20,6 +20,7 @@ pub mod images;
 pub mod job;
 #[cfg(target_arch = "x86_64")]
 pub mod killed;
+pub mod page;
 pub mod pipe;
 pub mod raw;
 pub mod read_only;

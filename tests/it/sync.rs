@@ -15,6 +15,7 @@ use crate::support::docker_registry::{DockerRegistry, assert_no_garbage};
 use crate::support::faulty::Faulty;
 use crate::support::hod::hod;
 use crate::support::images::{Content, image, layer};
+use crate::support::page::blocks;
 use crate::support::skopeo::{self, skopeo};
 use crate::support::tls::Certificates;
 use crate::support::{fixtures, images, tree};
@@ -382,13 +383,6 @@ fn what_makes_no_sense_is_refused() {
     hod(["sync", "--src=dir", "--dest=docker", "a"]).code(2);
 }
 
-/// What stands between fences in `docs/sync.md`, by language.
-fn blocks(language: &str) -> Vec<String> {
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sync.md")).unwrap();
-    let fence = format!("```{language}\n");
-    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
-}
-
 #[test]
 #[ignore = "needs the tools that scripts/test installs"]
 fn the_page_does_what_it_says() {
@@ -396,12 +390,15 @@ fn the_page_does_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let here =
         |text: &str| text.replace("registry.example:5000", upstream.host()).replace("registry.site:5000", site.host());
-    let files =
-        [("images.yaml", &blocks("yaml")[0]), ("rules.yaml", &blocks("yaml")[1]), ("auth.json", &blocks("json")[0])];
+    let files = [
+        ("images.yaml", &blocks("docs/sync.md", "yaml")[0]),
+        ("rules.yaml", &blocks("docs/sync.md", "yaml")[1]),
+        ("auth.json", &blocks("docs/sync.md", "json")[0]),
+    ];
     for (name, text) in files {
         fs::write(folder.path().join(name), here(text)).unwrap();
     }
-    let commands: Vec<String> = blocks("sh").iter().flat_map(|block| block.lines()).map(here).collect();
+    let commands: Vec<String> = blocks("docs/sync.md", "sh").iter().flat_map(|block| block.lines()).map(here).collect();
     assert_eq!(commands.len(), 9);
     for line in &commands {
         let words = line.split_whitespace().skip(1);

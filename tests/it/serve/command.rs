@@ -13,6 +13,7 @@ use hod_oci::Digest;
 
 use super::{busybox_layer, manifest, stored};
 use crate::support::hod::hod;
+use crate::support::page::blocks;
 use crate::support::raw::{self, Request};
 use crate::support::tls::Certificates;
 use crate::support::{fixtures, skopeo, tree};
@@ -164,10 +165,9 @@ fn the_commands_of_the_documentation_serve() {
     fs::copy(certificates.server_key(), folder.path().join("server.key")).unwrap();
     let bin = Path::new(env!("CARGO_BIN_EXE_hod")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/serve.md")).unwrap();
     let mut commands = 0;
-    for block in text.split("```sh\n").skip(1) {
-        let script = block.split("```").next().unwrap().replace("127.0.0.1:5000", "127.0.0.1:0");
+    for script in blocks("docs/serve.md", "sh") {
+        let script = script.replace("127.0.0.1:5000", "127.0.0.1:0");
         // The shell becomes the server, so that it is what ends in the end.
         let script = format!("set -e\n{}", script.replace("hod serve", "exec hod serve"));
         let mut command = Command::new("sh");

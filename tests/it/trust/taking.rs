@@ -6,6 +6,7 @@ use super::Bench;
 use crate::support::docker_registry::DockerRegistry;
 use crate::support::hod::{Output, hod};
 use crate::support::images::{Content, image, layer};
+use crate::support::page::blocks;
 use crate::support::{fixtures, skopeo};
 
 impl Bench {
@@ -184,9 +185,7 @@ fn volumes_deltas_and_signatures_beside_a_bundle_are_taken_from() {
 #[test]
 #[ignore = "needs the tools that scripts/test installs"]
 fn the_commands_of_the_page_work() {
-    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/trust.md")).unwrap();
-    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let script: String = blocks.collect();
+    let script = blocks("docs/trust.md", "sh").concat();
     // What the page does as root on another machine.
     let folder = tempfile::tempdir().unwrap();
     let script = script.replace("/etc/hod", &folder.path().join("etc").display().to_string());
