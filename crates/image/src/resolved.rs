@@ -36,6 +36,9 @@ pub struct ResolvedImage {
 
 impl fmt::Debug for ResolvedImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolved").field("source", &self.source_name).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ResolvedImage")
+            .field("source", &self.source_name)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! The endpoints below `/v2/`, by the grammar of their paths.
 //!
-//! The endpointr cannot tell them apart: a repository's name has any number of parts, and may look like the end of another
+//! The router cannot tell them apart: a repository's name has any number of parts, and may look like the end of another
 //! endpoint. So every path is taken apart by the grammar of names, tags and digests, and what comes out is safe to look
 //! up: there is no `..`, no empty part, no encoded slash that could mean another repository to somebody else.
 

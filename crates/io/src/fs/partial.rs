@@ -10,6 +10,7 @@ use super::{ALIGNMENT, Block, Child, DirectFile};
 
 /// Bytes that are gathered before they are written past the page cache.
 const BLOCK: usize = 1024 * 1024;
+
 /// A file that is locked, and appended to under a name that it has until it is complete.
 ///
 /// Whoever comes next with the same name finds it busy. Dropping it keeps what was written for the next time, unless
