@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _};
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -59,6 +59,11 @@ impl Response {
     /// The digest that the registry gives for the content, where it gives a valid one.
     pub(super) fn digest(&self) -> Option<Digest> {
         self.header("docker-content-digest")?.trim().parse().ok()
+    }
+
+    /// The `Content-Length` header, where it is a number.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.header(CONTENT_LENGTH.as_str())?.parse().ok()
     }
 
     /// The `Location` header, made absolute.

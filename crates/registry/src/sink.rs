@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Access;
@@ -178,8 +178,7 @@ impl Repository {
 /// Returns true unless an answer gives the length of something else. A proxy may answer in the place of the registry, and
 /// some registries give no length for `HEAD`, or 0.
 fn has_length(response: &Response, size: u64) -> bool {
-    let length = response.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
-    length.is_none_or(|length: u64| length == size || length == 0)
+    response.length().is_none_or(|length| length == size || length == 0)
 }
 
 /// Returns true if a status says that something is not there, or not for us to see.

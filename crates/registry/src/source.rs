@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
 
 use super::auth::Access;
@@ -48,8 +48,8 @@ impl Repository {
         }
         let response = response.accept(&[StatusCode::OK]).await?;
         let media_type = response.header(CONTENT_TYPE.as_str()).map(MediaType::parse);
-        let size = response.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
-        let complete = media_type.filter(|found| MediaType::MANIFESTS.contains(found)).zip(response.digest()).zip(size);
+        let media_type = media_type.filter(|found| MediaType::MANIFESTS.contains(found));
+        let complete = media_type.zip(response.digest()).zip(response.length());
         let Some(((media_type, digest), size)) = complete else { return Ok(None) };
         match version {
             Version::Digest(wanted) if *wanted != digest => Ok(None),
@@ -107,8 +107,7 @@ impl Repository {
         let subject = Box::new(Subject::Manifest(self.place.clone(), version.clone()));
         let response = self.ask_manifest(Method::GET, version, Access::pull(&self.name)).await?;
         let response = response.accept(&[StatusCode::OK]).await?;
-        let (announced_digest, length) = (response.digest(), response.header(CONTENT_LENGTH.as_str()));
-        let length = length.and_then(|length| length.parse().ok()).unwrap_or(MANIFEST_LIMIT + 1);
+        let (announced_digest, length) = (response.digest(), response.length().unwrap_or(MANIFEST_LIMIT + 1));
         let announced = MediaType::parse(response.header(CONTENT_TYPE.as_str()).unwrap_or_default());
         let unusable = |source| RegistryError::Manifest { subject: subject.clone(), source };
         let limit = usize::try_from(MANIFEST_LIMIT).unwrap_or(usize::MAX);
@@ -165,7 +164,7 @@ impl Repository {
         let response = self.host.send(request.access(Access::pull(&self.name))).await?;
         let response = response.accept(&[StatusCode::OK]).await?;
         // Without a length the first bytes too many end the transfer, and say so.
-        Ok(response.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()).unwrap_or_default())
+        Ok(response.length().unwrap_or_default())
     }
 
     /// Begins to read content, from `offset` if the registry can do that, and says where it begins.
