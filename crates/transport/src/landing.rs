@@ -176,7 +176,9 @@ impl PartialFiles {
             // Whatever is in the way of a link, the bytes may still be read, and that says more where they cannot.
             if let Some(partial) = this.hard_link(&file, &digest) {
                 check(&partial)?;
-                put_at(partial, &place)?;
+                let place = entry(&place)?;
+                // A rename would leave both names, and without the lock the first may soon be that of another writer's.
+                if place.is(&partial.file().metadata()?)? { partial.remove() } else { partial.rename(&place) }?;
                 return Ok(Some(Placement::Linked));
             }
             let mut partial = this.create(&digest)?.to_be_removed();
@@ -251,14 +253,12 @@ fn settle(partial: PartialFile, place: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     partial.file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     partial.file().sync_data()?;
-    put_at(partial, place)
+    partial.rename(&entry(place)?)
 }
 
-/// Gives a complete file its name.
-fn put_at(partial: PartialFile, place: &Path) -> io::Result<()> {
+/// The name for a complete file, in a folder that is there.
+fn entry(place: &Path) -> io::Result<Child> {
     let folder = hod_io::fs::folder_of(place);
     fs::create_dir_all(folder)?;
-    let place = Directory::open(folder)?.child(place.file_name().unwrap_or_default());
-    // A rename would leave both names, and without the lock the first may soon be that of another writer's file.
-    if place.is(&partial.file().metadata()?)? { partial.remove() } else { partial.rename(&place) }
+    Ok(Directory::open(folder)?.child(place.file_name().unwrap_or_default()))
 }
