@@ -10,7 +10,7 @@ use super::{UsedRegistries, input, opening};
 use crate::args::{CopyArgs, FormatArg};
 use crate::context::Context;
 use crate::documents::{self, FailedName};
-use crate::failure::{Advice, Advise, Failure, Kind, causes};
+use crate::failure::{Advice, Advise, Failure, Kind};
 use crate::{output, report};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placement, Sink};
@@ -225,7 +225,7 @@ async fn copy_all(manner: &CopySettings, tasks: Vec<Task>, on_failure: OnFailure
         &manner.engine,
         tasks,
         on_failure,
-        |task| task.label.clone(),
+        |task: &Task| task.label.clone(),
         |image| async move {
             let result = async {
                 let image = copy_one(manner, &image).await?;
@@ -321,15 +321,13 @@ fn report_copy(context: &Context, manner: &CopySettings, outcome: &Outcome, many
         ));
         return Ok(());
     }
-    let failed =
-        |(name, error): &(String, TaskError)| FailedName { causes: causes("", Some(error)), name: name.clone() };
     let document = documents::Copied {
         bytes_already_there: sum(Placement::AlreadyThere),
         bytes_linked: sum(Placement::Linked),
         bytes_mounted: sum(Placement::Mounted),
         bytes_reflinked: sum(Placement::Cloned),
         bytes_written: sum(Placement::Written),
-        failed: outcome.failed.iter().map(failed).collect(),
+        failed: outcome.failed.iter().map(FailedName::from).collect(),
         images: outcome.copied.iter().map(|(task, image)| describe(task, image)).collect(),
         seconds: context.seconds(),
     };

@@ -13,7 +13,7 @@ use super::{UsedRegistries, bundle_failure, media, trust};
 use crate::args::{IndexArg, PushArgs};
 use crate::context::Context;
 use crate::documents::{FailedName, Pushed, PushedImage};
-use crate::failure::{Failure, Kind, causes};
+use crate::failure::{Failure, Kind};
 use crate::report;
 use crate::terminal::Interruptible;
 use hod_bundle::volumes::VolumeReader;
@@ -30,7 +30,7 @@ use hod_image::places::outbound as outbound_of;
 use hod_image::recompress::Recompressor;
 use hod_oci::Digest;
 use hod_registry::Registries;
-use hod_steps::push::{OutboundImage, PushError, PushOptions, PushReceipt, push};
+use hod_steps::push::{OutboundImage, PushOptions, PushReceipt, push};
 use hod_steps::push_base::{BaseError, CompletedDelta, find_base};
 use hod_steps::push_stream::{StreamError, push_stream};
 use hod_transport::Compression;
@@ -215,13 +215,11 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
         pushed_digest: image.changed_to.unwrap_or(image.digest).into(),
         unchanged: image.copied.unchanged,
     };
-    let failed =
-        |(name, error): &(String, PushError)| FailedName { causes: causes("", Some(error)), name: name.clone() };
     let document = Pushed {
         bytes_already_there: sum(Placement::AlreadyThere),
         bytes_mounted: sum(Placement::Mounted),
         bytes_sent: sum(Placement::Written),
-        failed: receipt.failed.iter().map(failed).collect(),
+        failed: receipt.failed.iter().map(FailedName::from).collect(),
         images: receipt.images.iter().map(image).collect(),
         seconds: context.seconds(),
     };

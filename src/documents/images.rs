@@ -234,6 +234,12 @@ pub(crate) struct FailedName {
     pub(crate) name: String,
 }
 
+impl<E: std::error::Error + 'static> From<&(String, E)> for FailedName {
+    fn from((name, error): &(String, E)) -> Self {
+        Self { causes: causes("", Some(error)), name: name.clone() }
+    }
+}
+
 /// What `hod copy` did.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

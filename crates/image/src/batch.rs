@@ -50,13 +50,13 @@ impl Transfer {
     }
 }
 
-/// What became of the images, each list in the order in which they were given.
+/// What became of the images, each list in the order in which they were given. `K` is what is kept of an image.
 #[derive(Debug)]
-pub struct Outcome<I, T, E> {
+pub struct Outcome<K, T, E> {
     /// Those that succeeded.
-    pub done: Vec<(I, T)>,
+    pub done: Vec<(K, T)>,
     /// Those that failed.
-    pub failed: Vec<(I, E)>,
+    pub failed: Vec<(K, E)>,
     /// Whether images were left because one had failed.
     pub stopped_early: bool,
 }
@@ -64,32 +64,32 @@ pub struct Outcome<I, T, E> {
 /// What became of one image; without a [`Transfer`] the observer hears nothing of it.
 pub type ImageResult<T, E> = Result<(T, Option<Transfer>), E>;
 
-/// Runs `one` for each image, many at a time. It returns the image with what became of it.
-pub async fn run<I, T, E: std::error::Error + 'static, F: Future<Output = (I, ImageResult<T, E>)>>(
+/// Runs `one` for each image, many at a time. It returns what is to be kept of the image, with what became of it.
+pub async fn run<I, K, T, E: std::error::Error + 'static, F: Future<Output = (K, ImageResult<T, E>)>>(
     engine: &Engine,
     images: Vec<I>,
     on_failure: OnFailure,
-    name: impl Fn(&I) -> String,
+    name: impl Fn(&K) -> String,
     one: impl Fn(I) -> F,
-) -> Outcome<I, T, E> {
+) -> Outcome<K, T, E> {
     let mut running = futures_util::stream::iter(images.into_iter().enumerate())
-        .map(|(position, image)| one(image).map(move |(image, result)| (position, image, result)))
+        .map(|(position, image)| one(image).map(move |(kept, result)| (position, kept, result)))
         .buffer_unordered(engine.limits().images);
     let (mut done, mut failed, mut stopped_early) = (Vec::new(), Vec::new(), false);
-    while let Some((position, image, result)) = running.next().await {
-        let name = name(&image);
+    while let Some((position, kept, result)) = running.next().await {
+        let name = name(&kept);
         match result {
             Ok((value, transfer)) => {
                 if let Some(transfer) = transfer {
                     transfer.tell(engine, &name);
                 }
-                done.push((position, (image, value)));
+                done.push((position, (kept, value)));
             }
             Err(error) => {
                 if on_failure != OnFailure::Return {
                     engine.observer().on(&Event::ImageFailed { name: &name, cause: &error });
                 }
-                failed.push((position, (image, error)));
+                failed.push((position, (kept, error)));
                 if on_failure != OnFailure::KeepGoing {
                     stopped_early = true;
                     break;

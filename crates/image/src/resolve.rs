@@ -80,6 +80,12 @@ pub struct Failed {
     pub error: ImageError,
 }
 
+impl From<(ResolvedImage, ImageError)> for Failed {
+    fn from((image, error): (ResolvedImage, ImageError)) -> Self {
+        Self { line: image.line, also: image.also, error }
+    }
+}
+
 /// The errors of an image that could not be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {

@@ -147,9 +147,7 @@ impl BundleFill<'_> {
         })
         .await;
         if !filled.failed.is_empty() {
-            let failed = filled.failed.into_iter();
-            let failed = failed.map(|(image, error)| Failed { line: image.line, also: image.also, error });
-            return Err(BundlingError::Images(failed.collect()));
+            return Err(BundlingError::Images(filled.failed.into_iter().map(Failed::from).collect()));
         }
         let fetched = filled.done.iter().map(|(_, bytes)| bytes).sum();
         self.indexes(indexes).await?;

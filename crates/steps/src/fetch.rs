@@ -141,7 +141,7 @@ pub async fn fetch(
         engine,
         images,
         on_failure,
-        |image| image.name.to_string(),
+        |image: &ResolvedImage| image.name.to_string(),
         |image| async move {
             let result = async {
                 let copied = fetch_one(engine, store, &image).await?;
@@ -160,8 +160,7 @@ pub async fn fetch(
         receipt.images.push(ImageReceipt { image, unchanged: taken.unchanged });
     }
     receipt.placed = copied.placed;
-    let failed = fetched.failed.into_iter().map(|(image, error)| Failed { line: image.line, also: image.also, error });
-    receipt.failed.extend(failed);
+    receipt.failed.extend(fetched.failed.into_iter().map(Failed::from));
     receipt.failed.sort_by(|a, b| a.line.origin.cmp(&b.line.origin));
     let finishing = store.clone();
     // What failed images left is kept for the next run.

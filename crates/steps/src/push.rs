@@ -39,23 +39,16 @@ pub async fn push(
     let mut receipt = PushReceipt::default();
     let (indexes, images): (Vec<_>, Vec<_>) = images.into_iter().enumerate().partition(|(_, image)| is_index(image));
     let listed = &listed(&indexes);
-    let name = |(_, image): &(usize, OutboundImage)| image.held.label();
-    let pushed = batch::run(engine, images, options.on_failure, name, |image| async move {
-        let result = async {
-            let (_, image) = &image;
-            let pushed = push_one(engine, registries, image, (options, listed)).await?;
-            let digest = pushed.changed_to.unwrap_or(pushed.digest);
-            let transfer = Transfer::new(digest, &pushed.copied, image.held.graph.foreign());
-            Ok((pushed, Some(transfer)))
-        }
-        .await;
-        (image, result)
+    let name = |(_, label): &(usize, String)| label.clone();
+    let pushed = batch::run(engine, images, options.on_failure, name, |(position, image)| async move {
+        let label = image.held.label();
+        let result = push_one(engine, registries, image, (options, listed)).await;
+        ((position, label), result.map(|(pushed, transfer)| (pushed, Some(transfer))))
     })
     .await;
     receipt.stopped_early = pushed.stopped_early;
     let mut done: Vec<_> = pushed.done.into_iter().map(|((position, _), pushed)| (position, pushed)).collect();
-    let failed = pushed.failed.into_iter().map(|((position, image), error)| (position, image.held.label(), error));
-    let mut failed: Vec<_> = failed.collect();
+    let mut failed = pushed.failed;
     // One after the other, since two may be merged into the same index.
     for (position, index) in indexes {
         if receipt.stopped_early {
@@ -66,15 +59,15 @@ pub async fn push(
             Ok(pushed) => done.push((position, pushed)),
             Err(error) => {
                 engine.observer().on(&Event::ImageFailed { name: &label, cause: &error });
-                failed.push((position, label, error));
+                failed.push(((position, label), error));
                 receipt.stopped_early = options.on_failure == OnFailure::Stop;
             }
         }
     }
     done.sort_by_key(|(position, _)| *position);
-    failed.sort_by_key(|(position, ..)| *position);
+    failed.sort_by_key(|((position, _), _)| *position);
     receipt.images = done.into_iter().map(|(_, pushed)| pushed).collect();
-    receipt.failed = failed.into_iter().map(|(_, label, error)| (label, error)).collect();
+    receipt.failed = failed.into_iter().map(|((_, label), error)| (label, error)).collect();
     receipt
 }
 
@@ -101,17 +94,18 @@ fn unique_bytes(images: &[OutboundImage]) -> u64 {
 async fn push_one(
     engine: &Engine,
     registries: &Registries,
-    image: &OutboundImage,
+    image: OutboundImage,
     (options, listed): (&PushOptions, &Listed),
-) -> Result<PushedImage, PushError> {
+) -> Result<(PushedImage, Transfer), PushError> {
     let OutboundImage { held, source } = image;
     let repository = options.destination.repository(&held.name.repository)?;
     let there = Arc::new(registries.repository(&options.destination.host, &repository));
-    spare_index(engine, &there, held).await?;
+    spare_index(engine, &there, &held).await?;
     let sink = options.sink(&there);
     let tags: Vec<Tag> = held.name.tag.iter().cloned().collect();
     let copy = |graph: Arc<Graph>| engine.copy(source.clone(), sink.clone(), graph, &tags);
-    let (label, StoredImage { name, graph, pinned, .. }) = (held.label(), held.clone());
+    let label = held.label();
+    let StoredImage { name, graph, pinned, .. } = held;
     let digest = graph.root.descriptor.digest;
     let missing: usize = graph.manifests().iter().map(|node| node.absent.len()).sum();
     let mut graph = Arc::new(match options.index {
@@ -138,13 +132,10 @@ async fn push_one(
     if graph.root.manifest.subject.is_some() && !listed.contains(&(name.repository, new)) {
         Box::pin(announce(engine, registries, &there, &graph.root, options)).await?;
     }
-    Ok(PushedImage {
-        label,
-        destination: destination_name(options, &repository, name.tag.as_ref(), &new),
-        digest,
-        changed_to: (new != digest).then_some(new),
-        copied,
-    })
+    let transfer = Transfer::new(new, &copied, graph.foreign());
+    let changed_to = (new != digest).then_some(new);
+    let destination = destination_name(options, &repository, name.tag.as_ref(), &new);
+    Ok((PushedImage { label, destination, digest, changed_to, copied }, transfer))
 }
 
 fn destination_name(options: &PushOptions, name: &RepositoryName, tag: Option<&Tag>, digest: &Digest) -> String {
