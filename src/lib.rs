@@ -8,6 +8,8 @@ mod commands;
 mod context;
 mod documents;
 mod failure;
+#[cfg(test)]
+mod generated;
 mod go_json;
 mod installer;
 mod log;

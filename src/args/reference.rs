@@ -1,25 +1,17 @@
 //! Holds `docs/commands.md`, the reference of all commands, to the definitions that it is generated from.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::{Arg, ArgAction, Command};
 
 use super::help::definitions;
+use crate::generated::assert_current;
 
-const PAGE: &str = "docs/commands.md";
 const COMMON: &str = "Common options";
 
 #[test]
 fn the_reference_is_what_the_help_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let page = page(&definitions());
-    if std::env::var_os("HOD_UPDATE").is_some() {
-        fs_err::write(&path, &page).unwrap();
-    }
-    let known = fs_err::read_to_string(&path).unwrap_or_default();
-    let differs = || known.lines().zip(page.lines()).find(|(known, new)| known != new);
-    assert!(known == page, "{PAGE} is out of date: run HOD_UPDATE=1 cargo test --lib reference\n{:?}", differs());
+    assert_current("docs/commands.md", &page(&definitions()));
 }
 
 fn page(whole: &Command) -> String {

@@ -2,92 +2,86 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use hod_bundle::BundleSigner;
 use hod_oci::Digest;
 
-/// The kinds of damage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// A blob's bytes have another digest than its path says.
-    BlobDigestMismatch,
-    /// A blob has another size than the manifest that uses it says.
-    BlobSizeMismatch,
-    /// A blob that a manifest uses is not there.
-    BlobMissing,
-    /// A link file does not hold exactly the digest that it should.
-    LinkMalformed,
-    /// A link points to content that is not there.
-    LinkDangling,
-    /// A config or layer has no link in a repository whose manifest uses it.
-    LayerLinkMissing,
-    /// A tag points to a manifest that is no revision of the repository.
-    TagDangling,
-    /// A tag has a folder and no `current/link`: registries list it and cannot serve it.
-    TagIncomplete,
-    /// The content of a child is there, and its revision link is not: registries would not serve
-    /// it, and their garbage collection would delete it.
-    ChildRevisionMissing,
-    /// A manifest cannot be read.
-    ManifestInvalid,
-    /// A repository lacks a folder that registries need to list it and to collect garbage.
-    FolderMissing,
-    /// A path that stops a registry's garbage collection, or makes it delete what is in use.
-    PathHarmful,
-    /// A symbolic link, device or pipe, where only files and folders may be.
-    NotAFile,
-    /// Something among hod's own files in a root that hod has not put there.
-    ForeignInHod,
-    /// A file that says what a place holds is not there or cannot be read.
-    PlaceInvalid,
-    /// A bundle ends too soon.
-    BundleTruncated,
-    /// A bundle breaks its format.
-    BundleInvalid,
-    /// Nobody who is trusted has signed a bundle.
-    SignatureInvalid,
-    /// A volume is not there.
-    VolumeMissing,
-    /// A volume ends too soon.
-    VolumeShort,
-    /// A volume is of another bundle.
-    VolumeForeign,
-    /// Bytes of a volume are wrong, or cannot be read.
-    VolumeDamaged,
-    /// A volume is right, and its digest is not the one in the file of sums.
-    VolumeSumMismatch,
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $code:ident = $name:literal,)+) => {
+        /// The kinds of damage.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[$doc])+ $code,)+
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$code),+];
+
+            /// The code as it is printed.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    /// The code as it is printed.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BlobDigestMismatch => "blob-digest-mismatch",
-            Self::BlobSizeMismatch => "blob-size-mismatch",
-            Self::BlobMissing => "blob-missing",
-            Self::LinkMalformed => "link-malformed",
-            Self::LinkDangling => "link-dangling",
-            Self::LayerLinkMissing => "layer-link-missing",
-            Self::TagDangling => "tag-dangling",
-            Self::TagIncomplete => "tag-incomplete",
-            Self::ChildRevisionMissing => "child-revision-missing",
-            Self::ManifestInvalid => "manifest-invalid",
-            Self::FolderMissing => "folder-missing",
-            Self::PathHarmful => "path-harmful",
-            Self::NotAFile => "not-a-file",
-            Self::ForeignInHod => "foreign-in-hod",
-            Self::PlaceInvalid => "place-invalid",
-            Self::BundleTruncated => "bundle-truncated",
-            Self::BundleInvalid => "bundle-invalid",
-            Self::SignatureInvalid => "signature-invalid",
-            Self::VolumeMissing => "volume-missing",
-            Self::VolumeShort => "volume-short",
-            Self::VolumeForeign => "volume-foreign",
-            Self::VolumeDamaged => "volume-damaged",
-            Self::VolumeSumMismatch => "volume-sum-mismatch",
-        }
+codes! {
+    /// A blob's bytes have another digest than its path says.
+    BlobDigestMismatch = "blob-digest-mismatch",
+    /// A blob has another size than the manifest that uses it says.
+    BlobSizeMismatch = "blob-size-mismatch",
+    /// A blob that a manifest uses is not there.
+    BlobMissing = "blob-missing",
+    /// A link file does not hold exactly the digest that it should.
+    LinkMalformed = "link-malformed",
+    /// A link points to content that is not there.
+    LinkDangling = "link-dangling",
+    /// A config or layer has no link in a repository whose manifest uses it.
+    LayerLinkMissing = "layer-link-missing",
+    /// A tag points to a manifest that is no revision of the repository.
+    TagDangling = "tag-dangling",
+    /// A tag has a folder and no `current/link`: registries list it and cannot serve it.
+    TagIncomplete = "tag-incomplete",
+    /// The content of a child is there, and its revision link is not: registries would not serve
+    /// it, and their garbage collection would delete it.
+    ChildRevisionMissing = "child-revision-missing",
+    /// A manifest cannot be read.
+    ManifestInvalid = "manifest-invalid",
+    /// A repository lacks a folder that registries need to list it and to collect garbage.
+    FolderMissing = "folder-missing",
+    /// A path that stops a registry's garbage collection, or makes it delete what is in use.
+    PathHarmful = "path-harmful",
+    /// A symbolic link, device or pipe, where only files and folders may be.
+    NotAFile = "not-a-file",
+    /// Something among hod's own files in a root that hod has not put there.
+    ForeignInHod = "foreign-in-hod",
+    /// A file that says what a place holds is not there or cannot be read.
+    PlaceInvalid = "place-invalid",
+    /// A bundle ends too soon.
+    BundleTruncated = "bundle-truncated",
+    /// A bundle breaks its format.
+    BundleInvalid = "bundle-invalid",
+    /// Nobody who is trusted has signed a bundle.
+    SignatureInvalid = "signature-invalid",
+    /// A volume is not there.
+    VolumeMissing = "volume-missing",
+    /// A volume ends too soon.
+    VolumeShort = "volume-short",
+    /// A volume is of another bundle.
+    VolumeForeign = "volume-foreign",
+    /// Bytes of a volume are wrong, or cannot be read.
+    VolumeDamaged = "volume-damaged",
+    /// A volume is right, and its digest is not the one in the file of sums.
+    VolumeSumMismatch = "volume-sum-mismatch",
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
