@@ -213,14 +213,12 @@ impl HoldingsFault for NeverFails {
 
 /// Whether images cannot be listed because something is not as it was written.
 pub(super) fn is_damage<E: HoldingsFault + 'static>(error: &ContentsError<E>) -> bool {
-    match error {
-        ContentsError::Read(error) | ContentsError::Image { source: error, .. } => {
-            error.advice().is_corrupt() || error.is_broken()
-        }
-        ContentsError::Absent { .. } => true,
+    let is_broken = match error {
+        ContentsError::Read(error) | ContentsError::Image { source: error, .. } => error.is_broken(),
         ContentsError::Manifest { source, .. } => matches!(source, GraphError::Manifest(_)),
-        ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
-    }
+        ContentsError::Absent { .. } | ContentsError::Unknown(_) | ContentsError::Referrer { .. } => false,
+    };
+    is_broken || error.advice().is_corrupt()
 }
 
 fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
