@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::{EnumValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use hod_image::resolve::{DefaultRegistry, NameStyle};
-use hod_oci::Platforms;
+use hod_image::resolve::NameStyle;
+use hod_oci::{Platforms, ReferenceError, RegistryPath};
 
 /// The help of IMAGE where places on this machine are allowed.
 pub(super) const IMAGES_OR_PLACES: &str =
@@ -30,8 +30,8 @@ pub(crate) struct ImageArgs {
     #[arg(long, value_name = "NAME", env = "HOD_GROUP", hide_env = true)]
     pub(crate) group: Vec<String>,
     /// Registry for names without a registry host [default: docker.io]
-    #[arg(long, value_name = "REGISTRY", env = "HOD_FROM", hide_env = true)]
-    pub(crate) from: Option<DefaultRegistry>,
+    #[arg(long, value_name = "REGISTRY", value_parser = registry_path, env = "HOD_FROM", hide_env = true)]
+    pub(crate) from: Option<RegistryPath>,
     /// Names of images in the store
     #[arg(long, value_name = "STYLE", default_value = "as-listed", value_parser = names(), env = "HOD_NAMES", hide_env = true)]
     pub(crate) names: NameStyle,
@@ -67,4 +67,9 @@ fn names() -> impl TypedValueParser<Value = NameStyle> {
         Names::Library => NameStyle::Library,
         Names::WithHost => NameStyle::WithHost,
     })
+}
+
+/// A registry as people write it, with or without its transport.
+fn registry_path(text: &str) -> Result<RegistryPath, ReferenceError> {
+    text.strip_prefix("docker://").unwrap_or(text).parse()
 }

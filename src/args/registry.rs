@@ -7,7 +7,7 @@ use clap::Args;
 
 use hod_engine::copy::RetryPolicy;
 use hod_io::secret::Secret;
-use hod_oci::Reference;
+use hod_oci::RegistryPath;
 use hod_registry::Credentials;
 
 // Access to a registry.
@@ -108,9 +108,8 @@ impl RegistryArgs {
 /// any letters. `name:5000=…` begins with one: it must not reach another registry as a user called `name`.
 fn of_host(text: &str) -> Option<(&str, &str)> {
     let (host, rest) = text.split_once('=')?;
-    let is_host = host == "localhost" || host.contains(['.', ':']);
-    let names_host = || format!("{host}/x").parse::<Reference>().is_ok_and(|reference| reference.host.is_some());
-    (is_host && rest.contains(':') && names_host()).then_some((host, rest))
+    let names_host = host.parse::<RegistryPath>().is_ok_and(|path| path.host.len() == host.len());
+    (rest.contains(':') && names_host).then_some((host, rest))
 }
 
 // Retries after a temporary failure.

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_bundle::Content;
 use hod_image::catalog::catalog;
-use hod_image::destination::Destination;
+use hod_image::destination::destination;
 use hod_image::inventory::Inventory;
 
 pub(crate) async fn run(context: &Context, args: InventoryArgs) -> Result<ExitCode, Failure> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: InventoryArgs) -> Result<ExitCo
 }
 
 async fn of_registry(context: &Context, args: &InventoryArgs) -> Result<Inventory, Failure> {
-    let place: Destination = args.place.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let place = destination(&args.place).map_err(|error| Failure::of(Kind::Usage, error))?;
     let registries = context.registries(&args.registry, &UsedRegistries::new([&*place.host]))?;
     let images = catalog(&registries, &place).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // A registry takes no manifest before it has what that names.

@@ -22,7 +22,7 @@ use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placement, Source};
 use hod_image::batch::OnFailure;
 use hod_image::contents::{ManifestsOnly, StoredImage};
-use hod_image::destination::Destination;
+use hod_image::destination::destination;
 use hod_image::index_policy::IndexPolicy;
 use hod_image::list::is_place;
 use hod_image::open::Places;
@@ -36,7 +36,7 @@ use hod_steps::push_stream::{StreamError, push_stream};
 use hod_transport::Compression;
 
 pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
-    let destination: Destination = args.destination.parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let destination = destination(&args.destination).map_err(|error| Failure::of(Kind::Usage, error))?;
     let on_failure = OnFailure::stop_if(args.fail_fast);
     let options = PushOptions { destination, index: policy(args.index), on_failure, force: args.force };
     let registries = context.registries(&args.registry, &UsedRegistries::new([&*options.destination.host]))?;

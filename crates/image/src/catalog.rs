@@ -7,9 +7,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::contents::StoredImage;
 use super::list::StoredName;
 use super::whole::{WholeError, whole};
-use crate::destination::Destination;
 use hod_engine::endpoint::Fault;
-use hod_oci::{RepositoryName, Version};
+use hod_oci::{RegistryPath, RepositoryName, Version};
 use hod_registry::{Registries, RegistryError};
 
 /// Repositories and tags asked for at the same time.
@@ -39,7 +38,7 @@ pub enum CatalogError {
 }
 
 /// The tagged images of a registry, or of the path there; their names are those below it.
-pub async fn catalog(registries: &Registries, place: &Destination) -> Result<Vec<StoredImage>, CatalogError> {
+pub async fn catalog(registries: &Registries, place: &RegistryPath) -> Result<Vec<StoredImage>, CatalogError> {
     let failed = |source| CatalogError::List { host: place.host.to_string(), source: Box::new(source) };
     let prefix = place.prefix.as_ref().map(|prefix| format!("{prefix}/"));
     let repositories = registries.catalog(&place.host).await.map_err(failed)?;

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use super::copy_image::{Choice, MultiArch};
 use super::list::{Line, StoredName};
-use super::resolve::{DefaultRegistry, NameStyle};
-use crate::destination::{Destination, DestinationError};
-use hod_oci::{Digest, NameError, Reference, ReferenceError};
+use super::resolve::NameStyle;
+use crate::destination::{DestinationError, destination};
+use hod_oci::{Digest, NameError, Reference, ReferenceError, RegistryPath};
 use hod_transport::{ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StoreImage};
 
 /// A place for many images.
@@ -17,7 +17,7 @@ pub enum Base {
     /// Registries as the list names them: `docker://` alone.
     Registries,
     /// One registry, and perhaps a path there.
-    Registry(Destination),
+    Registry(RegistryPath),
     /// A folder with an image directory for each image.
     Directories(PathBuf),
     /// A daemon: `docker-daemon:` alone.
@@ -103,7 +103,7 @@ impl FromStr for Base {
             return Ok(Self::Daemon);
         }
         if text.starts_with("docker:") {
-            return Ok(Self::Registry(text.parse()?));
+            return Ok(Self::Registry(destination(text)?));
         }
         match text.parse()? {
             Location::Dir(path) => Ok(Self::Directories(path)),
@@ -125,7 +125,7 @@ impl Base {
         if let (Self::Registries, Some(place)) = (self, &line.place) {
             return Ok(place.parse()?);
         }
-        let qualified = DefaultRegistry::default().qualify(&line.reference)?;
+        let qualified = RegistryPath::default().qualify(&line.reference)?;
         let name = kept_as(line, &qualified)?;
         Ok(match self {
             Self::Registries => Location::Docker(qualified),
@@ -142,7 +142,7 @@ impl Base {
 
     /// The destination of a line's image in this place.
     pub fn destination(&self, line: &Line) -> Result<Location, LineError> {
-        let qualified = DefaultRegistry::default().qualify(&line.reference)?;
+        let qualified = RegistryPath::default().qualify(&line.reference)?;
         let name = kept_as(line, &qualified)?;
         Ok(match self {
             Self::Registries => Location::Docker(qualified),
@@ -269,7 +269,7 @@ fn kept_as(line: &Line, qualified: &Reference) -> Result<StoredName, NameError> 
 
 /// Returns true if a line gives its image another name than it has.
 fn is_renamed(line: &Line) -> Result<bool, NameError> {
-    let own = NameStyle::AsListed.apply(&line.reference, &DefaultRegistry::default().qualify(&line.reference)?)?;
+    let own = NameStyle::AsListed.apply(&line.reference, &RegistryPath::default().qualify(&line.reference)?)?;
     Ok(line.name.as_ref().is_some_and(|name| *name != own))
 }
 

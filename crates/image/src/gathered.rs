@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::attached::with_attached;
 use super::contents::{ContentsError, Holdings, StoredImage};
 use super::merge;
-use super::resolve::{DefaultRegistry, ResolvedImage};
-use hod_oci::{Descriptor, Digest, Graph, MergeError, RepositoryName, Tag, merged};
+use super::resolve::ResolvedImage;
+use hod_oci::{Descriptor, Digest, Graph, MergeError, RegistryPath, RepositoryName, Tag, merged};
 
 /// A list of referrers and something else that want the same tag.
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +24,12 @@ pub struct TagConflict {
 }
 
 /// The images as they would be found in a store, each followed by what belongs to it.
-pub fn in_store(
-    images: &[ResolvedImage],
-    from: &DefaultRegistry,
-) -> Result<Vec<StoredImage>, ContentsError<TagConflict>> {
+pub fn in_store(images: &[ResolvedImage], from: &RegistryPath) -> Result<Vec<StoredImage>, ContentsError<TagConflict>> {
     let gathered = ImageGroups::of(images).map_err(ContentsError::Read)?;
     with_attached(&gathered, merge::merged(images.iter().map(|image| held(image, from)).collect()))
 }
 
-fn held(image: &ResolvedImage, from: &DefaultRegistry) -> StoredImage {
+fn held(image: &ResolvedImage, from: &RegistryPath) -> StoredImage {
     let listed = image.line.place.is_none().then(|| from.qualify(&image.line.reference).ok()).flatten();
     let source = listed.map(|reference| reference.to_string().into());
     StoredImage {

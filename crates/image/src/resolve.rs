@@ -3,9 +3,7 @@
 //! Afterwards every image is a graph with known sizes, and nothing but manifests has moved, and the layers of images in
 //! Docker's first format where these are converted.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -23,7 +21,7 @@ use super::schema1;
 use hod_engine::copy::{CopyError, Engine, LoadFilter};
 use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
-use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RepositoryName};
+use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RegistryPath};
 use hod_registry::Registries;
 use hod_store::{Store, StoreError};
 use hod_transport::Location;
@@ -40,19 +38,11 @@ pub enum NameStyle {
     WithHost,
 }
 
-/// Where names without a host are looked up: a registry, and perhaps a path there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DefaultRegistry {
-    /// The registry.
-    pub host: Box<str>,
-    prefix: Option<RepositoryName>,
-}
-
 /// How a list is resolved.
 #[derive(Debug, Clone)]
 pub struct ResolveOptions {
     /// For names without a host.
-    pub from: DefaultRegistry,
+    pub from: RegistryPath,
     /// For lines without platforms of their own.
     pub platforms: Platforms,
     /// True if the user asked for these platforms.
@@ -131,50 +121,6 @@ pub struct Resolution {
     pub images: Vec<ResolvedImage>,
     /// The lines that could not be resolved, in that order, too.
     pub failed: Vec<Failed>,
-}
-
-impl FromStr for DefaultRegistry {
-    type Err = hod_oci::ReferenceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.strip_prefix("docker://").unwrap_or(text).trim_end_matches('/');
-        // A host is recognised by what follows it; a name that nobody uses serves as that.
-        let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
-        let bad = || hod_oci::ReferenceError::Host { host: host.to_owned() };
-        if host.is_empty() || !host.contains(['.', ':']) && host != "localhost" {
-            return Err(bad());
-        }
-        let probe: Reference = format!("{host}/x").parse()?;
-        let host = probe.host.ok_or_else(bad)?;
-        Ok(Self { host, prefix: prefix.map(str::parse).transpose()? })
-    }
-}
-
-impl Default for DefaultRegistry {
-    fn default() -> Self {
-        Self { host: DOCKER_IO.into(), prefix: None }
-    }
-}
-
-impl fmt::Display for DefaultRegistry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host)?;
-        self.prefix.as_ref().map_or(Ok(()), |prefix| write!(f, "/{prefix}"))
-    }
-}
-
-impl DefaultRegistry {
-    /// The reference with its registry and everything else filled in.
-    pub fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
-        let mut qualified = match &self.prefix {
-            Some(prefix) if reference.host.is_none() => {
-                Reference { name: reference.name.below(prefix)?, ..reference.clone() }
-            }
-            _ => reference.clone(),
-        };
-        qualified = qualified.qualified(&self.host)?;
-        Ok(qualified)
-    }
 }
 
 impl NameStyle {
@@ -297,7 +243,7 @@ mod tests {
     fn names_in_the_store() {
         let name = |text: &str, style: NameStyle| {
             let reference: Reference = text.parse().unwrap();
-            let qualified = DefaultRegistry::default().qualify(&reference).unwrap();
+            let qualified = RegistryPath::default().qualify(&reference).unwrap();
             style.apply(&reference, &qualified).unwrap().to_string()
         };
         assert_eq!(name("alpine:3.14", NameStyle::AsListed), "alpine:3.14");
@@ -305,19 +251,5 @@ mod tests {
         assert_eq!(name("alpine", NameStyle::Library), "library/alpine:latest");
         assert_eq!(name("alpine", NameStyle::WithHost), "docker.io/library/alpine:latest");
         assert_eq!(name("host:5000/a/b:1", NameStyle::WithHost), "host-5000/a/b:1");
-    }
-
-    #[test]
-    fn the_default_registry_may_have_a_path() {
-        let from: DefaultRegistry = "mirror.example:5000/hub".parse().unwrap();
-        let qualified = |text: &str| from.qualify(&text.parse().unwrap()).unwrap().to_string();
-        assert_eq!(qualified("alpine:3"), "mirror.example:5000/hub/alpine:3");
-        assert_eq!(qualified("quay.io/a/b:1"), "quay.io/a/b:1");
-        assert_eq!(
-            DefaultRegistry::default().qualify(&"alpine".parse().unwrap()).unwrap().to_string(),
-            "docker.io/library/alpine:latest"
-        );
-        assert!("".parse::<DefaultRegistry>().is_err());
-        assert!("registry".parse::<DefaultRegistry>().is_err());
     }
 }

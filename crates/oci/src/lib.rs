@@ -35,6 +35,7 @@ mod platform;
 mod platforms;
 mod reference;
 mod referrers;
+mod registry_path;
 mod schema1;
 mod signed;
 mod walk;
@@ -50,11 +51,12 @@ pub use name::{NameError, RepositoryName, Tag};
 pub use narrow::{NotPulledError, narrowed};
 pub use platform::{Platform, PlatformError};
 pub use platforms::{AbsentPlatforms, PlatformChoice, PlatformOffer, Platforms};
-pub use reference::{DOCKER_IO, Reference, ReferenceError, Version};
+pub use reference::{DOCKER_IO, Reference, ReferenceError, Version, is_registry};
 pub use referrers::{
     Foreign, MergeError, ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged,
     referrer, referrers_tag,
 };
+pub use registry_path::RegistryPath;
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;
 pub use walk::{GRAPH_LIMIT, GraphError, Walk};

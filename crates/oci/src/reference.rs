@@ -115,13 +115,18 @@ fn credentials(host: &str) -> &'static str {
     if host.contains('@') { "; --creds and hod login take a user and a password" } else { "" }
 }
 
-/// Returns true if the text before the first slash names a registry and not a namespace.
+/// Returns true if a text, which may be the first part of a name, can only be a registry and no namespace.
+pub fn is_registry(text: &str) -> bool {
+    text.contains(['.', ':']) || text == "localhost"
+}
+
+/// The same where a name follows, whose parts have no capitals.
 fn is_host(text: &str) -> bool {
-    text.contains(['.', ':']) || text == "localhost" || text.bytes().any(|byte| byte.is_ascii_uppercase())
+    is_registry(text) || text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// `component(.component)*` or `[ipv6]`, with an optional port.
-fn check_host(text: &str) -> Result<(), ReferenceError> {
+pub(super) fn check_host(text: &str) -> Result<(), ReferenceError> {
     let error = || ReferenceError::Host { host: text.to_owned() };
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

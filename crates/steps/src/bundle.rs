@@ -18,8 +18,8 @@ use hod_image::attached::Attachment;
 use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::contents::ContentsError;
 use hod_image::gathered::{TagConflict, in_store};
-use hod_image::resolve::{DefaultRegistry, Failed, ImageError, ResolvedImage};
-use hod_oci::{Digest, Graph, Node};
+use hod_image::resolve::{Failed, ImageError, ResolvedImage};
+use hod_oci::{Digest, Graph, Node, RegistryPath};
 
 /// What writing a bundle in one pass did.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub enum BundlingError {
 pub async fn bundle(
     engine: &Engine,
     images: Vec<ResolvedImage>,
-    from: &DefaultRegistry,
+    from: &RegistryPath,
     output: &Path,
     mtime: u64,
 ) -> Result<BundleReceipt, BundlingError> {

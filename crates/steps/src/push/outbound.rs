@@ -7,10 +7,9 @@ use hod_engine::copy::{CopyError, CopySummary};
 use hod_engine::endpoint::{EndpointError, Sink, Source};
 use hod_image::batch::OnFailure;
 use hod_image::contents::StoredImage;
-use hod_image::destination::Destination;
 use hod_image::forced::forced;
 use hod_image::index_policy::{FormError, IndexPolicy};
-use hod_oci::{Digest, Foreign, ManifestError, NameError};
+use hod_oci::{Digest, Foreign, ManifestError, NameError, RegistryPath};
 use hod_registry::Repository;
 
 /// An image on its way to a registry.
@@ -92,7 +91,7 @@ pub struct PushedImage {
 #[derive(Debug, Clone)]
 pub struct PushOptions {
     /// Where to.
-    pub destination: Destination,
+    pub destination: RegistryPath,
     /// What to do with indexes that are not whole.
     pub index: IndexPolicy,
     /// What happens to the others where one fails.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{ImagePlace, NamedLocation, Origin, Task, familiar};
 use hod_image::open::Places;
+use hod_oci::is_registry;
 use hod_transport::{Location, LocationError};
 
 /// A place for the images of a source.
@@ -82,7 +83,7 @@ impl Target {
 /// A host and port as a part of a repository's name, which has no colons and no capitals.
 fn without_port(name: &str) -> String {
     match name.split_once('/') {
-        Some((host, rest)) if host.contains([':', '.']) || host == "localhost" => {
+        Some((host, rest)) if is_registry(host) => {
             let host = host.to_ascii_lowercase().replace(['[', ']'], "");
             format!("{}/{rest}", host.trim_start_matches(':').replace("::", "-").replace(':', "-"))
         }
