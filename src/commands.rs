@@ -48,3 +48,10 @@ mod signing;
 mod trust;
 
 pub(super) use registries::{UsedRegistries, registries};
+
+use hod_image::batch::OnFailure;
+
+/// What `--fail-fast` says about the other images of a run.
+const fn on_failure(fail_fast: bool) -> OnFailure {
+    if fail_fast { OnFailure::Stop } else { OnFailure::KeepGoing }
+}

@@ -26,7 +26,8 @@ pub(crate) fn admission(context: &Context) -> Result<Arc<Admission>, Failure> {
             Policy::accept_anything()
         }),
     };
-    Ok(Arc::new(Admission::new(policy, args.require_signed)))
+    let admission = Admission::new(policy);
+    Ok(Arc::new(if args.require_signed { admission.of_signed() } else { admission }))
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::layers::{Layers, LayersError};
+use super::on_failure;
 use super::opening::Purpose;
 use super::{UsedRegistries, input, opening};
 use crate::args::{CopyArgs, FormatArg};
@@ -18,7 +19,7 @@ use hod_engine::observe::Event;
 use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::convert::Format;
 use hod_image::copy_image::{Changes, Choice, CopiedImage, CopyImageError, MultiArch, copy_image};
-use hod_image::copy_list::{Base, CopyRequest, listed};
+use hod_image::copy_list::{Base, CopyRequest, ListCopy};
 use hod_image::forced::forced;
 use hod_image::list::Line;
 use hod_image::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
@@ -123,12 +124,11 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
     let from = Arc::new(opening::with_bundles(context, from, sources, Purpose::Take(&args.trust)).await?);
     open_local(context, &from, &mut tasks).await?;
     let signing = super::signing::signing(&args.signing, args.sign_identity.as_ref()).await?;
+    let to = Places::new(to).with_local(there).with_signing(signing);
     let manner = CopySettings {
         engine: context.engine_with(args.image_parallel_copies.filter(|copies| *copies > 0), &args.retry),
         from,
-        to: Arc::new(
-            Places::new(to).with_local(there).with_signatures(!args.content.remove_signatures).with_signing(signing),
-        ),
+        to: Arc::new(if args.content.remove_signatures { to.without_signatures() } else { to }),
         format: args.content.format.map(FormatArg::format),
         force: args.content.force,
         layers,
@@ -136,7 +136,7 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
         more_names: args.additional_tag.clone(),
     };
     let many = !args.file.is_empty();
-    let on_failure = if many { OnFailure::stop_if(args.fail_fast) } else { OnFailure::Return };
+    let on_failure = if many { on_failure(args.fail_fast) } else { OnFailure::Return };
     let mut outcome = copy_all(&manner, tasks, on_failure).await;
     if outcome.failed.is_empty() {
         let places = manner.to.clone();
@@ -175,15 +175,15 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
     let list = input::image_list(context, &args.file, &[], &args.group)?;
-    let part = multi_arch(context, args)?;
-    let images = listed(&list.lines, (&from, &to), &part, !args.no_referrers).map_err(|bad| {
+    let copy = ListCopy { from, to, part: multi_arch(context, args)?, referrers: !args.no_referrers };
+    let images = copy.requests(&list.lines).map_err(|bad| {
         for (line, error) in &bad {
             context.print_error(&format!("{}: {}", line.origin, line.text), error);
         }
         Failure::new(Kind::Usage, format!("{} of the list cannot be copied", report::count(bad.len(), "line")))
             .hint("no image was resolved; correct these lines and run the same command again")
     })?;
-    let is_as_listed = from == Base::Registries;
+    let is_as_listed = copy.from == Base::Registries;
     // The digest of a line is that of its source, of which a part may be copied.
     let task = |CopyRequest { line, from, to, multi_arch, digest }| {
         let label = line.text.to_string();

@@ -11,6 +11,7 @@ use crate::report;
 use hod_engine::endpoint::{Fault, Source as _};
 use hod_oci::{DOCKER_IO, Reference, Tag};
 use hod_registry::{Registries, RegistryError};
+use hod_transport::SweepMode;
 use hod_transport::{ContainersStorage, Layout, LayoutImage, Location};
 
 pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Result<ExitCode, Failure> {
@@ -126,7 +127,7 @@ fn delete_from_layout(path: &std::path::Path, name: Option<&LayoutImage>, tag_on
     let removal = layout.removal().map_err(failed)?;
     layout.untag(&[name.cloned()], &removal).map_err(failed)?;
     if !tag_only {
-        layout.sweep(false).map_err(failed)?;
+        layout.sweep(SweepMode::Remove).map_err(failed)?;
     }
     removal.end().map_err(|error| failed(error.into()))
 }

@@ -13,6 +13,7 @@ use hod_oci::Digest;
 use hod_steps::gc::{Garbage, GcError, UntaggedPolicy};
 use hod_steps::reach::ReachError;
 use hod_store::{Store, StoreError};
+use hod_transport::SweepMode;
 use hod_transport::{Layout, Location};
 
 /// What is or would be deleted, for people and programs.
@@ -89,7 +90,8 @@ fn look(root: &Path, untagged: UntaggedPolicy) -> Result<(Collected, bool), Fail
 
 fn in_layout(path: &Path, dry_run: bool) -> Result<(Collected, bool), Failure> {
     let layout = Layout::open(path).map_err(named::layout_failure)?;
-    let swept = layout.sweep(dry_run).map_err(named::layout_failure)?;
+    let swept =
+        layout.sweep(if dry_run { SweepMode::DryRun } else { SweepMode::Remove }).map_err(named::layout_failure)?;
     let alone = swept.alone;
     Ok((Collected { blobs: swept.blobs, unfinished: swept.unfinished, ..Collected::default() }, alone))
 }

@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &Context, args: IndexArgs) -> Result<ExitCode, 
     let purpose = Purpose::Take(&target.trust);
     let sides = Sides::new(context, target, index, (images.iter().map(|(image, _)| image), purpose)).await?;
     let mut assembly = IndexBuilder::default();
+    assembly.replace = target.replace;
     if add_to {
         let there = opening::open(&sides.to, &sides.index).await?;
         sides.add(&mut assembly, &there, &Platforms::All, None).await?;
@@ -60,7 +61,6 @@ struct Sides {
     from: Arc<Places>,
     to: Arc<Places>,
     index: Location,
-    replace: bool,
 }
 
 impl Sides {
@@ -86,7 +86,6 @@ impl Sides {
                 Places::new(to).with_local(context.local(target.to.daemon_host.as_ref(), &target.to.registry())?),
             ),
             index,
-            replace: target.replace,
         })
     }
 
@@ -97,7 +96,7 @@ impl Sides {
         platforms: &Platforms,
         platform: Option<Platform>,
     ) -> Result<(), Failure> {
-        let added = assembly.add(&self.engine, image, platforms, platform, self.replace).await;
+        let added = assembly.add(&self.engine, image, platforms, platform).await;
         added.map_err(|error| Failure::of(Kind::Failed, error))
     }
 }

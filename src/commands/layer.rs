@@ -39,7 +39,7 @@ async fn extract(context: &Context, args: LayerExtractArgs) -> Result<ExitCode, 
     let options = options(folder);
     let unpacked = unpack_layer(&engine, &source, &layer, &options).await.map_err(failed)?;
     context.close();
-    unpack_image::report(context, &options, layer.0.digest, &unpacked)?;
+    unpack_image::report(context, &options, layer.descriptor.digest, &unpacked)?;
     Ok(ExitCode::SUCCESS)
 }
 

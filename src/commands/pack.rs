@@ -18,7 +18,7 @@ use hod_engine::observe::{Observer, Stop};
 use hod_image::contents::StoredImage;
 use hod_io::fs::ResumedFile;
 use hod_oci::Digest;
-use hod_steps::pack::{self, PackError};
+use hod_steps::pack::{self, PackError, Selection};
 use hod_steps::room::require_room;
 use hod_store::{Store, StoreError};
 
@@ -267,8 +267,8 @@ impl Job {
     }
 
     fn write<W: Write + Send + 'static>(&self, out: W) -> Result<(W, BundleSummary), Failure> {
-        let watch = (&*self.observer, &self.stop);
-        let header = (&*self.header, self.signature.as_deref());
-        pack::pack(&self.store, &self.images, header, out, self.compression, watch).map_err(failure)
+        let selection = Selection { store: &self.store, images: &self.images, header: &self.header };
+        let (signature, observer) = (self.signature.as_deref(), &*self.observer);
+        pack::pack(selection, signature, out, self.compression, observer, &self.stop).map_err(failure)
     }
 }

@@ -22,7 +22,7 @@ use hod_image::open::LocalSettings;
 use hod_image::resolve::{Failed, ResolvedImage};
 use hod_steps::bundle::describe;
 use hod_steps::pack::delta;
-use hod_steps::plan::{Plan, PlannedBundle, Space};
+use hod_steps::plan::{BundleForm, Plan, PlannedBundle, Space};
 use hod_store::{Store, StoreError};
 
 /// What is planned besides the images.
@@ -129,7 +129,7 @@ fn make(
         Some(store) => store.kept(digest, size).map(Some),
     };
     let mut plan = Plan::new(images, &header, lacking).map_err(failed)?;
-    let bundle = PlannedBundle::new(&header, wanted.signed, exact, wanted.volumes);
+    let bundle = PlannedBundle::new(&header, BundleForm { signed: wanted.signed, exact, volumes: wanted.volumes });
     if let Some(size) = wanted.volumes.filter(|_| exact) {
         size.check(bundle.bytes).map_err(|error| Failure::of(Kind::Usage, BundleError::from(error)))?;
     }

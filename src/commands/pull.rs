@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use super::on_failure;
 use super::resolving::RequestedImages;
 use super::{input, lock};
 use crate::args::PullArgs;
@@ -11,7 +12,6 @@ use crate::documents::{Amount, FailedLine, Pulled, PulledImage};
 use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_engine::endpoint::Placement;
-use hod_image::batch::OnFailure;
 use hod_image::resolve::{Failed, Resolution, ResolveOptions};
 use hod_steps::fetch::{ImageReceipt, Receipt, fetch};
 use hod_steps::lock::{failed_text, lock_text};
@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, F
     let receipt = if stopped {
         Receipt { failed: resolution.failed, stopped_early: true, ..Receipt::default() }
     } else {
-        fetch(&engine, &store, resolution, OnFailure::stop_if(args.fail_fast))
+        fetch(&engine, &store, resolution, on_failure(args.fail_fast))
             .await
             .map_err(|error| Failure::of(Kind::Failed, error))?
     };

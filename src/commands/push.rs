@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::input::{self, Target};
+use super::on_failure;
 use super::{UsedRegistries, bundle_failure, media, trust};
 use crate::args::{IndexArg, PushArgs};
 use crate::context::Context;
@@ -20,7 +21,6 @@ use hod_bundle::volumes::VolumeReader;
 use hod_bundle::{BundleError, BundleFiles, VolumeError};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placement, Source};
-use hod_image::batch::OnFailure;
 use hod_image::contents::{ManifestsOnly, StoredImage};
 use hod_image::destination::destination;
 use hod_image::index_policy::IndexPolicy;
@@ -32,12 +32,12 @@ use hod_oci::Digest;
 use hod_registry::Registries;
 use hod_steps::push::{OutboundImage, PushOptions, PushReceipt, push};
 use hod_steps::push_base::{BaseError, CompletedDelta, find_base};
-use hod_steps::push_stream::{StreamError, push_stream};
+use hod_steps::push_stream::{BundleStream, ImageFilter, StreamError, push_stream};
 use hod_transport::Compression;
 
 pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
     let destination = destination(&args.destination).map_err(|error| Failure::of(Kind::Usage, error))?;
-    let on_failure = OnFailure::stop_if(args.fail_fast);
+    let on_failure = on_failure(args.fail_fast);
     let options = PushOptions { destination, index: policy(args.index), on_failure, force: args.force };
     let registries = context.registries(&args.registry, &UsedRegistries::new([&*options.destination.host]))?;
     let engine = context.engine_to(&options.destination.host, &args.retry);
@@ -175,9 +175,10 @@ async fn stream(
     options: &PushOptions,
 ) -> Result<PushReceipt, Failure> {
     let wanted = input::wanted(context, &args.images)?;
-    let wanted = wanted.map(|list| (list, input::resolve_options(&args.images, false)));
+    let wanted = wanted.map(|list| ImageFilter { list, options: input::resolve_options(&args.images, false) });
     let trusted = trust::trust(context, &args.trust, &media::whole(&args.source, &args.media.from_dir))?;
-    let pushed = push_stream(engine, registries, input, wanted, options, (trusted, &context.stop)).await;
+    let pushed =
+        push_stream(engine, registries, BundleStream { input, trust: trusted, wanted }, options, &context.stop).await;
     pushed.map_err(|error| match error {
         StreamError::Bundle(error) => bundle_failure::of(&args.source, error),
         StreamError::Base(error) => base_failure(error),

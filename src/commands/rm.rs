@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::documents::{Removed, RemovedImage};
 use crate::failure::{Failure, Kind};
 use crate::report;
+use hod_steps::untag::UntagScope;
 use hod_steps::untag::untag;
 use hod_transport::{Layout, LayoutImage, StoreImage};
 
@@ -57,7 +58,8 @@ fn remove_from_store(
     removed: &mut Vec<RemovedImage>,
 ) -> Result<(), Failure> {
     let store = named::alone(root)?;
-    let done = untag(&store, images, tag_only).map_err(named::untag_failure)?;
+    let done = untag(&store, images, if tag_only { UntagScope::Tags } else { UntagScope::Images })
+        .map_err(named::untag_failure)?;
     for (name, tag, digest) in &done.tags {
         let name = format!("{name}:{tag}");
         removed.push(RemovedImage { digest: (*digest).into(), name, place: report::path(root) });

@@ -27,7 +27,8 @@ pub(crate) async fn run(context: &Context, args: SelectArgs) -> Result<ExitCode,
     let existing = incoming::existing(args.on_existing_tag);
     let (observer, stop, count) = (context.observer(), context.stop.clone(), images.len());
     let (done, header) = input::blocking(move || {
-        let done = select_into((&from, &images), &header, &to, existing, (&*observer, &stop)).map_err(failure)?;
+        let selection = pack::Selection { store: &from, images: &images, header: &header };
+        let done = select_into(selection, &to, existing, &*observer, &stop).map_err(failure)?;
         Ok((done, header))
     })
     .await?;

@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::failure::{Failure, Kind};
 use crate::{report as text, terminal};
 use hod_engine::copy::Engine;
-use hod_image::batch::OnFailure;
 use hod_image::open::Places;
 use hod_oci::{DOCKER_IO, Reference};
 use hod_steps::sync::destination::{Naming, Plan, Target};
@@ -25,6 +24,7 @@ use hod_steps::sync::source_file::SourceFile;
 use hod_steps::sync::{Origin, directory};
 use hod_transport::DirTree;
 
+use super::on_failure;
 use beginning::{checked, configuration};
 use report::{Outcome, finish};
 
@@ -64,7 +64,8 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<ExitCode, F
         let failure = Failure::new(Kind::Usage, "--sign-by signs for a name, and image directories have none");
         return Err(failure.hint("sign each image with hod copy --sign-by --sign-identity"));
     }
-    let to = Arc::new(Places::new(to).with_signatures(!args.content.remove_signatures).with_signing(signing));
+    let to = Places::new(to).with_signing(signing);
+    let to = Arc::new(if args.content.remove_signatures { to.without_signatures() } else { to });
     let engine = context.engine(&args.retry);
     let found = find(context, &engine, &args, wanted, from).await?;
     let naming = Naming { scoped: args.scoped, suffix: args.append_suffix.clone() };
@@ -85,7 +86,7 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<ExitCode, F
         let options = SyncOptions {
             multi_arch: args.content.part(context.platform()?),
             format: args.content.format.map(FormatArg::format),
-            on_failure: OnFailure::stop_if(!args.keep_going),
+            on_failure: on_failure(!args.keep_going),
             tree,
             filter: PlatformFilter::default(),
             force: args.content.force,

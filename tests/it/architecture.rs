@@ -195,6 +195,17 @@ fn what_is_public_is_used_by_another_crate() {
 }
 
 #[test]
+fn parameters_of_public_functions_say_what_they_are() {
+    let unclear = rust_files(&["crates"]).into_iter().flat_map(|path| {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let unclear = surface::unclear_parameters(&code_only(without_tests(&text)));
+        unclear.into_iter().map(move |parameter| format!("{path}: {parameter}")).collect::<Vec<_>>()
+    });
+    let unclear: Vec<String> = unclear.collect();
+    assert!(unclear.is_empty(), "\n{}\n", unclear.join("\n"));
+}
+
+#[test]
 fn every_word_of_the_glossary_is_in_the_code() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let glossary = page.split("## The words").nth(1).unwrap().split("\n## ").next().unwrap();

@@ -106,9 +106,15 @@ pub struct PendingAdmission {
 }
 
 impl Admission {
-    /// The policy; with `require_signed` images without a signature are refused even if it accepts them.
-    pub fn new(policy: Policy, require_signed: bool) -> Self {
-        Self { policy: Arc::new(policy), require_signed }
+    /// Admits what the policy accepts.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy: Arc::new(policy), require_signed: false }
+    }
+
+    /// The same, which refuses images without a signature even if the policy accepts them.
+    #[must_use]
+    pub fn of_signed(self) -> Self {
+        Self { require_signed: true, ..self }
     }
 
     /// Rules on the name of an image; what is returned is to be asked about its manifests.
@@ -245,7 +251,7 @@ mod tests {
             let text =
                 format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{{"{scope}":{accept}}}}}}}"#);
             let policy = Policy::parse(Path::new("policy.json"), text.as_bytes()).unwrap();
-            Admission::new(policy, false).rule(&Location::Docker(image.parse().unwrap())).is_ok()
+            Admission::new(policy).rule(&Location::Docker(image.parse().unwrap())).is_ok()
         };
         let (tagged, pinned) = ("r.example/web:1.0".to_owned(), format!("r.example/web@{digest}"));
         let locked = format!("{tagged}@{digest}");

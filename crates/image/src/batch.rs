@@ -19,13 +19,6 @@ pub enum OnFailure {
     Return,
 }
 
-impl OnFailure {
-    /// For a flag such as `--fail-fast`.
-    pub const fn stop_if(fail_fast: bool) -> Self {
-        if fail_fast { Self::Stop } else { Self::KeepGoing }
-    }
-}
-
 /// What the observer hears of an image that is done.
 #[derive(Debug)]
 pub struct Transfer {

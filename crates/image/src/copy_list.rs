@@ -187,59 +187,69 @@ impl Base {
     }
 }
 
-/// The images of a list on their way from one place to another, each once. Lines that mean the same image have it copied
-/// with what any of them wants of it. `part` is for lines without platforms of their own.
-///
-/// # Errors
-/// Every line that has no place there, or says what cannot be heeded.
-pub fn listed<'a>(
-    lines: &'a [Line],
-    (from, to): (&Base, &Base),
-    part: &MultiArch,
-    referrers: bool,
-) -> Result<Vec<CopyRequest>, Vec<(&'a Line, LineError)>> {
-    let (mut all, mut bad): (Vec<CopyRequest>, Vec<_>) = (Vec::new(), Vec::new());
-    let mut taken: HashMap<String, usize> = HashMap::new();
-    for line in lines {
-        let image = match one(line, (from, to), part, referrers) {
-            Ok(image) => image,
-            Err(error) => {
-                bad.push((line, error));
-                continue;
-            }
-        };
-        let first = taken.get(&image.to.to_string()).and_then(|position| all.get_mut(*position));
-        let Some(first) = first else {
-            taken.insert(image.to.to_string(), all.len());
-            all.push(image);
-            continue;
-        };
-        if let Err(error) = first.join(image) {
-            bad.push((line, error));
-        }
-    }
-    if bad.is_empty() { Ok(all) } else { Err(bad) }
+/// How the images of a list are copied from one place to another.
+#[derive(Debug, Clone)]
+pub struct ListCopy {
+    /// The place that has them.
+    pub from: Base,
+    /// The place that gets them.
+    pub to: Base,
+    /// The part of an index that is copied, for lines without platforms of their own.
+    pub part: MultiArch,
+    /// True if the referrers that a line names have to come too, which a copy cannot do.
+    pub referrers: bool,
 }
 
-fn one(line: &Line, (from, to): (&Base, &Base), part: &MultiArch, referrers: bool) -> Result<CopyRequest, LineError> {
-    if referrers && line.referrers.as_ref().is_some_and(|referrers| !referrers.is_empty()) {
-        return Err(LineError::Referrers);
+impl ListCopy {
+    /// The images on their way, each once. Lines that mean the same image have it copied with what any of them wants of it.
+    ///
+    /// # Errors
+    /// Every line that has no place there, or says what cannot be heeded.
+    pub fn requests<'a>(&self, lines: &'a [Line]) -> Result<Vec<CopyRequest>, Vec<(&'a Line, LineError)>> {
+        let (mut all, mut bad): (Vec<CopyRequest>, Vec<_>) = (Vec::new(), Vec::new());
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        for line in lines {
+            let image = match self.request(line) {
+                Ok(image) => image,
+                Err(error) => {
+                    bad.push((line, error));
+                    continue;
+                }
+            };
+            let first = taken.get(&image.to.to_string()).and_then(|position| all.get_mut(*position));
+            let Some(first) = first else {
+                taken.insert(image.to.to_string(), all.len());
+                all.push(image);
+                continue;
+            };
+            if let Err(error) = first.join(image) {
+                bad.push((line, error));
+            }
+        }
+        if bad.is_empty() { Ok(all) } else { Err(bad) }
     }
-    let multi_arch = match &line.platforms {
-        Some(_) if *part == MultiArch::IndexOnly => return Err(LineError::IndexOnly),
-        Some(platforms) => MultiArch::Sparse(Choice::asked(platforms.clone())),
-        None => part.clone(),
-    };
-    if line.place.is_some() && *to == Base::Registries {
-        return Err(LineError::NoRegistry);
+
+    fn request(&self, line: &Line) -> Result<CopyRequest, LineError> {
+        let Self { from, to, part, referrers } = self;
+        if *referrers && line.referrers.as_ref().is_some_and(|referrers| !referrers.is_empty()) {
+            return Err(LineError::Referrers);
+        }
+        let multi_arch = match &line.platforms {
+            Some(_) if *part == MultiArch::IndexOnly => return Err(LineError::IndexOnly),
+            Some(platforms) => MultiArch::Sparse(Choice::asked(platforms.clone())),
+            None => part.clone(),
+        };
+        if line.place.is_some() && *to == Base::Registries {
+            return Err(LineError::NoRegistry);
+        }
+        let (source, destination) = (from.source(line)?, to.destination(line)?);
+        let is_remote = matches!(from, Base::Registries | Base::Registry(_));
+        if is_remote && *to == Base::Registries && is_renamed(line)? {
+            return Err(LineError::Renamed);
+        }
+        let digest = line.reference.digest;
+        Ok(CopyRequest { line: line.clone(), from: source, to: destination, multi_arch, digest })
     }
-    let (source, destination) = (from.source(line)?, to.destination(line)?);
-    let is_remote = matches!(from, Base::Registries | Base::Registry(_));
-    if is_remote && *to == Base::Registries && is_renamed(line)? {
-        return Err(LineError::Renamed);
-    }
-    let digest = line.reference.digest;
-    Ok(CopyRequest { line: line.clone(), from: source, to: destination, multi_arch, digest })
 }
 
 impl CopyRequest {

@@ -27,6 +27,8 @@ pub struct Child {
 /// An index that is being put together.
 #[derive(Debug, Default, Clone)]
 pub struct IndexBuilder {
+    /// Replaces an image when another for its platform is added. Otherwise that is an error.
+    pub replace: bool,
     children: Vec<Child>,
 }
 
@@ -83,7 +85,6 @@ impl IndexBuilder {
         from: &OpenSource,
         platforms: &Platforms,
         platform: Option<Platform>,
-        replace: bool,
     ) -> std::result::Result<(), IndexError> {
         let part = match platforms {
             Platforms::All => MultiArch::All,
@@ -96,7 +97,7 @@ impl IndexBuilder {
                 return Err(IndexError::Platform(root.descriptor.digest));
             }
             for child in root.children {
-                self.insert(child, from, replace)?;
+                self.insert(child, from)?;
             }
             return Ok(());
         }
@@ -111,10 +112,10 @@ impl IndexBuilder {
                 None => None,
             },
         };
-        self.insert(root, from, replace)
+        self.insert(root, from)
     }
 
-    fn insert(&mut self, node: Node, from: &OpenSource, replace: bool) -> std::result::Result<(), IndexError> {
+    fn insert(&mut self, node: Node, from: &OpenSource) -> std::result::Result<(), IndexError> {
         let child = Child { node, source: from.source.clone() };
         let (digest, platform) = (child.node.descriptor.digest, child.node.descriptor.platform.clone());
         if self.children.iter().any(|known| known.node.descriptor.digest == digest) {
@@ -124,7 +125,7 @@ impl IndexBuilder {
         let is_image = child.node.descriptor.attests().is_none();
         match self.children.iter().position(same).filter(|_| is_image).zip(platform.clone()) {
             None => self.children.push(child),
-            Some((position, _)) if replace => {
+            Some((position, _)) if self.replace => {
                 if let Some(known) = self.children.get_mut(position) {
                     *known = child;
                 }

@@ -131,10 +131,10 @@ impl Places {
         Self { admission: Some(admission), ..self }
     }
 
-    /// The same places, to which images go with their signatures or without.
+    /// The same places, to which images go without their signatures.
     #[must_use]
-    pub fn with_signatures(self, with: bool) -> Self {
-        Self { unsigned: !with, ..self }
+    pub fn without_signatures(self) -> Self {
+        Self { unsigned: true, ..self }
     }
 
     /// The same places, for which images are signed by somebody.

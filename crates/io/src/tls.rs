@@ -50,22 +50,27 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustEr
     }
 }
 
-/// The settings for connections to servers that one of these roots vouches for, or one of `more`; without `verify`,
-/// to any server.
-pub fn client_config(
-    roots: &Arc<Roots>,
-    more: &[CertificateDer<'static>],
-    identity: Option<&Identity>,
-    verify: bool,
-) -> Result<ClientConfig, TrustError> {
+/// The servers that connections are made to.
+#[derive(Debug, Clone, Copy)]
+pub enum TrustedServers<'a> {
+    /// Those that one of these roots vouches for, or one of these certificates.
+    Verified(&'a Arc<Roots>, &'a [CertificateDer<'static>]),
+    /// Any server.
+    Any,
+}
+
+/// The settings for connections to some servers.
+pub fn client_config(servers: TrustedServers<'_>, identity: Option<&Identity>) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(TrustError::Setup)?;
-    let verifier: Arc<dyn ServerCertVerifier> = if verify {
-        Arc::new(TrustedCertificate { roots: roots.clone(), more: more.to_vec(), provider, chains: OnceLock::new() })
-    } else {
-        Arc::new(AnyCertificate(provider))
+    let verifier: Arc<dyn ServerCertVerifier> = match servers {
+        TrustedServers::Verified(roots, more) => {
+            let (roots, more) = (roots.clone(), more.to_vec());
+            Arc::new(TrustedCertificate { roots, more, provider, chains: OnceLock::new() })
+        }
+        TrustedServers::Any => Arc::new(AnyCertificate(provider)),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match identity {

@@ -19,6 +19,7 @@ use fs_err as fs;
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 
+use hod_io::tls::TrustedServers;
 use hod_io::tls::{Identity, Roots, TrustError, certificates, client_config};
 
 /// What a registry's own directory adds.
@@ -67,7 +68,8 @@ impl Extra {
         verify: bool,
         with_identity: bool,
     ) -> Result<ClientConfig, TrustError> {
-        client_config(system, &self.roots, self.identity.as_ref().filter(|_| with_identity), verify)
+        let servers = if verify { TrustedServers::Verified(system, &self.roots) } else { TrustedServers::Any };
+        client_config(servers, self.identity.as_ref().filter(|_| with_identity))
     }
 
     /// Returns true if the directory has a client certificate.

@@ -59,6 +59,15 @@ use unfinished::PartialTarget;
 use users::User;
 use write::EntryOptions;
 
+/// A layer of an image.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// What the manifest says of it.
+    pub descriptor: Descriptor,
+    /// The digest of what it unpacks to.
+    pub diff_id: Digest,
+}
+
 /// The target of layers.
 #[derive(Debug)]
 struct State {
@@ -121,7 +130,7 @@ pub fn apply_layer(
 pub async fn unpack_layer(
     engine: &Engine,
     source: &OpenSource,
-    layer: &(Descriptor, Digest),
+    layer: &Layer,
     options: &UnpackOptions,
 ) -> Result<UnpackedTree, UnpackImageError> {
     let how = EntryOptions { owners: options.owners.clone(), keep_links: options.keep_links, keep_whiteouts: true };
@@ -134,27 +143,27 @@ pub async fn unpack_layer(
 pub async fn expand_layer(
     engine: &Engine,
     source: &OpenSource,
-    (layer, diff_id): &(Descriptor, Digest),
+    layer: &Layer,
     output: Box<dyn Write + Send>,
 ) -> Result<(), UnpackImageError> {
-    let (output, diff_id) = (Arc::new(Mutex::new(output)), *diff_id);
+    let (output, diff_id) = (Arc::new(Mutex::new(output)), layer.diff_id);
     let work = |body| {
         let output = output.clone();
         unpack(body, move |input| {
             layer::expand(input, &diff_id, &mut *output.lock().unwrap_or_else(PoisonError::into_inner))
         })
     };
-    Ok(engine.read_layer(&source.source, "the layer's reader", layer, work).await?)
+    Ok(engine.read_layer(&source.source, "the layer's reader", &layer.descriptor, work).await?)
 }
 
 /// The layer of an image that has this number, from 1 at the bottom, this digest, or this diff id.
-pub fn find_layer(image: &InspectedImage, wanted: &str) -> Result<(Descriptor, Digest), UnpackImageError> {
+pub fn find_layer(image: &InspectedImage, wanted: &str) -> Result<Layer, UnpackImageError> {
     let layers = layers(image)?;
     let number: Option<usize> = wanted.parse().ok();
     let digest: Option<Digest> = wanted.parse().ok();
     let mut numbered = (1..).zip(&layers);
-    let found = numbered.find(|(position, (layer, diff_id))| {
-        number == Some(*position) || digest == Some(layer.digest) || digest == Some(*diff_id)
+    let found = numbered.find(|(position, layer)| {
+        number == Some(*position) || digest == Some(layer.descriptor.digest) || digest == Some(layer.diff_id)
     });
     let none = || UnpackImageError::NoLayer { wanted: wanted.to_owned(), layers: layers.len() };
     found.map(|(_, found)| found.clone()).ok_or_else(none)
@@ -164,11 +173,11 @@ pub fn find_layer(image: &InspectedImage, wanted: &str) -> Result<(Descriptor, D
 async fn place(
     engine: &Engine,
     source: &OpenSource,
-    layers: &[(Descriptor, Digest)],
+    layers: &[Layer],
     target: &Target,
     how: EntryOptions,
 ) -> Result<(Arc<Mutex<State>>, PartialTarget), UnpackImageError> {
-    let bytes = layers.iter().map(|(layer, _)| layer.size).sum();
+    let bytes = layers.iter().map(|layer| layer.descriptor.size).sum();
     let owner = root(&how.owners)?;
     let unfinished = blocking({
         let target = target.clone();
@@ -179,15 +188,15 @@ async fn place(
     let made = UnpackedTree { layers: layers.len(), ..UnpackedTree::default() };
     let state = Arc::new(Mutex::new(State { rootfs, how, made }));
     engine.observer().on(&Event::Step { name: "unpack-image", images: 1, bytes });
-    for (layer, diff_id) in layers {
+    for layer in layers {
         let work = |body| {
-            let (state, diff_id) = (state.clone(), *diff_id);
+            let (state, diff_id) = (state.clone(), layer.diff_id);
             unpack(body, move |input| {
                 let State { rootfs, how, made } = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
                 layer::apply(rootfs, input, &diff_id, how, made)
             })
         };
-        engine.read_layer(&source.source, &target.path().display().to_string(), layer, work).await?;
+        engine.read_layer(&source.source, &target.path().display().to_string(), &layer.descriptor, work).await?;
     }
     Ok((state, unfinished))
 }
@@ -220,8 +229,8 @@ fn root(owners: &Owners) -> Result<Option<(Uid, Gid)>, UnpackImageError> {
     Ok(is_given.then(|| (Uid::from_raw(uid), Gid::from_raw(gid))))
 }
 
-/// The layers, lowest first, each with the digest of what it unpacks to.
-fn layers(image: &InspectedImage) -> Result<Vec<(Descriptor, Digest)>, UnpackImageError> {
+/// The layers, lowest first.
+fn layers(image: &InspectedImage) -> Result<Vec<Layer>, UnpackImageError> {
     let manifest = &image.instance.root.manifest;
     let digest = manifest.config().map_or(image.digest, |config| config.digest);
     let diff_ids = diff_ids(&image.config).map_err(|_| UnpackImageError::Config(digest))?;
@@ -233,7 +242,8 @@ fn layers(image: &InspectedImage) -> Result<Vec<(Descriptor, Digest)>, UnpackIma
         let digest = layer.digest;
         layer::check_media_type(&layer.media_type).map_err(|source| UnpackImageError::Layer { digest, source })?;
     }
-    Ok(layers.into_iter().zip(diff_ids).collect())
+    let layers = layers.into_iter().zip(diff_ids);
+    Ok(layers.map(|(descriptor, diff_id)| Layer { descriptor, diff_id }).collect())
 }
 
 /// Writes what a bundle has beside its tree.

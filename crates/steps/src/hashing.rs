@@ -138,7 +138,7 @@ impl<T, R> Current<'_, T, R> {
 fn both<T, R>(first: (&mut Current<'_, T, R>, &[u8]), second: (&mut Current<'_, T, R>, &[u8])) -> [usize; 2] {
     let ((a, buffer_a), (b, buffer_b)) = (first, second);
     let (bytes_a, bytes_b) = (a.bytes(buffer_a), b.bytes(buffer_b));
-    match Hasher::update_both((&mut a.hasher, bytes_a), (&mut b.hasher, bytes_b)) {
+    match a.hasher.update_both(bytes_a, &mut b.hasher, bytes_b) {
         0 if bytes_a.len() <= bytes_b.len() => [a.add(buffer_a), 0],
         0 => [0, b.add(buffer_b)],
         count => {

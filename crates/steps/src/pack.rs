@@ -139,16 +139,26 @@ fn image(held: &StoredImage, positions: &HashMap<Digest, usize>) -> Image {
     }
 }
 
-/// Writes the bundle that a header describes, with a signature where there is one, from the blobs of a store.
+/// Images of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The images.
+    pub images: &'a [StoredImage],
+    /// The header of a bundle with all their content.
+    pub header: &'a Header,
+}
+
+/// Writes the bundle of a selection, with a signature where there is one.
 pub fn pack<W: Write + Send + 'static>(
-    store: &Store,
-    images: &[StoredImage],
-    (header, signature): (&Header, Option<&[u8]>),
+    Selection { store, images, header }: Selection<'_>,
+    signature: Option<&[u8]>,
     out: W,
     compression: Compression,
-    watch: (&dyn Observer, &Stop),
+    observer: &dyn Observer,
+    stop: &Stop,
 ) -> Result<(W, BundleSummary), PackError> {
-    let (observer, stop) = watch;
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
     observer.on(&Event::Step { name: "pack", images: header.images().len(), bytes });
     // Hashing and writing take about as long: each on a thread, they take half.

@@ -101,9 +101,21 @@ impl Amount {
     }
 }
 
+/// What is known of the files of a bundle before it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct BundleForm {
+    /// True if it will be signed.
+    pub signed: bool,
+    /// True if it is not compressed, so that its size is known.
+    pub exact: bool,
+    /// The size of its volumes.
+    pub volumes: Option<VolumeSize>,
+}
+
 impl PlannedBundle {
-    /// The bundle that a header describes, signed or not.
-    pub fn new(header: &Header, signed: bool, exact: bool, volumes: Option<VolumeSize>) -> Self {
+    /// The bundle that a header describes.
+    pub fn new(header: &Header, form: BundleForm) -> Self {
+        let BundleForm { signed, exact, volumes } = form;
         let bytes = header.tar_size(signed.then(|| signature_length(header)));
         let bytes_unpacked = header.blobs().iter().map(|blob| blob.size).sum();
         Self { bytes, exact, volumes: volumes.map(|size| size.volumes(bytes)), bytes_unpacked }

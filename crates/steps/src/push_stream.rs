@@ -91,18 +91,35 @@ enum Piece {
     Whole,
 }
 
+/// A bundle that is read once, from its beginning.
+#[derive(Debug)]
+pub struct BundleStream<R> {
+    /// Its bytes.
+    pub input: R,
+    /// The accepted signers.
+    pub trust: Trust,
+    /// The images that are wanted, where that is not all.
+    pub wanted: Option<ImageFilter>,
+}
+
 /// The images of a list, and how to find them.
-type ImageFilter = (ImageList, ResolveOptions);
+#[derive(Debug)]
+pub struct ImageFilter {
+    /// The list.
+    pub list: ImageList,
+    /// How they are found.
+    pub options: ResolveOptions,
+}
 
 /// Pushes the images of a bundle as it comes, all of them or those of a list.
 pub async fn push_stream(
     engine: &Engine,
     registries: &Registries,
-    input: impl Read + Send + 'static,
-    wanted: Option<ImageFilter>,
+    bundle: BundleStream<impl Read + Send + 'static>,
     options: &PushOptions,
-    (trust, stop): (Trust, &Stop),
+    stop: &Stop,
 ) -> Result<PushReceipt, StreamError> {
+    let BundleStream { input, trust, wanted } = bundle;
     let (sender, mut pieces) = mpsc::channel(1);
     let stop = stop.clone();
     let reader = tokio::task::spawn_blocking(move || read(input, &trust, &sender, &stop));
@@ -217,7 +234,7 @@ impl State<'_> {
 
     /// Finds what the bundle builds on, and which repository needs each blob first; of a list, only for its images.
     async fn begin(&mut self, header: Arc<Header>, wanted: Option<&ImageFilter>) -> Result<(), StreamError> {
-        let images = wanted.map(|(list, options)| chosen(&header, list, options));
+        let images = wanted.map(|wanted| chosen(&header, &wanted.list, &wanted.options));
         let needed = images.as_ref().map(|images| contents(&header, images));
         let is_needed = |digest: &Digest| needed.as_ref().is_none_or(|needed| needed.contains(digest));
         let bytes = header.blobs().iter().filter(|blob| is_needed(&blob.digest)).map(|blob| blob.size).sum();
@@ -263,7 +280,7 @@ impl State<'_> {
         let Some(header) = self.header else { return Ok(PushReceipt::default()) };
         let holdings = InMemory { header, manifests: self.manifests };
         let images: Vec<StoredImage> = match wanted {
-            Some((list, options)) => {
+            Some(ImageFilter { list, options }) => {
                 let images = select(&holdings, list, &options).map_err(StreamError::Unmatched)?;
                 let all = if options.referrers { with_attached(&holdings, images) } else { Ok(images) };
                 all.map_err(|error| StreamError::Contents(Box::new(error)))?

@@ -12,10 +12,9 @@ use fs_err as fs;
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
 use super::pack;
 use super::processors::{WorkQueue, on_all_processors};
-use hod_bundle::{Blob, Header};
+use hod_bundle::Blob;
 use hod_engine::endpoint::Placement;
 use hod_engine::observe::{Event, Observer, Stop};
-use hod_image::contents::StoredImage;
 use hod_oci::{Digest, Hasher};
 use hod_store::{Store, StoreError};
 
@@ -65,14 +64,13 @@ pub enum SelectIntoError {
     Stopped,
 }
 
-/// Takes over the images that a header describes, which are those of `from`. They become visible in `to` when
-/// all of their content is there and durable.
+/// Takes over the images of a selection. They become visible in `to` when all of their content is there and durable.
 pub fn select_into(
-    (from, images): (&Store, &[StoredImage]),
-    header: &Header,
+    pack::Selection { store: from, images, header }: pack::Selection<'_>,
     to: &Store,
     existing: ExistingTags,
-    (observer, stop): (&dyn Observer, &Stop),
+    observer: &dyn Observer,
+    stop: &Stop,
 ) -> Result<SelectReceipt, SelectIntoError> {
     incoming::welcome(header, to, existing)?;
     if !hod_io::fs::same_filesystem(from.root(), to.root()).map_err(StoreError::from)? {

@@ -63,13 +63,21 @@ pub fn tag(store: &Store, image: &StoreImage, new: &StoredName) -> Result<Digest
     Ok(root)
 }
 
-/// Takes names away: a tag, or with a digest a manifest and all its tags. Of what no tag names any more nothing can be
-/// pulled, unless `tags_only`.
+/// What goes with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UntagScope {
+    /// Only tags go: everything can still be pulled by digest.
+    Tags,
+    /// Of what no tag names any more nothing can be pulled.
+    Images,
+}
+
+/// Takes names away: a tag, or with a digest a manifest and all its tags.
 ///
 /// Names that are not there are reported together, and then nothing is removed; those count as removed that an earlier
 /// call was to remove when its process was killed. All go, or none. The store must have been opened with
 /// [`Store::alone`].
-pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<UntagReceipt, UntagError> {
+pub fn untag(store: &Store, images: &[StoreImage], scope: UntagScope) -> Result<UntagReceipt, UntagError> {
     let mut by_repository: BTreeMap<&RepositoryName, Vec<&StoreImage>> = BTreeMap::new();
     for image in images {
         by_repository.entry(&image.repository).or_default().push(image);
@@ -77,7 +85,7 @@ pub fn untag(store: &Store, images: &[StoreImage], tags_only: bool) -> Result<Un
     let mut plans = Vec::new();
     let mut unknown = Vec::new();
     for (name, images) in by_repository {
-        plans.push((name, Plan::new(store, name, &images, tags_only, &mut unknown)?));
+        plans.push((name, Plan::new(store, name, &images, scope, &mut unknown)?));
     }
     let removal = store.removal()?;
     unknown.retain(|name| !removal.has(name));
@@ -118,7 +126,7 @@ impl Plan {
         store: &Store,
         name: &RepositoryName,
         images: &[&StoreImage],
-        tags_only: bool,
+        scope: UntagScope,
         unknown: &mut Vec<String>,
     ) -> Result<Self, UntagError> {
         let mut reach = ReferenceWalk::new(store, name)?;
@@ -129,11 +137,11 @@ impl Plan {
             plan.tags.extend(found.iter().map(|(tag, digest)| (tag.clone(), *digest)));
             let by_digest = image.digest.filter(|digest| image.tag.is_none() && reach.revisions.contains(digest));
             asked.extend(by_digest);
-            if found.is_empty() && (by_digest.is_none() || tags_only) {
+            if found.is_empty() && (by_digest.is_none() || scope == UntagScope::Tags) {
                 unknown.push(image.to_string());
             }
         }
-        if tags_only {
+        if scope == UntagScope::Tags {
             return Ok(plan);
         }
         let left: Vec<&(Tag, Digest)> = tags.iter().filter(|(tag, _)| !plan.tags.contains_key(tag)).collect();

@@ -308,7 +308,7 @@ mod tests {
         let (digest, file) = (Digest::sha256(b"bricks"), folder.path().join("file"));
         fs::write(&file, "bricks").unwrap();
         let link = || {
-            let file = LocalFile::new(hod_io::fs::open_plain(&file).unwrap(), false);
+            let file = LocalFile::new(hod_io::fs::open_plain(&file).unwrap());
             store.link_in(&digest, 6, &file).unwrap()
         };
         let Attempt::Begun(mut ingest) = store.try_ingest(&digest, 6).unwrap() else { panic!() };

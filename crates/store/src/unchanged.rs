@@ -60,7 +60,7 @@ impl Store {
         let is_known = only_own_user_writes(&metadata)
             && matches!(record.judge(digest, &metadata), Verdict::Right)
             && record.is_guarded();
-        Ok(Some(LocalFile::new(file, is_known)))
+        Ok(Some(if is_known { LocalFile::known(file) } else { LocalFile::new(file) }))
     }
 
     /// Whether the file that was looked at is known to be damaged.

@@ -79,7 +79,7 @@ impl Sink for DirTreeSink {
         let Some(file) = file.and_then(|path| hod_io::fs::open_plain(&path).ok()) else { return Ok(None) };
         let bytes = file.try_clone()?;
         // It was written in this run, and its bytes were checked then.
-        if let Some(placed) = self.image.link(content, LocalFile::new(file, true)).await? {
+        if let Some(placed) = self.image.link(content, LocalFile::known(file)).await? {
             return Ok(Some(placed));
         }
         let body = Verified::new(content, Prefix::none(content.digest.algorithm()), read_ahead(bytes, content.size));

@@ -58,7 +58,7 @@ pub(super) fn has(path: &Path, size: u64) -> super::Result<bool> {
 /// The file at a path, for whoever wants to link it; `None` where there is none. Its bytes are not known.
 pub(super) async fn local_file(path: PathBuf) -> Result<Option<LocalFile>> {
     blocking(move || match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(LocalFile::new(open_plain(&path)?, false))),
+        Ok(metadata) if metadata.is_file() => Ok(Some(LocalFile::new(open_plain(&path)?))),
         Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),

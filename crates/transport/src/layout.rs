@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fs_err as fs;
 
-pub use edit::SweepReceipt;
+pub use edit::{SweepMode, SweepReceipt};
 pub use sink::LayoutSink;
 
 pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};

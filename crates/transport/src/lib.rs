@@ -46,7 +46,7 @@ pub use docker_archive::{DockerArchive, DockerArchiveSink, DockerArchiveSource, 
 pub use docker_daemon::{DaemonHost, DaemonTls, DockerDaemon, DockerDaemonSink, SshHost};
 pub use error::TransportError;
 pub use layer::{RecodedLayer, keep, recode};
-pub use layout::{Layout, LayoutSink, LayoutSource, SweepReceipt};
+pub use layout::{Layout, LayoutSink, LayoutSource, SweepMode, SweepReceipt};
 pub use location::{
     ArchiveImage, DaemonImage, LayoutImage, Location, LocationError, StorageImage, StorageRoot, StoreImage, TRANSPORTS,
 };

@@ -77,6 +77,53 @@ fn item(signature: &str) -> Option<(&str, &str)> {
     is_item.then_some((kind, parts.next()?))
 }
 
+/// Parameters of public functions whose meaning a caller cannot see: tuples and `bool`.
+pub fn unclear_parameters(code: &str) -> Vec<String> {
+    let functions =
+        signatures(code).into_iter().filter(|signature| item(signature).is_some_and(|(kind, _)| kind == "fn"));
+    functions
+        .flat_map(|signature| {
+            let name = item(&signature).map(|(_, name)| name.to_owned()).unwrap_or_default();
+            let unclear = parameters(&signature).into_iter().filter(|parameter| is_unclear(parameter));
+            unclear.map(|parameter| format!("{name}({parameter})")).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The parameters of a function, each with its type.
+fn parameters(signature: &str) -> Vec<String> {
+    let (mut parameters, mut depth, mut generics) = (vec![String::new()], 0_usize, 0_usize);
+    let mut before = ' ';
+    for letter in signature.chars() {
+        match letter {
+            // Generics may have parentheses of their own, as in `F: Fn(u8)`.
+            '<' if depth == 0 => generics += 1,
+            '>' if depth == 0 && before != '-' => generics = generics.saturating_sub(1),
+            '(' if depth == 0 && generics == 0 => depth = 1,
+            ')' if depth == 1 => break,
+            ',' if depth == 1 => parameters.push(String::new()),
+            _ if depth > 0 => {
+                match letter {
+                    '(' | '[' | '<' => depth += 1,
+                    ')' | ']' => depth -= 1,
+                    '>' if before != '-' => depth -= 1,
+                    _ => {}
+                }
+                parameters.last_mut().unwrap().push(letter);
+            }
+            _ => {}
+        }
+        before = letter;
+    }
+    parameters.iter().map(|parameter| parameter.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn is_unclear(parameter: &str) -> bool {
+    let (pattern, kind) = parameter.split_once(": ").unwrap_or((parameter, ""));
+    let kind = kind.trim_start_matches('&').trim_start_matches("mut ");
+    pattern.starts_with('(') || kind == "bool" || kind.starts_with('(') && kind != "()"
+}
+
 fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|character: char| !(character.is_alphanumeric() || character == '_')).filter(|word| !word.is_empty())
 }
@@ -84,6 +131,20 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tuples_and_flags_are_unclear() {
+        for (text, unclear) in [
+            ("pub fn one(a: u8, b: &[u8]) -> (u8, bool) {}", &[][..]),
+            ("pub fn one(a: Vec<(u8, bool)>, b: impl Fn(bool) -> (u8, u8)) {}", &[]),
+            ("pub fn one<F: Fn(bool) -> bool>(f: F, set: bool) {}", &["one(set: bool)"]),
+            ("pub async fn one(\n    (a, b): (&A, B),\n) {}", &["one((a, b): (&A, B))"]),
+            ("pub const fn one(self, pair: &(A, B)) {}", &["one(pair: &(A, B))"]),
+            ("pub(super) fn one(set: bool) {}\nfn two(set: bool) {}", &[]),
+        ] {
+            assert_eq!(unclear_parameters(text), unclear, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_public_is_used_elsewhere() {

@@ -165,7 +165,7 @@ async fn somebody_elses_file_is_never_written_to() {
     let content = layer(noise(1, 100_000));
     fs_err::write(&theirs, &content.bytes).unwrap();
     let store = Store::create(&root).unwrap();
-    let file = LocalFile::new(fs_err::File::open(&theirs).unwrap(), false);
+    let file = LocalFile::new(fs_err::File::open(&theirs).unwrap());
     assert_eq!(store.link_in(&content.digest(), 100_000, &file).unwrap(), Some(Placement::Linked));
     // It ends before the commit; then they do with their file what they like.
     drop(store);

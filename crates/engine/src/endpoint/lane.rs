@@ -177,7 +177,7 @@ fn in_turns((a, hash_a): (&Shared, &mut Running), (b, hash_b): (&Shared, &mut Ru
     let (mut of_a, mut of_b) = (a.take(), b.take());
     while hash_a.align(&mut of_a) && hash_b.align(&mut of_b) {
         let (Some(first), Some(second)) = (of_a.front_mut(), of_b.front_mut()) else { break };
-        let count = Hasher::update_both((&mut hash_a.hasher, &**first), (&mut hash_b.hasher, &**second));
+        let count = hash_a.hasher.update_both(first, &mut hash_b.hasher, second);
         for (chunk, hash) in [(first, &mut *hash_a), (second, &mut *hash_b)] {
             chunk.advance(count);
             hash.length += count as u64;

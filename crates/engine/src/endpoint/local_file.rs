@@ -17,10 +17,14 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    /// An open file with the path that leads to it. `is_known` says that its place knows the bytes to be right, so that
-    /// nobody has to hash them.
-    pub const fn new(file: fs::File, is_known: bool) -> Self {
-        Self { file, is_known }
+    /// An open file with the path that leads to it, whose bytes are to be hashed.
+    pub const fn new(file: fs::File) -> Self {
+        Self { file, is_known: false }
+    }
+
+    /// The same, of which its place knows the bytes to be right, so that nobody has to hash them.
+    pub const fn known(file: fs::File) -> Self {
+        Self { file, is_known: true }
     }
 
     /// Whether its place knows the bytes to be right.

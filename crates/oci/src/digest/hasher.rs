@@ -61,12 +61,13 @@ impl Hasher {
         }
     }
 
-    /// Adds to two hashes what both have bytes for, in whole blocks, and says how many bytes that were for each.
+    /// Adds to this hash and to another what there are bytes for both, in whole blocks, and says how many bytes that were
+    /// for each.
     ///
     /// Nothing is added where one of them is no SHA-256, or stands within a block.
-    pub fn update_both(first: (&mut Self, &[u8]), second: (&mut Self, &[u8])) -> usize {
-        match (first, second) {
-            ((Self::Sha256(a), of_a), (Self::Sha256(b), of_b)) => in_turns((a, of_a), (b, of_b)),
+    pub fn update_both(&mut self, bytes: &[u8], other: &mut Self, of_other: &[u8]) -> usize {
+        match (self, other) {
+            (Self::Sha256(a), Self::Sha256(b)) => in_turns((a, bytes), (b, of_other)),
             _ => 0,
         }
     }
@@ -148,7 +149,7 @@ mod tests {
                 return hashers.map(Hasher::finish);
             }
             let [first, second] = &mut hashers;
-            let count = Hasher::update_both((first, next[0]), (second, next[1]));
+            let count = first.update_both(next[0], second, next[1]);
             first.update(&next[0][count..]);
             second.update(&next[1][count..]);
         }
@@ -171,9 +172,8 @@ mod tests {
     #[test]
     fn takes_whole_blocks_of_both() {
         let bytes = [7; 1000];
-        let count = |a: (&mut Hasher, usize), b: (&mut Hasher, usize)| {
-            Hasher::update_both((a.0, &bytes[..a.1]), (b.0, &bytes[..b.1]))
-        };
+        let count =
+            |a: (&mut Hasher, usize), b: (&mut Hasher, usize)| a.0.update_both(&bytes[..a.1], b.0, &bytes[..b.1]);
         let mut hashers = [Algorithm::Sha256, Algorithm::Sha256, Algorithm::Sha512].map(Hasher::new);
         let [a, b, other] = &mut hashers;
         assert_eq!(count((a, 1000), (b, 200)), 192);

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 
 use super::DaemonHost;
 use crate::TransportError;
+use hod_io::tls::TrustedServers;
 use hod_io::tls::{Identity, Roots, TrustError, certificates, client_config};
 
 const AUTHORITY: &str = "ca.pem";
@@ -69,7 +70,8 @@ impl DaemonTls {
             };
         }
         let roots = Arc::new(roots.map(Roots::from).unwrap_or_default());
-        Ok(Some(Arc::new(client_config(&roots, &[], identity.as_ref(), self.verify)?)))
+        let servers = if self.verify { TrustedServers::Verified(&roots, &[]) } else { TrustedServers::Any };
+        Ok(Some(Arc::new(client_config(servers, identity.as_ref())?)))
     }
 }
 

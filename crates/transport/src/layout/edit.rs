@@ -103,6 +103,15 @@ fn present(blobs: &Directory) -> super::super::Result<(Vec<Present>, Vec<Left>)>
     Ok((found, left))
 }
 
+/// What becomes of blobs that nothing needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepMode {
+    /// They are counted.
+    DryRun,
+    /// They are removed.
+    Remove,
+}
+
 impl Layout {
     /// Gives an image one more name, which stands for nothing else afterwards.
     pub fn tag(&self, image: &LayoutImage, name: &str) -> super::super::Result<Digest> {
@@ -176,19 +185,19 @@ impl Layout {
     /// What manifests name is kept though it may be absent; so is a referrer of what is kept. A blob that may be a
     /// manifest and cannot be read ends it before anything is removed. A dry run writes nothing, and does without the
     /// locks where it cannot have them.
-    pub fn sweep(&self, dry_run: bool) -> super::super::Result<SweepReceipt> {
+    pub fn sweep(&self, mode: SweepMode) -> super::super::Result<SweepReceipt> {
         let folder = inside(&Directory::open(self.path())?.child("blobs"))?;
         let folder = folder.ok_or_else(|| TransportError::NoLayout(self.path().to_owned()))?;
         let blobs = folder.file()?;
         let mut swept = SweepReceipt::default();
         match blobs.try_lock() {
             Ok(()) => swept.alone = true,
-            Err(_) if dry_run => {}
+            Err(_) if mode == SweepMode::DryRun => {}
             Err(TryLockError::WouldBlock) => return Err(TransportError::InUse(self.path().to_owned())),
             Err(TryLockError::Error(error)) => return Err(hod_io::fs::with_path(blobs.path(), &error).into()),
         }
         let lock = fs::File::open(self.path().join("oci-layout"))?;
-        if dry_run {
+        if mode == SweepMode::DryRun {
             swept.alone &= lock.try_lock().is_ok();
         } else {
             lock.lock()?;
@@ -202,7 +211,7 @@ impl Layout {
         self.keep_referrers(&sizes, &mut kept)?;
         for blob in present {
             if !kept.contains(&blob.digest) {
-                if !dry_run {
+                if mode == SweepMode::Remove {
                     blob.file.remove()?;
                 }
                 swept.blobs.push((blob.digest, blob.size));
@@ -210,7 +219,7 @@ impl Layout {
         }
         for left in left {
             swept.unfinished = (swept.unfinished.0 + 1, swept.unfinished.1 + left.size);
-            if !dry_run {
+            if mode == SweepMode::Remove {
                 left.file.remove()?;
             }
         }
