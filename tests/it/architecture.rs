@@ -195,6 +195,22 @@ fn what_is_public_is_used_by_another_crate() {
 }
 
 #[test]
+fn endpoints_need_few_methods() {
+    let code = code_only(&fs::read_to_string(root().join("crates/engine/src/endpoint.rs")).unwrap());
+    for (name, expected) in [
+        ("Source", vec!["place", "manifest", "open"]),
+        ("Sink", vec!["place", "published", "contains", "put", "publish"]),
+    ] {
+        let body = code.split(&format!("pub trait {name}")).nth(1).unwrap().split("\n}").next().unwrap();
+        let methods = body.split(" fn ").skip(1);
+        // What has a default ends its head with a brace.
+        let needed = methods.filter(|method| method.find(';').is_some_and(|end| !method[..end].contains('{')));
+        let needed: Vec<&str> = needed.map(|method| method.split('(').next().unwrap()).collect();
+        assert_eq!(needed, expected, "the core of {name}");
+    }
+}
+
+#[test]
 fn parameters_of_public_functions_say_what_they_are() {
     let unclear = rust_files(&["crates"]).into_iter().flat_map(|path| {
         let text = fs::read_to_string(root().join(&path)).unwrap();

@@ -63,19 +63,13 @@ pub enum Placement {
 }
 
 /// A repository that content can be read from.
+///
+/// Its core is `place`, `manifest` and `open`. The other methods are capabilities, which most places lack: their defaults
+/// say so.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Where this is, for messages.
     fn place(&self) -> &Place;
-
-    /// What a tag or digest stands for now, without moving its content.
-    ///
-    /// MUST fail with [`Fault::Missing`] exactly where the place says that there is no such
-    /// version; "could not ask" is another fault. Places whose manifests are far away, and sources around such, ask
-    /// for less than the manifest.
-    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
-        Ok(self.manifest(version).await?.0)
-    }
 
     /// The manifest that a tag or digest stands for: what it is, and its bytes.
     ///
@@ -89,6 +83,15 @@ pub trait Source: Send + Sync {
     /// MUST deliver exactly the content's bytes from that offset, or an error; a source that cannot
     /// start there begins at 0 itself and discards. Nothing is promised about what the bytes hash to.
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader>;
+
+    /// What a tag or digest stands for now, without moving its content.
+    ///
+    /// MUST fail with [`Fault::Missing`] exactly where the place says that there is no such
+    /// version; "could not ask" is another fault. Places whose manifests are far away, and sources around such, ask
+    /// for less than the manifest.
+    async fn resolve(&self, version: &Version) -> Result<Descriptor> {
+        Ok(self.manifest(version).await?.0)
+    }
 
     /// The signatures of the containers tools that are kept for a manifest, verified by nobody.
     async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
@@ -117,6 +120,9 @@ pub trait Source: Send + Sync {
 
 /// A repository that content can be written to.
 ///
+/// Its core is `place`, `published`, `contains`, `put` and `publish`. The other methods are capabilities, which most
+/// places lack: their defaults say so.
+///
 /// The engine calls `published`; where that is false, for each blob `contains`, then `adopt`, then
 /// `link` or `put`; then the same for child manifests, children before their index; last `publish`. Calls for different
 /// contents come at the same time. One value stands for one image on its way into one repository.
@@ -133,6 +139,21 @@ pub trait Sink: Send + Sync {
 
     /// Whether the content can be pulled from this repository.
     async fn contains(&self, content: &Descriptor) -> Result<bool>;
+
+    /// Takes the content.
+    ///
+    /// If the body ends with an error, especially at its end, this MUST fail and MUST leave
+    /// nothing that a reader of the place could see; it MAY keep a private prefix. The body's prefix is
+    /// what [`Sink::prefix`] returned, or none.
+    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement>;
+
+    /// Takes the root manifest and points the tags to it, as the last act for an image.
+    ///
+    /// When this returns, everything put or adopted through this value MUST be durable and visible.
+    /// Before the tag moves, everything below it MUST be. Fails with [`Fault::Incomplete`] where the
+    /// place says that something the manifest names is missing. Without tags the image is
+    /// reachable by its digest.
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()>;
 
     /// Takes content that the place holds outside this repository, without moving bytes:
     /// `Linked` or `Mounted`, or `None` where it is not to be had that way.
@@ -164,21 +185,6 @@ pub trait Sink: Send + Sync {
     fn finds_digests(&self) -> bool {
         false
     }
-
-    /// Takes the content.
-    ///
-    /// If the body ends with an error, especially at its end, this MUST fail and MUST leave
-    /// nothing that a reader of the place could see; it MAY keep a private prefix. The body's prefix is
-    /// what [`Sink::prefix`] returned, or none.
-    async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement>;
-
-    /// Takes the root manifest and points the tags to it, as the last act for an image.
-    ///
-    /// When this returns, everything put or adopted through this value MUST be durable and visible.
-    /// Before the tag moves, everything below it MUST be. Fails with [`Fault::Incomplete`] where the
-    /// place says that something the manifest names is missing. Without tags the image is
-    /// reachable by its digest.
-    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()>;
 
     /// Whether layers that lie elsewhere belong here too: who reads this place looks nowhere else.
     fn holds_foreign_layers(&self) -> bool {
