@@ -12,6 +12,9 @@ impl Advise for StoreError {
             Self::Size { .. } | Self::Corrupt { .. } => Advice::NONE.corrupt_if(true),
             Self::Full { source, .. } | Self::Io(source) => source.advice(),
             Self::Shared(error) => error.advice(),
+            Self::TagsAlike { .. } => Advice::hint(
+                "use a disk with ext4, XFS or Btrfs, or give one of the two another name with as=… in the list",
+            ),
             Self::NoRoot(_)
             | Self::ReadOnly(_)
             | Self::Locked(_)
@@ -41,6 +44,7 @@ impl Advise for TransportError {
             Self::Manifest { source, .. } => {
                 source.advice().corrupt_if(!matches!(source, ManifestError::Schema1 | ManifestError::Large(_)))
             }
+            Self::Alike { .. } => Advice::hint("use a disk with ext4, XFS or Btrfs"),
             Self::Shared(error) => error.advice(),
             Self::Trust(error) => error.advice(),
             Self::LayoutFile { source, .. } | Self::Http { source, .. } => endpoint::of_cause(&**source),

@@ -1,6 +1,7 @@
 //! The store, judged by a registry, by other processes, and by what a kill leaves.
 
 mod disk;
+mod exfat;
 mod kill;
 mod others;
 mod served;

@@ -10,6 +10,7 @@ mod partial;
 mod removal;
 mod replace;
 mod resumed;
+mod spelling;
 mod stretch;
 
 use std::fs::TryLockError;
@@ -32,6 +33,7 @@ pub use partial::PartialFile;
 pub use removal::Removal;
 pub use replace::{write_atomically, write_atomically_as, write_atomically_in};
 pub use resumed::ResumedFile;
+pub use spelling::other_spelling;
 pub use stretch::{FileRange, RangedFile};
 
 /// The longest configuration file that is read, in bytes: what is in it takes many times that in memory.

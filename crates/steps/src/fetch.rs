@@ -130,6 +130,9 @@ pub async fn fetch(
     let Resolution { images, failed } = resolution;
     let need = Need::of(&images, store)?;
     require_room("the images need", store.root(), need.bytes_to_write)?;
+    let own = images.iter().filter_map(|image| Some((&image.name.repository, image.name.tag.as_ref()?)));
+    let attached = images.iter().flat_map(|image| image.attached.iter().map(|it| (&image.name.repository, &it.tag)));
+    store.check_spelling(own.chain(attached))?;
     engine.observer().on(&Event::Step { name: "fetch", images: images.len(), bytes: need.bytes_missing });
     let mut receipt = Receipt {
         failed,

@@ -76,6 +76,9 @@ const LIST: &str = "a list of referrers";
 
 /// What the tags that come would change in the root; refuses them where the user wants that.
 pub(super) fn welcome(header: &Header, store: &Store, existing: ExistingTags) -> Result<Tags, IncomingError> {
+    let repositories = header.repositories().iter();
+    let tags = repositories.flat_map(|links| links.tags.iter().map(move |tag| (&links.name, &tag.name)));
+    store.check_spelling(tags)?;
     let tags = compare(header, store)?;
     let moved = tags.iter().filter(|(.., change)| *change == TagChange::Moved);
     let moved: Vec<String> = moved.map(|(name, tag, ..)| format!("{name}:{tag}")).collect();

@@ -36,6 +36,12 @@ struct Repository {
 /// # Errors
 /// Only where the store cannot be read; damage is a finding.
 pub fn verify_store(store: &Store, observer: &dyn Observer, stop: &Stop) -> Result<Findings, StoreError> {
+    if !store.tells_tags_apart()? {
+        let root = store.root().display();
+        observer.on(&Event::Notice(&format!(
+            "the file system of {root} does not tell all tags apart: of V1 and v1 it keeps one"
+        )));
+    }
     let mut seen = walk(store)?;
     let total = seen.blobs.values().sum();
     observer.on(&Event::Step { name: "verify", images: 0, bytes: total });

@@ -112,6 +112,7 @@ impl Store {
             pending.content.push(QueuedEntry::new(from, Target::Link(to)));
             pending.links += 1;
         }
+        self.claim_spelling(&links.name, links.tags.iter().map(|tag| &tag.name))?;
         for TagLink { name, digest } in &links.tags {
             self.refers_to(writing, &links.name, digest)?;
             let current = Entry::TagCurrent(links.name.clone(), name.clone());

@@ -151,6 +151,19 @@ pub enum StoreError {
         /// What it stands for.
         found: Box<Foreign>,
     },
+    /// Two tags that would be one directory.
+    #[error(
+        "the file system of {root} does not tell the tags {} and {} of {name} apart: one would replace the other",
+        .tags.0, .tags.1, root = .root.display()
+    )]
+    TagsAlike {
+        /// The store.
+        root: PathBuf,
+        /// The repository.
+        name: RepositoryName,
+        /// The tags.
+        tags: Box<(Tag, Tag)>,
+    },
     /// Between two steps another process took over the same unfinished content.
     #[error("another process continued writing {0} at the same time")]
     Overtaken(Digest),

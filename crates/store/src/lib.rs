@@ -44,18 +44,21 @@ mod repository;
 mod restore;
 mod root;
 mod rounds;
+mod spelling;
 mod staging;
 mod still;
 mod sweep;
+mod tags_alike;
 mod unchanged;
 mod upload;
 mod walk;
 mod withdraw;
 mod writers;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use fs_err as fs;
 
@@ -73,8 +76,10 @@ pub use writers::{QueuedIngest, Writers};
 
 use hashed::HashRecord;
 use hod_io::fs::Directory;
+use hod_oci::{RepositoryName, Tag};
 use root::Root;
 use rounds::CommitRounds;
+use spelling::Spelling;
 use staging::Staging;
 
 /// A registry root on disk. Clones are the same store.
@@ -87,6 +92,9 @@ struct Inner {
     root: Root,
     hashed: HashRecord,
     writing: Option<Writing>,
+    spelling: OnceLock<Spelling>,
+    /// Tags that were written to a root whose file system does not tell all tags apart, by what such tags share.
+    claimed: Mutex<HashMap<(RepositoryName, String), Tag>>,
 }
 
 /// What only a store that was opened for writing has.
@@ -130,7 +138,9 @@ impl Store {
     }
 
     fn new(root: Root, writing: Option<Writing>) -> Self {
-        Self { inner: Arc::new(Inner { hashed: HashRecord::of(&root, writing.is_some()), root, writing }) }
+        let hashed = HashRecord::of(&root, writing.is_some());
+        let (spelling, claimed) = (OnceLock::new(), Mutex::default());
+        Self { inner: Arc::new(Inner { root, hashed, writing, spelling, claimed }) }
     }
 
     /// The folder that holds `docker/registry/v2`.

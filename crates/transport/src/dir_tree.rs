@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{DirSink, Scaffolds};
+use super::{DirSink, Scaffolds, TransportError};
 use hod_engine::endpoint::{LocalFile, Place, Placement, Prefix, Result, Sink, Verified, read_ahead};
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Tag};
 
@@ -40,6 +40,9 @@ impl DirTree {
     /// An image directory below the folder, made as [`DirSink::open`] makes it.
     pub fn sink(&self, path: &Path) -> super::Result<DirTreeSink> {
         let image = self.scaffolds.dir(path)?;
+        if let Some(other) = hod_io::fs::other_spelling(path)? {
+            return Err(TransportError::Alike { path: path.to_owned(), other });
+        }
         let name = path.strip_prefix(&self.root).unwrap_or(path);
         let place = Place::folder(&self.root.display().to_string(), &name.display().to_string());
         Ok(DirTreeSink { image, place, tree: self.clone() })

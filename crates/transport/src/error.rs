@@ -24,6 +24,14 @@ pub enum TransportError {
     /// Somebody else's files.
     #[error("{0} contains other files: hod writes an image only to a new or empty directory, or over another image")]
     Foreign(PathBuf),
+    /// A directory of another image, which the file system does not tell from this one.
+    #[error("the file system of {path} does not tell this directory from {other:?}: one would replace the other")]
+    Alike {
+        /// The directory.
+        path: PathBuf,
+        /// The name that it has already.
+        other: std::ffi::OsString,
+    },
     /// A symbolic link where a layout has a directory whose content is to be deleted.
     #[error("{0} is a symbolic link: hod deletes only files in the layout itself")]
     LinkInLayout(PathBuf),
