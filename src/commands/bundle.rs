@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitC
             .hint("nothing was fetched, because a bundle must be complete; correct these images, or remove them from the list"));
     }
     if let Some(file) = &args.lock {
-        output::write(file, lock_text(&resolution.images).into_bytes()).await?;
+        output::write(file, lock_text(&resolution.images, &[]).into_bytes()).await?;
     }
     let mtime = pack::source_date_epoch()?;
     let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;

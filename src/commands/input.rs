@@ -15,7 +15,7 @@ use crate::{report, terminal};
 use hod_bundle::BundleFiles;
 use hod_image::attached::{belongs_to_another, with_attached};
 use hod_image::contents::{ContentsReader, Holdings, StoredImage};
-use hod_image::list::{ImageList, Line, ListError, ListReader, Origin, is_place};
+use hod_image::list::{ImageList, Line, LineError, ListError, ListReader, Origin, is_place};
 use hod_image::open::Places;
 use hod_image::places::{PlaceImage, PlaceRequest, find_places};
 use hod_image::resolve::ResolveOptions;
@@ -154,7 +154,12 @@ fn list_failure(context: &Context, files: &[PathBuf], error: ListError) -> Failu
     for (origin, text, problem) in lines {
         context.print_error(&format!("{origin}: {text}"), problem);
     }
-    Failure::of(Kind::Usage, error).hint("no image was resolved; correct these lines and run the same command again")
+    let hint = if lines.iter().all(|(.., problem)| *problem == LineError::Failed) {
+        "pull these images again with the same --lock, which completes it; to go on without them, remove their lines"
+    } else {
+        "no image was resolved; correct these lines and run the same command again"
+    };
+    Failure::of(Kind::Usage, error).hint(hint)
 }
 
 /// The images that arguments and lists name, or `None` where they name none: then all are meant.

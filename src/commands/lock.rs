@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 use crate::{output, report};
 use hod_image::list::{ImageList, ListReader};
 use hod_image::resolve::{Failed, Resolution, ResolvedImage};
-use hod_steps::lock::{Changes, lock_text, unpinned};
+use hod_steps::lock::{Changes, completed_lock, lock_text, unpinned};
 
 pub(crate) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, Failure> {
     let (registries, named, before) = if let Some(lock) = &args.check {
@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, F
     }
     let changes = before.map(|before| Changes::between(&before, &images));
     if let Some(path) = &args.output {
-        output::write(path, lock_text(&images).into_bytes()).await?;
+        output::write(path, lock_text(&images, &[]).into_bytes()).await?;
     }
     finish(context, &args, &images, changes)
 }
@@ -94,18 +94,35 @@ pub(super) fn lines(changes: &Changes) -> String {
 const LOCK_LIMIT: u64 = 64 << 20;
 
 /// The lock that is about to be replaced. A file that is none is no reason to fail: it is replaced all the same.
-pub(super) fn old_lock(path: &Path) -> Option<ImageList> {
-    if !fs_err::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let bytes = hod_io::fs::read_within(path, LOCK_LIMIT).ok()?;
+fn old_lock(path: &Path) -> Option<ImageList> {
     let mut reader = ListReader::new();
-    reader.file(&path.to_string_lossy(), &bytes);
+    reader.file(&path.to_string_lossy(), &old_bytes(path)?);
     reader.finish(&[]).ok()
 }
 
+fn old_bytes(path: &Path) -> Option<Vec<u8>> {
+    if !fs_err::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    hod_io::fs::read_within(path, LOCK_LIMIT).ok()
+}
+
+/// Writes the lock of a run, or completes the one that an earlier run with failures has left.
+pub(super) async fn write(context: &Context, path: &Path, resolution: &Resolution) -> Result<(), Failure> {
+    let Resolution { images, failed } = resolution;
+    let before = old_bytes(path).and_then(|bytes| String::from_utf8(bytes).ok());
+    if let Some(completed) = before.and_then(|before| completed_lock(&before, images, failed)) {
+        context.say(&format!("note: {} gets the lines that it lacked, and keeps the others", path.display()));
+        return output::write(path, completed.into_bytes()).await;
+    }
+    let before = old_lock(path);
+    output::write(path, lock_text(images, failed).into_bytes()).await?;
+    say(context, before.as_ref(), images);
+    Ok(())
+}
+
 /// Says what has changed since a lock that was replaced.
-pub(super) fn say(context: &Context, before: Option<&ImageList>, images: &[ResolvedImage]) {
+fn say(context: &Context, before: Option<&ImageList>, images: &[ResolvedImage]) {
     let Some(before) = before else { return };
     let changes = Changes::between(before, images);
     for line in lines(&changes).lines() {

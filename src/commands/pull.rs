@@ -14,7 +14,7 @@ use crate::{output, report};
 use hod_engine::endpoint::Placement;
 use hod_image::resolve::{Failed, Resolution, ResolveOptions};
 use hod_steps::fetch::{ImageReceipt, Receipt, fetch};
-use hod_steps::lock::{failed_text, lock_text};
+use hod_steps::lock::failed_text;
 use hod_store::Store;
 
 pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, Failure> {
@@ -33,12 +33,13 @@ pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, F
 
     let (resolution, listed) = named.resolve(&engine, &registries, Some(&store), &options).await;
     note_converted(context, &args, &resolution);
-    if let Some(file) = args.lock.as_deref() {
-        let before = lock::old_lock(file);
-        output::write(file, lock_text(&resolution.images).into_bytes()).await?;
-        lock::say(context, before.as_ref(), &resolution.images);
-    }
     let stopped = args.fail_fast && !resolution.failed.is_empty();
+    match args.lock.as_deref() {
+        // Nobody knows what became of the lines that were not tried.
+        Some(file) if stopped => context.say(&format!("note: no lock is written to {}", file.display())),
+        Some(file) => lock::write(context, file, &resolution).await?,
+        None => {}
+    }
     let receipt = if stopped {
         Receipt { failed: resolution.failed, stopped_early: true, ..Receipt::default() }
     } else {

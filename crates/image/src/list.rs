@@ -109,6 +109,9 @@ pub struct ImageList {
     pub notices: Vec<String>,
 }
 
+/// Begins a line of a lock whose image failed. Other tools read a comment.
+pub const FAILED: &str = "# failed: ";
+
 /// The errors of one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
@@ -155,6 +158,9 @@ pub enum LineError {
     /// A group that bundles could not name.
     #[error("the name of the group has control characters or is longer than 4096 bytes")]
     Group,
+    /// An image that a lock lacks.
+    #[error("this image failed when the lock was written, so the lock is not complete")]
+    Failed,
     /// Bytes that are no text.
     #[error("the line is not UTF-8 text")]
     Encoding,
@@ -204,6 +210,10 @@ impl ListReader {
                     self.bad.push((origin, text.trim().to_owned(), LineError::Group));
                 }
                 group = (!name.is_empty()).then(|| name.into());
+                continue;
+            }
+            if let Some(text) = text.trim().strip_prefix(FAILED) {
+                self.bad.push((origin, text.to_owned(), LineError::Failed));
                 continue;
             }
             let text = without_comment(text).trim();

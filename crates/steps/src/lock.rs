@@ -3,36 +3,73 @@
 //! It is a valid list itself, so everything that takes a list takes a lock. A line says all that
 //! decides what is stored: where from, which digest, which platforms, under which name, and what belongs to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use hod_image::list::{ImageList, PinnedReferrer, StoredName};
+use hod_image::list::{FAILED, ImageList, PinnedReferrer, StoredName};
 use hod_image::resolve::{Failed, ResolvedImage};
 use hod_oci::{Digest, Platforms};
 
 /// The text of a lock, in the order of the images. Those that were converted are left out: no registry has them.
-pub fn lock_text(images: &[ResolvedImage]) -> String {
+///
+/// Lines that failed follow as comments, by which every reader of lists knows that the lock is not complete.
+pub fn lock_text(images: &[ResolvedImage], failed: &[Failed]) -> String {
     let mut text = String::from("# Pinned by hod: pulling this list again gives the same content.\n");
     let mut group = None;
     for image in images.iter().filter(|image| image.converted_from.is_none()) {
         open_group(&mut text, &mut group, image.line.group.as_deref());
-        // Of an image that is not an index there is nothing to choose, whatever platforms a later run asks for.
-        let chosen = if image.graph.root.descriptor.media_type.is_index() {
-            &image.platforms
-        } else {
-            image.line.platforms.as_ref().unwrap_or(&Platforms::All)
-        };
-        if let Some(place) = &image.place {
-            let digest = image.graph.root.descriptor.digest;
-            let _ = writeln!(text, "{place} platform={chosen} as={} digest={digest}", image.name);
-            continue;
-        }
-        let referrers = referrers_text(&pinned(image));
-        let _ = writeln!(text, "{} platform={chosen} as={} referrers={referrers}", image.source_name, image.name);
+        let _ = writeln!(text, "{}", locked_line(image));
+    }
+    for line in failed.iter().flat_map(|failed| std::iter::once(&failed.line).chain(&failed.also)) {
+        open_group(&mut text, &mut group, line.group.as_deref());
+        let _ = writeln!(text, "{FAILED}{}", line.text);
     }
     text
+}
+
+/// A lock in which lines that had failed are replaced by what became of them now. `None` where the run was about other
+/// lines, too: then it is no second try, and its lock stands for itself.
+pub fn completed_lock(before: &str, images: &[ResolvedImage], failed: &[Failed]) -> Option<String> {
+    let open: BTreeSet<&str> = before.lines().filter_map(|line| line.strip_prefix(FAILED)).collect();
+    let mut done = HashMap::new();
+    for image in images {
+        let lines = std::iter::once(&image.line).chain(&image.also);
+        let locked = image.converted_from.is_none().then(|| locked_line(image));
+        done.extend(
+            lines.zip(std::iter::once(locked).chain(std::iter::repeat(None))).map(|(line, text)| (&*line.text, text)),
+        );
+    }
+    let again =
+        failed.iter().flat_map(|failed| std::iter::once(&failed.line).chain(&failed.also)).map(|line| &*line.text);
+    if !done.keys().copied().chain(again).all(|line| open.contains(line)) {
+        return None;
+    }
+    let mut text = String::new();
+    for line in before.lines() {
+        match line.strip_prefix(FAILED).and_then(|failed| done.get_mut(failed)) {
+            None => text.extend([line, "\n"]),
+            Some(locked) => text.extend(locked.take().map(|locked| locked + "\n")),
+        }
+    }
+    Some(text)
+}
+
+/// The line of an image.
+fn locked_line(image: &ResolvedImage) -> String {
+    // Of an image that is not an index there is nothing to choose, whatever platforms a later run asks for.
+    let chosen = if image.graph.root.descriptor.media_type.is_index() {
+        &image.platforms
+    } else {
+        image.line.platforms.as_ref().unwrap_or(&Platforms::All)
+    };
+    if let Some(place) = &image.place {
+        let digest = image.graph.root.descriptor.digest;
+        return format!("{place} platform={chosen} as={} digest={digest}", image.name);
+    }
+    let referrers = referrers_text(&pinned(image));
+    format!("{} platform={chosen} as={} referrers={referrers}", image.source_name, image.name)
 }
 
 /// What belongs to an image as it was found, sorted.

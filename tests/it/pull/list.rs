@@ -4,6 +4,7 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 use crate::support::faulty::{Faulty, Running};
+use crate::support::hod::hod;
 use crate::support::images::{Content, Image, image, layer};
 use crate::support::job::{ls, names, pull, text};
 
@@ -164,6 +165,60 @@ fn what_failed_is_a_list_to_try_again() {
     assert_eq!(names(&store), ["app:1", "there/gone:7", "web:1"]);
     assert!(registry.requests()[before..].iter().all(|seen| seen.route.repository().is_none_or(|name| name == "gone")));
     assert_eq!(fs::read_to_string(&failed).unwrap(), "");
+}
+
+#[test]
+fn a_lock_of_a_run_with_failures_is_refused_until_a_retry_completes_it() {
+    let (registry, folder) = setup();
+    let at = |name: &str| folder.path().join(name);
+    let (store, lock, failed) = (at("store"), at("release.lock"), at("again.txt"));
+    let list = "##a\napp:1\ngone:1   platform=linux/amd64 as=there/gone:7\n##b\nweb:9\nweb:1\n";
+    fs::write(at("list"), list).unwrap();
+    let words = ["--lock", text(&lock), "--failed", text(&failed)];
+    pull(registry.host(), &store, words).args(["-f", text(&at("list"))]).code(3);
+    let begun = fs::read_to_string(&lock).unwrap();
+    let lines: Vec<&str> = begun.lines().filter(|line| line.starts_with("# failed: ")).collect();
+    assert_eq!(lines, ["# failed: gone:1   platform=linux/amd64 as=there/gone:7", "# failed: web:9"]);
+
+    // Who carries on with such a lock would miss the images at the far side.
+    let bundle = at("release.tar");
+    for command in [
+        hod(["pack", "--store", text(&store), "-o", text(&bundle), "-f", text(&lock)]),
+        hod(["bundle", "-o", text(&bundle), "-f", text(&lock)]),
+        hod(["select", "--store", text(&store), "--to", text(&at("other")), "-f", text(&lock)]),
+        pull(registry.host(), &store, ["-f", text(&lock)]),
+    ] {
+        let refused = command.code(2);
+        for part in ["web:9: this image failed when the lock was written", "2 lines of the list", "same --lock"] {
+            assert!(refused.stderr.contains(part), "no {part:?} in {}", refused.stderr);
+        }
+    }
+    assert!(!bundle.exists());
+
+    // One of the two comes with the list of what failed; the lock keeps what it has, and the line that still lacks.
+    let content = registry.content().with("gone:1", &app(40));
+    registry.change(|held| *held = content);
+    let again = ["-f", text(&failed), "--lock", text(&lock), "--failed", text(&failed)];
+    pull(registry.host(), &store, again).code(3);
+    let later = fs::read_to_string(&lock).unwrap();
+    assert_eq!(later.lines().count(), begun.lines().count());
+    assert!(later.contains("as=there/gone:7 referrers=none\n") && later.contains("# failed: web:9\n"), "{later}");
+    assert!(begun.lines().filter(|line| !line.contains("gone:1")).all(|line| later.contains(line)), "{later}");
+
+    // The other by its name.
+    let content = registry.content().with("web:9", &app(41));
+    registry.change(|held| *held = content);
+    pull(registry.host(), &store, ["web:9", "--lock", text(&lock)]).ok();
+    assert!(!fs::read_to_string(&lock).unwrap().contains("failed"));
+    hod(["pack", "--store", text(&store), "-o", text(&bundle), "-f", text(&lock)]).ok();
+    let packed = hod(["ls", text(&bundle), "--json"]).ok().json();
+    assert_eq!(packed["images"].as_array().unwrap().len(), 4);
+
+    // A run about other images writes a lock of its own, and one that ends early writes none.
+    pull(registry.host(), &store, ["app:1", "--lock", text(&lock)]).ok();
+    assert_eq!(fs::read_to_string(&lock).unwrap().lines().count(), 2);
+    pull(registry.host(), &store, ["absent:1", "web:1", "--fail-fast", "--lock", text(&at("none.lock"))]).code(1);
+    assert!(!at("none.lock").exists());
 }
 
 #[test]
