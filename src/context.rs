@@ -12,6 +12,7 @@ use super::commands::UsedRegistries;
 use super::failure::{self, Advise, Failure, Kind};
 use super::log;
 use super::progress::{Bars, Lines};
+use super::report::{ImageResult, UNCHANGED};
 use super::stdout::{Form, Stdout};
 use super::terminal::{self, Line};
 use hod_engine::copy::{Engine, Limits};
@@ -37,8 +38,6 @@ pub(super) struct Context {
     bars: Option<Arc<Bars>>,
     /// Hints that were given with single images.
     hinted: Mutex<HashSet<String>>,
-    /// The cause of the last reported failure.
-    causes: Mutex<Vec<String>>,
     /// When the command began.
     pub(super) begun: Instant,
     /// Tells work on other threads to end.
@@ -52,7 +51,7 @@ impl Context {
         log::start(args);
         let lines = is_logged || args.debug || args.verbose > 1;
         let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !lines;
-        let bars = drawn.then(|| Arc::new(Bars::new()));
+        let bars = drawn.then(|| Arc::new(Bars::new(args.verbose > 0)));
         let observer: Arc<dyn Observer> = match &bars {
             Some(bars) => bars.clone(),
             None if args.quiet => Arc::new(SilentObserver),
@@ -71,7 +70,6 @@ impl Context {
             observer,
             bars,
             hinted: Mutex::default(),
-            causes: Mutex::default(),
             begun: Instant::now(),
             stop: Stop::default(),
         }
@@ -178,6 +176,17 @@ impl Context {
         }
     }
 
+    /// A line for each image that a command has changed something about. Who wants to hear more gets all images, with
+    /// whole digests.
+    pub(super) fn image_lines(&self, images: impl IntoIterator<Item = ImageResult>) -> String {
+        let shown = images.into_iter().filter(|image| self.is_verbose() || image.change != UNCHANGED);
+        shown.fold(String::new(), |mut text, ImageResult { name, digest, change }| {
+            let digest = if self.is_verbose() { digest.to_string() } else { digest.short().to_string() };
+            text.extend([&*terminal::printable(&name), "  ", &digest, "  ", change, "\n"]);
+            text
+        })
+    }
+
     /// Prints the result of a command: JSON where that was asked for, else the text.
     pub(super) fn result(&self, document: &impl Serialize, text: &str) -> Result<(), Failure> {
         self.answer(|| serde_json::to_vec_pretty(document), text)
@@ -278,29 +287,60 @@ impl Context {
         }
     }
 
-    /// Prints why one image failed, while the others go on.
+    /// Prints why one thing failed, such as a line of a list.
     pub(super) fn print_error(&self, what: &str, error: &impl Advise) {
-        let message = format!("{what}: {error}");
-        let (red, bold) = self.colours();
-        self.insist(Line::headed("", red, "error", &message));
-        // A registry that is gone fails a hundred images: why, and what to do about it, is the same for all.
-        let causes = failure::causes(&message, error.source());
-        let hint = error.advice().into_hint();
-        self.stdout.keep(&message, &causes, hint.as_slice());
-        let before =
-            std::mem::replace(&mut *self.causes.lock().unwrap_or_else(PoisonError::into_inner), causes.clone());
-        if causes.len() > 1 && causes == before {
-            self.insist("  caused by: the same");
-        } else {
-            for cause in causes {
-                self.insist(Line::headed("  ", "", "caused by", &cause));
+        self.print_errors([(what, error)]);
+    }
+
+    /// Prints why images failed, each with its name. A registry that is gone fails a hundred images: why, and what to do
+    /// about it, is told once.
+    pub(super) fn print_errors<'a, W: AsRef<str>, E: Advise + 'a>(&self, failed: impl IntoIterator<Item = (W, &'a E)>) {
+        let mut reasons: Vec<Reason> = Vec::new();
+        for (what, error) in failed {
+            let message = format!("{}: {error}", what.as_ref());
+            let (causes, hint) = (failure::causes(&message, error.source()), error.advice().into_hint());
+            self.stdout.keep(&message, &causes, hint.as_slice());
+            let same = reasons.iter_mut().find(|known| !causes.is_empty() && known.causes == causes);
+            match same {
+                Some(reason) => reason.failed.push((what.as_ref().to_owned(), message)),
+                None => reasons.push(Reason { failed: vec![(what.as_ref().to_owned(), message)], causes, hint }),
             }
+        }
+        reasons.into_iter().for_each(|reason| self.print_reason(reason));
+    }
+
+    fn print_reason(&self, Reason { failed, causes, hint }: Reason) {
+        let (red, bold) = self.colours();
+        if failed.len() <= REASON_NAMES || self.is_verbose() {
+            for (_, message) in &failed {
+                self.insist(Line::headed("", red, "error", message));
+            }
+        } else {
+            let names: Vec<&str> = failed.iter().take(REASON_NAMES).map(|(what, _)| &**what).collect();
+            let others = failed.len() - REASON_NAMES;
+            let message =
+                format!("{} images failed for one reason: {} and {others} more", failed.len(), names.join(", "));
+            self.insist(Line::headed("", red, "error", &message));
+        }
+        for cause in causes {
+            self.insist(Line::headed("  ", "", "caused by", &cause));
         }
         let is_new = |hint: &String| self.hinted.lock().unwrap_or_else(PoisonError::into_inner).insert(hint.clone());
         if let Some(hint) = hint.filter(is_new) {
             self.insist(Line::headed("  ", bold, "hint", &hint));
         }
     }
+}
+
+/// So many failures of one reason have a line each; of more, so many are named.
+const REASON_NAMES: usize = 2;
+
+/// Why some things failed.
+struct Reason {
+    /// What, and the message of each.
+    failed: Vec<(String, String)>,
+    causes: Vec<String>,
+    hint: Option<String>,
 }
 
 /// A variable of the environment that says something.

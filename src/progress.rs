@@ -7,24 +7,47 @@ mod outages;
 pub(super) use bars::Bars;
 pub(super) use lines::Lines;
 
+use std::collections::HashSet;
+
 use super::{failure, report, terminal};
 use hod_engine::observe::Event;
 
-/// The line that tells of an image, for both forms of output.
-fn image_line(event: &Event<'_>) -> Option<String> {
-    match event {
-        Event::ImageDone { name, digest, unchanged: true, .. } => Some(format!("= {name}  {digest}  unchanged")),
-        Event::ImageDone { name, digest, bytes, .. } => {
-            Some(format!("+ {name}  {digest}  {} new", report::bytes(*bytes)))
+/// The lines that tell of images, for both forms of output.
+#[derive(Debug, Default)]
+struct ImageLines {
+    verbose: bool,
+    /// What images have failed with.
+    causes: HashSet<Vec<String>>,
+}
+
+impl ImageLines {
+    /// Those of a run whose user wants to hear more, or not.
+    fn new(verbose: bool) -> Self {
+        Self { verbose, causes: HashSet::new() }
+    }
+
+    /// The line of an image. Why it failed is told in the end: of many that fail for one reason, such as a registry that
+    /// is gone, the first has a line.
+    fn line(&mut self, event: &Event<'_>) -> Option<String> {
+        match event {
+            // The results follow in the end, on standard output.
+            Event::ImageDone { .. } if !self.verbose => None,
+            Event::ImageDone { name, digest, unchanged: true, .. } => Some(format!("= {name}  {digest}  unchanged")),
+            Event::ImageDone { name, digest, bytes, .. } => {
+                Some(format!("+ {name}  {digest}  {} new", report::bytes(*bytes)))
+            }
+            Event::ImageFailed { name, cause } => {
+                let message = cause.to_string();
+                let causes = failure::causes(&message, cause.source());
+                if self.verbose {
+                    let text = report::shortened(&[vec![message], causes].concat().join(": "));
+                    return Some(format!("! {name}  {}", terminal::printable(&text)));
+                }
+                let is_new = causes.is_empty() || self.causes.insert(causes);
+                is_new.then(|| format!("! {name}  failed"))
+            }
+            _ => None,
         }
-        Event::ImageFailed { name, cause } => {
-            let message = cause.to_string();
-            let causes = failure::causes(&message, cause.source());
-            // The command says it once more in the end, with whole digests.
-            let text = report::shortened(&[vec![message], causes].concat().join(": "));
-            Some(format!("! {name}  {}", terminal::printable(&text)))
-        }
-        _ => None,
     }
 }
 

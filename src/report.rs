@@ -44,6 +44,23 @@ pub(super) fn shortened(text: &str) -> String {
     short
 }
 
+/// What a command has done with an image, for [`Context::image_lines`](crate::context::Context::image_lines).
+pub(super) struct ImageResult {
+    /// The image, and where it went if that says more.
+    pub(super) name: String,
+    pub(super) digest: Digest,
+    /// `new`, or another word; see [`UNCHANGED`].
+    pub(super) change: &'static str,
+}
+
+/// The word for an image that was there before.
+pub(super) const UNCHANGED: &str = "unchanged";
+
+/// The word for an image that was there before, or was not.
+pub(super) const fn change(is_unchanged: bool) -> &'static str {
+    if is_unchanged { UNCHANGED } else { "new" }
+}
+
 /// Where a column's text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {

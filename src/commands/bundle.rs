@@ -49,9 +49,7 @@ pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitC
 
 fn failed(context: &Context, images: &[Failed], listed: usize) -> Failure {
     context.close();
-    for Failed { line, error, .. } in images {
-        context.print_error(&line.label(), error);
-    }
+    context.print_errors(images.iter().map(|Failed { line, error, .. }| (line.label(), error)));
     let message = format!("{} of {} failed, so no bundle was written", images.len(), report::count(listed, "image"));
     Failure::new(Kind::of_lines(images, false), message)
 }
@@ -61,7 +59,7 @@ fn report(context: &Context, args: &BundleArgs, done: &BundleReceipt) -> Result<
         context.close();
         context.summary(&format!(
             "{} with {} in {}: {}, {} fetched in {}",
-            report::count(done.header.images().len(), "image"),
+            report::count(done.header.image_count(), "image"),
             report::count(done.header.blobs().len(), "blob"),
             args.output.display(),
             report::bytes(done.bytes),

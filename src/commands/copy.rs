@@ -12,6 +12,7 @@ use crate::args::{CopyArgs, FormatArg};
 use crate::context::Context;
 use crate::documents::{self, FailedName};
 use crate::failure::{Advice, Advise, Failure, Kind};
+use crate::report::ImageResult;
 use crate::{output, report};
 use hod_engine::copy::Engine;
 use hod_engine::endpoint::{Placement, Sink};
@@ -296,6 +297,16 @@ fn report_copy(context: &Context, manner: &CopySettings, outcome: &Outcome, many
         let layers = report::count(image.recompressed, "layer");
         context.say(&format!("note: {layers} of {} {}", task.label, manner.layers.note(&task.to)));
     }
+    let document = documents::Copied {
+        bytes_already_there: sum(Placement::AlreadyThere),
+        bytes_linked: sum(Placement::Linked),
+        bytes_mounted: sum(Placement::Mounted),
+        bytes_reflinked: sum(Placement::Cloned),
+        bytes_written: sum(Placement::Written),
+        failed: outcome.failed.iter().map(FailedName::from).collect(),
+        images: outcome.copied.iter().map(|(task, image)| describe(task, image)).collect(),
+        seconds: context.seconds(),
+    };
     if context.is_text() {
         for (task, image) in outcome.copied.iter().filter(|(_, image)| image.digest != image.source_digest) {
             context.say(&format!("note: {} has a new digest: {} → {}", task.label, image.source_digest, image.digest));
@@ -313,6 +324,12 @@ fn report_copy(context: &Context, manner: &CopySettings, outcome: &Outcome, many
                 parts.push(format!("{} {word}", report::bytes(sum(placed))));
             }
         }
+        let result = |(task, image): &(Task, CopiedImage)| ImageResult {
+            name: format!("{} → {}", task.from, task.to),
+            digest: image.digest,
+            change: report::change(image.copied.unchanged),
+        };
+        context.result(&document, &context.image_lines(outcome.copied.iter().map(result)))?;
         context.summary(&format!(
             "{} copied, {unchanged} unchanged · {}, in {}",
             report::count(outcome.copied.len() - unchanged, "image"),
@@ -321,16 +338,6 @@ fn report_copy(context: &Context, manner: &CopySettings, outcome: &Outcome, many
         ));
         return Ok(());
     }
-    let document = documents::Copied {
-        bytes_already_there: sum(Placement::AlreadyThere),
-        bytes_linked: sum(Placement::Linked),
-        bytes_mounted: sum(Placement::Mounted),
-        bytes_reflinked: sum(Placement::Cloned),
-        bytes_written: sum(Placement::Written),
-        failed: outcome.failed.iter().map(FailedName::from).collect(),
-        images: outcome.copied.iter().map(|(task, image)| describe(task, image)).collect(),
-        seconds: context.seconds(),
-    };
     context.result(&document, "")
 }
 
@@ -354,9 +361,7 @@ fn end(context: &Context, mut outcome: Outcome, many: bool, lost: usize) -> Resu
     if outcome.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, error) in &outcome.failed {
-        context.print_error(name, error);
-    }
+    context.print_errors(outcome.failed.iter().map(|(name, error)| (name, error)));
     let all = outcome.copied.len() + outcome.failed.len() + lost;
     let message = format!("{} of {} not copied", outcome.failed.len(), report::count(all, "image"));
     if let Some(archive) = outcome.unwritten.first() {

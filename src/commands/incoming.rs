@@ -1,10 +1,12 @@
 //! Reports the tags of commands that bring images into a root.
 
 use crate::args::OnExistingTag;
+use crate::context::Context;
 use crate::documents::IncomingTag;
 use crate::failure::{Failure, Kind};
+use crate::report::{ImageResult, UNCHANGED};
 use hod_bundle::Header;
-use hod_oci::Digest;
+use hod_oci::{Digest, is_companion_tag};
 use hod_steps::incoming::{ExistingTags, IncomingError, TagChange, Tags};
 
 /// What was typed, for the pipeline.
@@ -19,18 +21,23 @@ pub(super) const fn existing(typed: OnExistingTag) -> ExistingTags {
 const fn word(change: TagChange) -> &'static str {
     match change {
         TagChange::New => "new",
-        TagChange::Same => "unchanged",
+        TagChange::Same => UNCHANGED,
         TagChange::Moved => "moved",
         TagChange::Skipped => "skipped",
         TagChange::Merged => "merged",
     }
 }
 
-/// One line a tag, and one an image that has none.
-pub(super) fn lines(header: &Header, tags: &Tags) -> String {
-    let lines = tags.iter().map(|(name, tag, digest, change)| format!("{name}:{tag}  {digest}  {}\n", word(*change)));
+/// The tags, and the images that have none. What belongs to an image is for who wants to hear more.
+pub(super) fn lines(context: &Context, header: &Header, tags: &Tags) -> String {
+    let shown = tags.iter().filter(|(_, tag, ..)| context.is_verbose() || !is_companion_tag(tag));
+    let tags = shown.map(|(name, tag, digest, change)| ImageResult {
+        name: format!("{name}:{tag}"),
+        digest: *digest,
+        change: word(*change),
+    });
     let untagged = header.images().iter().filter(|image| image.tag.is_none());
-    lines.chain(untagged.map(|image| format!("{}\n", image.label()))).collect()
+    context.image_lines(tags) + &untagged.map(|image| format!("{}\n", image.label())).collect::<String>()
 }
 
 /// The tags in a JSON document.

@@ -32,9 +32,7 @@ pub(crate) async fn run(context: &Context, args: LockArgs) -> Result<ExitCode, F
     options.referrers &= args.check.is_none();
     let engine = context.engine(&args.retry);
     let (Resolution { images, failed }, listed) = named.resolve(&engine, &registries, None, &options).await;
-    for Failed { line, error, .. } in &failed {
-        context.print_error(&line.label(), error);
-    }
+    context.print_errors(failed.iter().map(|Failed { line, error, .. }| (line.label(), error)));
     if !failed.is_empty() {
         let message = format!("{} of {} could not be resolved", failed.len(), report::count(listed, "image"));
         return Err(Failure::new(Kind::Failed, message).hint("nothing was written"));

@@ -84,7 +84,7 @@ pub(crate) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCod
     if context.is_text() {
         context.summary(&format!(
             "{} with {} in {}: {} in {}",
-            report::count(count, "image"),
+            report::count(header.image_count(), "image"),
             report::count(header.blobs().len(), "blob"),
             place(&args.output, volumes.as_ref()),
             report::bytes(written.bytes),

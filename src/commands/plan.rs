@@ -161,9 +161,7 @@ fn finish(context: &Context, plan: &Plan, missing: &[Failed]) -> Result<ExitCode
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for Failed { line, error, .. } in missing {
-        context.print_error(&format!("{}: {}", line.origin, line.reference), error);
-    }
+    context.print_errors(missing.iter().map(|Failed { line, error, .. }| (line.label(), error)));
     let kind = Kind::of_lines(missing, !plan.images.is_empty());
     Err(Failure::new(kind, format!("{} cannot be fetched", report::count(missing.len(), "image"))))
 }

@@ -10,6 +10,7 @@ use crate::args::PullArgs;
 use crate::context::Context;
 use crate::documents::{Amount, FailedLine, Pulled, PulledImage};
 use crate::failure::{Failure, Kind};
+use crate::report::ImageResult;
 use crate::{output, report};
 use hod_engine::endpoint::Placement;
 use hod_image::resolve::{Failed, Resolution, ResolveOptions};
@@ -51,12 +52,14 @@ pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<ExitCode, F
         output::write(file, failed_text(&receipt.failed).into_bytes()).await?;
     }
     context.close();
-    if context.is_text() {
-        if !receipt.images.is_empty() {
-            context.summary(&summary(context, &receipt));
-        }
-    } else {
-        context.result(&document(context, &receipt), "")?;
+    let result = |done: &ImageReceipt| ImageResult {
+        name: done.image.name.to_string(),
+        digest: done.image.graph.root.descriptor.digest,
+        change: report::change(done.unchanged),
+    };
+    context.result(&document(context, &receipt), &context.image_lines(receipt.images.iter().map(result)))?;
+    if !receipt.images.is_empty() {
+        context.summary(&summary(context, &receipt));
     }
     end(context, &receipt, listed)
 }
@@ -81,9 +84,7 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
     if receipt.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for Failed { line, error, .. } in &receipt.failed {
-        context.print_error(&line.label(), error);
-    }
+    context.print_errors(receipt.failed.iter().map(|Failed { line, error, .. }| (line.label(), error)));
     let failed = receipt.failed.len();
     let message = format!("{failed} of {} failed", report::count(listed, "image"));
     let kind = Kind::of_lines(&receipt.failed, !receipt.images.is_empty() && !receipt.stopped_early);
@@ -98,12 +99,15 @@ fn end(context: &Context, receipt: &Receipt, listed: usize) -> Result<ExitCode, 
 }
 
 fn summary(context: &Context, receipt: &Receipt) -> String {
-    let mut text = String::new();
     let new = receipt.images.iter().filter(|image| !image.unchanged).count();
+    let (images, time) = (report::count(receipt.images.len(), "image"), report::time(context.begun.elapsed()));
+    if new == 0 {
+        return format!("{images}, nothing new · {} unique, in {time}\n", report::bytes(receipt.bytes_unique));
+    }
+    let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} ({new} new or moved) · {} unique of {} in all, {} saved by sharing",
-        report::count(receipt.images.len(), "image"),
+        "{images} ({new} new or moved) · {} unique of {} in all, {} saved by sharing",
         report::bytes(receipt.bytes_unique),
         report::bytes(receipt.bytes_of_images),
         report::bytes(receipt.bytes_of_images.saturating_sub(receipt.bytes_unique)),
@@ -112,12 +116,7 @@ fn summary(context: &Context, receipt: &Receipt) -> String {
     let is_local = receipt.images.iter().any(|done| done.image.place.is_some());
     let linked = receipt.placed.get(&Placement::Linked).map_or(0, |(_, bytes)| *bytes);
     let linked = if is_local && linked > 0 { format!(", {} linked", report::bytes(linked)) } else { String::new() };
-    let _ = writeln!(
-        text,
-        "{} fetched{linked} in {}",
-        report::bytes(receipt.bytes_written()),
-        report::time(context.begun.elapsed()),
-    );
+    let _ = writeln!(text, "{} fetched{linked} in {time}", report::bytes(receipt.bytes_written()));
     text
 }
 

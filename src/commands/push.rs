@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::documents::{FailedName, Pushed, PushedImage};
 use crate::failure::{Failure, Kind};
 use crate::report;
+use crate::report::ImageResult;
 use crate::terminal::Interruptible;
 use hod_bundle::volumes::VolumeReader;
 use hod_bundle::{BundleError, BundleFiles, VolumeError};
@@ -195,20 +196,6 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
     for (image, new) in changed.clone() {
         context.say(&format!("note: {} has a new digest at the registry: {} → {new}", image.label, image.digest));
     }
-    if context.is_text() && receipt.images.is_empty() && !receipt.failed.is_empty() {
-        return Ok(());
-    }
-    if context.is_text() {
-        let unchanged = receipt.images.iter().filter(|image| image.copied.unchanged).count();
-        context.summary(&format!(
-            "{} pushed, {unchanged} unchanged · {} sent, {} mounted, in {}",
-            report::count(receipt.images.len() - unchanged, "image"),
-            report::bytes(sum(Placement::Written)),
-            report::bytes(sum(Placement::Mounted)),
-            report::time(context.begun.elapsed()),
-        ));
-        return Ok(());
-    }
     let image = |image: &hod_steps::push::PushedImage| PushedImage {
         destination: image.destination.clone(),
         digest: image.digest.into(),
@@ -224,7 +211,26 @@ fn report_push(context: &Context, receipt: &PushReceipt) -> Result<(), Failure> 
         images: receipt.images.iter().map(image).collect(),
         seconds: context.seconds(),
     };
-    context.result(&document, "")
+    let result = |image: &hod_steps::push::PushedImage| ImageResult {
+        name: format!("{} → {}", image.label, image.destination),
+        digest: image.changed_to.unwrap_or(image.digest),
+        change: report::change(image.copied.unchanged),
+    };
+    let images = || receipt.images.iter().filter(|image| !image.is_companion);
+    let lines =
+        context.image_lines(receipt.images.iter().filter(|it| context.is_verbose() || !it.is_companion).map(result));
+    context.result(&document, &lines)?;
+    if !receipt.images.is_empty() || receipt.failed.is_empty() {
+        let unchanged = images().filter(|image| image.copied.unchanged).count();
+        context.summary(&format!(
+            "{} pushed, {unchanged} unchanged · {} sent, {} mounted, in {}",
+            report::count(images().count() - unchanged, "image"),
+            report::bytes(sum(Placement::Written)),
+            report::bytes(sum(Placement::Mounted)),
+            report::time(context.begun.elapsed()),
+        ));
+    }
+    Ok(())
 }
 
 fn end(context: &Context, receipt: &PushReceipt) -> Result<ExitCode, Failure> {
@@ -232,9 +238,7 @@ fn end(context: &Context, receipt: &PushReceipt) -> Result<ExitCode, Failure> {
     if receipt.failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, error) in &receipt.failed {
-        context.print_error(name, error);
-    }
+    context.print_errors(receipt.failed.iter().map(|(name, error)| (name, error)));
     let all = receipt.images.len() + receipt.failed.len();
     let message = format!("{} of {} not pushed", receipt.failed.len(), report::count(all, "image"));
     let others_done = !receipt.images.is_empty() && !receipt.stopped_early;

@@ -32,10 +32,10 @@ pub(crate) async fn run(context: &Context, args: SelectArgs) -> Result<ExitCode,
         Ok((done, header))
     })
     .await?;
-    context.result(&document(context, count, &done), &incoming::lines(&header, &done.tags))?;
+    context.result(&document(context, count, &done), &incoming::lines(context, &header, &done.tags))?;
     context.summary(&format!(
         "{} in {}: {} in {}",
-        report::count(count, "image"),
+        report::count(header.image_count(), "image"),
         args.to.display(),
         parts(&done),
         report::time(context.begun.elapsed()),

@@ -39,10 +39,10 @@ pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode,
         unpack(reader, &store, existing, &*observer, &stop).map_err(|error| failure(&bundle, error))
     })
     .await?;
-    context.result(&document(context, &done, signed.as_ref()), &incoming::lines(&done.header, &done.tags))?;
+    context.result(&document(context, &done, signed.as_ref()), &incoming::lines(context, &done.header, &done.tags))?;
     context.summary(&format!(
         "{} unpacked to {}: {} new ({}), {} there before ({}), in {}",
-        report::count(done.header.images().len(), "image"),
+        report::count(done.header.image_count(), "image"),
         args.root.display(),
         report::count(done.written.0, "blob"),
         report::bytes(done.written.1),

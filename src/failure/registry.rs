@@ -15,7 +15,8 @@ impl Advise for RegistryError {
                 "if the registry uses plain HTTP, set --tls-verify=false, or insecure = true in registries.conf",
             ),
             Self::UnknownHost { .. } => Advice::hint(
-                "check the spelling of the host and the DNS of this machine; if a proxy resolves names, set HTTPS_PROXY",
+                "check the spelling of the host and the DNS of this machine; if a proxy resolves names, set HTTPS_PROXY; for \
+                 a mirror, use --from or registries.conf",
             ),
             Self::Content(error) => error.advice(),
             Self::Mirrors { source, .. } => source.advice(),

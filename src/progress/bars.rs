@@ -9,7 +9,7 @@ use indicatif::style::ProgressTracker;
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::super::terminal::Line;
-use super::image_line;
+use super::ImageLines;
 use super::outages::Outages;
 use hod_engine::observe::{Event, Observer};
 use hod_oci::Digest;
@@ -27,6 +27,7 @@ pub(crate) struct Bars {
 
 #[derive(Default)]
 struct State {
+    told: ImageLines,
     total: Option<ProgressBar>,
     /// True if the bar for the whole counts bytes; where nobody knows how many there will be, it counts images.
     in_bytes: bool,
@@ -37,9 +38,9 @@ struct State {
 }
 
 impl Bars {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(verbose: bool) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(RATE));
-        Self { all, state: Mutex::default() }
+        Self { all, state: Mutex::new(State { told: ImageLines::new(verbose), ..State::default() }) }
     }
 
     /// Prints a line above the bars.
@@ -183,7 +184,7 @@ impl Observer for Bars {
             }
             Event::ImageDone { .. } | Event::ImageFailed { .. } => {
                 state.image_done();
-                if let Some(line) = image_line(event) {
+                if let Some(line) = state.told.line(event) {
                     self.say(&*line);
                 }
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{report, terminal};
 use super::outages::Outages;
-use super::{image_line, retry_line};
+use super::{ImageLines, retry_line};
 use hod_engine::observe::{Event, Observer};
 
 /// The longest silence while bytes move.
@@ -27,12 +27,13 @@ struct State {
     moved: u64,
     last: Instant,
     outages: Outages,
+    images_told: ImageLines,
 }
 
 impl Lines {
     pub(crate) fn new(verbose: bool) -> Self {
-        let (step, last, outages) = ("", Instant::now(), Outages::default());
-        let state = State { step, images: 0, done: 0, total: 0, moved: 0, last, outages };
+        let (step, last, outages, images_told) = ("", Instant::now(), Outages::default(), ImageLines::new(verbose));
+        let state = State { step, images: 0, done: 0, total: 0, moved: 0, last, outages, images_told };
         Self { verbose, state: Mutex::new(state) }
     }
 
@@ -77,7 +78,7 @@ impl Observer for Lines {
             }
             Event::ImageDone { .. } | Event::ImageFailed { .. } => {
                 state.done += 1;
-                image_line(event)
+                state.images_told.line(event)
             }
             Event::Retrying { .. } | Event::Retried { .. } => {
                 self.details(event);

@@ -147,7 +147,9 @@ fn a_digest_that_the_registry_lies_about() {
         // Nothing has moved, and the registry lies now, or still does not tell.
         if good {
             let output = pull(registry.host(), folder.path(), ["app:1"]).ok();
-            assert!(output.stderr.contains(&format!("{}  unchanged", image.digest())), "{effect:?}: {}", output.stderr);
+            assert!(output.stderr.contains("1 image, nothing new"), "{effect:?}: {}", output.stderr);
+            let shown = pull(registry.host(), folder.path(), ["app:1", "-v"]).ok().text();
+            assert_eq!(shown, format!("app:1  {}  unchanged\n", image.digest()));
         }
     }
 }

@@ -160,7 +160,9 @@ fn what_to_do_is_said_once_and_fits_the_direction() {
     }
     let output = pull("registry.invalid:5000", &other, ["a:1", "b:1"]).code(1);
     check(&output.stderr, "registry.invalid:5000", "check the spelling of the host and the DNS of this machine");
-    assert_eq!(output.stderr.matches("\n  caused by: the same\n").count(), 1, "{}", output.stderr);
+    // Two images have a line each, and the reason is told once.
+    assert_eq!(output.stderr.matches("\nerror: argument ").count(), 2, "{}", output.stderr);
+    assert_eq!(output.stderr.matches("  caused by: ").count(), 2, "{}", output.stderr);
 }
 
 /// Only what keeps partial downloads says that it does.
@@ -205,6 +207,25 @@ fn a_list_without_images_is_named() {
     assert!(said.contains("hint: list.txt has only blank lines and comments"), "{said}");
 }
 
+/// A registry that is gone fails all images: that is one error, with the number of images and a hint.
+#[test]
+fn a_host_that_cannot_be_reached_is_one_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let list: String = (0..143).map(|number| format!("team/app-{number}:1\n")).collect();
+    fs_err::write(folder.path().join("list.txt"), list).unwrap();
+    let words = ["pull", "-f", "list.txt", "--store", "store", "--retry-times", "0", "--from", "127.0.0.1:1"];
+    let output = hod(words).in_folder(folder.path()).code(1);
+    let said = output.stderr;
+    assert!(said.lines().count() <= 7, "{said}");
+    assert!(said.contains("error: 143 images failed for one reason: list.txt:1: team/app-0:1, list.txt:2:"), "{said}");
+    assert!(said.contains("and 141 more\n") && said.contains("hint: ") && said.contains("143 of 143 images failed"));
+    // Who wants to know all gets all.
+    let all = hod(words).arg("-v").in_folder(folder.path()).code(1).stderr;
+    assert_eq!(all.matches("\nerror: list.txt:").count(), 143, "{all}");
+    let json = hod(words).arg("--json").in_folder(folder.path()).code(1).json();
+    assert_eq!(json["failed"].as_array().unwrap().len(), 143);
+}
+
 /// The line that tells of an image as it fails is for people, and has short digests; the error in the end has all.
 #[test]
 fn an_image_that_fails_is_told_of_in_short_and_then_in_full() {
@@ -214,6 +235,8 @@ fn an_image_that_fails_is_told_of_in_short_and_then_in_full() {
     let registry = registry.start();
     let folder = tempfile::tempdir().unwrap();
     let said = pull(registry.host(), folder.path(), ["a:1"]).code(1).stderr;
+    assert!(said.starts_with("fetch: 1 image") && said.contains("\n! a:1  failed\n"), "{said}");
+    let said = pull(registry.host(), folder.path(), ["a:1", "-v"]).code(1).stderr;
     let line = said.lines().find(|line| line.starts_with("! a:1 ")).unwrap();
     assert!(line.contains(&digest.short()) && !line.contains(&digest.to_string()), "{line}");
     assert!(said.contains(&format!("error: argument 1: a:1: cannot copy layer {digest}")), "{said}");

@@ -11,7 +11,7 @@ use super::contents::{Blob, Content, Contents, Image};
 use super::layout::{HEADER_LIMIT, data_head_length};
 use super::ustar::{TIME_LIMIT, padded};
 use super::{HeaderError, rules};
-use hod_oci::{Algorithm, Digest, Hasher, RepositoryName};
+use hod_oci::{Algorithm, Digest, Hasher, RepositoryName, is_companion_tag};
 use hod_store::Links;
 
 /// The name of the format.
@@ -235,6 +235,11 @@ impl Header {
     /// The images.
     pub fn images(&self) -> &[Image] {
         &self.images
+    }
+
+    /// The number of images, without what belongs to others by its tag.
+    pub fn image_count(&self) -> usize {
+        self.images.iter().filter(|image| !image.tag.as_ref().is_some_and(is_companion_tag)).count()
     }
 
     /// The blobs, in the order in which they lie in the bundle.

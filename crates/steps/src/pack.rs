@@ -160,7 +160,7 @@ pub fn pack<W: Write + Send + 'static>(
     stop: &Stop,
 ) -> Result<(W, BundleSummary), PackError> {
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
-    observer.on(&Event::Step { name: "pack", images: header.images().len(), bytes });
+    observer.on(&Event::Step { name: "pack", images: header.image_count(), bytes });
     // Hashing and writing take about as long: each on a thread, they take half.
     let out = WriteBehind::new(out).map_err(|error| PackError::Write(BundleError::Write(error)))?;
     let mut writer = Writer::new(out, header, signature, compression).map_err(PackError::Write)?;

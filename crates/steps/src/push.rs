@@ -10,10 +10,11 @@ pub use outbound::{OutboundImage, PushError, PushOptions, PushedImage};
 use super::push_referrers::{announce, is_index, push_index, spare_index};
 use hod_engine::copy::Engine;
 use hod_engine::observe::Event;
+use hod_image::attached::belongs_to_another;
 use hod_image::batch::{self, OnFailure, Transfer};
 use hod_image::contents::StoredImage;
 use hod_image::index_policy::{FormError, IndexPolicy, only_child, rewritten};
-use hod_oci::{Digest, Graph, RepositoryName, Tag};
+use hod_oci::{Digest, Graph, RepositoryName, Tag, is_companion_tag};
 use hod_registry::Registries;
 
 /// What a push did.
@@ -35,7 +36,11 @@ pub async fn push(
     options: &PushOptions,
 ) -> PushReceipt {
     let bytes = unique_bytes(&images);
-    engine.observer().on(&Event::Step { name: "push", images: images.len(), bytes });
+    engine.observer().on(&Event::Step {
+        name: "push",
+        images: images.iter().filter(|image| !belongs_to_another(&image.held)).count(),
+        bytes,
+    });
     let mut receipt = PushReceipt::default();
     let (indexes, images): (Vec<_>, Vec<_>) = images.into_iter().enumerate().partition(|(_, image)| is_index(image));
     let listed = &listed(&indexes);
@@ -135,7 +140,8 @@ async fn push_one(
     let transfer = Transfer::new(new, &copied, graph.foreign());
     let changed_to = (new != digest).then_some(new);
     let destination = destination_name(options, &repository, name.tag.as_ref(), &new);
-    Ok((PushedImage { label, destination, digest, changed_to, copied }, transfer))
+    let is_companion = name.tag.as_ref().is_some_and(is_companion_tag);
+    Ok((PushedImage { label, destination, digest, changed_to, copied, is_companion }, transfer))
 }
 
 fn destination_name(options: &PushOptions, name: &RepositoryName, tag: Option<&Tag>, digest: &Digest) -> String {

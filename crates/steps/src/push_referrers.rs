@@ -61,7 +61,7 @@ pub(super) async fn push_index(
         }
         None => format!("{}/{name}", options.destination.host),
     };
-    Ok(PushedImage { label, destination, digest, changed_to: None, copied: total })
+    Ok(PushedImage { label, destination, digest, changed_to: None, copied: total, is_companion: true })
 }
 
 /// Sees to it that the registry knows of a referrer that was pushed by itself, without an index.

@@ -77,7 +77,7 @@ pub fn select_into(
         incoming::check_space(header, to, stop)?;
     }
     let bytes = header.blobs().iter().map(|blob| blob.size).sum();
-    observer.on(&Event::Step { name: "select", images: header.images().len(), bytes });
+    observer.on(&Event::Step { name: "select", images: header.image_count(), bytes });
     let mut done = SelectReceipt::default();
     let failed = AtomicBool::new(false);
     let placed = on_all_processors(header.blobs(), stop, |taken: WorkQueue<'_, Blob>, found| {

@@ -83,7 +83,7 @@ pub fn unpack(
         return Err(UnpackError::Stopped);
     }
     let all = header.blobs().iter().map(|blob| blob.size).sum();
-    observer.on(&Event::Step { name: "unpack", images: header.images().len(), bytes: all });
+    observer.on(&Event::Step { name: "unpack", images: header.image_count(), bytes: all });
     let (mut written, mut there) = ((0, 0), (0, 0));
     let (passed, mut unnoted) = (store.passed(&header.id())?, 0);
     let mut writers = Writers::start()?;

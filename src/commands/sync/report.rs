@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::context::Context;
 use crate::documents;
 use crate::failure::{Failure, Kind, causes};
+use crate::report::ImageResult;
 use crate::{output, report};
 use hod_engine::endpoint::Placement;
 use hod_steps::sync::run::{SyncError, SyncReceipt, SyncedImage};
@@ -35,10 +36,15 @@ pub(super) async fn finish(
     if let Some(path) = digestfile {
         output::write(path, digests(&outcome.receipt.images).into_bytes()).await?;
     }
+    let result = |SyncedImage { task, image }: &SyncedImage| ImageResult {
+        name: format!("{} → {}", familiar(&task.from.location), familiar(&task.to.location)),
+        digest: image.digest,
+        change: report::change(image.copied.unchanged),
+    };
+    let lines = context.image_lines(outcome.receipt.images.iter().map(result));
+    context.result(&document(context, outcome), &lines)?;
     if context.is_text() {
         say(context, outcome);
-    } else {
-        context.result(&document(context, outcome), "")?;
     }
     end(context, outcome)
 }
@@ -123,9 +129,7 @@ fn end(context: &Context, outcome: &Outcome) -> Result<ExitCode, Failure> {
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    for (task, error) in &outcome.receipt.failed {
-        context.print_error(&familiar(&task.from.location), error);
-    }
+    context.print_errors(outcome.receipt.failed.iter().map(|(task, error)| (familiar(&task.from.location), error)));
     let receipt = &outcome.receipt;
     let done = receipt.images.len() + outcome.planned.len();
     let missing = receipt.failed.len() + receipt.untried;

@@ -247,7 +247,7 @@ fn a_lock_gives_the_same_when_tags_have_moved() {
     let again = folder.path().join("again.lock");
     let words = ["-f", text(&lock), "--from", "nowhere.invalid", "--lock", text(&again)];
     let fixed = ["pull", "--store", text(&second)];
-    crate::support::hod::hod(fixed.into_iter().chain(words)).ok();
+    hod(fixed.into_iter().chain(words)).ok();
     assert_eq!(ls(&first), ls(&second));
     assert_eq!(ls(&second)["images"][0]["digest"], app(1).digest().to_string());
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();

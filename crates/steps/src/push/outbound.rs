@@ -85,6 +85,8 @@ pub struct PushedImage {
     pub changed_to: Option<Digest>,
     /// What copying it took.
     pub copied: CopySummary,
+    /// True if it belongs to another image, such as a signature.
+    pub is_companion: bool,
 }
 
 /// How to push.
