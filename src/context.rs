@@ -181,7 +181,7 @@ impl Context {
     pub(super) fn image_lines(&self, images: impl IntoIterator<Item = ImageResult>) -> String {
         let shown = images.into_iter().filter(|image| self.is_verbose() || image.change != UNCHANGED);
         shown.fold(String::new(), |mut text, ImageResult { name, digest, change }| {
-            let digest = if self.is_verbose() { digest.to_string() } else { digest.short().to_string() };
+            let digest = if self.is_verbose() { digest.to_string() } else { digest.short() };
             text.extend([&*terminal::printable(&name), "  ", &digest, "  ", change, "\n"]);
             text
         })
@@ -306,7 +306,9 @@ impl Context {
                 None => reasons.push(Reason { failed: vec![(what.as_ref().to_owned(), message)], causes, hint }),
             }
         }
-        reasons.into_iter().for_each(|reason| self.print_reason(reason));
+        for reason in reasons {
+            self.print_reason(reason);
+        }
     }
 
     fn print_reason(&self, Reason { failed, causes, hint }: Reason) {

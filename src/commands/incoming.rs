@@ -37,7 +37,7 @@ pub(super) fn lines(context: &Context, header: &Header, tags: &Tags) -> String {
         change: word(*change),
     });
     let untagged = header.images().iter().filter(|image| image.tag.is_none());
-    context.image_lines(tags) + &untagged.map(|image| format!("{}\n", image.label())).collect::<String>()
+    untagged.fold(context.image_lines(tags), |text, image| text + &image.label() + "\n")
 }
 
 /// The tags in a JSON document.
