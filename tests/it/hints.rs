@@ -211,8 +211,8 @@ fn a_list_without_images_is_named() {
 #[test]
 fn a_host_that_cannot_be_reached_is_one_error() {
     let folder = tempfile::tempdir().unwrap();
-    let list: String = (0..143).map(|number| format!("team/app-{number}:1\n")).collect();
-    fs_err::write(folder.path().join("list.txt"), list).unwrap();
+    let list: Vec<String> = (0..143).map(|number| format!("team/app-{number}:1")).collect();
+    fs_err::write(folder.path().join("list.txt"), list.join("\n")).unwrap();
     let words = ["pull", "-f", "list.txt", "--store", "store", "--retry-times", "0", "--from", "127.0.0.1:1"];
     let output = hod(words).in_folder(folder.path()).code(1);
     let said = output.stderr;
