@@ -177,9 +177,10 @@ impl Context {
     }
 
     /// A line for each image that a command has changed something about. Who wants to hear more gets all images, with
-    /// whole digests.
+    /// whole digests; who wants quiet gets none.
     pub(super) fn image_lines(&self, images: impl IntoIterator<Item = ImageResult>) -> String {
-        let shown = images.into_iter().filter(|image| self.is_verbose() || image.change != UNCHANGED);
+        let is_shown = |image: &ImageResult| !self.quiet && (self.is_verbose() || image.change != UNCHANGED);
+        let shown = images.into_iter().filter(is_shown);
         shown.fold(String::new(), |mut text, ImageResult { name, digest, change }| {
             let digest = if self.is_verbose() { digest.to_string() } else { digest.short() };
             text.extend([&*terminal::printable(&name), "  ", &digest, "  ", change, "\n"]);

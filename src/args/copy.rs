@@ -133,7 +133,7 @@ pub(crate) struct ContentArgs {
     /// Copy no signatures; only dir: and registries with a lookaside keep signatures
     #[arg(long, env = "HOD_REMOVE_SIGNATURES", hide_env = true, value_parser = super::flag())]
     pub(crate) remove_signatures: bool,
-    /// Check each layer and send each manifest again, even if the tag is correct; repairs a registry that lost content
+    /// Send each layer and manifest again, even if the registry reports it as present; repairs a registry that lost content
     #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
     pub(crate) force: bool,
 }

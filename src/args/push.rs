@@ -30,7 +30,7 @@ pub(crate) struct PushArgs {
     /// Stop at the first image that fails
     #[arg(long, env = "HOD_FAIL_FAST", hide_env = true, value_parser = super::flag())]
     pub(crate) fail_fast: bool,
-    /// Check each layer and send each manifest again, even if the tag is correct; repairs a registry that lost content
+    /// Send each layer and manifest again, even if the registry reports it as present; repairs a registry that lost content
     #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
     pub(crate) force: bool,
     /// Daemon for docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`

@@ -46,7 +46,7 @@ fn every_form_carries_the_fixtures_whole() {
         let bundle = folder.path().join(name);
         if standard_output {
             let output = pack(fixtures::root(), Path::new("-"), []).ok();
-            assert!(output.stderr.contains("17 images"), "{}", output.stderr);
+            assert!(output.stderr.contains("16 images"), "{}", output.stderr);
             fs::write(&bundle, output.stdout).unwrap();
             assert_eq!(fs::read(&bundle).unwrap(), fs::read(folder.path().join("a.tar")).unwrap());
         } else {
@@ -63,8 +63,9 @@ fn every_form_carries_the_fixtures_whole() {
             let input = if standard_input { Path::new("-") } else { &bundle };
             let bytes = if standard_input { fs::read(&bundle).unwrap() } else { Vec::new() };
             let output = unpack(input, &root, []).input(bytes).ok();
-            assert_eq!(output.text().lines().filter(|line| line.ends_with("  new")).count(), 17, "{}", output.text());
-            assert!(output.stderr.contains("17 images unpacked"), "{}", output.stderr);
+            // The list of referrers of one of them is no image.
+            assert_eq!(output.text().lines().filter(|line| line.ends_with("  new")).count(), 16, "{}", output.text());
+            assert!(output.stderr.contains("16 images unpacked"), "{}", output.stderr);
             tree::assert_same(&fixtures::root().join("docker"), &root.join("docker"));
         }
     }
@@ -202,7 +203,8 @@ fn tags_that_point_elsewhere_are_moved_kept_or_a_reason_to_stop() {
         let served = DockerRegistry::over(root.path());
         assert_eq!(Digest::sha256(&manifest(served.host(), "app", "1").body), expected, "{words:?}");
         if code == 0 {
-            assert!(output.text().contains(&format!("app:1  {}  {change}\n", after.digest())), "{}", output.text());
+            let line = format!("app:1  {}  {change}\n", after.digest().short());
+            assert!(output.text().contains(&line), "{}", output.text());
             assert!(output.text().contains("app:2  ") && output.text().contains("  new\n"), "{}", output.text());
             assert_eq!(reach(served.host(), "app", &after.digest().to_string()).absent.len(), 0);
         } else {

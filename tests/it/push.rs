@@ -1,5 +1,6 @@
 //! `hod push`, judged by the registry that it pushes to and by the requests that it makes.
 
+mod dialects;
 mod digests;
 mod forced;
 mod index;
@@ -55,7 +56,7 @@ fn from_a_store_a_bundle_and_standard_input() {
         let registry = DockerRegistry::empty();
         let stdin = input.map_or_else(Vec::new, |path| fs::read(path).unwrap());
         let output = push(source, registry.host(), []).input(&*stdin).ok();
-        assert!(output.stderr.contains("17 images pushed, 0 unchanged"), "{}", output.stderr);
+        assert!(output.stderr.contains("16 images pushed, 0 unchanged"), "{}", output.stderr);
         for (name, digest) in fixtures::names() {
             let (repository, tag) = name.rsplit_once(':').unwrap();
             // The tag that lists what refers to an image is the registry's, which has perhaps been told of it before.
@@ -68,7 +69,7 @@ fn from_a_store_a_bundle_and_standard_input() {
             assert_eq!(reach(registry.host(), repository, tag), reach(source_registry.host(), repository, tag));
         }
         let output = push(source, registry.host(), []).input(stdin).ok();
-        assert!(output.stderr.contains("0 images pushed, 17 unchanged · 0 B sent"), "{}", output.stderr);
+        assert!(output.stderr.contains("0 images pushed, 16 unchanged · 0 B sent"), "{}", output.stderr);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Body, Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
@@ -105,6 +105,8 @@ impl Host {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => {
                 length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                // Some registries insist on the length of an empty body, which is left out otherwise (RFC 9110, 8.6).
+                sent.headers_mut().insert(CONTENT_LENGTH, bytes.len().into());
                 *sent.body_mut() = Some(Body::from(bytes.clone()));
                 request.payload = Payload::Bytes(bytes);
             }

@@ -19,6 +19,10 @@ use hod_engine::endpoint::BlobReader;
 use hod_io::secret::redacted;
 use hod_oci::Digest;
 
+/// What registries answer that have taken a blob or a manifest. The specification has 201 alone.
+pub(super) const TAKEN: [StatusCode; 4] =
+    [StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED, StatusCode::NO_CONTENT];
+
 /// An answer whose body has not been read.
 #[derive(Debug)]
 pub(super) struct Response {
@@ -49,6 +53,13 @@ impl Response {
             subject: request.subject.clone(),
             pace: Pace::new(limit),
         }
+    }
+
+    /// Returns true if the answer to `HEAD` says that something is not there, or not for us to see, or that the registry
+    /// does not answer `HEAD`.
+    pub(super) fn is_no(&self) -> bool {
+        let is_passing = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        self.status.is_client_error() && !is_passing || self.status == StatusCode::NOT_IMPLEMENTED
     }
 
     /// A header that is text.

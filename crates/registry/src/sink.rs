@@ -15,7 +15,7 @@ use super::auth::Access;
 use super::error::RegistryError;
 use super::repository::Repository;
 use super::request::{Payload, Request};
-use super::response::Response;
+use super::response::{Response, TAKEN};
 use super::subject::Subject;
 use hod_engine::endpoint::{Place, Placement, Result, Sink, Verified};
 use hod_oci::{Descriptor, Digest, Graph, RepositoryName, Tag, Version};
@@ -42,7 +42,7 @@ impl Repository {
                 (None, Version::Digest(_)) => has_length(&response, content.size),
                 (None, Version::Tag(_)) => false,
             }),
-            status if is_no(status) && !response.redirected => Ok(false),
+            _ if response.is_no() && !response.redirected => Ok(false),
             _ => Err(response.refusal().await),
         }
     }
@@ -54,7 +54,7 @@ impl Repository {
         let response = self.host.send(request.access(Access::push(&self.name))).await?;
         match response.status {
             StatusCode::OK => Ok(has_length(&response, content.size)),
-            status if is_no(status) && !response.redirected => Ok(false),
+            _ if response.is_no() && !response.redirected => Ok(false),
             _ => Err(response.refusal().await),
         }
     }
@@ -72,7 +72,7 @@ impl Repository {
             .header(CONTENT_TYPE, content.media_type.as_str())
             .payload(Payload::Bytes(bytes));
         let response = self.host.send(request).await?;
-        let response = response.accept(&[StatusCode::CREATED, StatusCode::OK, StatusCode::ACCEPTED]).await?;
+        let response = response.accept(&TAKEN).await?;
         self.note_subject(content.digest, &response);
         check_digest(response, content.digest).await
     }
@@ -179,11 +179,6 @@ impl Repository {
 /// some registries give no length for `HEAD`, or 0.
 fn has_length(response: &Response, size: u64) -> bool {
     response.length().is_none_or(|length| length == size || length == 0)
-}
-
-/// Returns true if a status says that something is not there, or not for us to see.
-fn is_no(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 /// Compares the digest that a registry gives for what it has taken, if it gives one, with the right one.

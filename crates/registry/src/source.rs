@@ -43,7 +43,8 @@ impl Repository {
     /// What a `HEAD` says of a manifest; `None` where it leaves something out that a `GET` shows.
     async fn head(&self, version: &Version) -> std::result::Result<Option<Descriptor>, RegistryError> {
         let response = self.ask_manifest(Method::HEAD, version, Access::pull(&self.name)).await?;
-        if matches!(response.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
+        // Some registries answer `GET` alone; whatever else this means, its answer says it, too.
+        if response.is_no() {
             return Ok(None);
         }
         let response = response.accept(&[StatusCode::OK]).await?;
@@ -160,8 +161,12 @@ impl Repository {
     /// The length of a blob.
     async fn length(&self, digest: Digest) -> std::result::Result<u64, RegistryError> {
         let subject = Subject::Blob(self.place.clone(), digest);
-        let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")).await?, subject);
-        let response = self.host.send(request.access(Access::pull(&self.name))).await?;
+        let url = self.url(&format!("blobs/{digest}")).await?;
+        let request = |method| Request::new(method, url.clone(), subject.clone()).access(Access::pull(&self.name));
+        let mut response = self.host.send(request(Method::HEAD)).await?;
+        if response.is_no() {
+            response = self.host.send(request(Method::GET)).await?;
+        }
         let response = response.accept(&[StatusCode::OK]).await?;
         // Without a length the first bytes too many end the transfer, and say so.
         Ok(response.length().unwrap_or_default())

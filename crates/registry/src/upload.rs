@@ -13,7 +13,7 @@ use super::auth::Access;
 use super::error::RegistryError;
 use super::repository::Repository;
 use super::request::{Payload, Request};
-use super::response::Response;
+use super::response::{Response, TAKEN};
 use super::sink::check_digest;
 use super::subject::Subject;
 use super::transfer::UploadBody;
@@ -40,7 +40,8 @@ impl Repository {
         location.filter(|location| connection.objection(&connection.base, location).is_none()).ok_or(error)
     }
 
-    /// Asks the registry to take a blob over from another repository; `false` where it does not.
+    /// Asks the registry to take a blob over from another repository; `false` where it does not. To send the blob is
+    /// always possible, so that only a registry that wants to be asked later ends it.
     pub(super) async fn mount(&self, digest: Digest, from: &RepositoryName) -> Result<bool, RegistryError> {
         let mut url = self.url("blobs/uploads/").await?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from.as_str());
@@ -56,15 +57,16 @@ impl Repository {
                 Ok(true)
             }
             StatusCode::ACCEPTED => {
-                let session = self.session(response).await?;
-                self.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, session);
+                if let Ok(session) = self.session(response).await {
+                    self.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, session);
+                }
                 Ok(false)
             }
-            status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(response.refusal().await),
+            _ => {
                 response.drain().await;
                 Ok(false)
             }
-            _ => Err(response.refusal().await),
         }
     }
 
@@ -104,7 +106,7 @@ impl Repository {
             .header(CONTENT_LENGTH, &length.to_string())
             .payload(payload);
         let response = self.host.send(request).await?;
-        let response = response.accept(&[StatusCode::CREATED, StatusCode::NO_CONTENT, StatusCode::OK]).await?;
+        let response = response.accept(&TAKEN).await?;
         let said = response.digest();
         if said.is_none() && !is_hashed {
             self.host.finds_digests.store(false, Ordering::Relaxed);

@@ -54,6 +54,7 @@ impl Store {
     /// Takes a folder out of the root; says whether there was one.
     pub(super) fn take_away(&self, folder: &str) -> Result<bool> {
         let staging = self.staging()?;
+        self.release_spelling();
         let Some(metadata) = self.tree().look(folder)? else { return Ok(false) };
         if !metadata.is_dir() {
             return Err(StoreError::Kind { path: self.root().join(folder), wanted: "folder" });

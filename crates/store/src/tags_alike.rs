@@ -54,15 +54,16 @@ impl Store {
         let mut claimed = self.inner.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         for tag in tags {
             let first = claimed.entry((name.clone(), spelling.key(tag))).or_insert_with(|| tag.clone());
-            // A tag that is gone by now has left its place.
-            if first != tag && self.tag(name, first)?.is_none() {
-                first.clone_from(tag);
-            }
             if first != tag {
                 return Err(self.alike(name, first, tag));
             }
         }
         Ok(())
+    }
+
+    /// Forgets which tags were written: one of them is removed, and leaves its place to others.
+    pub(super) fn release_spelling(&self) {
+        self.inner.claimed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn alike(&self, name: &RepositoryName, first: &Tag, second: &Tag) -> StoreError {

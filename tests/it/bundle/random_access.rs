@@ -187,7 +187,7 @@ async fn push_one(path: &std::path::Path, name: &str) -> (u64, u64) {
     let source = Arc::new(bundle.source("the bundle", &held.name.repository));
     let registries = hod_registry::Registries::new(hod_registry::Settings::default());
     let options = push::PushOptions {
-        destination: format!("docker://{}", registry.host()).parse().unwrap(),
+        destination: registry.host().parse().unwrap(),
         index: IndexPolicy::Auto,
         on_failure: hod_image::batch::OnFailure::KeepGoing,
         force: false,

@@ -126,6 +126,12 @@ async fn commits_at_the_same_time_do_not_take_each_others_place() {
     let tags = store.tags(&name).unwrap();
     let expected = if tags[0].as_str() == "V1" { one.digest() } else { other.digest() };
     assert_eq!(store.tag(&name, &tags[0]).unwrap(), Some(expected));
+    // Once a tag is removed, its place is free.
+    let second = if tags[0].as_str() == "V1" { "v1" } else { "V1" };
+    assert!(write(&store, "a", &[second], &one).await.is_err());
+    store.remove_tag(&name, &tags[0]).unwrap();
+    write(&store, "a", &[second], &one).await.unwrap();
+    let tags = store.tags(&name).unwrap();
     let taken = [(&name, &tags[0])];
     assert!(matches!(store.check_spelling(taken), Ok(())));
     let same: hod_oci::Tag = tags[0].as_str().to_uppercase().parse().unwrap();

@@ -45,7 +45,7 @@ impl CopySummary {
     }
 }
 
-/// Whether manifests are sent although another image of this run has sent them.
+/// Whether content is sent although it is said to be there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resend {
     No,
@@ -70,8 +70,13 @@ impl Engine {
             }
             return Ok(CopySummary { unchanged: true, ..CopySummary::default() });
         }
-        let mut copied = self.blobs(&source, &sink, &graph).await?;
+        let mut copied = self.blobs(&source, &sink, &graph, Resend::No).await?;
         match self.manifests(&*sink, &graph, tags, Resend::No, &mut copied).await {
+            // A registry that has said that it has a blob, or has taken it over, may lack it all the same.
+            Err(error) if sink.place().is_remote() && lacks_blob(&error, &graph) => {
+                copied = self.blobs(&source, &sink, &graph, Resend::Yes).await?;
+                self.manifests(&*sink, &graph, tags, Resend::Yes, &mut copied).await?;
+            }
             // Registries have been seen to miss a manifest while another image that has it, too, is being written.
             Err(error) if error.fault() == Some(Fault::Incomplete) && graph.manifests().len() > 1 => {
                 self.manifests(&*sink, &graph, tags, Resend::Yes, &mut copied).await?;
@@ -109,6 +114,7 @@ impl Engine {
         source: &Arc<dyn Source>,
         sink: &Arc<dyn Sink>,
         graph: &Arc<Graph>,
+        resend: Resend,
     ) -> Result<CopySummary, CopyError> {
         let mut copied = CopySummary::default();
         let mut tasks: JoinSet<Result<_, CopyError>> = JoinSet::new();
@@ -116,7 +122,7 @@ impl Engine {
             let (engine, source, sink) = (self.clone(), source.clone(), sink.clone());
             let (graph, blob) = (graph.clone(), blob.clone());
             tasks.spawn(async move {
-                let placed = engine.blob(&source, &*sink, Some(&graph), &blob).await?;
+                let placed = engine.blob(&source, &*sink, Some(&graph), &blob, resend).await?;
                 engine.observer.on(&Event::Settled { content: &blob, placed });
                 Ok((blob, placed))
             });
@@ -146,7 +152,7 @@ impl Engine {
         sink: &dyn Sink,
         blob: &Descriptor,
     ) -> Result<Placement, CopyError> {
-        let placed = self.blob(source, sink, None, blob).await?;
+        let placed = self.blob(source, sink, None, blob, Resend::No).await?;
         self.observer.on(&Event::Settled { content: blob, placed });
         Ok(placed)
     }
@@ -158,18 +164,21 @@ impl Engine {
         sink: &dyn Sink,
         graph: Option<&Graph>,
         blob: &Descriptor,
+        resend: Resend,
     ) -> Result<Placement, CopyError> {
         let place = sink.place();
         let failed = |error| CopyError::content(blob, Side::Destination, place, error);
         let since = Instant::now();
         let flight = self.flights.board(place.domain(), &blob.digest).await;
         // A local sink has to hear of everything that its image needs; asking it costs nothing.
-        if place.is_remote() && flight.is_held_by(place.repository()) {
+        if resend == Resend::No && place.is_remote() && flight.is_held_by(place.repository()) {
             return Ok(Placement::AlreadyThere);
         }
         // In which repository it is matters where one repository is asked to take it from another.
         let repository = place.repository().filter(|_| place.is_remote());
-        if let Some(placed) = self.without_bytes(sink, blob, &flight).await.map_err(failed)? {
+        if resend == Resend::No
+            && let Some(placed) = self.without_bytes(sink, blob, &flight).await.map_err(failed)?
+        {
             flight.landed(repository);
             return Ok(placed);
         }
@@ -291,4 +300,17 @@ impl Engine {
     async fn lookup(&self, sink: &dyn Sink, questions: usize) -> Option<super::budget::Permit> {
         if sink.place().is_remote() { Some(self.lookups.acquire(questions as u64).await) } else { None }
     }
+}
+
+/// Returns true if a place has refused the manifest of an image, and not of an index, because it lacks what that names.
+fn lacks_blob(error: &CopyError, graph: &Graph) -> bool {
+    let refused = match error {
+        CopyError::Publish { .. } => Some(&graph.root.descriptor),
+        CopyError::Content { digest, .. } => {
+            let manifests = graph.manifests();
+            manifests.into_iter().map(|node| &node.descriptor).find(|descriptor| descriptor.digest == *digest)
+        }
+        CopyError::Resolve { .. } | CopyError::Manifest { .. } | CopyError::Platform(_) | CopyError::Task(_) => None,
+    };
+    error.fault() == Some(Fault::Incomplete) && refused.is_some_and(|refused| !refused.media_type.is_index())
 }

@@ -24,7 +24,11 @@ pub struct On {
 pub enum Effect {
     /// Answers with this status and an error as registries write it.
     Status(u16),
-    /// The same with `Retry-After`: seconds, or a date.
+    /// Answers with this status and nothing else, and does nothing.
+    Bare(u16),
+    /// Does what was asked for, and answers with this status.
+    As(u16),
+    /// Answers with an error and `Retry-After`: seconds, or a date.
     Later {
         /// 429 or 503.
         status: u16,
@@ -211,13 +215,15 @@ impl Effect {
 
     /// Whether the request must not reach the registry at all.
     pub(super) fn prevents(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Later { .. } | Self::Reset)
+        matches!(self, Self::Status(_) | Self::Bare(_) | Self::Later { .. } | Self::Reset)
     }
 
     /// Makes of a good reply the one that the fault asks for.
     pub(super) fn change(self, reply: &mut Reply, seen: &Seen, shared: &Shared) {
         match self {
             Self::Status(status) => *reply = Reply::error(status, "UNKNOWN", "a fault that the test asked for"),
+            Self::Bare(status) => *reply = Reply::status(status),
+            Self::As(status) => reply.status = status,
             Self::Later { status, after } => {
                 let code = if status == 429 { "TOOMANYREQUESTS" } else { "UNAVAILABLE" };
                 *reply = Reply::error(status, code, "come back later").header("Retry-After", &after);
