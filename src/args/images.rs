@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{EnumValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
+use hod_image::attached::ReferrersApi;
 use hod_image::resolve::NameStyle;
 use hod_oci::{Platforms, ReferenceError, RegistryPath};
 
@@ -42,9 +43,11 @@ pub(crate) struct ImageArgs {
     /// Include all platforms
     #[arg(long, env = "HOD_ALL_PLATFORMS", hide_env = true, value_parser = super::flag())]
     pub(crate) all_platforms: bool,
-    /// Include signatures, attestations, SBOMs and other referrers (default)
-    #[arg(long, env = "HOD_REFERRERS", hide_env = true, value_parser = super::flag(), conflicts_with = "no_referrers")]
-    pub(crate) referrers: bool,
+    /// Include signatures, attestations, SBOMs and other referrers (default); with required, an image fails if its registry
+    /// does not list its referrers by the API
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "optional",
+        env = "HOD_REFERRERS", hide_env = true, value_parser = referrers(), conflicts_with = "no_referrers")]
+    pub(crate) referrers: Option<ReferrersApi>,
     /// Include no referrers
     #[arg(long, env = "HOD_NO_REFERRERS", hide_env = true, value_parser = super::flag())]
     pub(crate) no_referrers: bool,
@@ -66,6 +69,22 @@ fn names() -> impl TypedValueParser<Value = NameStyle> {
         Names::AsListed => NameStyle::AsListed,
         Names::Library => NameStyle::Library,
         Names::WithHost => NameStyle::WithHost,
+    })
+}
+
+/// The values of `--referrers`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Referrers {
+    #[value(help = "By the API, or by tags", aliases = ["true", "1"])]
+    Optional,
+    #[value(help = "By the API, or by tags if the registry has no such API and says so (404)")]
+    Required,
+}
+
+fn referrers() -> impl TypedValueParser<Value = ReferrersApi> {
+    EnumValueParser::<Referrers>::new().map(|referrers| match referrers {
+        Referrers::Optional => ReferrersApi::Optional,
+        Referrers::Required => ReferrersApi::Required,
     })
 }
 

@@ -249,6 +249,7 @@ pub(super) fn resolve_options(args: &ImageArgs, fail_fast: bool) -> ResolveOptio
         names: args.names,
         fail_fast,
         referrers: !args.no_referrers,
+        referrers_api: args.referrers.unwrap_or_default(),
         admission: None,
         scratch: None,
     }

@@ -158,18 +158,77 @@ fn a_registry_that_lists_no_tags_is_asked_for_each() {
     assert_complete(store.path(), &sample);
 }
 
+/// What registries answer that have no API for referrers, besides 404.
+fn no_lists() -> Vec<Effect> {
+    let statuses = [400, 401, 403, 405, 406, 410, 500, 501, 502].map(Effect::Status);
+    let index = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":null}"#;
+    let bodies = ["<html>hello</html>", "{}", "", index].map(|body| Effect::Body(body.into()));
+    statuses.into_iter().chain(bodies).chain([Effect::Bare(204)]).collect()
+}
+
+fn on_referrers() -> On {
+    On::matching(|seen| matches!(seen.route, Route::Referrers(..)))
+}
+
 #[test]
-fn only_not_found_means_that_there_is_nothing() {
+fn where_the_api_gives_no_list_the_tags_are_used_and_that_is_said_once() {
     let sample = Sample::new();
-    for status in [401, 403, 500] {
-        let registry = Faulty::new(sample.listed()).lists_referrers(10).start();
-        registry.fault(On::matching(|seen| matches!(seen.route, Route::Referrers(..))), Effect::Status(status));
+    for effect in no_lists() {
+        let content = sample.tagged().with("other:1", &sample.note);
+        let registry = Faulty::new(content).lists_referrers(10).fault(on_referrers(), effect.clone()).start();
         let store = tempfile::tempdir().unwrap();
-        let output = pull(registry.host(), store.path()).arg("--retry-times=0").code(1);
-        assert!(output.stderr.contains("cannot list the referrers of"), "{}", output.stderr);
-        assert!(output.stderr.contains("--no-referrers"), "{}", output.stderr);
-        assert!(!store.path().join("docker/registry/v2/repositories/app").exists(), "visible without its signatures");
+        let output = pull(registry.host(), store.path()).args(["other:1", "--retry-times=0"]).ok();
+        let notes = output.stderr.matches("gives no list of referrers, so their tags are used").count();
+        assert_eq!(notes, 1, "{effect:?}: {}", output.stderr);
+        assert_complete(store.path(), &sample);
+        // Who insists on the API gets nothing.
+        let strict = tempfile::tempdir().unwrap();
+        let output = pull(registry.host(), strict.path()).args(["--retry-times=0", "--referrers=required"]).code(1);
+        assert!(output.stderr.contains("cannot list the referrers of"), "{effect:?}: {}", output.stderr);
+        assert!(!strict.path().join("docker/registry/v2/repositories/app").exists(), "visible without its signatures");
+        // A push that finds the referrer there asks for the list, too.
+        for _ in 0..2 {
+            let to = format!("docker://{}/copy", registry.host());
+            hod(["push", store.path().to_str().unwrap(), &to, "--retry-times=0"]).ok();
+        }
     }
+}
+
+/// GitLab takes the tag of a list for the digest of its subject.
+#[test]
+fn a_registry_that_takes_such_a_tag_for_a_digest_keeps_lists_all_the_same() {
+    let sample = Sample::new();
+    let index = index(&[sample.amd64.clone(), image("linux/arm64", &[layer(2, 5000)])]);
+    let unsigned = Faulty::new(Content::default().with("app:1", &index)).takes_tags_for_digests();
+    let unsigned =
+        unsigned.fault(On::matching(|seen| matches!(seen.route, Route::Tags(_))), Effect::Status(403)).start();
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["pull", "app:1", "--from", unsigned.host(), "--store", "s", "--all-platforms", "--lock", "app.lock"];
+    hod(words).in_folder(folder.path()).ok();
+    let lock = fs::read_to_string(folder.path().join("app.lock")).unwrap();
+    assert!(lock.trim_end().ends_with("referrers=none"), "children are no referrers: {lock}");
+
+    let source = Faulty::new(sample.tagged()).start();
+    let store = tempfile::tempdir().unwrap();
+    pull(source.host(), store.path()).ok();
+    let target = Faulty::new(Content::default()).takes_tags_for_digests().start();
+    for _ in 0..2 {
+        hod(["push", store.path().to_str().unwrap(), &format!("docker://{}", target.host()), "--index", "sparse"]).ok();
+        assert_registry_complete(target.host(), &sample);
+    }
+}
+
+#[test]
+fn what_a_list_names_and_the_registry_lacks_is_an_error() {
+    let sample = Sample::new();
+    // The tag of the list cannot be read.
+    let registry = Faulty::new(sample.tagged()).start();
+    let tag = referrers_tag(&sample.image.digest()).unwrap();
+    registry.fault(On::manifest(tag.as_str()), Effect::Status(500));
+    let store = tempfile::tempdir().unwrap();
+    let output = pull(registry.host(), store.path()).arg("--retry-times=0").code(1);
+    assert!(output.stderr.contains("--no-referrers"), "{}", output.stderr);
+    assert!(!store.path().join("docker/registry/v2/repositories/app").exists(), "visible without its signatures");
     // A referrer that is listed and cannot be had.
     let registry = Faulty::new(sample.tagged()).start();
     registry.fault(On::manifest(&sample.scan.digest().to_string()), Effect::Status(404));

@@ -1,8 +1,8 @@
 //! Finds the referrers of an image, in a registry and in local places.
 //!
 //! For the root of an image and each of its chosen children: the referrers that the registry lists or that an index
-//! under a tag names, and cosign's tags; then the same for what was found. A registry that cannot be asked
-//! is an error; only "not found" means that there is nothing.
+//! under a tag names, and cosign's tags; then the same for what was found. A registry whose API for referrers gives no
+//! list is asked for the tag; a tag that cannot be read is an error.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use super::list::PinnedReferrer;
 use hod_engine::copy::{CopyError, Engine, LoadFilter};
 use hod_engine::endpoint::{EndpointError, Fault, Source as _};
+use hod_engine::observe::Event;
 use hod_oci::{
     Descriptor, Digest, Graph, Manifest, ManifestError, MediaType, Node, Platforms, ReferrerIndex, Tag, Version,
     cosign_tags, is_companion_tag, is_referrers_tag, referrer, referrers_tag,
@@ -76,6 +77,41 @@ pub enum AttachedError {
     Limit,
 }
 
+/// What becomes of an image if its registry has an API for referrers that gives no valid list of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReferrersApi {
+    /// The index under the tag says what belongs to it.
+    #[default]
+    Optional,
+    /// It fails.
+    Required,
+}
+
+/// The referrers of a manifest that the API of its registry lists; `None` if it has none that can be used. The observer
+/// hears of that once a host.
+pub async fn listed_referrers(
+    engine: &Engine,
+    repository: &Repository,
+    subject: &Digest,
+    api: ReferrersApi,
+) -> Result<Option<Vec<Descriptor>>, EndpointError> {
+    let place = repository.place();
+    let ask = || async { Ok(repository.referrers(subject).await?) };
+    match engine.question(&format!("referrers of {subject} in {place}"), place, ask).await {
+        Err(error)
+            if api == ReferrersApi::Optional
+                && error.cause().downcast_ref().is_some_and(RegistryError::is_no_list_of_referrers) =>
+        {
+            if repository.give_up_referrers() {
+                let notice = format!("{} gives no list of referrers, so their tags are used", place.domain());
+                engine.observer().on(&Event::Notice(&notice));
+            }
+            Ok(None)
+        }
+        listed => listed,
+    }
+}
+
 /// How many tags of things that belong to images are kept, of all repositories; each takes some hundred bytes.
 const TAGS: usize = 100_000;
 
@@ -96,6 +132,8 @@ enum Listing {
 /// Finds what belongs to images, in one run: the tags of each repository are listed once.
 #[derive(Debug, Default)]
 pub(crate) struct Finder {
+    /// What a registry must have.
+    api: ReferrersApi,
     /// By place.
     tags: Mutex<HashMap<String, Tags>>,
     /// How many of them there are.
@@ -107,7 +145,10 @@ struct Search<'a> {
     engine: &'a Engine,
     repository: Arc<Repository>,
     kept: Option<&'a store::Repository>,
+    api: ReferrersApi,
     tags: Tags,
+    /// The children of the indexes among the subjects, which a list of referrers cannot have.
+    children: HashMap<Digest, HashSet<Digest>>,
     seen: HashSet<Digest>,
     /// Manifests that have not been looked at.
     queue: Vec<Digest>,
@@ -115,6 +156,11 @@ struct Search<'a> {
 }
 
 impl Finder {
+    /// Knows nothing yet.
+    pub(crate) fn new(api: ReferrersApi) -> Self {
+        Self { api, ..Self::default() }
+    }
+
     /// Finds what belongs to an image of a registry's repository. What `kept` has is not asked for again.
     pub(crate) async fn find(
         &self,
@@ -144,7 +190,7 @@ impl Finder {
         };
         let root = image.root.descriptor.digest;
         tags.get_or_try_init(list).await.map_err(|source| AttachedError::Ask { subject: root, source })?;
-        let mut search = Search::new(engine, repository, kept, tags);
+        let mut search = Search::new(engine, repository, kept, (tags, self.api));
         search.look_at(image);
         while let Some(subject) = search.queue.pop() {
             if search.found.len() > LIMIT || search.seen.len() > LIMIT {
@@ -164,7 +210,7 @@ impl Finder {
         kept: Option<&store::Repository>,
         (image, pinned): (&Graph, &[PinnedReferrer]),
     ) -> Result<Vec<Attachment>, AttachedError> {
-        let search = Search::new(engine, repository, kept, Tags::default());
+        let search = Search::new(engine, repository, kept, (Tags::default(), self.api));
         let subject = image.root.descriptor.digest;
         let mut found = Vec::new();
         let mut indexes: BTreeMap<&Tag, Vec<Node>> = BTreeMap::new();
@@ -186,8 +232,14 @@ impl Finder {
 }
 
 impl<'a> Search<'a> {
-    fn new(engine: &'a Engine, repository: Arc<Repository>, kept: Option<&'a store::Repository>, tags: Tags) -> Self {
-        Self { engine, repository, kept, tags, seen: HashSet::new(), queue: Vec::new(), found: Vec::new() }
+    fn new(
+        engine: &'a Engine,
+        repository: Arc<Repository>,
+        kept: Option<&'a store::Repository>,
+        (tags, api): (Tags, ReferrersApi),
+    ) -> Self {
+        let (children, seen, queue, found) = (HashMap::new(), HashSet::new(), Vec::new(), Vec::new());
+        Self { engine, repository, kept, api, tags, children, seen, queue, found }
     }
 }
 
@@ -197,8 +249,22 @@ impl Search<'_> {
         for node in graph.manifests() {
             if self.seen.insert(node.descriptor.digest) {
                 self.queue.push(node.descriptor.digest);
+                let children: HashSet<Digest> = node.manifest.children().iter().map(|child| child.digest).collect();
+                if !children.is_empty() {
+                    self.children.insert(node.descriptor.digest, children);
+                }
             }
         }
+    }
+
+    /// Returns true if what is under the tag for the referrers of a subject can be a list of them. GitLab takes such a tag
+    /// for the digest, and answers with the subject; others have been given a list with the images of an index.
+    fn is_list(&self, subject: &Digest, found: &Node) -> bool {
+        let children = self.children.get(subject);
+        let is_child = |entry: &Descriptor| children.is_some_and(|children| children.contains(&entry.digest));
+        found.manifest.media_type.is_index()
+            && found.descriptor.digest != *subject
+            && !found.manifest.children().iter().any(is_child)
     }
 
     /// What a tag stands for with everything in it; `None` where there is no such tag.
@@ -233,15 +299,13 @@ impl Search<'_> {
     /// The referrers that the registry lists and those of the index under the tag.
     async fn referrers(&mut self, subject: &Digest) -> Result<(), AttachedError> {
         let Some(tag) = referrers_tag(subject) else { return Ok(()) };
-        let what = format!("referrers of {subject} in {}", self.repository.place());
-        let ask = || async { Ok(self.repository.referrers(subject).await?) };
-        let listed = self.engine.question(&what, self.repository.place(), ask).await;
+        let listed = listed_referrers(self.engine, &self.repository, subject, self.api).await;
         let listed = listed.map_err(|source| AttachedError::Ask { subject: *subject, source })?;
         let lists = listed.is_some();
         let kept = if lists && matches!(self.tags.get(), Some(Listing::Refused)) {
             None
         } else {
-            self.tagged(subject, &tag).await?.filter(|graph| graph.root.manifest.media_type.is_index())
+            self.tagged(subject, &tag).await?.filter(|graph| self.is_list(subject, &graph.root))
         };
         let mut index = ReferrerIndex::default();
         let mut children = Vec::new();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::admission::{Admission, AdmissionError};
-use super::attached::{AttachedError, Finder};
+use super::attached::{AttachedError, Finder, ReferrersApi};
 use super::convert::ConvertError;
 use super::copy_image::CopyImageError;
 use super::list::{ImageList, Line, StoredName};
@@ -53,6 +53,8 @@ pub struct ResolveOptions {
     pub fail_fast: bool,
     /// True if signatures and whatever else belongs to an image come with it.
     pub referrers: bool,
+    /// What the registry must have for that.
+    pub referrers_api: ReferrersApi,
     /// The trust policy, where images are taken and not only looked up.
     pub admission: Option<Arc<Admission>>,
     /// Where the layers of images in Docker's first format are expanded to convert these; without it they are refused.
@@ -156,7 +158,7 @@ pub async fn resolve(
 ) -> Resolution {
     engine.observer().on(&Event::Step { name: "resolve", images: list.lines.len(), bytes: 0 });
     let lookups = engine.limits().images;
-    let finder = Finder::default();
+    let finder = Finder::new(options.referrers_api);
     let finder = &finder;
     let mut running = futures_util::stream::iter(list.lines)
         .map(|line| async move {

@@ -326,6 +326,19 @@ impl RegistryError {
         }
     }
 
+    /// Returns true if a registry has answered a request for referrers with something other than a list of them: then its
+    /// API is of no use. A registry that asks to come later may still have one.
+    pub fn is_no_list_of_referrers(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => {
+                matches!(refusal.subject, Subject::Referrers(..)) && !matches!(self.fault(), Fault::Busy(_))
+            }
+            Self::Protocol { subject, .. } => matches!(**subject, Subject::Referrers(..)),
+            Self::Mirrors { source, .. } => source.is_no_list_of_referrers(),
+            _ => false,
+        }
+    }
+
     /// Returns true if it is about a list that is too long, or has no end.
     pub fn is_endless(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@ use super::repository::Repository;
 use super::request::Request;
 use super::response::Response;
 use super::subject::Subject;
-use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Version};
+use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Tag, Version, referrers_tag};
 
 /// The header by which a registry says that it has taken note of a manifest's subject.
 const TAKEN: &str = "oci-subject";
@@ -19,8 +19,8 @@ const TAKEN: &str = "oci-subject";
 impl Repository {
     /// The referrers of a manifest, or `None` where the registry does not list them.
     ///
-    /// Only 404 says that it does not, and what one repository of a host says holds for all. Any other answer is an
-    /// error: a signature that could not be asked for is not one that does not exist.
+    /// 404 says that it does not, and what one repository of a host says holds for all. Any other answer is an error, with
+    /// which the caller decides; see [`Repository::give_up_referrers`].
     pub async fn referrers(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>, RegistryError> {
         let Some(routes) = &self.routes else { return self.own_referrers(subject).await };
         // Where the image came from is where its signatures are.
@@ -72,6 +72,17 @@ impl Repository {
         Ok(Some(found))
     }
 
+    /// Asks for no more lists of referrers here, after an answer that is none. Returns true if it was not known before that
+    /// the API is of no use.
+    pub fn give_up_referrers(&self) -> bool {
+        let mut is_news = false;
+        let hosts = self.routes.iter().flat_map(|routes| routes.hosts()).chain([&self.host]);
+        for host in hosts {
+            is_news |= host.lists_referrers.set(false).is_ok();
+        }
+        is_news
+    }
+
     /// Returns true if the registry has taken note of the subject of a manifest that was put through this value; `None`
     /// where none was put.
     pub fn took_subject(&self, manifest: &Digest) -> Option<bool> {
@@ -85,8 +96,11 @@ impl Repository {
     }
 
     /// The index of referrers that clients keep under a tag, with its bytes; `None` where there is none.
-    pub async fn kept_referrers(&self, version: &Version) -> Result<Option<bytes::Bytes>, RegistryError> {
-        match self.get(version).await {
+    ///
+    /// GitLab takes the tag `sha256-HEX` for the digest `sha256:HEX`, and answers with the subject itself: that is none.
+    pub async fn kept_referrers(&self, tag: &Tag) -> Result<Option<bytes::Bytes>, RegistryError> {
+        match self.get(&Version::Tag(tag.clone())).await {
+            Ok((found, _)) if referrers_tag(&found.digest).as_ref() == Some(tag) => Ok(None),
             Ok((_, bytes)) => Ok(Some(bytes)),
             Err(error) if error.fault() == hod_engine::endpoint::Fault::Missing => Ok(None),
             Err(error) => Err(error),

@@ -4,9 +4,11 @@
 //! way: the next is asked. What comes from a mirror is held to the digest like everything else. Only reading goes by
 //! these ways; writing and deleting is done where the name says.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::{RegistryError, RoutingError};
+use super::host::Host;
 use super::registries_conf::{Entry, Location, Pull};
 use super::repository::{Repository, Route, Routes};
 use hod_engine::endpoint::Fault;
@@ -60,6 +62,13 @@ pub(super) fn rewritten(
     let (host, path) = text.split_once('/').unwrap_or((&text, ""));
     let path = if host == DOCKER_IO && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
     Ok((host.into(), path.parse().map_err(error)?))
+}
+
+impl Routes {
+    /// The hosts of all ways.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.routes.iter().map(|route| &route.repository.host)
+    }
 }
 
 /// Attempts at one thing, way after way.

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use super::push::{OutboundImage, PushError, PushOptions, PushedImage};
 use hod_engine::copy::{CopySummary, Engine};
 use hod_engine::endpoint::{EndpointError, Source};
-use hod_image::attached::index_of;
+use hod_image::attached::{ReferrersApi, index_of, listed_referrers};
 use hod_image::contents::StoredImage;
 use hod_oci::{
-    Digest, Foreign, Graph, MergeError, Node, ReferrerIndex, RepositoryName, Tag, Version, is_referrers_tag, merged,
-    referrer, referrers_tag,
+    Digest, Foreign, Graph, MergeError, Node, ReferrerIndex, RepositoryName, Tag, is_referrers_tag, merged, referrer,
+    referrers_tag,
 };
 use hod_registry::{Registries, Repository};
 
@@ -107,10 +107,8 @@ async fn is_listed(engine: &Engine, repository: &Repository, node: &Node) -> Res
     if let Some(taken) = repository.took_subject(&digest) {
         return Ok(taken);
     }
-    let place = Source::place(repository);
-    let what = format!("referrers of {} in {place}", subject.digest);
-    let ask = || async { Ok(repository.referrers(&subject.digest).await?) };
-    let listed = engine.question(&what, place, ask).await.map_err(|source| refused(subject.digest, source))?;
+    let listed = listed_referrers(engine, repository, &subject.digest, ReferrersApi::Optional).await;
+    let listed = listed.map_err(|source| refused(subject.digest, source))?;
     Ok(listed.is_some_and(|listed| listed.iter().any(|found| found.digest == digest)))
 }
 
@@ -141,10 +139,9 @@ async fn kept_index(
     tag: &Tag,
     about: Digest,
 ) -> Result<Option<Bytes>, PushError> {
-    let version = Version::Tag(tag.clone());
     let place = Source::place(repository);
-    let what = format!("{version} in {place}");
-    let ask = || async { Ok(repository.kept_referrers(&version).await?) };
+    let what = format!("{tag} in {place}");
+    let ask = || async { Ok(repository.kept_referrers(tag).await?) };
     engine.question(&what, place, ask).await.map_err(|source| refused(about, source))
 }
 

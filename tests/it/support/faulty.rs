@@ -48,6 +48,8 @@ use reply::Reply;
 pub struct Faulty {
     auth: Auth,
     sparse: bool,
+    /// Whether a tag `sha256-HEX` that is not there stands for the manifest of that digest, as at GitLab.
+    tags_as_digests: bool,
     phantoms: Vec<Descriptor>,
     referrers: Option<usize>,
     state: State,
@@ -68,6 +70,8 @@ struct Shared {
     other_host: String,
     auth: Auth,
     sparse: bool,
+    /// Whether a tag `sha256-HEX` that is not there stands for the manifest of that digest, as at GitLab.
+    tags_as_digests: bool,
     phantoms: Vec<Descriptor>,
     /// How many referrers are on a page, where they are listed.
     referrers: Option<usize>,
@@ -89,7 +93,7 @@ impl Faulty {
     /// A registry without faults that holds this.
     pub fn new(content: Content) -> Self {
         let state = State { content, ..State::default() };
-        Self { auth: Auth::None, sparse: true, phantoms: Vec::new(), referrers: None, state }
+        Self { auth: Auth::None, sparse: true, tags_as_digests: false, phantoms: Vec::new(), referrers: None, state }
     }
 
     /// Adds a fault. Of several that fit a request, the first that is not used up applies.
@@ -128,6 +132,12 @@ impl Faulty {
         self
     }
 
+    /// It takes the tag `sha256-HEX` for the digest, where it has no such tag.
+    pub fn takes_tags_for_digests(mut self) -> Self {
+        self.tags_as_digests = true;
+        self
+    }
+
     /// Refuses indexes with absent children, as distribution does.
     pub fn refuse_sparse(mut self) -> Self {
         self.sparse = false;
@@ -160,6 +170,7 @@ impl Faulty {
             other_host,
             auth: self.auth,
             sparse: self.sparse,
+            tags_as_digests: self.tags_as_digests,
             phantoms: self.phantoms,
             referrers: self.referrers,
             state: Mutex::new(self.state),

@@ -35,7 +35,8 @@ impl State {
 
     fn manifest(&self, name: &str, version: &str, shared: &Shared, seen: &Seen) -> Reply {
         let found = self.content.repositories.get(name).and_then(|repository| {
-            let digest = version.parse().ok().or_else(|| repository.tags.get(version).copied())?;
+            let as_digest = || version.replacen('-', ":", 1).parse().ok().filter(|_| shared.tags_as_digests);
+            let digest = version.parse().ok().or_else(|| repository.tags.get(version).copied()).or_else(as_digest)?;
             let (media_type, bytes) = repository.manifests.get(&digest)?;
             Some((digest, media_type.clone(), bytes.clone()))
         });
