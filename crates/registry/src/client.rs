@@ -6,12 +6,13 @@
 
 use std::sync::atomic::Ordering;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Body, Method, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
 use super::auth::Authorization;
+use super::challenge::Challenge;
 use super::connection::Connection;
 use super::error::RegistryError;
 use super::host::Host;
@@ -24,6 +25,13 @@ const REDIRECTS: usize = 10;
 
 /// How much of a body that is sent in one piece may take as long as an answer, in bytes.
 const WHOLE: u32 = 64 * 1024;
+
+/// What a registry asks for who it lets in, where none of it is a login that this client knows.
+fn not_understood(headers: &HeaderMap, base: &Url) -> Option<String> {
+    let offers = || headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let is_unknown = offers().next().is_some() && Challenge::parse(offers(), base).is_none();
+    is_unknown.then(|| offers().collect::<Vec<_>>().join(", ").chars().take(200).collect())
+}
 
 impl Request {
     /// Where an answer sends this request, if it does.
@@ -48,7 +56,14 @@ impl Host {
             return Ok(response);
         }
         let answer = self.answer_challenge(connection, &response.headers, &request.access, known.as_ref()).await?;
-        let Some(authorization) = answer else { return Ok(response) };
+        let Some(authorization) = answer else {
+            return match not_understood(&response.headers, home) {
+                Some(offer) => Err(response.protocol_error(&format!(
+                    "401 Unauthorized, and hod does not support the login that it asks for: {offer}"
+                ))),
+                None => Ok(response),
+            };
+        };
         response.drain().await;
         if request.can_be_sent_again() {
             self.follow(connection, &mut request, Some(&authorization), home).await

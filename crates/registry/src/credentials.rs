@@ -27,7 +27,11 @@ pub(super) use login::Login;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::registries_conf::Helpers;
+use hod_io::secret::Secret;
 use hod_oci::{DOCKER_IO, RepositoryName};
+
+/// The variable with the content of Docker's `config.json`, as CI systems set it.
+const INLINE: &str = "DOCKER_AUTH_CONFIG";
 
 /// The places to search for credentials.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +48,8 @@ pub struct CredentialSources {
     pub anonymous: bool,
     /// The one file to read, which must exist (`--authfile`, `REGISTRY_AUTH_FILE`).
     pub authfile: Option<PathBuf>,
+    /// The content of a credential file in a variable (`DOCKER_AUTH_CONFIG`), read before the files.
+    pub inline: Option<Secret>,
     /// The files to read where no one file is given, best first; they may be absent.
     pub files: Vec<PathBuf>,
     /// The directories in which helpers are installed, as in `PATH`.
@@ -87,6 +93,7 @@ impl CredentialSources {
             given_in: None,
             anonymous: false,
             authfile: path("REGISTRY_AUTH_FILE"),
+            inline: variable(INLINE).map(|text| Secret::new(text.to_string_lossy())),
             files: files.into_iter().flatten().collect(),
             search_path: variable("PATH").unwrap_or_default(),
         }
@@ -154,10 +161,13 @@ impl Keyring {
 
     async fn files(&self) -> Result<&[AuthFile], CredentialsError> {
         let read = || async {
-            let (one, many) = (self.sources.authfile.clone(), self.sources.files.clone());
-            let task = tokio::task::spawn_blocking(move || match one {
-                Some(path) => AuthFile::read(&path).map(|file| vec![file]),
-                None => many.iter().filter_map(|path| optional(path)).collect(),
+            let CredentialSources { authfile, inline, files, .. } = self.sources.clone();
+            let task = tokio::task::spawn_blocking(move || {
+                if let Some(path) = authfile {
+                    return AuthFile::read(&path).map(|file| vec![file]);
+                }
+                let inline = inline.map(|text| AuthFile::parse(Path::new(INLINE), text.expose().as_bytes()));
+                inline.into_iter().chain(files.iter().filter_map(|path| optional(path))).collect()
             });
             task.await.unwrap_or_else(|error| Err(CredentialsError::Read(io::Error::other(error))))
         };

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use super::auth::Access;
 use super::error::RegistryError;
 use super::pages::{Limit, Pages};
-use super::repository::Repository;
+use super::repository::{Repository, Routes};
 use super::request::Request;
 use super::response::Response;
 use super::subject::Subject;
@@ -76,8 +76,8 @@ impl Repository {
     /// the API is of no use.
     pub fn give_up_referrers(&self) -> bool {
         let mut is_news = false;
-        let hosts = self.routes.iter().flat_map(|routes| routes.hosts()).chain([&self.host]);
-        for host in hosts {
+        let ways = self.routes.iter().flat_map(Routes::hosts);
+        for host in ways.chain([&self.host]) {
             is_news |= host.lists_referrers.set(false).is_ok();
         }
         is_news

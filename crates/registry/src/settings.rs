@@ -148,12 +148,14 @@ mod tests {
             ("XDG_CONFIG_HOME", "/c"),
             ("DOCKER_CONFIG", "/d"),
             ("REGISTRY_AUTH_FILE", "/a"),
+            ("DOCKER_AUTH_CONFIG", "{}"),
             ("CONTAINERS_REGISTRIES_CONF", "/r"),
             ("SSL_CERT_FILE", "/f"),
             ("SSL_CERT_DIR", "/x::/y"),
         ]);
         assert!(shown(&rich.credentials.files).ends_with(&["/c/containers/auth.json", "/d/config.json"]));
         assert_eq!(rich.credentials.authfile, Some(PathBuf::from("/a")));
+        assert_eq!(rich.credentials.inline.map(|text| text.expose().to_owned()).as_deref(), Some("{}"));
         assert_eq!(rich.ssl_cert_file, Some(PathBuf::from("/f")));
         assert_eq!(rich.registries_conf.file, Some(PathBuf::from("/r")));
         assert_eq!(shown(&rich.ssl_cert_dirs), ["/x", "/y"]);

@@ -3,7 +3,7 @@
 use fs_err as fs;
 
 use crate::support::docker_registry::DockerRegistry;
-use crate::support::faulty::{Faulty, Running};
+use crate::support::faulty::{Effect, Faulty, On, Running};
 use crate::support::fixtures;
 use crate::support::hod::{Output, hod};
 use crate::support::images::{Content, image, layer};
@@ -42,6 +42,39 @@ fn assert_refused(output: &Output, flag: &str, registries: &[&Running]) {
     }
     assert!(output.stderr.contains("creds HOST=USER:PASSWORD for each registry"), "{}", output.stderr);
     assert!(!output.stderr.contains("p=w"), "{}", output.stderr);
+}
+
+/// CI systems give the content of Docker's `config.json` in a variable.
+#[test]
+fn credentials_may_be_in_a_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = guarded("one");
+    let auth = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, creds("one"));
+    // As `base64` prints it.
+    let auth = format!("{}\\n{}", &auth[..8], &auth[8..]);
+    let config = format!(r#"{{"auths":{{"{}/v2/":{{"auth":"{auth}"}}}}}}"#, registry.host());
+    let command = || pull(registry.host(), folder.path(), ["app:1"]);
+    command().code(1);
+    command().env("DOCKER_AUTH_CONFIG", &config).ok();
+    // A file that is named counts alone.
+    fs::write(folder.path().join("auth.json"), "{}").unwrap();
+    let named =
+        ["--authfile", text(&folder.path().join("auth.json")), "--no-referrers", "--lock", "x"].map(str::to_owned);
+    let other = folder.path().join("other");
+    pull(registry.host(), &other, ["app:1"]).args(named).env("DOCKER_AUTH_CONFIG", &config).code(1);
+    let said = command().env("DOCKER_AUTH_CONFIG", "{hunter2").code(1).stderr;
+    assert!(said.contains("DOCKER_AUTH_CONFIG") && !said.contains("hunter2"), "{said}");
+}
+
+/// A login that hod does not know is named, and not taken for a wrong password.
+#[test]
+fn a_login_that_is_not_supported_is_named() {
+    let registry = Faulty::new(content());
+    let offer = Effect::Unauthorized("Negotiate, NTLM");
+    let registry = registry.fault(On::everything(), offer).start();
+    let folder = tempfile::tempdir().unwrap();
+    let said = pull(registry.host(), folder.path(), ["app:1"]).code(1).stderr;
+    assert!(said.contains("hod does not support the login that it asks for: Negotiate, NTLM"), "{said}");
 }
 
 #[test]

@@ -56,13 +56,18 @@ impl AuthFile {
     /// Reads a file; an empty one holds nothing.
     pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
         let bytes = hod_io::fs::read_within(path, hod_io::fs::CONFIG_LIMIT).map_err(CredentialsError::Read)?;
+        Self::parse(path, &bytes)
+    }
+
+    /// Reads the content of a file; `path` is its name for messages.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CredentialsError> {
         let legacy = path.file_name().is_some_and(|name| name == ".dockercfg");
         let content = if bytes.iter().all(u8::is_ascii_whitespace) {
             Ok(Content::default())
         } else if legacy {
-            serde_json::from_slice(&bytes).map(|auths| Content { auths: Some(auths), ..Content::default() })
+            serde_json::from_slice(bytes).map(|auths| Content { auths: Some(auths), ..Content::default() })
         } else {
-            serde_json::from_slice(&bytes)
+            serde_json::from_slice(bytes)
         };
         let content = content.map_err(|error| CredentialsError::Syntax {
             path: path.to_owned(),
@@ -136,9 +141,10 @@ impl AuthFile {
     }
 }
 
-/// Reads base64 of `user:password`; some writers end it with NULs.
+/// Reads base64 of `user:password`; some writers end it with NULs, and `base64` breaks it into lines.
 fn decode(auth: &str) -> Option<Credentials> {
-    let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
+    let auth: String = auth.split_ascii_whitespace().collect();
+    let text = String::from_utf8(BASE64.decode(auth).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     let password = Secret::new(password.trim_end_matches('\0'));
     Some(Credentials::Password { username: username.to_owned(), password })
@@ -150,9 +156,10 @@ fn key_host(key: &str) -> &str {
     normal_host(rest.split('/').next().unwrap_or(rest))
 }
 
-/// Returns true if a key stands for a whole host: `host`, or a URL. `host/name` is for that name alone.
+/// Returns true if a key stands for a whole host: `host`, `host/`, `host/v2/`, or a URL. `host/name` is for that name alone.
 fn is_host_key(key: &str) -> bool {
-    key.starts_with("https://") || key.starts_with("http://") || !key.contains('/')
+    let is_url = key.starts_with("https://") || key.starts_with("http://");
+    is_url || key.split_once('/').is_none_or(|(_, path)| matches!(path, "" | "v1/" | "v2/"))
 }
 
 #[cfg(test)]
@@ -214,12 +221,16 @@ mod tests {
         let file = file("config.json", &content).unwrap();
         assert_eq!(user(&file, "r.example:5000", "x").unwrap(), "a:1");
         assert_eq!(user(&file, "s.example", "x"), None);
+        for key in ["t.example/", "t.example/v1/", "t.example/v2/"] {
+            let file = self::file("config.json", &format!(r#"{{"auths":{{"{key}":{}}}}}"#, auth("c:3"))).unwrap();
+            assert_eq!(user(&file, "t.example", "x").unwrap(), "c:3", "{key}");
+        }
     }
 
     #[test]
     fn entries_come_in_several_shapes() {
         let content = r#"{"auths":{"a":{"auth":"dTpwAAA=","identitytoken":""},"b":{"auth":"PHRva2VuPjo=","identitytoken":"long"},
-            "c":{"registrytoken":"short"},"d":{"username":"u","password":"p"},"e":{"email":"x"},"f":{"auth":"dTpw"}},
+            "c":{"registrytoken":"short"},"d":{"username":"u","password":"p"},"e":{"email":"x"},"f":{"auth":"dT\r\n pw\n"}},
             "HttpHeaders":{"User-Agent":"x"},"detachKeys":"ctrl-e"}"#;
         let file = file("config.json", content).unwrap();
         let found = |host| user(&file, host, "");

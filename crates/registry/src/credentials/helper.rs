@@ -18,8 +18,8 @@ use hod_io::secret::Secret;
 
 /// How long a helper may take; some of them ask a server of their own.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What helpers print where they have nothing, by agreement.
-const NOT_FOUND: &str = "credentials not found in native keychain";
+/// What helpers print where they have nothing: by agreement, and macOS's in its own words.
+const NOT_FOUND: [&str; 2] = ["credentials not found in native keychain", "could not be found in the keychain"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -64,7 +64,11 @@ pub(super) async fn get(program: &Path, server: &str) -> Result<Option<Credentia
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
         let said: String = said.trim().chars().filter(|letter| !letter.is_control()).take(200).collect();
-        return if said.contains(NOT_FOUND) { Ok(None) } else { Err(failed(format!("{}: {said}", output.status))) };
+        let has_none = said.is_empty() || NOT_FOUND.iter().any(|text| said.contains(text));
+        return if has_none { Ok(None) } else { Err(failed(format!("{}: {said}", output.status))) };
+    }
+    if output.stdout.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
     }
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed("its response is not valid JSON".to_owned()))?;
@@ -99,6 +103,10 @@ mod tests {
         let token = r#"printf '{"Username":"<token>","Secret":"t"}'"#;
         assert_eq!(asked(token).await, Ok(Some(Credentials::IdentityToken(Secret::new("t")))));
         assert_eq!(asked("echo credentials not found in native keychain; exit 1").await, Ok(None));
+        let macos = "echo The specified item could not be found in the keychain.; exit 1";
+        for nothing in [macos, "exit 1", "exit 0", "echo"] {
+            assert_eq!(asked(nothing).await, Ok(None), "{nothing}");
+        }
         assert!(asked("echo locked; exit 2").await.unwrap_err().ends_with("exit status: 2: locked"));
         assert!(asked("echo hunter2").await.unwrap_err().ends_with("its response is not valid JSON"));
     }

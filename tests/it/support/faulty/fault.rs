@@ -24,6 +24,8 @@ pub struct On {
 pub enum Effect {
     /// Answers with this status and an error as registries write it.
     Status(u16),
+    /// Answers 401 and asks for this login.
+    Unauthorized(&'static str),
     /// Answers with this status and nothing else, and does nothing.
     Bare(u16),
     /// Does what was asked for, and answers with this status.
@@ -215,13 +217,14 @@ impl Effect {
 
     /// Whether the request must not reach the registry at all.
     pub(super) fn prevents(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Bare(_) | Self::Later { .. } | Self::Reset)
+        matches!(self, Self::Status(_) | Self::Unauthorized(_) | Self::Bare(_) | Self::Later { .. } | Self::Reset)
     }
 
     /// Makes of a good reply the one that the fault asks for.
     pub(super) fn change(self, reply: &mut Reply, seen: &Seen, shared: &Shared) {
         match self {
             Self::Status(status) => *reply = Reply::error(status, "UNKNOWN", "a fault that the test asked for"),
+            Self::Unauthorized(offer) => *reply = Reply::status(401).header("WWW-Authenticate", offer),
             Self::Bare(status) => *reply = Reply::status(status),
             Self::As(status) => reply.status = status,
             Self::Later { status, after } => {
