@@ -197,28 +197,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_list_that_goes_on_where_nobody_may_follow_has_no_known_end() {
-        let server = Server::start(|seen| {
-            let port = seen.header("host").rsplit(':').next().unwrap_or_default().to_owned();
-            match seen.target.as_str() {
-                "/v2/other/tags/list" => {
-                    let link = format!("<http://localhost:{port}/v2/other/tags/list?last=y&secret=x>; rel=next");
-                    reply(200, &[("link", &link)], r#"{"tags":["x","y"]}"#)
-                }
-                "/v2/none/tags/list" => reply(200, &[("link", "<http://[>; rel=next")], r#"{"tags":["x"]}"#),
-                _ => reply(200, &[("link", "<https://127.0.0.1/>; rel=next")], r#"{"repositories":["a"]}"#),
+    async fn a_list_goes_on_at_its_registry_whatever_that_calls_itself() {
+        let server = Server::start(|seen| match seen.target.as_str() {
+            "/v2/other/tags/list" => {
+                let link = "<https://registry.internal/v2/other/tags/list?last=y&n=2>; rel=\"next last\"";
+                reply(200, &[("link", link)], r#"{"tags":["x","y"]}"#)
             }
+            "/v2/other/tags/list?last=y&n=2" => reply(200, &[], r#"{"tags":["z"]}"#),
+            "/v2/none/tags/list" => reply(200, &[("link", "<http://[>; rel=next")], r#"{"tags":["x"]}"#),
+            _ => reply(200, &[("link", "<https://127.0.0.1/>; rel=next")], r#"{"repositories":["a"]}"#),
         })
         .await;
         let registries = Registries::new(Settings::default());
-        let tags = async |name: &str| registries.tags(&server.host(), &name.parse().unwrap()).await.unwrap_err();
-        let error = tags("other").await;
-        let (text, port) = (error.to_string(), server.address.port());
-        assert!(text.starts_with("list of tags in "), "{text}");
-        assert!(text.contains(&format!("with a list that continues at http://localhost:{port}/")), "{text}");
-        assert!(text.ends_with(", which is not this registry") && !text.contains("secret=x"), "{text}");
+        let tags = async |name: &str| registries.tags(&server.host(), &name.parse().unwrap()).await;
+        let found: Vec<String> = tags("other").await.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["x", "y", "z"]);
+        let error = tags("none").await.unwrap_err();
         assert_eq!(error.fault(), hod_engine::endpoint::Fault::Rejected);
-        let text = tags("none").await.to_string();
+        let text = error.to_string();
+        assert!(text.starts_with("list of tags in "), "{text}");
         assert!(text.ends_with("answered with an invalid link to the next page"), "{text}");
         registries.catalog(&server.host()).await.unwrap_err();
     }

@@ -15,7 +15,6 @@ use super::connection::Connection;
 use super::endless::ListProblem;
 use super::error::RegistryError;
 use super::response::Response;
-use hod_io::secret::redacted;
 
 /// How many pages without anything in them may follow one another: some registries filter a page after cutting it.
 const EMPTY_PAGES: usize = 100;
@@ -74,10 +73,8 @@ impl Pages {
         if next == self.url {
             return Ok(false);
         }
-        if !connection.is_own(&next) {
-            let problem = format!("with a list that continues at {}, which is not this registry", redacted(&next));
-            return Err(response.protocol_error(&problem));
-        }
+        // Behind a proxy, a registry may not know its own name: its pages are where its list is.
+        let next = if connection.is_own(&next) { next } else { at(&connection.base, &next) };
         self.read.insert(self.hasher.hash_one(self.url.as_str()));
         if self.read.len() >= self.limit.pages {
             return Err(response.endless(ListProblem::Pages(self.limit.pages)));
@@ -119,6 +116,14 @@ impl Pages {
     }
 }
 
+/// The path and query of an address, at another host.
+fn at(base: &Url, address: &Url) -> Url {
+    let mut url = base.clone();
+    url.set_path(address.path());
+    url.set_query(address.query());
+    url
+}
+
 /// The next page that a `Link` header names.
 ///
 /// It is public for the fuzzer, since only a network leads to it otherwise.
@@ -126,16 +131,18 @@ pub fn next_page(header: &str) -> Option<&str> {
     targets(header).next()
 }
 
-/// The targets of the links in a header that lead to a next page.
+/// The targets of the links in a header that lead to a next page. A link may have several relations (RFC 8288, section
+/// 3.3); some registries give it none.
 fn targets(header: &str) -> impl Iterator<Item = &str> {
     header.split('<').filter_map(|link| {
         let (target, parameters) = link.split_once('>')?;
-        let next = |parameter: &str| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            name.trim().eq_ignore_ascii_case("rel")
-                && value.trim().trim_end_matches(',').trim().trim_matches('"').eq_ignore_ascii_case("next")
+        let relations = |parameter: &str| {
+            let (name, value) = parameter.split_once('=')?;
+            let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("rel").then(|| value.to_ascii_lowercase())
         };
-        parameters.split(';').any(next).then_some(target)
+        let relations = parameters.split(';').find_map(relations);
+        relations.is_none_or(|all| all.split_ascii_whitespace().any(|one| one == "next")).then_some(target)
     })
 }
 
@@ -149,7 +156,11 @@ mod tests {
         assert_eq!(next(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#), Some("/v2/a/tags/list?last=b&n=2"));
         assert_eq!(next("<https://r.example/x>;title=a;rel=next"), Some("https://r.example/x"));
         assert_eq!(next(r#"</a>; rel="prev", </b,c>; rel="next", </d>; rel="last""#), Some("/b,c"));
-        for header in ["", "</a>", r#"</a>; rel="prev""#, "/a; rel=next", "<<<>>>", "</a; rel=next"] {
+        for several in [r#"</b>; rel="next last""#, r#"</b>; rel="last NEXT""#, "</b>", "</b>; title=x", "</b>;"] {
+            assert_eq!(next(several), Some("/b"), "{several}");
+        }
+        assert_eq!(next(r#"</a>; rel="prev first", </b>; rel=next"#), Some("/b"));
+        for header in ["", r#"</a>; rel="prev""#, r#"</a>; rel="nextish""#, "/a; rel=next", "</a; rel=next"] {
             assert_eq!(next(header), None, "{header:?}");
         }
     }

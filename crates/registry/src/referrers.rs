@@ -145,19 +145,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_goes_on_elsewhere_is_not_taken_for_all() {
-        let server =
-            Server::start(|_| reply(200, &[("link", "<http://localhost:1/x>; rel=\"next\"")], page("a"))).await;
-        let (_, repository) = server.repository("app", Settings::default());
-        let error = repository.referrers(&Digest::sha256(b"")).await.unwrap_err();
-        assert!(
-            error.to_string().contains("a list that continues at http://localhost:1/x, which is not this registry"),
-            "{error}"
-        );
-        assert_eq!(error.fault(), Fault::Rejected);
-    }
-
-    #[tokio::test]
     async fn all_pages_have_one_limit() {
         let server = Server::start(|seen| {
             let number = seen.target.rsplit('=').next().and_then(|number| number.parse().ok()).unwrap_or(0);
