@@ -9,6 +9,7 @@ use super::{
 };
 use hod_image::convert::Format;
 use hod_image::copy_image::MultiArch;
+use hod_image::resolve::NameStyle;
 use hod_oci::{Platform, Platforms};
 use hod_transport::Compression;
 
@@ -50,6 +51,10 @@ pub(crate) struct CopyArgs {
     /// Copy only this group of the list, which a ##NAME line opens; repeatable
     #[arg(long, env = "HOD_GROUP", hide_env = true, value_name = "NAME", requires = "file")]
     pub(crate) group: Vec<String>,
+    /// Names of the images of a list in stores, bundles, layouts and directories
+    #[arg(long, value_name = "STYLE", default_value = "as-listed", value_parser = super::images::names(),
+        env = "HOD_NAMES", hide_env = true)]
+    pub(crate) names: NameStyle,
     /// Ignore referrers that the list names; hod copy copies no referrers
     #[arg(long, env = "HOD_NO_REFERRERS", hide_env = true, value_parser = super::flag())]
     pub(crate) no_referrers: bool,

@@ -64,7 +64,7 @@ enum Names {
     WithHost,
 }
 
-fn names() -> impl TypedValueParser<Value = NameStyle> {
+pub(super) fn names() -> impl TypedValueParser<Value = NameStyle> {
     EnumValueParser::<Names>::new().map(|names| match names {
         Names::AsListed => NameStyle::AsListed,
         Names::Library => NameStyle::Library,

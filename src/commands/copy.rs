@@ -176,7 +176,8 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
     let list = input::image_list(context, &args.file, &[], &args.group)?;
-    let copy = ListCopy { from, to, part: multi_arch(context, args)?, referrers: !args.no_referrers };
+    let copy =
+        ListCopy { from, to, part: multi_arch(context, args)?, names: args.names, referrers: !args.no_referrers };
     let images = copy.requests(&list.lines).map_err(|bad| {
         for (line, error) in &bad {
             context.print_error(&format!("{}: {}", line.origin, line.text), error);

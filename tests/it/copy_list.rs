@@ -241,3 +241,71 @@ fn what_belongs_to_an_image_is_not_left_behind_unsaid() {
     run(here, &["copy", "--file", "alone", "store:store", "oci:images"]).ok();
     assert!(!here.join("images/blobs/sha256").join(signature.digest().hex()).exists());
 }
+
+/// `docker load` gives images the names of the archive, and pods ask for the names of the list: the registry is a part of
+/// them, also where the store has names without.
+#[test]
+fn archives_have_the_complete_names_of_the_list() {
+    let folder = tempfile::tempdir().unwrap();
+    content().write_root(&folder.path().join("store"));
+    let registry = Faulty::new(content()).start();
+    for (source, name) in [("store:store", "a.tar"), ("bundle:all.tar", "b.tar")] {
+        if source.starts_with("bundle") {
+            run(folder.path(), &["pack", "--store", "store", "-o", "all.tar"]).ok();
+        }
+        let list = format!("quay.io/app:1 platform=linux/amd64\n{}/tool:1\n", registry.host());
+        fs::write(folder.path().join("list"), list).unwrap();
+        run(folder.path(), &["copy", "--file", "list", source, &format!("docker-archive:{name}")]).ok();
+        let listed = run(folder.path(), &["list-tags", &format!("docker-archive:{name}")]).ok().json();
+        let names: std::collections::BTreeSet<_> =
+            listed["Tags"].as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        assert_eq!(names, ["quay.io/app:1".to_owned(), format!("{}/tool:1", registry.host())].into());
+        // The archive answers to the list, too.
+        run(folder.path(), &["copy", "--file", "list", &format!("docker-archive:{name}"), "oci:layout"]).ok();
+        fs::remove_dir_all(folder.path().join("layout")).unwrap();
+    }
+}
+
+#[test]
+fn a_store_with_hosts_in_its_names_answers_to_its_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Faulty::new(content()).start();
+    let line = format!("{}/app:1 platform=linux/amd64\n", registry.host());
+    fs::write(folder.path().join("list"), &line).unwrap();
+    run(folder.path(), &["pull", "-f", "list", "--store", "store", "--names", "with-host"]).ok();
+    // Whoever reads the store need not know how it was pulled.
+    run(folder.path(), &["pack", "-f", "list", "--store", "store", "-o", "all.tar"]).ok();
+    run(folder.path(), &["select", "-f", "list", "--store", "store", "--to", "other"]).ok();
+    let far = Faulty::new(Content::default()).start();
+    run(folder.path(), &["push", "-f", "list", "all.tar", &format!("docker://{}", far.host())]).ok();
+    let words = ["copy", "--file", "list", "--names", "with-host", "store:store", "docker-archive:a.tar"];
+    run(folder.path(), &words).ok();
+    let names = run(folder.path(), &["list-tags", "docker-archive:a.tar"]).ok().json()["Tags"].clone();
+    assert_eq!(names, serde_json::json!([format!("{}/app:1", registry.host())]));
+    let names = run(folder.path(), &["ls", "other", "--json"]).ok().json()["images"][0]["name"].clone();
+    assert_eq!(names, format!("{}/app:1", registry.host().replace(':', "-")));
+}
+
+/// An image has the same name, whether the whole file is named or the image in it.
+#[test]
+fn an_image_of_an_archive_has_the_name_that_it_has_there() {
+    let folder = tempfile::tempdir().unwrap();
+    content().write_root(&folder.path().join("store"));
+    run(folder.path(), &["copy", "--platform", "linux/amd64", "store:store:tool:1", "docker-archive:a.tar:tool:1"])
+        .ok();
+    // As docker writes it.
+    let plain = |text: &[u8]| String::from_utf8_lossy(text).contains("docker.io/library/tool:1");
+    assert!(plain(&fs::read(folder.path().join("a.tar")).unwrap()));
+    let script = "mkdir x && tar -xf a.tar -C x && sed -i s,docker.io/library/tool:1,tool:1, x/manifest.json && \
+                  tar -cf b.tar -C x .";
+    let made = std::process::Command::new("sh").args(["-ec", script]).current_dir(folder.path()).status().unwrap();
+    assert!(made.success());
+    for (number, place) in
+        ["b.tar", "b.tar:tool:1", "b.tar:docker.io/library/tool:1", "b.tar:@0"].into_iter().enumerate()
+    {
+        let store = format!("s{number}");
+        run(folder.path(), &["pull", &format!("docker-archive:{place}"), "--store", &store]).ok();
+        let name = run(folder.path(), &["ls", &store, "--json"]).ok().json()["images"][0]["name"].clone();
+        assert_eq!(name, "tool:1", "{place}");
+    }
+}

@@ -121,12 +121,12 @@ impl Base {
     /// Where the image of a line is in this place: at a registry what was asked for, elsewhere what it is called there.
     ///
     /// `docker://` alone is what the list says, and so an image on this machine is where the list says.
-    pub fn source(&self, line: &Line) -> Result<Location, LineError> {
+    fn source(&self, line: &Line, names: NameStyle) -> Result<Location, LineError> {
         if let (Self::Registries, Some(place)) = (self, &line.place) {
             return Ok(place.parse()?);
         }
         let qualified = RegistryPath::default().qualify(&line.reference)?;
-        let name = kept_as(line, &qualified)?;
+        let name = kept_as(line, &qualified, names)?;
         Ok(match self {
             Self::Registries => Location::Docker(qualified),
             Self::Registry(registry) => {
@@ -136,14 +136,14 @@ impl Base {
             }
             Self::Whole(Location::Store(root, _)) => Location::Store(root.clone(), Some(held(&name, line))),
             Self::Whole(Location::Bundle(path, _)) => Location::Bundle(path.clone(), Some(held(&name, line))),
-            _ => self.named(&name)?,
+            _ => self.named(line, &name, qualified)?,
         })
     }
 
     /// The destination of a line's image in this place.
-    pub fn destination(&self, line: &Line) -> Result<Location, LineError> {
+    fn destination(&self, line: &Line, names: NameStyle) -> Result<Location, LineError> {
         let qualified = RegistryPath::default().qualify(&line.reference)?;
-        let name = kept_as(line, &qualified)?;
+        let name = kept_as(line, &qualified, names)?;
         Ok(match self {
             Self::Registries => Location::Docker(qualified),
             Self::Registry(registry) => {
@@ -157,29 +157,30 @@ impl Base {
                 })
             }
             Self::Whole(Location::Store(root, _)) => Location::Store(root.clone(), Some(held(&name, line))),
-            _ => self.named(&name)?,
+            _ => self.named(line, &name, qualified)?,
         })
     }
 
-    /// The image of that name in a place that knows images by name alone.
-    fn named(&self, name: &StoredName) -> Result<Location, LineError> {
+    /// The image of a line in a place that knows images by name alone. Archives and daemons know complete names, by which
+    /// runtimes look for images.
+    fn named(&self, line: &Line, name: &StoredName, qualified: Reference) -> Result<Location, LineError> {
         if name.tag.is_none() {
             return Err(LineError::NoTag(name.clone()));
         }
         let text = name.to_string();
+        let complete = || match &line.name {
+            Some(_) => Ok::<_, LineError>(text.parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?),
+            None => Ok(Reference { digest: None, ..qualified }),
+        };
         Ok(match self {
             Self::Directories(path) => Location::Dir(Path::new(path).join(&text)),
             Self::Whole(Location::Oci(path, _)) => Location::Oci(path.clone(), Some(LayoutImage::Name(text.into()))),
             Self::Whole(Location::OciArchive(path, _)) => {
                 Location::OciArchive(path.clone(), Some(LayoutImage::Name(text.into())))
             }
-            Self::Daemon => {
-                let reference = text.parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?;
-                Location::DockerDaemon(DaemonImage::Name(reference))
-            }
+            Self::Daemon => Location::DockerDaemon(DaemonImage::Name(complete()?)),
             Self::Whole(Location::DockerArchive(path, _)) => {
-                let reference = text.parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?;
-                Location::DockerArchive(path.clone(), Some(ArchiveImage::Name(reference)))
+                Location::DockerArchive(path.clone(), Some(ArchiveImage::Name(complete()?)))
             }
             Self::Whole(other) => other.clone(),
             Self::Registries | Self::Registry(_) => Location::Docker(text.parse()?),
@@ -196,6 +197,8 @@ pub struct ListCopy {
     pub to: Base,
     /// The part of an index that is copied, for lines without platforms of their own.
     pub part: MultiArch,
+    /// The names in places that keep images under names of their own.
+    pub names: NameStyle,
     /// True if the referrers that a line names have to come too, which a copy cannot do.
     pub referrers: bool,
 }
@@ -230,7 +233,7 @@ impl ListCopy {
     }
 
     fn request(&self, line: &Line) -> Result<CopyRequest, LineError> {
-        let Self { from, to, part, referrers } = self;
+        let Self { from, to, part, names, referrers } = self;
         if *referrers && line.referrers.as_ref().is_some_and(|referrers| !referrers.is_empty()) {
             return Err(LineError::Referrers);
         }
@@ -242,7 +245,7 @@ impl ListCopy {
         if line.place.is_some() && *to == Base::Registries {
             return Err(LineError::NoRegistry);
         }
-        let (source, destination) = (from.source(line)?, to.destination(line)?);
+        let (source, destination) = (from.source(line, *names)?, to.destination(line, *names)?);
         let is_remote = matches!(from, Base::Registries | Base::Registry(_));
         if is_remote && *to == Base::Registries && is_renamed(line)? {
             return Err(LineError::Renamed);
@@ -270,10 +273,10 @@ impl CopyRequest {
 }
 
 /// What the image of a line is called wherever images have names of their own.
-fn kept_as(line: &Line, qualified: &Reference) -> Result<StoredName, NameError> {
+fn kept_as(line: &Line, qualified: &Reference, names: NameStyle) -> Result<StoredName, NameError> {
     match &line.name {
         Some(name) => Ok(name.clone()),
-        None => NameStyle::AsListed.apply(&line.reference, qualified),
+        None => names.apply(&line.reference, qualified),
     }
 }
 

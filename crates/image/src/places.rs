@@ -31,7 +31,7 @@ use hod_engine::copy::{Engine, LoadFilter};
 use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
 use hod_oci::{Descriptor, Digest, Graph, NameError, Platforms, Reference, Tag};
-use hod_transport::{ArchiveImage, DaemonImage, Layout, LayoutImage, Location};
+use hod_transport::{ArchiveImage, DaemonImage, DockerItem, Layout, LayoutImage, Location};
 
 /// An image of a place.
 pub struct PlaceImage {
@@ -321,18 +321,19 @@ fn list(places: &Places, place: &Location) -> Result<PlaceImages, PlaceError> {
         | Location::OciArchive(path, Some(LayoutImage::Name(name))) => one(Some(full_name(path, name))),
         Location::DockerArchive(path, None) => {
             let archive = places.opened_docker(path).map_err(failed)?;
-            let mut images = Vec::new();
-            for (position, item) in archive.items().iter().enumerate() {
-                let location = || Location::DockerArchive(path.clone(), Some(ArchiveImage::Position(position)));
-                images.extend(item.repo_tags.iter().map(|name| (location(), Some(name.clone()))));
-                if item.repo_tags.is_empty() {
-                    images.push((location(), None));
-                }
-            }
-            images
+            let items = archive.items().iter().enumerate();
+            items.flat_map(|(position, item)| tagged(path, position, item)).collect()
         }
-        Location::DockerArchive(_, Some(ArchiveImage::Name(name)))
-        | Location::DockerDaemon(DaemonImage::Name(name)) => one(Some(name.to_string())),
+        // The image has the names that it has among all of them.
+        Location::DockerArchive(path, Some(ArchiveImage::Position(position))) => {
+            let archive = places.opened_docker(path).map_err(failed)?;
+            archive.items().get(*position).map_or_else(|| one(None), |item| tagged(path, *position, item))
+        }
+        Location::DockerArchive(path, Some(ArchiveImage::Name(name))) => {
+            let archive = places.opened_docker(path).map_err(failed)?;
+            one(archive.name_of(name).or_else(|| Some(name.to_string())))
+        }
+        Location::DockerDaemon(DaemonImage::Name(name)) => one(Some(name.to_string())),
         Location::ContainersStorage(image) => one(image.reference().ok().map(|name| name.to_string())),
         Location::Dir(path) if path.join("manifest.json").is_file() => one(folder_name(path)),
         Location::Dir(path) => tree(path)?,
@@ -353,6 +354,15 @@ fn entries(
     let is_image = |(_, (_, descriptor)): &(usize, (Option<String>, Descriptor))| descriptor.media_type.is_manifest();
     let images = images.into_iter().enumerate().filter(is_image);
     images.map(|(position, (name, root))| (at(position, &root), name.map(|name| full_name(path, &name)))).collect()
+}
+
+/// An image of an archive under each of its names.
+fn tagged(path: &Path, position: usize, item: &DockerItem) -> Vec<(Location, Option<String>)> {
+    let location = || Location::DockerArchive(path.to_owned(), Some(ArchiveImage::Position(position)));
+    match item.repo_tags.as_slice() {
+        [] => vec![(location(), None)],
+        names => names.iter().map(|name| (location(), Some(name.clone()))).collect(),
+    }
 }
 
 /// A name as it stands, or the file's with a tag: `oci:alpine:3.20` is `alpine:3.20`.

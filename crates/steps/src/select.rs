@@ -3,7 +3,7 @@
 use hod_image::contents::{ContentsError, ContentsReader, Holdings, StoredImage};
 use hod_image::list::{ImageList, Line};
 use hod_image::merge::{NameRegister, NameTaken, merged};
-use hod_image::resolve::ResolveOptions;
+use hod_image::resolve::{NameStyle, ResolveOptions};
 use hod_oci::{AbsentPlatforms, Graph, NameError, NotPulledError, narrowed};
 
 /// A line for which there is no image, or not enough of one.
@@ -63,11 +63,20 @@ fn find<H: Holdings>(
     options: &ResolveOptions,
 ) -> Result<StoredImage, SelectError<H::Error>> {
     let qualified = options.from.qualify(&line.reference)?;
-    let name = match &line.name {
-        Some(name) => name.clone(),
-        None => options.names.apply(&line.reference, &qualified)?,
+    let digest = line.reference.digest.as_ref();
+    let mut held = if let Some(name) = &line.name {
+        reader.image(name, digest)?
+    } else {
+        let named = |style: NameStyle| style.apply(&line.reference, &qualified);
+        let mut found = reader.image(&named(options.names)?, digest);
+        // A store answers to the list that it was pulled from, whatever style of names that run had.
+        for style in [NameStyle::WithHost, NameStyle::Library] {
+            if options.names == NameStyle::AsListed && matches!(found, Err(ContentsError::Unknown(_))) {
+                found = reader.image(&named(style)?, digest).or(found);
+            }
+        }
+        found?
     };
-    let mut held = reader.image(&name, line.reference.digest.as_ref())?;
     let wanted = match (&line.platforms, options.platforms_asked) {
         (Some(platforms), _) => Some(platforms),
         (None, true) => Some(&options.platforms),

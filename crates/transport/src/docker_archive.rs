@@ -112,6 +112,12 @@ impl DockerArchive {
         &self.items
     }
 
+    /// A name as it stands in the archive, where tools leave out what Docker Hub adds: `alpine:3`.
+    pub fn name_of(&self, wanted: &Reference) -> Option<String> {
+        let mut names = self.items.iter().flat_map(|item| &item.repo_tags);
+        names.find(|name| qualified(name).as_ref() == Some(wanted)).cloned()
+    }
+
     /// The image that is meant; without a name there must be exactly one.
     fn find(&self, image: Option<&ArchiveImage>) -> super::Result<&DockerItem> {
         let names = || self.items.iter().flat_map(|item| item.repo_tags.clone()).collect::<Vec<_>>();
