@@ -176,7 +176,7 @@ impl Base {
             Self::Directories(path) => Location::Dir(Path::new(path).join(&text)),
             Self::Whole(Location::Oci(path, _)) => Location::Oci(path.clone(), Some(LayoutImage::Name(text.into()))),
             Self::Whole(Location::OciArchive(path, _)) => {
-                Location::OciArchive(path.clone(), Some(LayoutImage::Name(complete()?.familiar().into())))
+                Location::OciArchive(path.clone(), Some(LayoutImage::Name(text.into())))
             }
             Self::Daemon => Location::DockerDaemon(DaemonImage::Name(complete()?)),
             Self::Whole(Location::DockerArchive(path, _)) => {

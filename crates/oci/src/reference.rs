@@ -103,13 +103,6 @@ impl Reference {
         Ok((host.into(), name))
     }
 
-    /// The reference as people write it, without what Docker Hub adds: `alpine:3`.
-    pub fn familiar(&self) -> String {
-        let text = self.to_string();
-        let short = text.strip_prefix("docker.io/").map(|rest| rest.strip_prefix("library/").unwrap_or(rest));
-        short.map_or(text.clone(), str::to_owned)
-    }
-
     /// The reference with host, tag or digest filled in, so that it means the same everywhere.
     pub fn qualified(&self, default: &str) -> Result<Self, NameError> {
         let (host, name) = self.in_registry(default)?;

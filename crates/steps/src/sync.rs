@@ -67,5 +67,7 @@ pub struct Task {
 /// A location as the containers tools print it, who leave out what Docker Hub adds to names.
 pub fn familiar(location: &Location) -> String {
     let Location::Docker(reference) = location else { return location.to_string() };
-    format!("docker://{}", reference.familiar())
+    let text = reference.to_string();
+    let short = text.strip_prefix("docker.io/").map(|rest| rest.strip_prefix("library/").unwrap_or(rest));
+    format!("docker://{}", short.unwrap_or(&text))
 }

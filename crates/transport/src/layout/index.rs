@@ -6,13 +6,10 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use crate::{LayoutImage, TransportError};
-use hod_oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, check_weight};
+use hod_oci::{Descriptor, Digest, MediaType, check_weight};
 
 /// The annotation that holds an image's name in a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The annotation that holds the complete name, with registry and tag: `docker save` from 25 on, `ctr` and `nerdctl` write
-/// a mere tag into the other.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The content of `oci-layout`.
 pub(crate) const LAYOUT_FILE: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -74,7 +71,7 @@ impl Index {
     /// The images with their names.
     pub(crate) fn images(&self) -> Vec<(Option<String>, Descriptor)> {
         let read = |entry: &Value| Descriptor::deserialize(entry).ok();
-        self.entries.iter().filter_map(|entry| Some((name(entry), read(entry)?))).collect()
+        self.entries.iter().filter_map(|entry| Some((name(entry).map(str::to_owned), read(entry)?))).collect()
     }
 
     /// The image that is meant; without a name there must be exactly one.
@@ -93,26 +90,9 @@ impl Index {
             None => images.first(),
             Some(LayoutImage::Position(position)) => images.get(*position),
             Some(LayoutImage::Digest(digest)) => images.iter().find(|(_, descriptor)| descriptor.digest == *digest),
-            Some(LayoutImage::Name(wanted)) => {
-                let is_named = |entry: &&Value| name(entry).as_deref() == Some(wanted) || is_called(entry, wanted);
-                let is_tagged = |entry: &&Value| annotation(entry, REF_NAME) == Some(wanted);
-                let image = |entry: &Value| Descriptor::deserialize(entry).ok();
-                let image = |entry| image(entry).filter(|descriptor| descriptor.media_type.is_manifest());
-                if let Some(found) = self.entries.iter().filter(is_named).find_map(image) {
-                    return Ok(found);
-                }
-                // A mere tag may be that of several images.
-                let mut tagged = self.entries.iter().filter(is_tagged).filter_map(image);
-                let first = tagged.next();
-                if tagged.any(|other| first.as_ref().is_some_and(|first| first.digest != other.digest)) {
-                    return Err(TransportError::Several { path: path.to_owned(), images: names() });
-                }
-                return first.ok_or_else(|| TransportError::Unknown {
-                    path: path.to_owned(),
-                    image: wanted.to_string(),
-                    images: names(),
-                });
-            }
+            Some(LayoutImage::Name(wanted)) => images
+                .iter()
+                .find(|(name, descriptor)| name.as_deref() == Some(&**wanted) && descriptor.media_type.is_manifest()),
         };
         found.map(|(_, descriptor)| descriptor.clone()).ok_or_else(|| TransportError::Unknown {
             path: PathBuf::from(path),
@@ -125,11 +105,11 @@ impl Index {
     pub(crate) fn set(&mut self, image: Option<&str>, root: &Descriptor) {
         let digest = root.digest.to_string();
         if let Some(image) = image {
-            self.entries.iter_mut().filter(|entry| name(entry).as_deref() == Some(image)).for_each(remove_name);
+            self.entries.iter_mut().filter(|entry| name(entry) == Some(image)).for_each(remove_name);
         }
         let mut entry = json!({ "mediaType": root.media_type, "digest": digest, "size": root.size });
         if let (Some(image), Some(fields)) = (image, entry.as_object_mut()) {
-            fields.insert("annotations".to_owned(), Value::Object(annotations_of(image)));
+            fields.insert("annotations".to_owned(), json!({ REF_NAME: image }));
         }
         let nameless = |old: &Value| name(old).is_none() && old.get("digest").and_then(Value::as_str) == Some(&digest);
         match self.entries.iter_mut().find(|old| nameless(old)) {
@@ -148,7 +128,7 @@ impl Index {
     /// Removes every entry with this name; says whether there was one.
     pub(crate) fn remove(&mut self, image: &str) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|entry| name(entry).as_deref() != Some(image));
+        self.entries.retain(|entry| name(entry) != Some(image));
         self.entries.len() < before
     }
 
@@ -160,7 +140,7 @@ impl Index {
 
     /// Gives an image one more name.
     pub(crate) fn add_name(&mut self, found: &Descriptor, image: &str) {
-        self.entries.retain(|entry| name(entry).as_deref() != Some(image));
+        self.entries.retain(|entry| name(entry) != Some(image));
         let digest = found.digest.to_string();
         let same = |entry: &&Value| entry.get("digest").and_then(Value::as_str) == Some(&digest);
         let mut entry = self.entries.iter().find(same).cloned().unwrap_or_else(|| json!(found));
@@ -170,51 +150,21 @@ impl Index {
                 *annotations = json!({});
             }
             if let Some(annotations) = annotations.as_object_mut() {
-                annotations.remove(CONTAINERD_NAME);
-                annotations.extend(annotations_of(image));
+                annotations.insert(REF_NAME.to_owned(), json!(image));
             }
         }
         self.entries.push(entry);
     }
 }
 
-fn annotation<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
-    entry.get("annotations")?.get(key)?.as_str().filter(|text| !text.is_empty())
-}
-
-/// What an image is called: by its name in the layout, unless that is a mere tag and the complete name is there, too.
-fn name(entry: &Value) -> Option<String> {
-    let own = annotation(entry, REF_NAME);
-    match annotation(entry, CONTAINERD_NAME) {
-        Some(complete) if own.is_none_or(|own| !own.contains(['/', ':']) || own.starts_with('@')) => {
-            Some(complete.parse().map_or_else(|_| complete.to_owned(), |name: Reference| name.familiar()))
-        }
-        _ => own.map(str::to_owned),
-    }
-}
-
-/// Returns true if an image has a complete name, and a text means it.
-fn is_called(entry: &Value, text: &str) -> bool {
-    annotation(entry, CONTAINERD_NAME).is_some_and(|name| name == text || Some(name) == complete(text).as_deref())
-}
-
-/// The complete name that a name in a layout means, if it is one and no mere tag.
-fn complete(name: &str) -> Option<String> {
-    let reference: Reference = name.contains(['/', ':']).then(|| name.parse().ok())??;
-    Some(reference.qualified(DOCKER_IO).ok().filter(|reference| reference.digest.is_none())?.to_string())
-}
-
-/// The annotations of an image with this name. With the complete one, `ctr images import` names the image rightly.
-fn annotations_of(image: &str) -> Map<String, Value> {
-    let own = (REF_NAME.to_owned(), json!(image));
-    complete(image).map(|name| (CONTAINERD_NAME.to_owned(), json!(name))).into_iter().chain([own]).collect()
+fn name(entry: &Value) -> Option<&str> {
+    entry.get("annotations")?.get(REF_NAME)?.as_str()
 }
 
 fn remove_name(entry: &mut Value) {
     let Some(fields) = entry.as_object_mut() else { return };
     let Some(annotations) = fields.get_mut("annotations").and_then(Value::as_object_mut) else { return };
     annotations.remove(REF_NAME);
-    annotations.remove(CONTAINERD_NAME);
     if annotations.is_empty() {
         fields.remove("annotations");
     }
@@ -281,43 +231,6 @@ mod tests {
         let empty = Index::parse("index.json".as_ref(), br#"{"schemaVersion":2,"manifests":null}"#).unwrap();
         assert!(String::from_utf8(empty.bytes()).unwrap().contains(r#""manifests":[]"#));
         assert!(Index::parse("index.json".as_ref(), br#"{"manifests":[{}]}"#).is_err());
-    }
-
-    #[test]
-    fn complete_names_count_where_the_other_is_a_mere_tag() {
-        let entry = |text: &str, name: &str, tag: &str| {
-            let root = root(text);
-            json!({"mediaType": root.media_type, "digest": root.digest, "size": root.size,
-                "annotations": {CONTAINERD_NAME: name, REF_NAME: tag}})
-        };
-        // As docker save and ctr images export write it.
-        let text = json!({"schemaVersion": 2, "manifests": [
-            entry("1", "docker.io/library/alpine:latest", "latest"),
-            entry("22", "docker.io/team/busybox:latest", "latest"),
-            entry("333", "registry.k8s.io/pause:3.9", "3.9"),
-        ]});
-        let mut index = Index::parse("index.json".as_ref(), text.to_string().as_bytes()).unwrap();
-        let found: Vec<_> = names(&index).into_iter().filter_map(|(name, _)| name).collect();
-        assert_eq!(found, ["alpine:latest", "team/busybox:latest", "registry.k8s.io/pause:3.9"]);
-        let find = |index: &Index, name: &str| {
-            let found = index.find("layout".as_ref(), Some(&LayoutImage::Name(name.into())));
-            found.map(|found| found.size).map_err(|error| error.to_string())
-        };
-        for name in ["alpine:latest", "library/alpine:latest", "docker.io/library/alpine:latest"] {
-            assert_eq!(find(&index, name), Ok(1), "{name}");
-        }
-        assert_eq!((find(&index, "team/busybox:latest"), find(&index, "3.9")), (Ok(2), Ok(3)));
-        let ambiguous = find(&index, "latest").unwrap_err();
-        assert!(ambiguous.contains("name one of alpine:latest, team/busybox:latest, registry.k8s.io"), "{ambiguous}");
-        // What hod writes has both, and a name that is taken away goes from both.
-        index.set(Some("alpine:latest"), &root("4444"));
-        let written: Value = serde_json::from_slice(&index.bytes()).unwrap();
-        assert_eq!(written["manifests"][0].get("annotations"), None);
-        let both = json!({CONTAINERD_NAME: "docker.io/library/alpine:latest", REF_NAME: "alpine:latest"});
-        assert_eq!(written["manifests"][3]["annotations"], both);
-        index.set(Some("1.0"), &root("4444"));
-        let written: Value = serde_json::from_slice(&index.bytes()).unwrap();
-        assert_eq!(written["manifests"][4]["annotations"], json!({REF_NAME: "1.0"}));
     }
 
     #[test]
