@@ -51,9 +51,8 @@ pub(crate) struct CopyArgs {
     /// Copy only this group of the list, which a ##NAME line opens; repeatable
     #[arg(long, env = "HOD_GROUP", hide_env = true, value_name = "NAME", requires = "file")]
     pub(crate) group: Vec<String>,
-    /// Names of the images of a list in stores, bundles, layouts and directories
-    #[arg(long, value_name = "STYLE", default_value = "as-listed", value_parser = super::images::names(),
-        env = "HOD_NAMES", hide_env = true)]
+    /// Names of the images of the list at the destination; docker-archive and docker-daemon have complete names
+    #[arg(long, value_name = "STYLE", default_value = "as-listed", value_parser = super::images::names(), env = "HOD_NAMES", hide_env = true)]
     pub(crate) names: NameStyle,
     /// Ignore referrers that the list names; hod copy copies no referrers
     #[arg(long, env = "HOD_NO_REFERRERS", hide_env = true, value_parser = super::flag())]

@@ -25,8 +25,8 @@ use hod_image::forced::forced;
 use hod_image::list::Line;
 use hod_image::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
 use hod_image::places::{PlaceError, check_locked};
-use hod_oci::{Digest, Platforms, Version};
-use hod_transport::Location;
+use hod_oci::{Digest, Platforms, Reference, Version};
+use hod_transport::{ArchiveImage, DaemonImage, Location};
 
 /// What a copy is to be like.
 #[derive(Clone)]
@@ -47,6 +47,10 @@ struct Task {
     /// Its name in messages.
     label: String,
     from: Location,
+    /// Where it is if it is not there.
+    or_from: Vec<Location>,
+    /// Its complete name, for places that keep it beside another.
+    complete: Option<Reference>,
     /// The line of a list that has it on this machine.
     local: Option<Line>,
     /// The image, where it is open already.
@@ -156,6 +160,17 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<ExitCode, F
     end(context, outcome, many, copied)
 }
 
+/// The complete name that a source gives its image.
+fn complete(from: &Location) -> Option<Reference> {
+    match from {
+        Location::Docker(name)
+        | Location::DockerArchive(_, Some(ArchiveImage::Name(name)))
+        | Location::DockerDaemon(DaemonImage::Name(name)) => Some(name.clone()),
+        Location::ContainersStorage(image) => image.reference().ok(),
+        _ => None,
+    }
+}
+
 /// The digest that a destination names.
 fn pinned(to: &Location) -> Option<Digest> {
     match to {
@@ -171,13 +186,24 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
         let from: Location = args.source.parse().map_err(usage)?;
         let to: Location = args.destination.parse().map_err(usage)?;
         let (label, pinned, multi_arch) = (from.to_string(), pinned(&to), multi_arch(context, args)?);
-        return Ok(vec![Task { label, pinned, from, local: None, open: None, to, multi_arch, digest: None }]);
+        return Ok(vec![Task {
+            label,
+            pinned,
+            or_from: Vec::new(),
+            complete: complete(&from),
+            from,
+            local: None,
+            open: None,
+            to,
+            multi_arch,
+            digest: None,
+        }]);
     }
     let base = |text: &str| text.parse::<Base>().map_err(|error| Failure::of(Kind::Usage, error));
     let (from, to) = (base(&args.source)?, base(&args.destination)?);
     let list = input::image_list(context, &args.file, &[], &args.group)?;
     let copy =
-        ListCopy { from, to, part: multi_arch(context, args)?, names: args.names, referrers: !args.no_referrers };
+        ListCopy { from, to, part: multi_arch(context, args)?, referrers: !args.no_referrers, names: args.names };
     let images = copy.requests(&list.lines).map_err(|bad| {
         for (line, error) in &bad {
             context.print_error(&format!("{}: {}", line.origin, line.text), error);
@@ -187,10 +213,10 @@ fn tasks(context: &Context, args: &CopyArgs) -> Result<Vec<Task>, Failure> {
     })?;
     let is_as_listed = copy.from == Base::Registries;
     // The digest of a line is that of its source, of which a part may be copied.
-    let task = |CopyRequest { line, from, to, multi_arch, digest }| {
+    let task = |CopyRequest { line, from, or_from, complete, to, multi_arch, digest }| {
         let label = line.text.to_string();
         let local = Some(line).filter(|line| line.place.is_some() && is_as_listed);
-        Task { label, from, local, open: None, to, multi_arch, digest, pinned: None }
+        Task { label, from, or_from, complete: Some(complete), local, open: None, to, multi_arch, digest, pinned: None }
     };
     Ok(images.into_iter().map(task).collect())
 }
@@ -246,14 +272,18 @@ async fn copy_all(manner: &CopySettings, tasks: Vec<Task>, on_failure: OnFailure
 async fn copy_one(manner: &CopySettings, task: &Task) -> Result<CopiedImage, TaskError> {
     manner.layers.check(&task.to)?;
     let (this, from, to, digest) = (manner.clone(), task.from.clone(), task.to.clone(), task.digest);
-    let open = task.open.clone();
+    let (open, or_from, complete) = (task.open.clone(), task.or_from.clone(), task.complete.clone());
     // The source first: nothing is made for an image that is not there.
     let opened = tokio::task::spawn_blocking(move || {
-        let source = open.map_or_else(|| this.from.source(&from), Ok)?;
+        let source = open.map_or_else(|| first_source(&this.from, &from, &or_from), Ok)?;
         if let Version::Digest(found) = source.version {
             check_locked(&from, digest, found)?;
         }
-        let sink = if this.more_names.is_empty() { this.to.sink(&to)? } else { more_names(&this, &to)? };
+        let sink = if this.more_names.is_empty() {
+            this.to.sink_called(&to, complete.as_ref())?
+        } else {
+            more_names(&this, &to)?
+        };
         Ok::<_, TaskError>((source, sink))
     });
     let (source, mut sink) = opened.await.map_err(TaskError::Thread)??;
@@ -270,6 +300,15 @@ async fn copy_one(manner: &CopySettings, task: &Task) -> Result<CopiedImage, Tas
     let is_for_one = task.to.is_for_one_platform();
     let multi_arch = if is_for_one { task.multi_arch.clone().for_one() } else { task.multi_arch.clone() };
     Ok(copy_image(&manner.engine, &source, &sink, &multi_arch, changes).await?)
+}
+
+/// The image at the first of these locations that has it; without any, the first is what is missing.
+fn first_source(places: &Places, from: &Location, or_from: &[Location]) -> Result<OpenSource, OpenError> {
+    places.source(from).or_else(|error| {
+        let mut others = or_from.iter().filter(|_| error.is_absent()).map(|other| places.source(other));
+        let found = others.find(|found| !found.as_ref().is_err_and(OpenError::is_absent));
+        found.unwrap_or(Err(error))
+    })
 }
 
 fn more_names(manner: &CopySettings, to: &Location) -> Result<OpenSink, TaskError> {

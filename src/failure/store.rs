@@ -60,6 +60,7 @@ impl Advise for TransportError {
             | Self::NoLayout(_)
             | Self::NoArchive { .. }
             | Self::Several { .. }
+            | Self::Ambiguous { .. }
             | Self::Unknown { .. }
             | Self::Absent { .. }
             | Self::Incomplete { .. }

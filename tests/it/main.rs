@@ -24,6 +24,7 @@ mod bundle;
 mod carry;
 mod cli;
 mod coming_from_skopeo;
+mod complete_names;
 mod conformance;
 mod convert;
 mod copy;

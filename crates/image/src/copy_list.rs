@@ -47,6 +47,10 @@ pub struct CopyRequest {
     pub line: Line,
     /// Its place.
     pub from: Location,
+    /// Where it is if it is not there: a store may have it under another name.
+    pub or_from: Vec<Location>,
+    /// Its name with everything filled in.
+    pub complete: Reference,
     /// Its destination.
     pub to: Location,
     /// The parts of it to copy.
@@ -118,32 +122,46 @@ impl FromStr for Base {
 }
 
 impl Base {
-    /// Where the image of a line is in this place: at a registry what was asked for, elsewhere what it is called there.
+    /// Where the image of a line is in this place, most likely first: at a registry what was asked for, elsewhere what
+    /// it is called there.
     ///
     /// `docker://` alone is what the list says, and so an image on this machine is where the list says.
-    fn source(&self, line: &Line, names: NameStyle) -> Result<Location, LineError> {
+    fn sources(&self, line: &Line, names: NameStyle) -> Result<(Location, Vec<Location>), LineError> {
         if let (Self::Registries, Some(place)) = (self, &line.place) {
-            return Ok(place.parse()?);
+            return Ok((place.parse()?, Vec::new()));
         }
         let qualified = RegistryPath::default().qualify(&line.reference)?;
-        let name = kept_as(line, &qualified, names)?;
+        let (name, others) = names.candidates(line, &qualified)?;
+        let of_root = |make: &dyn Fn(StoreImage) -> Location| {
+            (make(held(&name, line)), others.iter().map(|name| make(held(name, line))).collect())
+        };
         Ok(match self {
-            Self::Registries => Location::Docker(qualified),
+            Self::Registries => (Location::Docker(qualified), Vec::new()),
             Self::Registry(registry) => {
                 let repository = registry.repository(&line.reference.name)?;
                 let reference = Reference { name: repository, host: Some(registry.host.clone()), ..qualified };
-                Location::Docker(reference)
+                (Location::Docker(reference), Vec::new())
             }
-            Self::Whole(Location::Store(root, _)) => Location::Store(root.clone(), Some(held(&name, line))),
-            Self::Whole(Location::Bundle(path, _)) => Location::Bundle(path.clone(), Some(held(&name, line))),
-            _ => self.named(line, &name, qualified)?,
+            Self::Whole(Location::Store(root, _)) => of_root(&|image| Location::Store(root.clone(), Some(image))),
+            Self::Whole(Location::Bundle(path, _)) => of_root(&|image| Location::Bundle(path.clone(), Some(image))),
+            Self::Daemon | Self::Whole(Location::DockerArchive(..)) => {
+                (self.named(&name, &complete(line, &qualified)?)?, Vec::new())
+            }
+            _ => {
+                let complete = complete(line, &qualified)?;
+                let others = others.iter().map(|name| self.named(name, &complete)).collect::<Result<_, _>>()?;
+                (self.named(&name, &complete)?, others)
+            }
         })
     }
 
     /// The destination of a line's image in this place.
     fn destination(&self, line: &Line, names: NameStyle) -> Result<Location, LineError> {
         let qualified = RegistryPath::default().qualify(&line.reference)?;
-        let name = kept_as(line, &qualified, names)?;
+        let name = match &line.name {
+            Some(name) => name.clone(),
+            None => names.apply(&line.reference, &qualified)?,
+        };
         Ok(match self {
             Self::Registries => Location::Docker(qualified),
             Self::Registry(registry) => {
@@ -157,30 +175,26 @@ impl Base {
                 })
             }
             Self::Whole(Location::Store(root, _)) => Location::Store(root.clone(), Some(held(&name, line))),
-            _ => self.named(line, &name, qualified)?,
+            _ => self.named(&name, &complete(line, &qualified)?)?,
         })
     }
 
-    /// The image of a line in a place that knows images by name alone. Archives and daemons know complete names, by which
-    /// runtimes look for images.
-    fn named(&self, line: &Line, name: &StoredName, qualified: Reference) -> Result<Location, LineError> {
+    /// The image of that name in a place that knows images by name alone. What `docker` and `podman` load is run under
+    /// its complete name.
+    fn named(&self, name: &StoredName, complete: &Reference) -> Result<Location, LineError> {
         if name.tag.is_none() {
             return Err(LineError::NoTag(name.clone()));
         }
         let text = name.to_string();
-        let complete = || match &line.name {
-            Some(_) => Ok::<_, LineError>(text.parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?),
-            None => Ok(Reference { digest: None, ..qualified }),
-        };
         Ok(match self {
             Self::Directories(path) => Location::Dir(Path::new(path).join(&text)),
             Self::Whole(Location::Oci(path, _)) => Location::Oci(path.clone(), Some(LayoutImage::Name(text.into()))),
             Self::Whole(Location::OciArchive(path, _)) => {
                 Location::OciArchive(path.clone(), Some(LayoutImage::Name(text.into())))
             }
-            Self::Daemon => Location::DockerDaemon(DaemonImage::Name(complete()?)),
+            Self::Daemon => Location::DockerDaemon(DaemonImage::Name(complete.clone())),
             Self::Whole(Location::DockerArchive(path, _)) => {
-                Location::DockerArchive(path.clone(), Some(ArchiveImage::Name(complete()?)))
+                Location::DockerArchive(path.clone(), Some(ArchiveImage::Name(complete.clone())))
             }
             Self::Whole(other) => other.clone(),
             Self::Registries | Self::Registry(_) => Location::Docker(text.parse()?),
@@ -197,10 +211,10 @@ pub struct ListCopy {
     pub to: Base,
     /// The part of an index that is copied, for lines without platforms of their own.
     pub part: MultiArch,
-    /// The names in places that keep images under names of their own.
-    pub names: NameStyle,
     /// True if the referrers that a line names have to come too, which a copy cannot do.
     pub referrers: bool,
+    /// The names that images get there, and those under which they are looked for first.
+    pub names: NameStyle,
 }
 
 impl ListCopy {
@@ -233,7 +247,7 @@ impl ListCopy {
     }
 
     fn request(&self, line: &Line) -> Result<CopyRequest, LineError> {
-        let Self { from, to, part, names, referrers } = self;
+        let Self { from, to, part, referrers, names } = self;
         if *referrers && line.referrers.as_ref().is_some_and(|referrers| !referrers.is_empty()) {
             return Err(LineError::Referrers);
         }
@@ -245,13 +259,15 @@ impl ListCopy {
         if line.place.is_some() && *to == Base::Registries {
             return Err(LineError::NoRegistry);
         }
-        let (source, destination) = (from.source(line, *names)?, to.destination(line, *names)?);
+        let (source, or_from) = from.sources(line, *names)?;
+        let destination = to.destination(line, *names)?;
         let is_remote = matches!(from, Base::Registries | Base::Registry(_));
         if is_remote && *to == Base::Registries && is_renamed(line)? {
             return Err(LineError::Renamed);
         }
         let digest = line.reference.digest;
-        Ok(CopyRequest { line: line.clone(), from: source, to: destination, multi_arch, digest })
+        let complete = complete(line, &RegistryPath::default().qualify(&line.reference)?)?;
+        Ok(CopyRequest { line: line.clone(), from: source, or_from, complete, to: destination, multi_arch, digest })
     }
 }
 
@@ -272,12 +288,12 @@ impl CopyRequest {
     }
 }
 
-/// What the image of a line is called wherever images have names of their own.
-fn kept_as(line: &Line, qualified: &Reference, names: NameStyle) -> Result<StoredName, NameError> {
-    match &line.name {
-        Some(name) => Ok(name.clone()),
-        None => names.apply(&line.reference, qualified),
-    }
+/// The name of a line's image with host and tag, as a container runtime asks for it.
+fn complete(line: &Line, qualified: &Reference) -> Result<Reference, LineError> {
+    Ok(match &line.name {
+        Some(name) => name.to_string().parse::<Reference>()?.qualified(hod_oci::DOCKER_IO)?,
+        None => Reference { digest: None, ..qualified.clone() },
+    })
 }
 
 /// Returns true if a line gives its image another name than it has.

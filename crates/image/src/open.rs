@@ -266,6 +266,11 @@ impl Places {
 
     /// Opens a location to write an image to. Makes what is missing of it: not for the async threads.
     pub fn sink(&self, location: &Location) -> Result<OpenSink> {
+        self.sink_called(location, None)
+    }
+
+    /// The same for an image whose complete name is known.
+    pub fn sink_called(&self, location: &Location, complete: Option<&Reference>) -> Result<OpenSink> {
         let failed = |source| OpenError::Transport { location: Box::new(location.clone()), source };
         let (signatures, signing) = (!self.unsigned, self.signing(location)?);
         let tagged = |sink: Arc<dyn Sink>, tags| OpenSink { sink, tags, signatures, signing: signing.clone() };
@@ -278,7 +283,8 @@ impl Places {
             Location::Oci(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
                 let blobs = self.local.shared_blobs.as_deref();
-                open(Arc::new(self.scaffolds.layout(path, blobs, name).map_err(failed)?))
+                let sink = self.scaffolds.layout(path, blobs, name).map_err(failed)?;
+                open(Arc::new(sink.completed_by(complete)))
             }
             Location::OciArchive(path, image) => {
                 let name = layout_name(location, image.as_ref())?;
@@ -290,7 +296,7 @@ impl Places {
                         .or_insert(OciArchiveSink::create(path, &self.local.scratch).map_err(failed)?)
                         .clone(),
                 };
-                open(Arc::new(archive.named(name)))
+                open(Arc::new(archive.named(name).completed_by(complete)))
             }
             Location::DockerArchive(path, image) => {
                 let archive = self.docker_archive(location, path)?;

@@ -30,7 +30,7 @@ use super::whole::whole;
 use hod_engine::copy::{Engine, LoadFilter};
 use hod_engine::endpoint::Source;
 use hod_engine::observe::Event;
-use hod_oci::{Descriptor, Digest, Graph, NameError, Platforms, Reference, Tag};
+use hod_oci::{Descriptor, Digest, Graph, NameError, Platforms, Reference, Tag, Version};
 use hod_transport::{ArchiveImage, DaemonImage, DockerItem, Layout, LayoutImage, Location};
 
 /// An image of a place.
@@ -261,21 +261,23 @@ async fn find(places: &Arc<Places>, asked: &PlaceRequest) -> Result<Vec<PlaceIma
                 (None, Some(own)) => named(&location, &own)?,
                 (None, None) => return Err(PlaceError::NoName(Box::new(location))),
             };
-            let line = Line {
-                origin: origin.clone(),
-                text: text.clone(),
-                reference: Reference { digest, ..reference },
-                group: group.clone(),
-                platforms: platforms.clone(),
-                name: name.clone(),
-                referrers: None,
-                place: Some(location.to_string().into()),
-            };
             let open = match (&layout, &location) {
                 (Some(layout), Location::Oci(_, Some(LayoutImage::Digest(root)))) => {
                     places.source_in(layout, &location, *root)?
                 }
                 _ => places.source(&location)?,
+            };
+            // A name may have the digest of its image in place of a tag.
+            let own = reference.digest.filter(|own| open.version == Version::Digest(*own));
+            let line = Line {
+                origin: origin.clone(),
+                text: text.clone(),
+                reference: Reference { digest: digest.or(own), ..reference },
+                group: group.clone(),
+                platforms: platforms.clone(),
+                name: name.clone(),
+                referrers: None,
+                place: Some(location.to_string().into()),
             };
             found.push(PlaceImage { location, line, open });
         }
@@ -288,7 +290,7 @@ async fn find(places: &Arc<Places>, asked: &PlaceRequest) -> Result<Vec<PlaceIma
 fn named(location: &Location, name: &str) -> Result<Reference, PlaceError> {
     let bad = |source| PlaceError::BadName { place: Box::new(location.clone()), name: name.to_owned(), source };
     let reference: Reference = name.parse().map_err(bad)?;
-    Ok(Reference { tag: reference.stored_tag(), digest: None, ..reference })
+    Ok(Reference { tag: reference.stored_tag(), ..reference })
 }
 
 /// The images of a place with the names that they have there.

@@ -139,6 +139,39 @@ impl NameStyle {
         };
         Ok(StoredName { repository, tag: reference.stored_tag() })
     }
+
+    /// The name that a place has the image of a line under, and where there is none, the others that it may have: those
+    /// of the other styles. So a place answers to the list that it was pulled from, whichever style that was with.
+    ///
+    /// # Errors
+    /// Where the image has no valid name in this style.
+    pub(super) fn candidates(
+        self,
+        line: &Line,
+        qualified: &Reference,
+    ) -> Result<(StoredName, Vec<StoredName>), NameError> {
+        let mut others = Vec::new();
+        if let Some(name) = &line.name {
+            return Ok((name.clone(), others));
+        }
+        let first = self.apply(&line.reference, qualified)?;
+        for style in [Self::WithHost, Self::Library, Self::AsListed] {
+            let name = style.apply(&line.reference, qualified).ok();
+            others.extend(name.filter(|name| *name != first && !others.contains(name)));
+        }
+        Ok((first, others))
+    }
+}
+
+impl ResolveOptions {
+    /// The names that a place may have the image of a line under, most likely first.
+    ///
+    /// # Errors
+    /// Where the image has no valid name.
+    pub fn candidates(&self, line: &Line) -> Result<Vec<StoredName>, NameError> {
+        let (first, others) = self.names.candidates(line, &self.from.qualify(&line.reference)?)?;
+        Ok(std::iter::once(first).chain(others).collect())
+    }
 }
 
 impl Resolution {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use hod_image::inventory::Inventory;
-use hod_image::list::{ImageList, Line, StoredName};
+use hod_image::list::{ImageList, StoredName};
 use hod_image::resolve::ResolveOptions;
 use hod_oci::{Digest, NameError};
 
@@ -14,6 +14,8 @@ use hod_oci::{Digest, NameError};
 pub struct Snapshot {
     images: BTreeMap<String, Known>,
     contents: HashMap<Digest, u64>,
+    /// What the images of a lock may be called elsewhere, as `--names` has it.
+    candidates: HashMap<String, Vec<String>>,
 }
 
 /// What is known of an image.
@@ -91,8 +93,12 @@ impl Snapshot {
         let mut snapshot = Self::default();
         for line in &list.lines {
             let digest = line.reference.digest.ok_or_else(|| SnapshotError::NotLocked(line.text.clone()))?;
-            let name = stored_name(line, options)?;
-            snapshot.images.insert(label(&name, &digest), Known { digest, contents: None });
+            let candidates = options.candidates(line)?;
+            let mut names = candidates.iter().map(|name| label(name, &digest));
+            if let Some(name) = names.next() {
+                snapshot.images.insert(name.clone(), Known { digest, contents: None });
+                snapshot.candidates.insert(name, names.collect());
+            }
         }
         Ok(snapshot)
     }
@@ -105,11 +111,17 @@ impl Snapshot {
         one.compare_known(&two)
     }
 
-    /// The same, with the contents of images that the other place knows by their digest.
+    /// The same, with the names that the other place has, and the contents of images that it knows by their digest.
     fn completed(&self, other: &Self) -> Self {
         let known: HashMap<Digest, &Vec<Digest>> =
             other.images.values().filter_map(|image| Some((image.digest, image.contents.as_ref()?))).collect();
         let mut completed = self.clone();
+        for (name, candidates) in self.candidates.iter().filter(|(name, _)| !other.images.contains_key(*name)) {
+            let there = candidates.iter().find(|name| other.images.contains_key(*name));
+            if let Some((there, image)) = there.and_then(|there| Some((there, completed.images.remove(name)?))) {
+                completed.images.insert(there.clone(), image);
+            }
+        }
         for image in completed.images.values_mut().filter(|image| image.contents.is_none()) {
             if let Some(contents) = known.get(&image.digest) {
                 let sizes = contents.iter().filter_map(|digest| Some((*digest, *other.contents.get(digest)?)));
@@ -167,13 +179,6 @@ fn label(name: &StoredName, digest: &Digest) -> String {
     match &name.tag {
         Some(_) => name.to_string(),
         None => format!("{}@{digest}", name.repository),
-    }
-}
-
-fn stored_name(line: &Line, options: &ResolveOptions) -> Result<StoredName, NameError> {
-    match &line.name {
-        Some(name) => Ok(name.clone()),
-        None => options.names.apply(&line.reference, &options.from.qualify(&line.reference)?),
     }
 }
 

@@ -37,17 +37,16 @@ pub(super) fn chosen<'a>(header: &'a Header, list: &ImageList, options: &Resolve
 
 /// The images of one line: by name, and one with a digest wherever that is part of something.
 fn named<'a>(header: &'a Header, line: &Line, options: &ResolveOptions) -> Vec<&'a Image> {
-    let name = line.name.clone().or_else(|| {
-        let qualified = options.from.qualify(&line.reference).ok()?;
-        options.names.apply(&line.reference, &qualified).ok()
-    });
     // A line without a valid name is reported when images are chosen for good.
-    let Some(StoredName { repository, tag }) = name else { return Vec::new() };
-    let is_meant = |image: &&Image| match &line.reference.digest {
-        Some(digest) => header.contents_of(image).any(|content| content.digest == *digest),
-        None => image.tag == tag,
-    };
-    header.images().iter().filter(|image| image.name == repository).filter(is_meant).collect()
+    let names = options.candidates(line).unwrap_or_default();
+    let images = names.into_iter().map(|StoredName { repository, tag }| {
+        let is_meant = |image: &&Image| match &line.reference.digest {
+            Some(digest) => header.contents_of(image).any(|content| content.digest == *digest),
+            None => image.tag == tag,
+        };
+        header.images().iter().filter(|image| image.name == repository).filter(is_meant).collect::<Vec<_>>()
+    });
+    images.into_iter().find(|images| !images.is_empty()).unwrap_or_default()
 }
 
 /// Everything that some images consist of.

@@ -1,10 +1,10 @@
 //! Selects images of a store or bundle by a list, and their platforms.
 
 use hod_image::contents::{ContentsError, ContentsReader, Holdings, StoredImage};
-use hod_image::list::{ImageList, Line};
+use hod_image::list::{ImageList, Line, StoredName};
 use hod_image::merge::{NameRegister, NameTaken, merged};
-use hod_image::resolve::{NameStyle, ResolveOptions};
-use hod_oci::{AbsentPlatforms, Graph, NameError, NotPulledError, narrowed};
+use hod_image::resolve::ResolveOptions;
+use hod_oci::{AbsentPlatforms, Digest, Graph, NameError, NotPulledError, narrowed};
 
 /// A line for which there is no image, or not enough of one.
 #[derive(Debug)]
@@ -57,26 +57,29 @@ pub fn select<H: Holdings>(
     if unmatched.is_empty() { Ok(merged(images)) } else { Err(unmatched) }
 }
 
+/// The image under the first of several names that there is; without any, the first is what is missing.
+fn first_of<H: Holdings>(
+    reader: &mut ContentsReader<'_, H>,
+    names: &[StoredName],
+    digest: Option<&Digest>,
+) -> Result<StoredImage, ContentsError<H::Error>> {
+    let mut missing = None;
+    for name in names {
+        match reader.image(name, digest) {
+            Err(error @ ContentsError::Unknown(_)) => missing = missing.or(Some(error)),
+            found => return found,
+        }
+    }
+    Err(missing.unwrap_or_else(|| ContentsError::Unknown(String::new())))
+}
+
 fn find<H: Holdings>(
     reader: &mut ContentsReader<'_, H>,
     line: &Line,
     options: &ResolveOptions,
 ) -> Result<StoredImage, SelectError<H::Error>> {
     let qualified = options.from.qualify(&line.reference)?;
-    let digest = line.reference.digest.as_ref();
-    let mut held = if let Some(name) = &line.name {
-        reader.image(name, digest)?
-    } else {
-        let named = |style: NameStyle| style.apply(&line.reference, &qualified);
-        let mut found = reader.image(&named(options.names)?, digest);
-        // A store answers to the list that it was pulled from, whatever style of names that run had.
-        for style in [NameStyle::WithHost, NameStyle::Library] {
-            if options.names == NameStyle::AsListed && matches!(found, Err(ContentsError::Unknown(_))) {
-                found = reader.image(&named(style)?, digest).or(found);
-            }
-        }
-        found?
-    };
+    let mut held = first_of(reader, &options.candidates(line)?, line.reference.digest.as_ref())?;
     let wanted = match (&line.platforms, options.platforms_asked) {
         (Some(platforms), _) => Some(platforms),
         (None, true) => Some(&options.platforms),

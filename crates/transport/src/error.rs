@@ -71,6 +71,16 @@ pub enum TransportError {
         /// What they are called.
         images: Vec<String>,
     },
+    /// A name of several images.
+    #[error("{path} contains {} images {image}: name one of {}", .images.len(), .images.join(", "))]
+    Ambiguous {
+        /// The place.
+        path: PathBuf,
+        /// What was asked for.
+        image: String,
+        /// What tells them from each other.
+        images: Vec<String>,
+    },
     /// No such image.
     #[error("{path} contains no image {image}: {}", holds(.images))]
     Unknown {

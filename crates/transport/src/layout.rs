@@ -23,7 +23,7 @@ use fs_err as fs;
 pub use edit::{SweepMode, SweepReceipt};
 pub use sink::LayoutSink;
 
-pub(super) use index::{Index, LAYOUT_FILE, check_layout_file};
+pub(super) use index::{EntryName, Index, LAYOUT_FILE, check_layout_file};
 
 use super::archive::read_small;
 use super::files::{blocking, described, local_file, open_file};

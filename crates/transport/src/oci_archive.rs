@@ -14,10 +14,10 @@ use futures_util::StreamExt as _;
 
 use super::archive::{NewTar, TarFile};
 use super::files::{blocking, described};
-use super::layout::{Index, LAYOUT_FILE, check_layout_file};
+use super::layout::{EntryName, Index, LAYOUT_FILE, check_layout_file};
 use super::{LayoutImage, TransportError};
 use hod_engine::endpoint::{BlobReader, Place, Placement, Result, Sink, Source, Verified};
-use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag, Version};
+use hod_oci::{Descriptor, Digest, Graph, Manifest, Reference, Tag, Version};
 
 fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
@@ -115,7 +115,7 @@ impl Source for OciArchiveSource {
 pub struct OciArchiveSink {
     path: PathBuf,
     place: Place,
-    name: Option<String>,
+    name: Option<EntryName>,
     state: Arc<Mutex<State>>,
 }
 
@@ -147,7 +147,13 @@ impl OciArchiveSink {
     /// The same archive, for an image of that name.
     #[must_use]
     pub fn named(&self, name: Option<&str>) -> Self {
-        Self { name: name.map(str::to_owned), ..self.clone() }
+        Self { name: name.map(EntryName::of), ..self.clone() }
+    }
+
+    /// The same for an image whose complete name is known, which runtimes then give it.
+    #[must_use]
+    pub fn completed_by(self, complete: Option<&Reference>) -> Self {
+        Self { name: self.name.map(|name| name.completed_by(complete)), ..self }
     }
 
     /// Completes the archive, which is there from now on.
@@ -262,7 +268,7 @@ impl Sink for OciArchiveSink {
         blocking(move || {
             let root = Descriptor { size: bytes.len() as u64, ..root };
             this.write_manifest(&root, bytes)?;
-            this.lock().index.set(this.name.as_deref(), &root);
+            this.lock().index.set(this.name.as_ref(), &root);
             Ok(())
         })
         .await

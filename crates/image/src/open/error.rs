@@ -1,5 +1,6 @@
 //! The errors of opening a place.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::admission::AdmissionError;
@@ -76,4 +77,17 @@ pub enum OpenError {
         #[source]
         source: TransportError,
     },
+}
+
+impl OpenError {
+    /// Returns true if the place has no such image, which it may have under another name.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Held { source, .. } => matches!(source, ContentsError::Unknown(_)),
+            Self::HeldInBundle { source, .. } => matches!(source, ContentsError::Unknown(_)),
+            Self::Transport { source: TransportError::Io(error), .. } => error.kind() == ErrorKind::NotFound,
+            Self::Transport { source, .. } => matches!(source, TransportError::Unknown { .. }),
+            _ => false,
+        }
+    }
 }

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fs_err as fs;
 
-use super::Layout;
+use super::{EntryName, Layout};
 use crate::TransportError;
 use crate::files::{blocking, described, has, holds};
 use crate::landing::PartialFiles;
 use crate::scaffold::{Made, Scaffolds};
 use hod_engine::endpoint::{LocalFile, Place, Placement, Prefix, Result, Sink, Verified};
-use hod_oci::{Descriptor, Digest, Graph, Manifest, Tag};
+use hod_oci::{Descriptor, Digest, Graph, Manifest, Reference, Tag};
 
 /// A layout to write one image to.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct LayoutSink {
     place: Place,
     landings: PartialFiles,
     /// What the image will be called there.
-    name: Option<String>,
+    name: Option<EntryName>,
     /// Locked, so that nobody deletes what no image of the index names yet.
     _held: fs::File,
     /// Dropped after the lock: the layout may go with it.
@@ -43,6 +43,12 @@ impl LayoutSink {
             made.folder(blobs)?;
         }
         layout.with_blobs_in(blobs).sink(name)
+    }
+
+    /// The same for an image whose complete name is known, which runtimes then give it.
+    #[must_use]
+    pub fn completed_by(self, complete: Option<&Reference>) -> Self {
+        Self { name: self.name.map(|name| name.completed_by(complete)), ..self }
     }
 
     /// The same, one of several that were opened together.
@@ -69,7 +75,7 @@ impl Layout {
             layout: self.clone(),
             place: Place::local(&self.path().display().to_string(), None),
             landings: PartialFiles::new(&self.blobs)?,
-            name: name.map(str::to_owned),
+            name: name.map(EntryName::of),
             _held: held,
             _scaffolds: None,
         })
@@ -128,7 +134,7 @@ impl Sink for LayoutSink {
         let all: Vec<(Digest, u64)> =
             graph.blobs().into_iter().chain(manifests).map(|it| (it.digest, it.size)).collect();
         blocking(move || {
-            if !layout.images()?.iter().any(|(found, image)| *found == name && image.digest == root) {
+            if !layout.index()?.has(name.as_ref(), &root) {
                 return Ok(false);
             }
             for (digest, size) in &all {
@@ -181,7 +187,7 @@ impl Sink for LayoutSink {
                 }
             }
             layout.update(|index| {
-                index.set(name.as_deref(), &root);
+                index.set(name.as_ref(), &root);
                 Ok(())
             })
         })
