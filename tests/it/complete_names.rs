@@ -225,3 +225,39 @@ fn an_export_of_docker_25_or_containerd_is_read_by_io_containerd_image_name() {
     run(here, &format!("rm oci:x:{busybox}")).ok();
     assert_eq!(tags(here, "oci:x"), ["alpine:latest", &by_digest]);
 }
+
+#[test]
+fn one_image_of_a_layout_has_the_name_that_all_give_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let web = ("web:1", "docker.io/library/web:1", app(2));
+    exported(&here.join("x"), &[("latest", "quay.io/team/app:latest", app(1)), web]);
+    let at = format!("@{}", app(1).digest());
+    for (number, (image, wanted)) in [
+        ("@0", "team/app:latest"),
+        (&*at, "team/app:latest"),
+        ("latest", "team/app:latest"),
+        ("quay.io/team/app:latest", "team/app:latest"),
+        ("@1", "web:1"),
+        ("docker.io/library/web:1", "web:1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        run(here, &format!("pull oci:x:{image} --store store{number}")).ok();
+        assert_eq!(names(&here.join(format!("store{number}"))), [wanted], "{image}");
+    }
+}
+
+#[test]
+fn an_image_with_several_names_gets_one_by_as() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    app(1).write_layout(&here.join("layout"));
+    run(here, "copy --additional-tag b:2 oci:layout docker-archive:a.tar:a:1").ok();
+    for image in ["", ":@0", ":b:2"] {
+        let store = format!("store{}", image.len());
+        hod(["pull", &format!("docker-archive:a.tar{image} as=own:1"), "--store", &store]).in_folder(here).ok();
+        assert_eq!(names(&here.join(store)), ["own:1"], "{image}");
+    }
+}

@@ -248,7 +248,11 @@ async fn find(places: &Arc<Places>, asked: &PlaceRequest) -> Result<Vec<PlaceIma
     let found = tokio::task::spawn_blocking(move || {
         let (place, Options { platforms, name, digest, .. }) = parse_place(&text)?;
         let place: Location = place.parse()?;
-        let PlaceImages { images, layout } = list(&places, &place)?;
+        let PlaceImages { mut images, layout } = list(&places, &place)?;
+        if name.is_some() {
+            // One image with several names gets this one in place of them.
+            images.dedup_by(|one, other| one.0 == other.0);
+        }
         if name.is_some() && images.len() > 1 {
             return Err(PlaceError::OneName { place: Box::new(place), count: images.len() });
         }
@@ -319,8 +323,14 @@ fn list(places: &Places, place: &Location) -> Result<PlaceImages, PlaceError> {
                 |position, _: &Descriptor| Location::OciArchive(path.clone(), Some(LayoutImage::Position(position)));
             entries(images, path, at)
         }
-        Location::Oci(path, Some(LayoutImage::Name(name)))
-        | Location::OciArchive(path, Some(LayoutImage::Name(name))) => one(Some(full_name(path, name))),
+        Location::Oci(path, Some(image)) => {
+            let (name, _) = places.layout(path).and_then(|layout| layout.find_named(image)).map_err(failed)?;
+            one(name.map(|name| full_name(path, &name)))
+        }
+        Location::OciArchive(path, Some(image)) => {
+            let (name, _) = places.oci_archive(path).and_then(|it| it.find_named(image)).map_err(failed)?;
+            one(name.map(|name| full_name(path, &name)))
+        }
         Location::DockerArchive(path, None) => {
             let archive = places.opened_docker(path).map_err(failed)?;
             let items = archive.items().iter().enumerate();

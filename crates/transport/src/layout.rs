@@ -128,6 +128,11 @@ impl Layout {
         self.index()?.find(&self.path, image)
     }
 
+    /// The image that is meant, with the name that it has among all.
+    pub fn find_named(&self, image: &LayoutImage) -> super::Result<(Option<String>, Descriptor)> {
+        self.index()?.find_named(&self.path, Some(image))
+    }
+
     /// Where content is.
     pub(super) fn blob(&self, digest: &Digest) -> PathBuf {
         self.blobs.join(digest.algorithm().name()).join(digest.hex())

@@ -68,6 +68,11 @@ impl OciArchive {
         self.index.find(self.tar.path(), image)
     }
 
+    /// The image that is meant, with the name that it has among all.
+    pub fn find_named(&self, image: &LayoutImage) -> super::Result<(Option<String>, Descriptor)> {
+        self.index.find_named(self.tar.path(), Some(image))
+    }
+
     /// This archive as a source.
     pub fn source(&self) -> OciArchiveSource {
         let place = Place::local(&self.tar.path().display().to_string(), None);

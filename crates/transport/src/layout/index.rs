@@ -160,6 +160,15 @@ impl Index {
 
     /// The image that is meant; without a name there must be exactly one.
     pub(crate) fn find(&self, path: &Path, image: Option<&LayoutImage>) -> super::super::Result<Descriptor> {
+        Ok(self.find_named(path, image)?.1)
+    }
+
+    /// The same with the name that it has there.
+    pub(crate) fn find_named(
+        &self,
+        path: &Path,
+        image: Option<&LayoutImage>,
+    ) -> super::super::Result<(Option<String>, Descriptor)> {
         let images = self.images();
         let names = || {
             let name = |(position, (name, _)): (usize, &(Option<String>, Descriptor))| {
@@ -189,7 +198,7 @@ impl Index {
                 first
             }
         };
-        found.map(|(_, descriptor)| descriptor.clone()).ok_or_else(|| TransportError::Unknown {
+        found.cloned().ok_or_else(|| TransportError::Unknown {
             path: PathBuf::from(path),
             image: image.map_or_else(|| "at all".to_owned(), ToString::to_string),
             images: names(),
