@@ -30,9 +30,10 @@ use failure::{Failure, Kind};
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let cli = match args::parse(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = match args::parse(arguments.iter().cloned()) {
         Ok(cli) => cli,
-        Err(error) => return terminal::usage(&error),
+        Err(error) => return terminal::usage(&error, args::meant(&arguments, &error)),
     };
     let log = cli.command.log();
     let opened = log.map_or(Ok(()), terminal::log_to);

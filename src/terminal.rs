@@ -203,8 +203,8 @@ impl<F: AsFd> Read for Interruptible<F> {
     }
 }
 
-/// Prints help, version or a usage error as clap has written it.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+/// Prints help, version or a usage error as clap has written it, and what may have been meant.
+pub(super) fn usage(error: &clap::Error, meant: Option<String>) -> ExitCode {
     if error.use_stderr() {
         let text = error.render();
         let text = if has_colour() { text.ansi().to_string() } else { text.to_string() };
@@ -212,6 +212,9 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
         let _ = tell(&text);
     } else {
         let _ = error.print();
+    }
+    if let Some(meant) = meant {
+        say(Line::headed("", "", "hint", &meant));
     }
     for variable in variables_behind(error) {
         say(&*format!("hint: the value comes from the variable {variable}"));

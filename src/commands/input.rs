@@ -61,6 +61,9 @@ fn numbered_list<'a>(
         reader.file(&name, &bytes);
     }
     for (position, image) in images {
+        if is_list(image) {
+            context.say(&format!("note: {image} is also a file: -f {image} reads it as a list"));
+        }
         reader.argument(position + 1, image);
     }
     let list = reader.finish(groups).map_err(|error| list_failure(context, files, error))?;
@@ -68,6 +71,12 @@ fn numbered_list<'a>(
         context.say(&format!("note: {}", terminal::printable(notice)));
     }
     Ok(list)
+}
+
+/// Returns true if an argument may be a list that somebody forgot to give as one.
+fn is_list(image: &str) -> bool {
+    let is_text = Path::new(image).extension().is_some_and(|end| end == "txt" || end == "list" || end == "lock");
+    is_text && Path::new(image).is_file()
 }
 
 /// What lists and arguments name, in the order in which they do.
@@ -156,6 +165,8 @@ fn list_failure(context: &Context, files: &[PathBuf], error: ListError) -> Failu
     }
     let hint = if lines.iter().all(|(.., problem)| *problem == LineError::Failed) {
         "pull these images again with the same --lock, which completes it; to go on without them, remove their lines"
+    } else if lines.iter().any(|(_, text, _)| text.starts_with("- ") || text.ends_with(':')) {
+        "this looks like YAML, but a list has one image per line; hod sync --src yaml reads the YAML of skopeo"
     } else {
         "no image was resolved; correct these lines and run the same command again"
     };

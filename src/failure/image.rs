@@ -183,7 +183,7 @@ without_advice! {
         Name, Reference, Location, NoRegistry, NoTag, Clash, Digests, Renamed, IndexOnly, Referrers,
     }
     list::LineError {
-        Reference, Held, Word, Twice, Platform, Name, NameShape, Referrer, Digest, Nameless, Group, Failed, Encoding,
+        Reference, Held, Word, Blank, Twice, Platform, Name, NameShape, Referrer, Digest, Nameless, Group, Failed, Encoding,
     }
 }
 

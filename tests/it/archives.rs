@@ -1,5 +1,7 @@
 //! Archives of other tools: to pipes and into empty files, never over others; of odd compressions and digests.
 
+mod runtimes;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;

@@ -265,3 +265,49 @@ fn who_lists_a_layout_is_told_how() {
     }
     assert!(hod(["ls", "nowhere"]).code(1).stderr.contains("nowhere does not exist"));
 }
+
+/// What people of other tools and other habits type.
+#[test]
+fn what_was_meant_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs_err::write(folder.path().join(name), bytes).unwrap();
+    write("list.txt", b"alpine:3\n");
+    write("blank.txt", b"calico/node v3.16.3\n");
+    write("images.yaml", b"images:\n  - nginx:1\n");
+    for (words, code, says) in [
+        (&["copy", "alpine:3.14", "dir:x"][..], 2, "an image of a registry is docker://alpine:3.14"),
+        (&["unpack", "release.tar", "root"], 2, "hint: name the target with --root: --root root"),
+        (&["pull", "-f", "list.txt", "-o", "x.tar"], 2, "hod bundle -o FILE writes a bundle"),
+        (&["rm", "--image", "lay:1"], 2, "oci:DIR:TAG is umoci's --image DIR:TAG"),
+        (&["unpack", "--image", "lay:1", "out"], 2, "hod unpack-image oci:DIR:TAG TARGET"),
+        (&["plan", "-f", "blank.txt"], 2, "calico/node and v3.16.3 are two words: write calico/node:v3.16.3"),
+        (&["plan", "-f", "images.yaml"], 2, "hint: this looks like YAML"),
+        (
+            &["plan", "list.txt", "--from", "127.0.0.1:1", "--retry-times", "0"],
+            1,
+            "note: list.txt is also a file: -f list.txt",
+        ),
+    ] {
+        let said = hod(words).in_folder(folder.path()).code(code).stderr;
+        assert!(said.contains(says), "{words:?}: {said}");
+    }
+}
+
+/// `>` of PowerShell writes UTF-16.
+#[test]
+fn a_list_in_utf_16_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Faulty::new(Content::default().with("app:1", &image("linux/amd64", &[layer(1, 100)]))).start();
+    let text: Vec<u16> = "##a\r\napp:1 # größe\r\n".encode_utf16().collect();
+    for (mark, bytes) in [
+        (&[0xff, 0xfe], text.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>()),
+        (&[0xfe, 0xff], text.iter().flat_map(|unit| unit.to_be_bytes()).collect()),
+    ] {
+        fs_err::write(folder.path().join("list"), [&mark[..], &bytes].concat()).unwrap();
+        let words = ["pull", "-f", "list", "--from", registry.host(), "--store", "s", "--group", "a"];
+        hod(words).in_folder(folder.path()).ok();
+        // Half a letter too many is no text.
+        fs_err::write(folder.path().join("list"), [&mark[..], &bytes, b"x"].concat()).unwrap();
+        hod(words).in_folder(folder.path()).code(2);
+    }
+}

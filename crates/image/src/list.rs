@@ -11,8 +11,12 @@
 //! Every bad line is found and reported at once, with its place, before anything is looked up.
 //! Options and errors are those of the command line's `IMAGE…` too.
 
+mod text;
+
 use std::collections::HashMap;
 use std::fmt;
+
+use text::{utf16, without_comment};
 
 use hod_bundle::is_text;
 use hod_oci::{
@@ -128,6 +132,9 @@ pub enum LineError {
         "{0:?} is not an option: only platform=…, as=…, referrers=… and, for images on this machine, digest=… may follow the image; comments start with '#'"
     )]
     Word(String),
+    /// A name and a tag with a blank between them.
+    #[error("{0} and {1} are two words: write {0}:{1}")]
+    Blank(String, Tag),
     /// An option given twice.
     #[error("option {0}= is given twice")]
     Twice(&'static str),
@@ -196,6 +203,9 @@ impl ListReader {
 
     /// Adds a file's content. `file` is its name for messages.
     pub fn file(&mut self, file: &str, content: &[u8]) {
+        // As `>` of PowerShell writes it.
+        let decoded = utf16(content);
+        let content = decoded.as_ref().map_or(content, String::as_bytes);
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         let mut group = None;
         for (position, bytes) in content.split(|byte| *byte == b'\n').enumerate() {
@@ -310,18 +320,6 @@ fn group_names(lines: &[Line]) -> String {
     if names.is_empty() { "no groups".to_owned() } else { names.join(", ") }
 }
 
-/// The text before a `#` that begins the line or follows white space.
-fn without_comment(line: &str) -> &str {
-    let mut after_blank = true;
-    for (position, character) in line.char_indices() {
-        if character == '#' && after_blank {
-            return line.get(..position).unwrap_or(line);
-        }
-        after_blank = character.is_whitespace();
-    }
-    line
-}
-
 /// Returns true if an argument or line is a place on this machine, and no image of a registry.
 ///
 /// `docker:27` and `store:1` are images; the names of the other transports are no repositories that anybody uses.
@@ -345,7 +343,14 @@ fn parse_line(text: &str) -> Result<Parsed, LineError> {
     let is_held = || first.starts_with("bundle:") || first.starts_with("store:");
     let reference: Reference =
         first.parse().map_err(|error| if is_held() { LineError::Held } else { LineError::Reference(error) })?;
-    let Options { platforms, name, referrers, digest } = parse_options(words, reference.stored_tag().as_ref())?;
+    let options = parse_options(words, reference.stored_tag().as_ref()).map_err(|error| match error {
+        LineError::Word(word) if reference.tag.is_none() && reference.digest.is_none() => match word.parse() {
+            Ok(tag) => LineError::Blank(first.to_owned(), tag),
+            Err(_) => LineError::Word(word),
+        },
+        error => error,
+    });
+    let Options { platforms, name, referrers, digest } = options?;
     match digest {
         Some(digest) => Err(LineError::Digest(digest.to_string())),
         None => Ok(Parsed { reference, platforms, name, referrers }),

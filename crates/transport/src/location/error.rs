@@ -23,7 +23,7 @@ pub enum LocationError {
     #[error("{0:?} has no transport: write TRANSPORT:PLACE, such as docker://alpine:3.20 or oci:DIR:3.20")]
     NoTransport(String),
     /// The transport is not one of ours.
-    #[error("{transport:?} in {text:?} is not a transport: hod supports {}", TRANSPORTS.join(", "))]
+    #[error("{transport:?} in {text:?} is not a transport: hod supports {}{}", TRANSPORTS.join(", "), image(.text))]
     Transport {
         /// The text as given.
         text: String,
@@ -87,4 +87,10 @@ pub(super) fn qualified(text: &str, name: &str) -> Result<Reference, LocationErr
     let bad = |source| LocationError::Reference { text: text.to_owned(), source };
     let reference: Reference = name.parse().map_err(bad)?;
     reference.qualified(DOCKER_IO).map_err(|error| bad(error.into()))
+}
+
+/// What to write, where a text names an image and nothing says that a registry has it.
+fn image(text: &str) -> String {
+    let is_image = !text.contains("://") && text.parse::<Reference>().is_ok();
+    if is_image { format!("; an image of a registry is docker://{text}") } else { String::new() }
 }
