@@ -97,7 +97,8 @@ fn a_store_pulled_with_host_answers_to_its_list_in_every_command() {
         let list = fs::read_to_string(here.join("list")).unwrap();
         fs::write(below.join("list"), &list).unwrap();
         let digests = [app(1).digest(), app(2).digest()];
-        let locked = list.lines().zip(digests).map(|(line, digest)| format!("{line}@{digest}\n")).collect::<String>();
+        let locked =
+            list.lines().zip(digests).map(|(line, digest)| format!("{line}@{digest}")).collect::<Vec<_>>().join("\n");
         fs::write(below.join("locked"), locked).unwrap();
         run(&below, &format!("pull -f list --names {style} --store store")).ok();
         let kept = names(&below.join("store"));
