@@ -80,6 +80,7 @@ mod templates;
 mod torture;
 mod trust;
 mod unpack_image;
+mod untyped;
 mod verify_places;
 mod volumes;
 mod walks;

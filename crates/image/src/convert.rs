@@ -136,7 +136,7 @@ pub fn convert(mut node: Node, format: Option<Format>, made: &ConvertedLayers) -
         }
     } else {
         let family = format.unwrap_or(Format::of(&media_type));
-        contents(digest, (format, family), &mut value, made)?;
+        contents(&node, (format, family), &mut value, made)?;
     }
     if value == before {
         return Ok(node);
@@ -180,13 +180,15 @@ fn children(
 
 /// Lets an image name its layers as they are now, and its config and layers by the types of the format.
 fn contents(
-    digest: Digest,
+    node: &Node,
     (format, family): (Option<Format>, Format),
     value: &mut Value,
     made: &ConvertedLayers,
 ) -> Result<(), ConvertError> {
-    if let (Some(format), Some(config)) = (format, value.get_mut("config")) {
-        let wanted = retyped(digest, format, &media_type_of(config))?;
+    let digest = node.descriptor.digest;
+    if let (Some(format), Some(config), Some(found)) = (format, value.get_mut("config"), node.manifest.config()) {
+        // Older ones call it application/octet-stream.
+        let wanted = retyped(digest, format, &found.media_type)?;
         set(config, "mediaType", json!(wanted));
     }
     for layer in value.get_mut("layers").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -199,7 +201,8 @@ fn contents(
             set(layer, "size", json!(made.size));
             forget_index(layer);
         }
-        if made.is_some() || format.is_some() {
+        let is_typed = !media_type.as_str().is_empty();
+        if made.is_some() || format.is_some() && (is_typed || family == Format::Docker) {
             let wanted = family.media_type(&media_type);
             let wanted = wanted.ok_or_else(|| refused(digest, family, unknown_layer(&media_type)))?;
             set(layer, "mediaType", json!(wanted));

@@ -10,7 +10,8 @@ use super::{Digest, MediaType, Platform};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The media type of the content.
+    /// The media type of the content; empty where nothing says so, which the tools in Go take.
+    #[serde(default = "untyped")]
     pub media_type: MediaType,
     /// Its digest.
     pub digest: Digest,
@@ -28,6 +29,10 @@ pub struct Descriptor {
     /// Free annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_empty")]
     pub annotations: BTreeMap<Box<str>, Box<str>>,
+}
+
+fn untyped() -> MediaType {
+    MediaType::Other("".into())
 }
 
 /// Go writes an empty slice or map as `null`; readers of its JSON have to take that.

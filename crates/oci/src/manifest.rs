@@ -95,13 +95,19 @@ struct Wire {
     media_type: String,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
+    /// Go writes an empty list as `null`, which differs from none where nothing else says that it is an index.
+    #[serde(default, deserialize_with = "is_there")]
+    manifests: Option<Option<Vec<Descriptor>>>,
     #[serde(rename = "fsLayers")]
     fs_layers: Option<serde::de::IgnoredAny>,
     subject: Option<Descriptor>,
     artifact_type: Option<Box<str>>,
     #[serde(default, deserialize_with = "null_is_empty")]
     annotations: std::collections::BTreeMap<Box<str>, Box<str>>,
+}
+
+fn is_there<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The head alone, for manifests whose body may have any shape.
@@ -139,13 +145,14 @@ impl Manifest {
         }
         let mut wire: Wire = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         // The manifests of all images are in memory at once.
-        wire.layers.iter_mut().chain(&mut wire.manifests).for_each(Vec::shrink_to_fit);
+        wire.layers.iter_mut().chain(wire.manifests.iter_mut().flatten()).for_each(Vec::shrink_to_fit);
         if wire.schema_version == Some(1) || wire.fs_layers.is_some() {
             return Err(ManifestError::Schema1);
         }
+        let is_null = wire.manifests == Some(None);
         let found = if !wire.media_type.is_empty() {
             named
-        } else if wire.manifests.is_some() {
+        } else if wire.manifests.is_some() && !(is_null && wire.config.is_some()) {
             MediaType::OciIndex
         } else {
             MediaType::OciManifest
@@ -158,11 +165,15 @@ impl Manifest {
                 _ => ManifestError::Mismatch { expected: announced.clone(), found },
             });
         }
-        let kind = match (found.is_index(), wire.manifests, wire.config, wire.layers) {
-            (true, Some(manifests), None, None) => ManifestKind::Index { manifests },
+        let manifests = wire.manifests.filter(|_| found.is_index() || !is_null).map(Option::unwrap_or_default);
+        let kind = match (found.is_index(), manifests, wire.config, wire.layers) {
+            (true, Some(manifests), None, None) => ManifestKind::Index {
+                manifests: manifests.into_iter().map(|child| typed_child(&found, child)).collect(),
+            },
             (true, None, None, None) => return Err(ManifestError::Missing("manifests")),
             (false, None, Some(config), layers) => {
-                ManifestKind::Image { config: Box::new(config), layers: layers.unwrap_or_default() }
+                let config = Box::new(typed_config(&found, config));
+                ManifestKind::Image { config, layers: layers.unwrap_or_default() }
             }
             (false, None, None, _) => return Err(ManifestError::Missing("config")),
             _ => return Err(ManifestError::Ambiguous),
@@ -199,6 +210,27 @@ impl Manifest {
             ManifestKind::Image { config, .. } => Some(config),
             ManifestKind::Index { .. } => None,
         }
+    }
+}
+
+/// A child of an index, which is a manifest of the index's own format if it does not say what it is.
+fn typed_child(index: &MediaType, child: Descriptor) -> Descriptor {
+    match index {
+        _ if !child.media_type.as_str().is_empty() => child,
+        MediaType::DockerList => Descriptor { media_type: MediaType::DockerManifest, ..child },
+        _ => Descriptor { media_type: MediaType::OciManifest, ..child },
+    }
+}
+
+/// The config of an image. Docker up to 1.9 and registries of its time called it `application/octet-stream`, and images
+/// of theirs are still around.
+fn typed_config(manifest: &MediaType, config: Descriptor) -> Descriptor {
+    match (manifest, config.media_type.as_str()) {
+        (MediaType::DockerManifest, "" | "application/octet-stream") => {
+            Descriptor { media_type: MediaType::parse("application/vnd.docker.container.image.v1+json"), ..config }
+        }
+        (_, "") => Descriptor { media_type: MediaType::parse("application/vnd.oci.image.config.v1+json"), ..config },
+        _ => config,
     }
 }
 
@@ -255,7 +287,43 @@ mod tests {
     }
 
     #[test]
+    fn an_octet_stream_config_of_a_docker_image_is_a_config() {
+        let config = |kind: &MediaType, config: &str| {
+            let text = image(&format!(r#""mediaType":"{kind}","#));
+            let text = text.replace(r#""mediaType":"application/vnd.oci.image.config.v1+json","#, config);
+            Manifest::parse(&unknown(), text.as_bytes()).unwrap().config().unwrap().media_type.to_string()
+        };
+        let octets = r#""mediaType":"application/octet-stream","#;
+        let docker = "application/vnd.docker.container.image.v1+json";
+        assert_eq!(config(&MediaType::DockerManifest, octets), docker);
+        assert_eq!(config(&MediaType::DockerManifest, ""), docker);
+        assert_eq!(config(&MediaType::OciManifest, ""), "application/vnd.oci.image.config.v1+json");
+        // That is what an artifact may have.
+        assert_eq!(config(&MediaType::OciManifest, octets), "application/octet-stream");
+    }
+
+    #[test]
+    fn a_descriptor_without_media_type_is_what_its_place_says() {
+        for (kind, child) in
+            [(MediaType::OciIndex, MediaType::OciManifest), (MediaType::DockerList, MediaType::DockerManifest)]
+        {
+            let text =
+                format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","manifests":[{{"digest":"{D}","size":0}}]}}"#);
+            assert_eq!(Manifest::parse(&kind, text.as_bytes()).unwrap().children()[0].media_type, child);
+        }
+        let text = image("").replace(r#""mediaType":"application/vnd.oci.image.layer.v1.tar","#, "");
+        assert_eq!(Manifest::parse(&unknown(), text.as_bytes()).unwrap().blobs().count(), 2);
+    }
+
+    #[test]
     fn null_means_nothing() {
+        for kind in ["", r#""mediaType":"application/vnd.oci.image.index.v1+json","#] {
+            let text = format!(r#"{{"schemaVersion":2,{kind}"manifests":null}}"#);
+            let index = Manifest::parse(&MediaType::OciIndex, text.as_bytes()).unwrap();
+            assert_eq!((index.media_type.clone(), index.children().len()), (MediaType::OciIndex, 0), "{kind}");
+        }
+        let text = image(r#""manifests":null,"#);
+        assert_eq!(Manifest::parse(&unknown(), text.as_bytes()).unwrap().media_type, MediaType::OciManifest);
         let text = image(r#""annotations":null,"subject":null,"#);
         assert!(Manifest::parse(&unknown(), text.as_bytes()).unwrap().subject.is_none());
     }

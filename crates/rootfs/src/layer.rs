@@ -73,6 +73,10 @@ pub(super) fn check_media_type(media_type: &MediaType) -> Result<(), LayerError>
         "application/vnd.docker.image.rootfs.foreign.diff.tar",
     ];
     let text = media_type.as_str();
+    // The bytes say the rest.
+    if text.is_empty() {
+        return Ok(());
+    }
     let rest = KNOWN.iter().find_map(|known| text.strip_prefix(known));
     match rest {
         Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd") => Ok(()),

@@ -1,0 +1,74 @@
+//! Manifests as old and careless tools write them: types that are missing, or say less than they could.
+
+use serde_json::{Value, json};
+
+use crate::support::faulty::Faulty;
+use crate::support::hod::hod;
+use crate::support::images::{Content, Image, docker_image, image, index, layer};
+use crate::support::job::{assert_clean, ls};
+
+/// A Docker image whose config has the type that Docker had for it up to 1.9.
+fn with_octet_stream_config() -> Image {
+    let plain = docker_image("linux/amd64", &[layer(1, 3000)]);
+    let text = String::from_utf8(plain.bytes.to_vec()).unwrap();
+    let text = text.replace("application/vnd.docker.container.image.v1+json", "application/octet-stream");
+    Image { blobs: plain.blobs, ..Image::of_bytes(plain.descriptor.media_type.as_str(), text) }
+}
+
+#[test]
+fn a_config_of_type_octet_stream_is_a_config_everywhere() {
+    let old = with_octet_stream_config();
+    let registry = Faulty::new(Content::default().with("app:1", &old)).start();
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let run = |words: &str| hod(words.split(' ')).in_folder(here);
+    run(&format!("pull {}/app:1 --store store", registry.host())).ok();
+    let listed = ls(&here.join("store"))["images"][0].clone();
+    assert_eq!((&listed["digest"], &listed["platforms"]), (&json!(old.digest()), &json!(["linux/amd64"])));
+    run(&format!("pull {}/app:1 --store other --platform linux/arm64", registry.host())).code(1);
+    run("copy store:store:app:1 docker-archive:a.tar:app:1").ok();
+    let config = run("inspect --config --raw docker-archive:a.tar").ok().stdout;
+    assert_eq!(config, old.blobs[0].bytes);
+    // Each format has its own name for it.
+    for (format, from, to, wanted) in [
+        ("oci", "store:store:app:1", "oci:oci:app:1", "application/vnd.oci.image.config.v1+json"),
+        ("v2s2", "oci:oci:app:1", "dir:docker", "application/vnd.docker.container.image.v1+json"),
+        ("v2s2", "store:store:app:1", "dir:same", "application/vnd.docker.container.image.v1+json"),
+    ] {
+        run(&format!("copy --format {format} {from} {to}")).ok();
+        assert_eq!(run(&format!("inspect --raw {to}")).ok().json()["config"]["mediaType"], wanted, "{from}");
+    }
+}
+
+#[test]
+fn descriptors_without_media_type_are_copied() {
+    let child = image("linux/amd64", &[layer(1, 3000)]);
+    let text = String::from_utf8(child.bytes.to_vec()).unwrap();
+    let kind = child.blobs[1].descriptor.media_type.to_string();
+    let bare = text.replace(&format!(r#""mediaType":"{kind}","#), "");
+    let bare = Image { blobs: child.blobs.clone(), ..Image::of_bytes(child.descriptor.media_type.as_str(), bare) };
+    assert!(bare.digest() != child.digest());
+    let mut list: Value = serde_json::from_slice(&index(std::slice::from_ref(&child)).bytes).unwrap();
+    list["manifests"][0].as_object_mut().unwrap().remove("mediaType");
+    let bare_index =
+        Image { children: vec![child], ..Image::of_bytes("application/vnd.oci.image.index.v1+json", list.to_string()) };
+    let none = Image::of_bytes(
+        "application/vnd.oci.image.index.v1+json",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":null}"#,
+    );
+    let content = Content::default().with("image:1", &bare).with("index:1", &bare_index).with("none:1", &none);
+    let registry = Faulty::new(content.clone()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let host = registry.host();
+    let words = format!("pull image:1 index:1 none:1 --from {host} --all-platforms --store store");
+    hod(words.split(' ')).in_folder(here).ok();
+    assert_clean(&here.join("store"));
+    let far = Faulty::new(Content::default()).start();
+    hod(["push", "store", &format!("docker://{}", far.host())]).in_folder(here).ok();
+    for (name, image) in [("image", &bare), ("index", &bare_index), ("none", &none)] {
+        assert_eq!(far.content().repositories[name].tags["1"], image.digest(), "{name}");
+    }
+    // A layer of no type stays so in a copy to another format.
+    hod(["copy", "store:store:image:1", "docker-archive:a.tar:image:1"]).in_folder(here).ok();
+}
