@@ -262,3 +262,57 @@ fn an_image_with_several_names_gets_one_by_as() {
         assert_eq!(names(&here.join(store)), ["own:1"], "{image}");
     }
 }
+
+#[test]
+fn layouts_of_hauler_and_zarf_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (busybox, tool) = ("index.docker.io/library/busybox:1.36", "ghcr.io/org/tool:v1");
+    exported(&here.join("hauler"), &[(busybox, "docker.io/library/busybox:1.36", app(1)), (tool, tool, app(2))]);
+    fs::remove_file(here.join("hauler/oci-layout")).unwrap();
+    exported(&here.join("zarf/images"), &[("", busybox, app(1)), ("", tool, app(2))]);
+    let index = here.join("zarf/images/index.json");
+    let text = fs::read_to_string(&index).unwrap().replace(COMPLETE, "org.opencontainers.image.base.name");
+    fs::write(&index, text.replace(r#","org.opencontainers.image.ref.name":"""#, "")).unwrap();
+    let mut tar = tar::Builder::new(fs::File::create(here.join("haul.tar")).unwrap());
+    tar.append_dir_all(".", here.join("hauler")).unwrap();
+    tar.finish().unwrap();
+    let zst = zstd::encode_all(&*fs::read(here.join("haul.tar")).unwrap(), 1).unwrap();
+    fs::write(here.join("haul.tar.zst"), zst).unwrap();
+    let places = ["oci:hauler", "oci-archive:haul.tar", "oci-archive:haul.tar.zst", "oci:zarf/images"];
+    for (number, place) in places.into_iter().enumerate() {
+        run(here, &format!("pull {place} --store store{number}")).ok();
+        assert_eq!(names(&here.join(format!("store{number}"))), ["library/busybox:1.36", "org/tool:v1"], "{place}");
+        let far = Faulty::new(Content::default()).start();
+        run(here, &format!("push {place} docker://{}", far.host())).ok();
+        assert_eq!(far.content().repositories["org/tool"].tags["v1"], app(2).digest(), "{place}");
+        run(here, &format!("copy {place}:{tool} dir:dir{number}")).ok();
+    }
+    // hod writes to no layout that it cannot lock, nor into what is none.
+    run(here, "copy oci:hauler:ghcr.io/org/tool:v1 oci:hauler:other:1").code(1);
+    run(here, "copy oci:nothing:1 dir:no").code(1);
+}
+
+#[test]
+fn archives_and_layouts_are_as_private_as_the_umask_says() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    app(1).write_layout(&here.join("source"));
+    for place in ["docker-archive:d.tar:a:1", "oci-archive:o.tar:a:1", "oci:layout:a:1", "dir:directory"] {
+        let words = format!("umask 077 && exec {} copy oci:source {place}", env!("CARGO_BIN_EXE_hod"));
+        assert!(std::process::Command::new("sh").args(["-c", &words]).current_dir(here).status().unwrap().success());
+    }
+    let mut files: Vec<_> = ["d.tar", "o.tar"].map(|name| here.join(name)).into();
+    for below in ["layout", "directory"] {
+        let found = walkdir::WalkDir::new(here.join(below)).into_iter().map(|entry| entry.unwrap());
+        files.extend(found.filter(|entry| entry.file_type().is_file()).map(|entry| entry.path().to_owned()));
+    }
+    for file in files {
+        let found = fs::metadata(&file).unwrap();
+        // What is linked is the file that was there.
+        if found.nlink() == 1 {
+            assert_eq!(found.permissions().mode() & 0o777, 0o600, "{}", file.display());
+        }
+    }
+}

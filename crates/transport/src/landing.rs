@@ -250,8 +250,6 @@ fn is_alone(file: &fs::File) -> io::Result<bool> {
 
 /// Makes a complete file durable and puts it in its place.
 fn settle(partial: PartialFile, place: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    partial.file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     partial.file().sync_data()?;
     partial.rename(&entry(place)?)
 }

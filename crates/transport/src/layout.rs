@@ -60,6 +60,8 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 return Err(TransportError::LayoutFile { path: file, source: error.into() });
             }
+            // hauler writes none, and skopeo reads it: the index is what counts.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && layout.blobs.is_dir() => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(TransportError::NoLayout(path.to_owned()));
             }

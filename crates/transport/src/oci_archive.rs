@@ -51,8 +51,10 @@ impl OciArchive {
             kind: "OCI",
             problem: format!("it has no {name}"),
         };
-        let layout = tar.small("oci-layout")?.ok_or_else(|| missing("oci-layout"))?;
-        check_layout_file(&path.join("oci-layout"), &layout)?;
+        // hauler writes none, and skopeo reads it: the index is what counts.
+        if let Some(layout) = tar.small("oci-layout")? {
+            check_layout_file(&path.join("oci-layout"), &layout)?;
+        }
         let index = tar.small("index.json")?.ok_or_else(|| missing("index.json"))?;
         let index = Index::parse(&path.join("index.json"), &index)?;
         Ok(Self { tar, index })

@@ -1,7 +1,7 @@
 //! Tar archives that are being written: a file that gets its name in the end, or a stream to somebody who reads along.
 
 use std::io::{self, Read, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -126,11 +126,15 @@ impl NewTar {
                 io::copy(self.file.file_mut(), target.file_mut())?;
             }
             Target::Beside { temporary, over_empty } => {
-                self.file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
                 self.file.sync_all()?;
                 if *over_empty {
-                    if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() > 0) {
+                    let there = fs::symlink_metadata(&self.path).ok();
+                    if there.as_ref().is_some_and(|found| found.len() > 0) {
                         return Err(taken());
+                    }
+                    // What mktemp made for its owner alone stays so.
+                    if let Some(there) = there {
+                        self.file.set_permissions(there.permissions())?;
                     }
                     fs::rename(temporary, &self.path)?;
                 } else {

@@ -12,6 +12,8 @@ use hod_oci::{DOCKER_IO, Descriptor, Digest, MediaType, Reference, Tag, check_we
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation in which containerd and Docker look for the complete name; the other is often a mere tag then.
 const COMPLETE_NAME: &str = "io.containerd.image.name";
+/// The annotation in which packages of zarf have it.
+const ZARF_NAME: &str = "org.opencontainers.image.base.name";
 /// The content of `oci-layout`.
 pub(crate) const LAYOUT_FILE: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -271,7 +273,9 @@ fn name(entry: &Value) -> Option<&str> {
 }
 
 fn complete_name(entry: &Value) -> Option<&str> {
-    entry.get("annotations")?.get(COMPLETE_NAME)?.as_str()
+    let annotations = entry.get("annotations")?;
+    let of_zarf = || annotations.get(ZARF_NAME).filter(|_| annotations.get(REF_NAME).is_none());
+    annotations.get(COMPLETE_NAME).or_else(of_zarf)?.as_str()
 }
 
 /// The name of an entry that says most: a mere tag, or a digest, says less than the complete name.
