@@ -2,7 +2,7 @@
 
 use super::advice::without_advice;
 use super::{Advice, Advise};
-use hod_bundle::{BundleError, HeaderError, KeyError, LeftOutBlob, TrustError, VolumeError};
+use hod_bundle::{BundleError, HeaderError, KeyError, Kind as Format, LeftOutBlob, TrustError, VolumeError};
 
 impl Advise for BundleError {
     fn advice(&self) -> Advice {
@@ -12,13 +12,22 @@ impl Advise for BundleError {
             Self::Trust(error) => error.advice(),
             Self::Volume(error) => error.advice(),
             Self::Source { source, .. } | Self::Read(source) | Self::Write(source) => source.advice(),
-            Self::NotABundle(_)
-            | Self::Truncated { .. }
+            Self::NotABundle(kind) => match kind {
+                Format::RootArchive => Advice::hint(
+                    "extract it with tar -x: the directory in which docker/ is then is a store, which every command takes",
+                ),
+                Format::OciArchive => Advice::hint("hod pull, push and copy take it as oci-archive:FILE"),
+                Format::DockerArchive => Advice::hint("hod pull, push and copy take it as docker-archive:FILE"),
+                _ => Advice::NONE,
+            },
+            Self::ForeignCompression => Advice::hint(
+                "if it is a tar of a registry root, extract it with zstd -dc FILE | tar -x: that is a store",
+            ),
+            Self::Truncated { .. }
             | Self::Member { .. }
             | Self::Bytes { .. }
             | Self::Trailing { .. }
             | Self::Zstd { .. }
-            | Self::ForeignCompression
             | Self::SeekTable(_)
             | Self::Size { .. }
             | Self::Order { .. }

@@ -311,3 +311,33 @@ fn a_list_in_utf_16_is_read() {
         hod(words).in_folder(folder.path()).code(2);
     }
 }
+
+/// Tools such as mindthegap carry a bare registry root as a tar.
+#[test]
+fn a_tar_of_a_bare_registry_root_is_said_to_become_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root/docker/registry/v2");
+    fs_err::create_dir_all(root.join("repositories")).unwrap();
+    let archive = |name: &str, below: &str, of: &str| {
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_dir_all(below, folder.path().join(of)).unwrap();
+        fs_err::write(folder.path().join(name), tar.into_inner().unwrap()).unwrap();
+        let zst = zstd::encode_all(&*fs_err::read(folder.path().join(name)).unwrap(), 1).unwrap();
+        fs_err::write(folder.path().join(format!("{name}.zst")), zst).unwrap();
+    };
+    archive("a.tar", "docker", "root/docker");
+    archive("b.tar", ".", "root");
+    archive("c.tar", "root", "root");
+    for name in ["a.tar", "b.tar", "c.tar", "a.tar.zst", "b.tar.zst"] {
+        for words in [
+            &["ls", name][..],
+            &["verify", name],
+            &["unpack", name, "--root", "far"],
+            &["push", name, "docker://127.0.0.1:1"],
+        ] {
+            let said = hod(words).in_folder(folder.path()).code(1).stderr;
+            assert!(said.contains("tar -x") && said.contains("is a store"), "{words:?}: {said}");
+            assert!(!said.contains("damage"), "{words:?}: {said}");
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::ustar;
+use super::ustar::{self, BLOCK};
 
-/// A guess at what some bytes are, from the first 512 of them.
+/// A guess at what some bytes are, from the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing at all.
@@ -34,8 +34,22 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What the first block of a file looks like.
-    pub fn of(first: &[u8]) -> Self {
+    /// What the beginning of a file looks like: its first block, and those of a tar that say nothing, as the folder in
+    /// which everything is.
+    pub fn of(mut first: &[u8]) -> Self {
+        while let Some(block) = first.get(..BLOCK).filter(|block| ustar::is_header(block)) {
+            let kind = Self::of_member(&ustar::path(block));
+            let length = ustar::size(block).unwrap_or_default().next_multiple_of(BLOCK as u64);
+            let rest = usize::try_from(length).ok().and_then(|length| first.get(BLOCK.checked_add(length)?..));
+            match rest.filter(|rest| kind == Self::Tar && rest.get(..BLOCK).is_some_and(ustar::is_header)) {
+                Some(rest) => first = rest,
+                None => return kind,
+            }
+        }
+        Self::of_block(first)
+    }
+
+    fn of_block(first: &[u8]) -> Self {
         match first {
             [] => Self::Empty,
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -44,18 +58,18 @@ impl Kind {
             [b'P', b'K', 3 | 5, ..] => Self::Zip,
             [b'{' | b'[', ..] => Self::Json,
             block if block.iter().all(|byte| *byte == 0) => Self::Zeros,
-            block if ustar::is_header(block) => Self::of_member(&ustar::path(block)),
             _ => Self::Unknown,
         }
     }
 
     fn of_member(path: &str) -> Self {
         let path = path.trim_start_matches("./");
-        let first = path.split('/').next().unwrap_or_default();
+        let (first, below) = path.split_once('/').unwrap_or((path, ""));
         let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match first {
             "oci-layout" | "index.json" | "blobs" => Self::OciArchive,
             "docker" => Self::RootArchive,
+            _ if below.starts_with("docker/registry/") => Self::RootArchive,
             "manifest.json" | "repositories" => Self::DockerArchive,
             first if is_hex(first.trim_end_matches(".json").trim_end_matches(".tar")) => Self::DockerArchive,
             _ => Self::Tar,
@@ -97,6 +111,13 @@ mod tests {
         assert_eq!(member("blobs/sha256/x"), Kind::OciArchive);
         assert_eq!(member("docker/registry/v2/x"), Kind::RootArchive);
         assert_eq!(member("etc/passwd"), Kind::Tar);
+        assert_eq!(member("root/docker/registry/v2/"), Kind::RootArchive);
+        let several =
+            |paths: &[&str]| Kind::of(&paths.iter().flat_map(|path| head(path, Type::File, 0, 0)).collect::<Vec<_>>());
+        assert_eq!(several(&["./", "./docker/", "./docker/registry/"]), Kind::RootArchive);
+        assert_eq!(several(&["root/", "root/docker/", "root/docker/registry/"]), Kind::RootArchive);
+        assert_eq!(several(&["./", "./index.json"]), Kind::OciArchive);
+        assert_eq!(several(&["./", "./etc/"]), Kind::Tar);
         assert_eq!(Kind::of(b""), Kind::Empty);
         assert_eq!(Kind::of(&[0x1f, 0x8b, 8]), Kind::Gzip);
         assert_eq!(Kind::of(b"{\"a\":1}"), Kind::Json);

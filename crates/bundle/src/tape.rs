@@ -234,7 +234,7 @@ impl<S: Read> Tape<S> {
             let (expected, found) = (HEADER_NAME.to_owned(), ustar::describe(first));
             return Err(BundleError::Member { offset: 0, expected, found });
         }
-        Err(BundleError::NotABundle(Kind::of(first)))
+        Err(BundleError::NotABundle(Kind::of(&looked)))
     }
 
     /// Reads the signature, if it is next, and not the member that `first` names.

@@ -97,6 +97,7 @@ struct Wire {
     layers: Option<Vec<Descriptor>>,
     /// Go writes an empty list as `null`, which differs from none where nothing else says that it is an index.
     #[serde(default, deserialize_with = "is_there")]
+    #[expect(clippy::option_option, reason = "absent, null and a list are three things")]
     manifests: Option<Option<Vec<Descriptor>>>,
     #[serde(rename = "fsLayers")]
     fs_layers: Option<serde::de::IgnoredAny>,

@@ -105,7 +105,7 @@ fn check<R: Read>(
 /// The finding that an error of the reader amounts to; what is no damage stays an error.
 fn broken(error: BundleError) -> Result<Finding, BundleError> {
     let code = match &error {
-        BundleError::Read(_) | BundleError::NotABundle(_) => return Err(error),
+        BundleError::Read(_) | BundleError::NotABundle(_) | BundleError::ForeignCompression => return Err(error),
         BundleError::Truncated { .. } => Code::BundleTruncated,
         _ => Code::BundleInvalid,
     };
