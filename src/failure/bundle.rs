@@ -18,7 +18,15 @@ impl Advise for BundleError {
                 ),
                 Format::OciArchive => Advice::hint("hod pull, push and copy take it as oci-archive:FILE"),
                 Format::DockerArchive => Advice::hint("hod pull, push and copy take it as docker-archive:FILE"),
-                _ => Advice::NONE,
+                Format::Empty
+                | Format::Gzip
+                | Format::Xz
+                | Format::Bzip2
+                | Format::Zip
+                | Format::Tar
+                | Format::Json
+                | Format::Zeros
+                | Format::Unknown => Advice::NONE,
             },
             Self::ForeignCompression => Advice::hint(
                 "if it is a tar of a registry root, extract it with zstd -dc FILE | tar -x: that is a store",
