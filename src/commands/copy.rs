@@ -25,7 +25,7 @@ use hod_image::forced::forced;
 use hod_image::list::Line;
 use hod_image::open::{LocalSettings, OpenError, OpenSink, OpenSource, Places};
 use hod_image::places::{PlaceError, check_locked};
-use hod_oci::{Digest, Platforms, Reference, Version};
+use hod_oci::{Digest, MediaType, Platforms, Reference, Version};
 use hod_transport::{ArchiveImage, DaemonImage, Location};
 
 /// What a copy is to be like.
@@ -336,6 +336,16 @@ fn report_copy(context: &Context, manner: &CopySettings, outcome: &Outcome, many
     for (task, image) in outcome.copied.iter().filter(|(_, image)| image.recompressed > 0) {
         let layers = report::count(image.recompressed, "layer");
         context.say(&format!("note: {layers} of {} {}", task.label, manner.layers.note(&task.to)));
+    }
+    let is_docker = |image: &CopiedImage| matches!(image.media_type, MediaType::DockerManifest | MediaType::DockerList);
+    let is_layout = |to: &Location| matches!(to, Location::Oci(..) | Location::OciArchive(..));
+    let docker = outcome.copied.iter().filter(|(task, image)| is_layout(&task.to) && is_docker(image)).count();
+    if docker > 0 {
+        context.say(&format!(
+            "note: {} with Docker's media types in an OCI layout: umoci, podman before 5 and skopeo before 1.14 need \
+             --format oci, which gives new digests",
+            report::count(docker, "image")
+        ));
     }
     let document = documents::Copied {
         bytes_already_there: sum(Placement::AlreadyThere),

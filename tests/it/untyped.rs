@@ -72,3 +72,23 @@ fn descriptors_without_media_type_are_copied() {
     // A layer of no type stays so in a copy to another format.
     hod(["copy", "store:store:image:1", "docker-archive:a.tar:image:1"]).in_folder(here).ok();
 }
+
+#[test]
+fn docker_media_types_in_a_layout_are_said_with_the_option_for_other_tools() {
+    let docker = docker_image("linux/amd64", &[layer(1, 3000)]);
+    let oci = image("linux/amd64", &[layer(1, 3000)]);
+    let registry = Faulty::new(Content::default().with("docker:1", &docker).with("oci:1", &oci)).start();
+    let folder = tempfile::tempdir().unwrap();
+    for (from, more, to, is_said) in [
+        ("docker:1", "", "oci:a:x:1", true),
+        ("docker:1", "", "oci-archive:b.tar:x:1", true),
+        ("docker:1", "--format oci ", "oci:c:x:1", false),
+        ("oci:1", "", "oci:d:x:1", false),
+        ("docker:1", "", "dir:e", false),
+        ("docker:1", "--quiet ", "oci:f:x:1", false),
+    ] {
+        let words = format!("copy {more}docker://{}/{from} {to}", registry.host());
+        let said = hod(words.split(' ')).in_folder(folder.path()).ok().stderr;
+        assert_eq!(said.contains("--format oci, which gives new digests"), is_said, "{words}: {said}");
+    }
+}

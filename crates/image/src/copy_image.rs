@@ -18,7 +18,7 @@ use super::recompress::{LayerChoice, RecompressedSource, Recompressor};
 use super::schema1;
 use hod_engine::copy::{CopyError, CopySummary, Engine};
 use hod_engine::endpoint::{Fault, Placement, Source};
-use hod_oci::{Descriptor, Digest, Graph};
+use hod_oci::{Descriptor, Digest, Graph, MediaType};
 use hod_transport::SCRATCH;
 
 impl From<Option<Format>> for Changes {
@@ -44,6 +44,8 @@ pub struct CopiedImage {
     pub recompressed: usize,
     /// The layers that are not carried.
     pub foreign: Vec<Descriptor>,
+    /// The type of the root's manifest at the destination.
+    pub media_type: MediaType,
 }
 
 /// What is changed of an image on its way: nothing, unless somebody asks or the destination has to.
@@ -150,7 +152,9 @@ pub async fn transfer(
         recompressor.forget();
     }
     let (signatures, signatures_left) = (0, 0);
-    let mut image = CopiedImage { source_digest, digest, copied, signatures, signatures_left, recompressed, foreign };
+    let media_type = graph.root.manifest.media_type.clone();
+    let mut image =
+        CopiedImage { source_digest, digest, copied, signatures, signatures_left, recompressed, foreign, media_type };
     copy_signatures(from, to, &graph, &mut image).await?;
     Ok(image)
 }
