@@ -53,6 +53,7 @@ mod limits;
 mod listed_places;
 mod lock;
 mod manage;
+mod official_images;
 mod one_pass;
 mod outputs;
 mod places;

@@ -139,8 +139,9 @@ impl Base {
             Self::Registries => (Location::Docker(qualified), Vec::new()),
             Self::Registry(registry) => {
                 let repository = registry.repository(&line.reference.name)?;
+                // Docker Hub has its official images below `library/`.
                 let reference = Reference { name: repository, host: Some(registry.host.clone()), ..qualified };
-                (Location::Docker(reference), Vec::new())
+                (Location::Docker(reference.qualified(&registry.host)?), Vec::new())
             }
             Self::Whole(Location::Store(root, _)) => of_root(&|image| Location::Store(root.clone(), Some(image))),
             Self::Whole(Location::Bundle(path, _)) => of_root(&|image| Location::Bundle(path.clone(), Some(image))),

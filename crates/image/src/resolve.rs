@@ -19,7 +19,7 @@ use super::places::PlaceError;
 pub use super::resolved::ResolvedImage;
 use super::schema1;
 use hod_engine::copy::{CopyError, Engine, LoadFilter};
-use hod_engine::endpoint::Source;
+use hod_engine::endpoint::{Fault, Source};
 use hod_engine::observe::Event;
 use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RegistryPath};
 use hod_registry::Registries;
@@ -223,14 +223,34 @@ pub(super) fn claim(taken: &mut NameRegister, image: ResolvedImage) -> Result<Re
     Ok(image)
 }
 
+/// Resolves a line. A mirror of Docker Hub may have an official image only as `library/NAME`, as the Hub itself has it.
 async fn resolve_line(
     engine: &Engine,
     registries: &Registries,
     store: Option<&Store>,
     line: &Line,
+    how: (&ResolveOptions, &Finder),
+) -> Result<ResolvedImage, ImageError> {
+    let from = &how.0.from;
+    let plain = resolve_at(engine, registries, store, line, from.qualify(&line.reference)?, how).await;
+    match plain {
+        Err(ImageError::Copy(CopyError::Resolve { ref source, .. })) if source.fault() == Fault::Missing => {
+            let Some(official) = from.official(&line.reference)? else { return plain };
+            let found = Box::pin(resolve_at(engine, registries, store, line, official, how)).await;
+            found.or(plain)
+        }
+        resolved => resolved,
+    }
+}
+
+async fn resolve_at(
+    engine: &Engine,
+    registries: &Registries,
+    store: Option<&Store>,
+    line: &Line,
+    qualified: Reference,
     (options, finder): (&ResolveOptions, &Finder),
 ) -> Result<ResolvedImage, ImageError> {
-    let qualified = options.from.qualify(&line.reference)?;
     let name = match &line.name {
         Some(name) => name.clone(),
         None => options.names.apply(&line.reference, &qualified)?,

@@ -51,6 +51,17 @@ impl RegistryPath {
         self.prefix.as_ref().map_or_else(|| Ok(name.clone()), |prefix| name.below(prefix))
     }
 
+    /// The reference to an official image of Docker Hub at a mirror of it, `library/NAME`; `None` for other names and at
+    /// the Hub, where [`RegistryPath::qualify`] gives it.
+    pub fn official(&self, reference: &Reference) -> Result<Option<Reference>, NameError> {
+        let name = reference.name.as_str();
+        if reference.host.is_some() || name.contains('/') || &*self.host == DOCKER_IO {
+            return Ok(None);
+        }
+        let name = format!("library/{name}").parse()?;
+        self.qualify(&Reference { name, ..reference.clone() }).map(Some)
+    }
+
     /// The reference with its registry and everything else filled in. A host of its own counts for more.
     pub fn qualify(&self, reference: &Reference) -> Result<Reference, NameError> {
         let name = match reference.host {
