@@ -217,6 +217,22 @@ fn a_registry_that_takes_such_a_tag_for_a_digest_keeps_lists_all_the_same() {
     }
 }
 
+/// Of the tags of a repository, one may be that of a list: it stays the list that it is.
+#[test]
+fn sync_and_copy_for_one_platform_keep_lists_of_referrers() {
+    let sample = Sample::new();
+    let tag = referrers_tag(&sample.image.digest()).unwrap();
+    let expected = sample.tagged().repositories["app"].tags[tag.as_str()];
+    let source = Faulty::new(sample.tagged()).start();
+    let target = Faulty::new(Content::default()).start();
+    let sync = hod(["sync", "--src", "docker", "--dest", "docker", "--keep-going", &format!("{}/app", source.host())]);
+    sync.arg(format!("{}/m", target.host())).ok();
+    assert_eq!(target.content().repositories["m/app"].tags[tag.as_str()], expected);
+    let (from, to) = (format!("docker://{}/app:{tag}", source.host()), format!("docker://{}/one:{tag}", target.host()));
+    hod(["copy", &from, &to]).ok();
+    assert_eq!(target.content().repositories["one"].tags[tag.as_str()], expected);
+}
+
 #[test]
 fn what_a_list_names_and_the_registry_lacks_is_an_error() {
     let sample = Sample::new();

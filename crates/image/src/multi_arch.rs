@@ -3,7 +3,7 @@
 use super::copy_image::CopyImageError;
 use super::open::OpenSource;
 use hod_engine::copy::{Engine, LoadFilter};
-use hod_oci::{AbsentPlatforms, Descriptor, Graph, Node, Platform, Platforms, Version, narrowed};
+use hod_oci::{AbsentPlatforms, Descriptor, Graph, Node, Platform, Platforms, Version, is_referrers_tag, narrowed};
 
 /// Which part of an image that has several platforms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,9 @@ pub(super) async fn load_part(
     from: &OpenSource,
     multi_arch: &MultiArch,
 ) -> Result<Graph, CopyImageError> {
+    // A list of referrers is for no platform: in the place of the list, one of them would be all that is left.
+    let is_list = matches!(&from.version, Version::Tag(tag) if is_referrers_tag(tag));
+    let multi_arch = if is_list && matches!(multi_arch, MultiArch::System(_)) { &MultiArch::All } else { multi_arch };
     let choice = multi_arch.clone().choice();
     if let Some(held) = &from.held {
         let graph = Graph::clone(held);
