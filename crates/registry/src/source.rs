@@ -113,11 +113,16 @@ impl Repository {
         let unusable = |source| RegistryError::Manifest { subject: subject.clone(), source };
         let limit = usize::try_from(MANIFEST_LIMIT).unwrap_or(usize::MAX);
         let bytes = response.bytes(limit).await?.ok_or_else(|| unusable(ManifestError::Large(length)))?;
-        let media_type = if MediaType::MANIFESTS.contains(&announced) {
-            announced
-        } else {
+        let media_type = match Manifest::parse(&announced, &bytes) {
+            Ok(manifest) => manifest.media_type,
+            // The bytes say what they are. Proxies and storage servers have been seen to send another type.
+            Err(ManifestError::Mismatch { found, .. }) => {
+                tracing::info!("{subject} has the Content-Type {announced}, but is {found}");
+                found
+            }
+            Err(_) if MediaType::MANIFESTS.contains(&announced) => announced,
             // Schema 1 is refused here: its digest is not that of its bytes, which would be a worse message.
-            Manifest::parse(&announced, &bytes).map_err(unusable)?.media_type
+            Err(error) => return Err(unusable(error)),
         };
         let wanted = match version {
             Version::Digest(digest) => Some(*digest),
