@@ -359,6 +359,9 @@ pub(super) struct VerifyArgs {
     /// on standard input
     #[arg(value_name = "TARGET")]
     pub(super) target: PathBuf,
+    /// Fail where there are only warnings, too
+    #[arg(long, env = "HOD_STRICT")]
+    pub(super) strict: bool,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
     #[command(flatten)]

@@ -96,10 +96,15 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, 
 
 /// How the command ends.
 fn verdict(args: &VerifyArgs, found: &Findings, target: Verified) -> Result<ExitCode, Failure> {
-    if found.findings.is_empty() {
+    let damage = found.findings.iter().filter(|finding| args.strict || !finding.code.is_warning()).count();
+    if damage == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let message = format!("{} is damaged: {}", args.target.display(), report::count(found.findings.len(), "finding"));
+    let message = format!("{} is damaged: {}", args.target.display(), report::count(damage, "finding"));
+    if found.findings.iter().all(|finding| finding.code.is_warning()) {
+        let message = format!("{} has {}", args.target.display(), report::count(damage, "warning"));
+        return Err(Failure::new(Kind::Corrupt, message).hint("leave out --strict: every digest is right"));
+    }
     if found.findings.iter().all(|finding| finding.code == Code::SignatureInvalid) {
         let message = format!("{} is complete, but not signed with a trusted key", args.target.display());
         return Err(Failure::new(Kind::Corrupt, message)

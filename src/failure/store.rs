@@ -71,6 +71,7 @@ impl Advise for TransportError {
             | Self::Daemon { .. }
             | Self::Tool { .. }
             | Self::NoTool
+            | Self::NoRoom { .. }
             | Self::Unsupported { .. } => Advice::NONE,
         }
     }

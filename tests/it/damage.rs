@@ -5,7 +5,7 @@ use std::path::Path;
 use fs_err as fs;
 use hod_engine::observe::{SilentObserver, Stop};
 use hod_oci::Digest;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::fixtures;
 use crate::support::hod::hod;
@@ -107,16 +107,6 @@ const CASES: &[Case] = &[
         "blob-digest-mismatch",
         |store| flip(&blob_path(store.path(), &store.untagged.blobs[1].digest()), 0),
         "have the digest",
-    ),
-    (
-        "blob-size-mismatch",
-        |store| {
-            let mut manifest: Value = serde_json::from_slice(&store.plain.bytes).unwrap();
-            manifest["layers"][0]["size"] = json!(7);
-            let digest = store.write_blob(manifest.to_string().as_bytes());
-            store.write_link("team/plain/_manifests/revisions", &digest);
-        },
-        "says 7",
     ),
     (
         "blob-missing",

@@ -85,3 +85,4 @@ mod untyped;
 mod verify_places;
 mod volumes;
 mod walks;
+mod wrong_sizes;

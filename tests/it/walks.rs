@@ -298,6 +298,10 @@ impl Holdings for Circle {
     fn config(&self, _: &Descriptor) -> Result<Option<Bytes>, Infallible> {
         Ok(None)
     }
+
+    fn size(&self, _: &Descriptor) -> Result<Option<u64>, Infallible> {
+        Ok(None)
+    }
 }
 
 #[test]

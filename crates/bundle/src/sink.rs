@@ -134,6 +134,14 @@ impl Sink for BundleSink {
     }
 
     async fn put(&self, content: &Descriptor, body: Verified) -> Result<Placement> {
+        let (digest, found) = (content.digest, content.size);
+        if let Some(room) = self.bundle.header().blob(&digest).map(|blob| blob.size).filter(|room| *room != found) {
+            let problem = format!(
+                "{digest} has {found} bytes, and its manifest says {room}, for which the bundle has room: pull the image \
+                 into a store first, and pack that"
+            );
+            return Err(EndpointError::new(Fault::Rejected, problem));
+        }
         let resumed_whole = body.remaining() == 0 && content.size > 0;
         self.receive(content, body).await?;
         self.mark_done(&content.digest);

@@ -115,4 +115,8 @@ impl Source for BundleSource {
         blob.seek(SeekFrom::Start(offset)).map_err(EndpointError::io)?;
         Ok(read_ahead(blob.once(), content.size.saturating_sub(offset)))
     }
+
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        Ok(self.bundle.header().blob(&content.digest).map(|blob| blob.size))
+    }
 }

@@ -19,6 +19,7 @@ mod load;
 mod memory;
 mod retry;
 mod run;
+mod sizes;
 mod transfer;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use load::LoadFilter;
 use retry::Retry;
 pub use retry::RetryPolicy;
 pub use run::CopySummary;
+pub use sizes::correct_sizes;
 
 use crate::observe::Observer;
 #[cfg(doc)]

@@ -108,6 +108,14 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// How many bytes the place says some content has; `None` where it does not tell, or lacks the content.
+    ///
+    /// Manifests may lie about lengths, and their readers do not mind. A registry MUST use one request.
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        let _ = content;
+        Ok(None)
+    }
+
     /// A file on a disk at hand that should be this content, to be linked where it is wanted.
     ///
     /// The file MUST be one that its place never changes, but only replaces or removes. MUST NOT say that its bytes are

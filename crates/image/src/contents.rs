@@ -29,6 +29,9 @@ pub trait Holdings {
     fn manifest(&self, digest: &Digest) -> Result<Option<Bytes>, Self::Error>;
     /// The bytes of a config, where they are there.
     fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, Self::Error>;
+    /// How many bytes content has, of which a manifest may give another length; `None` where that is not known, or where
+    /// the content is not right.
+    fn size(&self, content: &Descriptor) -> Result<Option<u64>, Self::Error>;
 }
 
 /// An image that is held.
@@ -136,6 +139,10 @@ impl Holdings for OpenBundle {
     fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, EndpointError> {
         self.small(&config.digest)
     }
+
+    fn size(&self, content: &Descriptor) -> Result<Option<u64>, EndpointError> {
+        Ok(self.header().blob(&content.digest).map(|blob| blob.size))
+    }
 }
 
 impl Holdings for Store {
@@ -170,6 +177,10 @@ impl Holdings for Store {
     fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, StoreError> {
         self.manifest(&config.digest)
     }
+
+    fn size(&self, content: &Descriptor) -> Result<Option<u64>, StoreError> {
+        self.real_size(&content.digest, content.size)
+    }
 }
 
 /// Holdings for whom it is enough to know the manifests: no config is read, and so no platform told that only a config
@@ -198,6 +209,10 @@ impl<H: Holdings> Holdings for ManifestsOnly<H> {
 
     fn config(&self, _: &Descriptor) -> Result<Option<Bytes>, H::Error> {
         Ok(None)
+    }
+
+    fn size(&self, content: &Descriptor) -> Result<Option<u64>, H::Error> {
+        self.0.size(content)
     }
 }
 
@@ -326,8 +341,13 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         }
         let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
         let Some(bytes) = self.holdings.manifest(digest).map_err(unreadable)? else { return Ok(None) };
-        let manifest = Manifest::parse(media_type, &bytes)
+        let mut manifest = Manifest::parse(media_type, &bytes)
             .map_err(|source| ContentsError::unusable(name, descriptor, GraphError::Manifest(source)))?;
+        let mut sizes = HashMap::new();
+        for blob in manifest.blobs() {
+            sizes.extend(self.holdings.size(blob).map_err(unreadable)?.map(|size| (blob.digest, size)));
+        }
+        manifest.correct_sizes(|digest| sizes.get(digest).copied());
         let manifest = Arc::new(manifest);
         self.manifests.insert(*digest, (bytes.clone(), manifest.clone()));
         Ok(Some((bytes, manifest)))

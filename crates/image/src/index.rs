@@ -217,6 +217,10 @@ impl Source for JoinedSource {
         self.of(&content.digest)?.open(content, offset).await
     }
 
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        self.of(&content.digest)?.size(content).await
+    }
+
     async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         self.of(&content.digest)?.file(content).await
     }

@@ -138,6 +138,10 @@ impl Source for RecompressedSource {
         }
     }
 
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        if self.made.contains_key(&content.digest) { Ok(None) } else { self.inner.size(content).await }
+    }
+
     async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         if self.made.contains_key(&content.digest) { Ok(None) } else { self.inner.file(content).await }
     }

@@ -142,4 +142,8 @@ impl Source for ConvertedSource {
         let rest = config.slice(start..);
         Ok(futures_util::stream::once(std::future::ready(Ok(rest))).boxed())
     }
+
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        if content.digest == self.config.0 { Ok(None) } else { self.inner.size(content).await }
+    }
 }

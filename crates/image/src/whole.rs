@@ -5,6 +5,7 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use hod_engine::copy::correct_sizes;
 use hod_engine::endpoint::{EndpointError, Fault, Source};
 use hod_oci::{Descriptor, Digest, Graph, GraphError, Node, Version, Walk};
 
@@ -28,7 +29,9 @@ pub enum WholeError {
 /// The image that a tag or digest stands for, with all of its children that are there. Only its root can be missing.
 pub async fn whole(source: &dyn Source, version: &Version) -> Result<Graph, WholeError> {
     let (descriptor, bytes) = source.manifest(version).await?;
-    Ok(Graph { root: node(source, descriptor, bytes, Walk::default()).await? })
+    let mut graph = Graph { root: node(source, descriptor, bytes, Walk::default()).await? };
+    correct_sizes(source, &mut graph).await?;
+    Ok(graph)
 }
 
 fn node(

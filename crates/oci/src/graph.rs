@@ -119,6 +119,19 @@ impl Graph {
         found
     }
 
+    /// Gives configs and layers the lengths that their place knows, where a manifest says others: the digest decides
+    /// what content is, and no reader of manifests minds a wrong length.
+    pub fn correct_sizes(&mut self, sizes: &HashMap<Digest, u64>) {
+        let mut open = vec![&mut self.root];
+        while let Some(node) = open.pop() {
+            let is_wrong = |blob: &Descriptor| sizes.get(&blob.digest).is_some_and(|size| *size != blob.size);
+            if node.manifest.blobs().any(is_wrong) {
+                Arc::make_mut(&mut node.manifest).correct_sizes(|digest| sizes.get(digest).copied());
+            }
+            open.extend(&mut node.children);
+        }
+    }
+
     /// Every config and layer once, in the order of first use; foreign layers are left out.
     pub fn blobs(&self) -> Vec<&Descriptor> {
         self.blobs_where(|blob| !blob.media_type.is_foreign_layer())

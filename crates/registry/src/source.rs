@@ -158,13 +158,14 @@ impl Repository {
         }
         let mut sizes = HashMap::new();
         for layer in manifest.layers.iter().filter(|layer| !layer.is_empty) {
-            sizes.insert(layer.blob, self.length(layer.blob).await?);
+            // Without a length the first bytes too many end the transfer, and say so.
+            sizes.insert(layer.blob, self.length(layer.blob).await?.unwrap_or_default());
         }
         Ok(Some(FirstFormat { bytes, manifest, sizes }))
     }
 
-    /// The length of a blob.
-    async fn length(&self, digest: Digest) -> std::result::Result<u64, RegistryError> {
+    /// The length of a blob, where the registry says it.
+    async fn length(&self, digest: Digest) -> std::result::Result<Option<u64>, RegistryError> {
         let subject = Subject::Blob(self.place.clone(), digest);
         let url = self.url(&format!("blobs/{digest}")).await?;
         let request = |method| Request::new(method, url.clone(), subject.clone()).access(Access::pull(&self.name));
@@ -172,9 +173,7 @@ impl Repository {
         if response.is_no() {
             response = self.host.send(request(Method::GET)).await?;
         }
-        let response = response.accept(&[StatusCode::OK]).await?;
-        // Without a length the first bytes too many end the transfer, and say so.
-        Ok(response.length().unwrap_or_default())
+        Ok(response.accept(&[StatusCode::OK]).await?.length())
     }
 
     /// Begins to read content, from `offset` if the registry can do that, and says where it begins.
@@ -233,6 +232,10 @@ impl Source for Repository {
 
     async fn first_format(&self, version: &Version) -> Result<Option<FirstFormat>> {
         Ok(self.by_any_way(is_digest(version), |repository| repository.get_first(version)).await?)
+    }
+
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        Ok(self.by_any_way(true, |repository| repository.length(content.digest)).await?)
     }
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {

@@ -34,6 +34,8 @@ codes! {
     BlobDigestMismatch = "blob-digest-mismatch",
     /// A blob has another size than the manifest that uses it says.
     BlobSizeMismatch = "blob-size-mismatch",
+    /// A manifest gives content another length than it has; the content itself is right.
+    DeclaredSizeWrong = "declared-size-wrong",
     /// A blob that a manifest uses is not there.
     BlobMissing = "blob-missing",
     /// A link file does not hold exactly the digest that it should.
@@ -77,6 +79,13 @@ codes! {
     VolumeDamaged = "volume-damaged",
     /// A volume is right, and its digest is not the one in the file of sums.
     VolumeSumMismatch = "volume-sum-mismatch",
+}
+
+impl Code {
+    /// Whether it is worth a look, and harms nobody who takes the digest for what it is.
+    pub const fn is_warning(self) -> bool {
+        matches!(self, Self::DeclaredSizeWrong)
+    }
 }
 
 impl Serialize for Code {
@@ -126,6 +135,9 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.code.is_warning() {
+            f.write_str("warning: ")?;
+        }
         write!(f, "{}: {}: {}", self.code, self.path, self.detail)?;
         if !self.images.is_empty() {
             write!(f, " (concerns {})", self.images.join(", "))?;

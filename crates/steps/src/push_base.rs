@@ -191,6 +191,13 @@ impl Source for CompletedDelta {
             None => self.bundle.open(content, offset).await,
         }
     }
+
+    async fn size(&self, content: &Descriptor) -> endpoint::Result<Option<u64>> {
+        match self.homes.get(&content.digest) {
+            Some(home) => home.size(content).await,
+            None => self.bundle.size(content).await,
+        }
+    }
 }
 
 impl std::fmt::Debug for CompletedDelta {

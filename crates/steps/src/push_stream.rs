@@ -324,6 +324,10 @@ impl Holdings for InMemory {
     fn config(&self, _: &Descriptor) -> Result<Option<Bytes>, NeverFails> {
         Ok(None)
     }
+
+    fn size(&self, content: &Descriptor) -> Result<Option<u64>, NeverFails> {
+        Ok(self.header.blob(&content.digest).map(|blob| blob.size))
+    }
 }
 
 /// A blob that comes by once.

@@ -117,7 +117,7 @@ enum Failed {
 
 /// Brings a blob to its store in the cheapest way.
 fn place(from: &Store, to: &Store, (digest, size): (&Digest, u64), stop: &Stop) -> Result<Placement, Failed> {
-    if to.holds(digest, size).map_err(Failed::Destination)? {
+    if to.holds(digest).map_err(Failed::Destination)? {
         return Ok(Placement::AlreadyThere);
     }
     if let Some(file) = from.file(digest, size).map_err(Failed::Source)? {

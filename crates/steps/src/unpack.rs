@@ -178,7 +178,7 @@ fn receive(
 
 fn check_required(header: &Header, store: &Store, stop: &Stop) -> Result<(), UnpackError> {
     let looked = on_all_processors(header.requires(), stop, |taken: WorkQueue<'_, Content>, found| {
-        taken.map(|it| Ok((it.digest, store.holds(&it.digest, it.size)?))).for_each(found);
+        taken.map(|it| Ok((it.digest, store.holds(&it.digest)?))).for_each(found);
     });
     if stop.is_requested() {
         return Err(UnpackError::Stopped);

@@ -55,7 +55,7 @@ pub fn verify_store(store: &Store, observer: &dyn Observer, stop: &Stop) -> Resu
     let mut manifests = Manifests { store, known: HashMap::new() };
     let mut images = Images::default();
     for (name, repository) in &seen.repositories {
-        let mut judge = Judge { name, repository, blobs: &seen.blobs, found: &mut seen.findings };
+        let mut judge = Judge { name, repository, blobs: &seen.blobs, broken: &broken, found: &mut seen.findings };
         judge.folders();
         judge.links();
         judge.manifests(&mut manifests, &mut images);
@@ -256,6 +256,8 @@ struct Judge<'a> {
     name: &'a RepositoryName,
     repository: &'a Repository,
     blobs: &'a BTreeMap<Digest, u64>,
+    /// Those whose bytes are wrong.
+    broken: &'a HashSet<Digest>,
     found: &'a mut Vec<Finding>,
 }
 
@@ -319,6 +321,18 @@ impl Judge<'_> {
         for blob in manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()) {
             self.blob(digest, blob);
         }
+        for child in manifest.children() {
+            self.size(digest, child);
+        }
+    }
+
+    /// Compares what a manifest says of the length of content with what is there.
+    fn size(&mut self, manifest: Digest, content: &Descriptor) {
+        let Some(size) = self.blobs.get(&content.digest).filter(|size| **size != content.size) else { return };
+        let detail = format!("it has {size} bytes, and {manifest} in {} says {}", self.name, content.size);
+        let is_broken = self.broken.contains(&content.digest);
+        let code = if is_broken { Code::BlobSizeMismatch } else { Code::DeclaredSizeWrong };
+        self.find(code, &Entry::Data(content.digest), detail);
     }
 
     /// Finds children that were part of this repository and have lost their link: one of which every
@@ -345,14 +359,11 @@ impl Judge<'_> {
     }
 
     fn blob(&mut self, manifest: Digest, blob: &Descriptor) {
+        self.size(manifest, blob);
         match self.blobs.get(&blob.digest) {
             None => {
                 let detail = format!("{manifest} in {} needs it", self.name);
                 self.find(Code::BlobMissing, &Entry::Data(blob.digest), detail);
-            }
-            Some(size) if *size != blob.size => {
-                let detail = format!("it has {size} bytes, and {manifest} in {} says {}", self.name, blob.size);
-                self.find(Code::BlobSizeMismatch, &Entry::Data(blob.digest), detail);
             }
             Some(_) if !self.repository.layers.contains(&blob.digest) => {
                 let detail = format!("{manifest} needs it: registries would report it as unknown");

@@ -162,11 +162,11 @@ impl Seen {
         runtime: &Handle,
     ) -> Result<Option<Manifest>, (Code, String)> {
         let error = match runtime.block_on(image.source.manifest(&Version::Digest(descriptor.digest))) {
-            Ok((found, _)) if found.size != descriptor.size => {
-                let detail = format!("it has {} bytes, and {} says {}", found.size, named_by(parent), descriptor.size);
-                return Err((Code::BlobSizeMismatch, detail));
-            }
             Ok((found, bytes)) => {
+                if found.size != descriptor.size {
+                    let detail = other_size(found.size, &named_by(parent), descriptor.size);
+                    self.findings.push(Finding::new(Code::DeclaredSizeWrong, image.files.path_of(descriptor), detail));
+                }
                 let manifest = Manifest::parse(&found.media_type, &bytes);
                 return manifest.map(Some).map_err(|error| (Code::ManifestInvalid, told(&error)));
             }
@@ -205,7 +205,11 @@ impl Seen {
 impl Content {
     /// Hashes the content; says what is wrong with it.
     async fn check(&self, observer: &dyn Observer, stop: &Stop) -> Option<(Code, String)> {
-        let mut stream = match self.source.open(&self.descriptor, 0).await {
+        // Of a manifest's length and its digest, the digest decides.
+        let size = self.source.size(&self.descriptor).await.ok().flatten().unwrap_or(self.descriptor.size);
+        let wrong_size = (size != self.descriptor.size).then(|| other_size(size, &self.named_by, self.descriptor.size));
+        let descriptor = Descriptor { size, ..self.descriptor.clone() };
+        let mut stream = match self.source.open(&descriptor, 0).await {
             Ok(stream) => stream,
             Err(error) if error.fault() == Fault::Missing => {
                 let detail = format!("{} needs it", self.named_by);
@@ -232,8 +236,18 @@ impl Content {
             }
         }
         let found = hasher.finish();
-        (found != *digest).then(|| (Code::BlobDigestMismatch, format!("the bytes have the digest {found}")))
+        match wrong_size {
+            Some(detail) if found == *digest => Some((Code::DeclaredSizeWrong, detail)),
+            Some(detail) => Some((Code::BlobSizeMismatch, detail)),
+            None => {
+                (found != *digest).then(|| (Code::BlobDigestMismatch, format!("the bytes have the digest {found}")))
+            }
+        }
     }
+}
+
+fn other_size(size: u64, named_by: &str, declared: u64) -> String {
+    format!("it has {size} bytes, and {named_by} says {declared}")
 }
 
 /// What names some content, as findings have it.

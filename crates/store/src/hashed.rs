@@ -247,7 +247,7 @@ mod tests {
     /// Whether a store that is opened anew knows the blob without reading it.
     fn is_known(root: &std::path::Path, digest: &Digest) -> bool {
         let store = Store::open(root).unwrap();
-        let metadata = store.in_place(digest, 5).unwrap().unwrap();
+        let metadata = store.in_place(digest).unwrap().unwrap();
         matches!(store.inner.hashed.judge(digest, &metadata), Verdict::Right)
     }
 
@@ -286,12 +286,12 @@ mod tests {
         fs::rename(&other, &data).unwrap();
         let store = Store::create(folder.path()).unwrap();
         assert!(store.has(&digest, 5).unwrap(), "nobody has read it");
-        assert!(!store.holds(&digest, 5).unwrap());
+        assert!(!store.holds(&digest).unwrap());
         assert!(!store.has(&digest, 5).unwrap());
         assert_eq!(store.repaired().unwrap(), []);
         store.add(&digest, b"brick").unwrap();
         store.finish().unwrap();
-        assert!(store.holds(&digest, 5).unwrap() && store.has(&digest, 5).unwrap());
+        assert!(store.holds(&digest).unwrap() && store.has(&digest, 5).unwrap());
         assert_eq!(store.repaired().unwrap(), [digest]);
         assert_eq!(fs::read(&data).unwrap(), b"brick");
     }
@@ -350,7 +350,7 @@ mod tests {
         Store::create(folder.path()).unwrap().add(&Digest::sha256(b"other"), b"other").unwrap();
         assert!(!path.exists());
         let store = Store::create(folder.path()).unwrap();
-        assert!(store.holds(&digest, 5).unwrap());
+        assert!(store.holds(&digest).unwrap());
         drop(store);
         assert!(is_known(folder.path(), &digest));
     }

@@ -50,21 +50,21 @@ impl Store {
     /// Whether the content is in its place, or complete and waiting for its commit, as far as that is known without
     /// reading it. [`Store::holds`] knows.
     pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
-        if self.is_staged(digest, size) {
+        if self.is_staged(digest) {
             return Ok(true);
         }
-        Ok(self.in_place(digest, size)?.is_some_and(|metadata| !self.is_damaged(digest, &metadata)))
+        let found = self.in_place(digest)?.filter(|metadata| metadata.len() == size);
+        Ok(found.is_some_and(|metadata| !self.is_damaged(digest, &metadata)))
     }
 
     /// Whether the content is complete and waits for its commit.
-    pub(super) fn is_staged(&self, digest: &Digest, size: u64) -> bool {
-        self.inner.writing.as_ref().is_some_and(|writing| writing.staging.size(digest) == Some(size))
+    pub(super) fn is_staged(&self, digest: &Digest) -> bool {
+        self.inner.writing.as_ref().is_some_and(|writing| writing.staging.size(digest).is_some())
     }
 
-    /// The file in the place of some content, if it has the right length.
-    pub(super) fn in_place(&self, digest: &Digest, size: u64) -> Result<Option<Metadata>> {
-        let found = self.tree().look(&Entry::Data(*digest).to_string())?;
-        Ok(found.filter(|metadata| metadata.is_file() && metadata.len() == size))
+    /// The file in the place of some content.
+    pub(super) fn in_place(&self, digest: &Digest) -> Result<Option<Metadata>> {
+        Ok(self.tree().look(&Entry::Data(*digest).to_string())?.filter(Metadata::is_file))
     }
 
     /// How many bytes of some content, which is `size` long, lie here unfinished. Whoever writes it goes on after
@@ -85,13 +85,13 @@ impl Store {
     pub fn try_ingest(&self, digest: &Digest, size: u64) -> Result<Attempt> {
         let place = self.staging()?.partial(digest);
         loop {
-            if self.holds(digest, size)? {
+            if self.holds(digest)? {
                 return Ok(Attempt::There);
             }
             let open = |place: &Child| self.tree().open_alone(place, OFlags::RDWR | OFlags::APPEND, size);
             let file = PartialFile::lock(place.clone(), open, hod_io::fs::try_lock)?;
             let Some(file) = file else { return Ok(Attempt::Busy) };
-            if !self.holds(digest, size)? && file.length() <= size {
+            if !self.holds(digest)? && file.length() <= size {
                 return Ok(Attempt::Begun(Ingest { store: self.clone(), digest: *digest, size, file }));
             }
             file.remove()?;

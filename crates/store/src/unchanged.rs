@@ -11,12 +11,12 @@ impl Store {
     /// Whether the content is in its place and right: hod has hashed the file as it is now, or hashes it here.
     ///
     /// `false` where it is not there or damaged; whoever brings it again then replaces it.
-    pub fn holds(&self, digest: &Digest, size: u64) -> Result<bool> {
+    pub fn holds(&self, digest: &Digest) -> Result<bool> {
         let record = &self.inner.hashed;
-        if self.is_staged(digest, size) {
+        if self.is_staged(digest) {
             return Ok(true);
         }
-        let Some(metadata) = self.in_place(digest, size)? else { return Ok(false) };
+        let Some(metadata) = self.in_place(digest)? else { return Ok(false) };
         match record.judge(digest, &metadata) {
             Verdict::Right => return Ok(true),
             Verdict::Damaged => return Ok(false),
@@ -31,6 +31,15 @@ impl Store {
         }
         record.note_damage(digest, &metadata);
         Ok(false)
+    }
+
+    /// How long some content is, to which a manifest gives the length `declared`; `None` where it is not there, or has
+    /// another length because it is damaged.
+    pub fn real_size(&self, digest: &Digest, declared: u64) -> Result<Option<u64>> {
+        match self.size(digest)? {
+            Some(found) if found != declared && !self.holds(digest)? => Ok(None),
+            found => Ok(found),
+        }
     }
 
     /// Content that was found damaged through this store and has been replaced since, sorted.

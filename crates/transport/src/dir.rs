@@ -27,7 +27,7 @@ use rustix::fs::FileType;
 use self::names::blob_name;
 use super::TransportError;
 use super::archive::read_small;
-use super::files::{blocking, described, has, holds, local_file, open_file};
+use super::files::{blocking, described, file_size, has, holds, is_there, local_file, open_file};
 use super::landing::{PartialFiles, name_on_its_way};
 use super::scaffold::{Made, Scaffolds};
 use hod_engine::endpoint::{
@@ -152,6 +152,10 @@ impl Source for DirSource {
         open_file(&self.path, self.path_of(content), content, offset).await
     }
 
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        file_size(self.path_of(content)).await
+    }
+
     async fn signatures(&self, manifest: &Digest) -> Result<Vec<Bytes>> {
         let (path, child) = (self.path.clone(), (*manifest != self.root).then_some(*manifest));
         blocking(move || signatures::read(&path, child.as_ref())).await
@@ -229,7 +233,7 @@ impl DirSink {
     /// Whether the files of all blobs that a manifest names are there.
     fn check(&self, digest: Digest, manifest: &Manifest) -> super::Result<()> {
         for blob in manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()) {
-            if !has(&self.path.join(file_name(blob)), blob.size)? {
+            if !is_there(&self.path.join(file_name(blob)))? {
                 let (path, manifest) = (self.path.clone(), Box::new(digest));
                 return Err(TransportError::Incomplete { path, manifest, digest: blob.digest });
             }

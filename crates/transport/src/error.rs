@@ -119,6 +119,21 @@ pub enum TransportError {
         /// The length of the content.
         expected: u64,
     },
+    /// Content that is longer or shorter than its manifest says, on its way into a file that is written in one go.
+    #[error(
+        "{digest} has {found} bytes, and its manifest says {room}, for which {path} has room: pull the image into a \
+         store first, and copy it from there"
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// The content.
+        digest: Digest,
+        /// Its length.
+        found: u64,
+        /// The length in the manifest.
+        room: u64,
+    },
     /// Content that is not what its name says.
     #[error("the bytes of {path} have the digest {found} instead of {expected}")]
     Corrupt {
@@ -275,7 +290,7 @@ impl TransportError {
             Self::Unknown { .. } | Self::Absent { .. } | Self::Daemon { status: 404, .. } => Fault::Missing,
             Self::Incomplete { .. } => Fault::Incomplete,
             Self::Size { .. } | Self::Corrupt { .. } | Self::Expand { .. } | Self::DiffId { .. } => Fault::Corrupt,
-            Self::Manifest { .. } | Self::Unsupported { .. } => Fault::Rejected,
+            Self::Manifest { .. } | Self::Unsupported { .. } | Self::NoRoom { .. } => Fault::Rejected,
             Self::Shared(error) => error.fault(),
             Self::Io(error) => match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,

@@ -1,5 +1,6 @@
 //! Files that hold content, whatever place they are in.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,16 @@ pub(super) async fn open_file(place: &Path, path: PathBuf, content: &Descriptor,
     Ok(read_ahead(file, size.saturating_sub(offset)))
 }
 
+/// How long a file is, where it is there.
+pub(super) async fn file_size(path: PathBuf) -> Result<Option<u64>> {
+    blocking(move || match fs::metadata(&path) {
+        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(TransportError::from(error)),
+    })
+    .await
+}
+
 /// The bytes of a manifest with what they are, after a check of their digest.
 pub(super) fn described(path: PathBuf, digest: Digest, bytes: Bytes) -> super::Result<(Descriptor, Bytes)> {
     let found = Digest::of(digest.algorithm(), &bytes);
@@ -48,9 +59,18 @@ pub(super) fn described(path: PathBuf, digest: Digest, bytes: Bytes) -> super::R
 
 /// Whether a file of that length is there. Files get their names only after their bytes were checked.
 pub(super) fn has(path: &Path, size: u64) -> super::Result<bool> {
+    Ok(plain_file(path)?.is_some_and(|found| found.len() == size))
+}
+
+/// Whether there is a file, of whatever length: manifests may lie about that.
+pub(super) fn is_there(path: &Path) -> super::Result<bool> {
+    Ok(plain_file(path)?.is_some())
+}
+
+fn plain_file(path: &Path) -> super::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file() && metadata.len() == size),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(metadata) => Ok(Some(metadata).filter(Metadata::is_file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -68,9 +88,9 @@ pub(super) async fn local_file(path: PathBuf) -> Result<Option<LocalFile>> {
 
 /// Whether a file is there and holds exactly that content.
 pub(super) async fn holds(content: &Descriptor, path: PathBuf) -> Result<bool> {
-    let (digest, size) = (content.digest, content.size);
+    let digest = content.digest;
     blocking(move || {
-        if !has(&path, size)? {
+        if !is_there(&path)? {
             return Ok(false);
         }
         let mut hasher = Hasher::new(digest.algorithm());

@@ -26,7 +26,7 @@ pub use sink::LayoutSink;
 pub(super) use index::{EntryName, Index, LAYOUT_FILE, check_layout_file};
 
 use super::archive::read_small;
-use super::files::{blocking, described, local_file, open_file};
+use super::files::{blocking, described, file_size, local_file, open_file};
 use super::scaffold::Made;
 use super::{LayoutImage, TransportError};
 use hod_engine::endpoint::{BlobReader, LocalFile, Place, Result, Source};
@@ -177,6 +177,10 @@ impl Source for LayoutSource {
 
     async fn open(&self, content: &Descriptor, offset: u64) -> Result<BlobReader> {
         open_file(&self.layout.path, self.layout.blob(&content.digest), content, offset).await
+    }
+
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        file_size(self.layout.blob(&content.digest)).await
     }
 
     async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {

@@ -115,6 +115,10 @@ impl Source for OciArchiveSource {
         }
         Ok(self.archive.tar.stream(start + offset, size.saturating_sub(offset)))
     }
+
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        Ok(self.archive.tar.member(&blob_name(&content.digest)).map(|(_, size)| size))
+    }
 }
 
 /// An archive to write images to. Clones are the same archive.
@@ -131,9 +135,9 @@ struct State {
     tar: NewTar,
     index: Index,
     folders: HashSet<String>,
-    /// Where the bytes of content go.
-    places: HashMap<Digest, u64>,
-    complete: HashMap<Digest, u64>,
+    /// Where the bytes of content go, and how many there is room for.
+    places: HashMap<Digest, (u64, u64)>,
+    complete: HashSet<Digest>,
 }
 
 impl OciArchiveSink {
@@ -145,7 +149,7 @@ impl OciArchiveSink {
             index: Index::default(),
             folders: HashSet::new(),
             places: HashMap::new(),
-            complete: HashMap::new(),
+            complete: HashSet::new(),
         };
         let place = Place::local(&path.display().to_string(), None);
         Ok(Self { path: path.to_owned(), place, name: None, state: Arc::new(Mutex::new(state)) })
@@ -169,7 +173,7 @@ impl OciArchiveSink {
     /// Where content of an image that failed is incomplete: then nothing is left of the archive.
     pub fn finish(&self) -> super::Result<()> {
         let mut state = self.lock();
-        if let Some(digest) = state.places.keys().find(|digest| !state.complete.contains_key(*digest)) {
+        if let Some(digest) = state.places.keys().find(|digest| !state.complete.contains(*digest)) {
             return Err(TransportError::Absent { path: self.path.clone(), digest: *digest });
         }
         let index = state.index.bytes();
@@ -185,7 +189,7 @@ impl OciArchiveSink {
     fn check(&self, digest: Digest, manifest: &Manifest) -> super::Result<()> {
         let state = self.lock();
         let mut blobs = manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer());
-        match blobs.find(|blob| state.complete.get(&blob.digest) != Some(&blob.size)) {
+        match blobs.find(|blob| !state.complete.contains(&blob.digest)) {
             None => Ok(()),
             Some(blob) => {
                 let (path, manifest) = (self.path.clone(), Box::new(digest));
@@ -203,7 +207,7 @@ impl OciArchiveSink {
         let mut state = self.lock();
         let place = state.place(content)?;
         state.tar.handle()?.write_all_at(&bytes, place)?;
-        state.complete.insert(content.digest, content.size);
+        state.complete.insert(content.digest);
         Ok(())
     }
 }
@@ -211,8 +215,12 @@ impl OciArchiveSink {
 impl State {
     /// Where content goes, the same place however often it is tried.
     fn place(&mut self, content: &Descriptor) -> super::Result<u64> {
-        if let Some(place) = self.places.get(&content.digest) {
-            return Ok(*place);
+        if let Some((place, room)) = self.places.get(&content.digest) {
+            if *room == content.size {
+                return Ok(*place);
+            }
+            let (path, digest) = (self.tar.path().to_owned(), content.digest);
+            return Err(TransportError::NoRoom { path, digest, found: content.size, room: *room });
         }
         for folder in ["blobs/".to_owned(), format!("blobs/{}/", content.digest.algorithm().name())] {
             if self.folders.insert(folder.clone()) {
@@ -220,7 +228,7 @@ impl State {
             }
         }
         let place = self.tar.reserve(&blob_name(&content.digest), content.size, 0o644)?;
-        self.places.insert(content.digest, place);
+        self.places.insert(content.digest, (place, content.size));
         Ok(place)
     }
 }
@@ -244,7 +252,7 @@ impl Sink for OciArchiveSink {
     }
 
     async fn contains(&self, content: &Descriptor) -> Result<bool> {
-        Ok(self.lock().complete.get(&content.digest) == Some(&content.size))
+        Ok(self.lock().complete.contains(&content.digest))
     }
 
     async fn put(&self, content: &Descriptor, mut body: Verified) -> Result<Placement> {
@@ -265,7 +273,7 @@ impl Sink for OciArchiveSink {
             blocking(move || Ok(handle.write_all_at(&chunk, place)?)).await?;
             place += length;
         }
-        self.lock().complete.insert(content.digest, content.size);
+        self.lock().complete.insert(content.digest);
         Ok(Placement::Written)
     }
 

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
-use super::{CopyError, Engine, Side};
+use super::{CopyError, Engine, Side, correct_sizes};
 use crate::endpoint::{EndpointError, Place, Prefix, Source, Verified};
 use hod_oci::{Descriptor, Digest, Graph, Node, Platform, PlatformOffer, Platforms, Version, Walk};
 
@@ -51,7 +51,9 @@ impl Engine {
         if let (Platforms::Only(_), true) = (&wanted.platforms, wanted.asked) {
             self.check_platform(source, &mut root, &wanted.platforms).await?;
         }
-        Ok(Graph { root })
+        let mut graph = Graph { root };
+        correct_sizes(source, &mut graph).await.map_err(|error| unresolved(source, &wanted.version, error))?;
+        Ok(graph)
     }
 
     async fn root(&self, from: From<'_>, version: &Version) -> Result<(Descriptor, Bytes), CopyError> {
@@ -194,9 +196,15 @@ impl Engine {
             return Ok(());
         }
         let bytes = {
-            let _permit = self.lookups.acquire(0).await;
+            let permit = self.lookups.acquire(0).await;
             let what = format!("config {} from {}", config.digest, source.place());
-            let read = self.retry.run(&what, source.place(), || read_small(source, config)).await;
+            let mut read = self.retry.run(&what, source.place(), || read_small(source, config)).await;
+            drop(permit);
+            if let Err(error) = &read
+                && let Some(config) = self.corrected(source, config, error).await
+            {
+                read = read_small(source, &config).await;
+            }
             let read = read.and_then(|bytes| self.memory.admit(source.place(), &bytes).map(|()| bytes));
             read.map_err(|error| CopyError::content(config, Side::Source, source.place(), error))?
         };

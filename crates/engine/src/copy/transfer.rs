@@ -8,6 +8,7 @@
 //! a whole starts again from what the sink has kept. A sink that finds out digests by itself is left to do so, until it
 //! refuses what it was sent: then the bytes are hashed here as well, to tell which end is wrong.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -50,6 +51,7 @@ impl Engine {
         let mut counted = None;
         let mut may_be_left = !source.place().is_remote() && content.size > SMALL;
         let mut refused = None;
+        let mut content = Cow::Borrowed(content);
         loop {
             let is_left = may_be_left && sink.finds_digests();
             let progress = Arc::new(Progress {
@@ -58,7 +60,7 @@ impl Engine {
                 is_left_to_sink: is_left,
                 trial: trial.clone(),
             });
-            let mut error = match self.attempt(source, sink, content, &progress, &mut counted).await {
+            let mut error = match self.attempt(source, sink, &content, &progress, &mut counted).await {
                 Ok(placed) => {
                     self.retry.worked(&trial);
                     return Ok(placed);
@@ -70,6 +72,13 @@ impl Engine {
             if is_left && matches!(error.fault(), Fault::Rejected | Fault::Corrupt) {
                 may_be_left = false;
                 refused = Some(error);
+                continue;
+            }
+            // A second time the length is the source's own.
+            if matches!(content, Cow::Borrowed(_))
+                && let Some(corrected) = self.corrected(&**source, &content, &error).await
+            {
+                content = Cow::Owned(corrected);
                 continue;
             }
             // What comes only once cannot be hashed now.
@@ -89,9 +98,9 @@ impl Engine {
             if let Err(error) = gave_up {
                 self.observer.on(&Event::Dropped { digest: &content.digest });
                 if side == Side::Source {
-                    self.failed.note(place, content, &error);
+                    self.failed.note(place, &content, &error);
                 }
-                return Err(CopyError::content(content, side, place, error));
+                return Err(CopyError::content(&content, side, place, error));
             }
         }
     }
@@ -183,7 +192,7 @@ impl Resumed {
                         self.failures = Failures::default();
                     }
                     self.broke_at = self.position;
-                    if !self.source.place().is_remote() {
+                    if !self.source.place().is_remote() || error.fault() == Fault::Corrupt {
                         return Err(error);
                     }
                     let place = self.source.place();
@@ -206,7 +215,10 @@ impl Resumed {
                 return Ok(None);
             }
             let (digest, size, got) = (self.content.digest, self.content.size, self.position);
-            return Err(EndpointError::new(Fault::Unreachable, Mismatch::Short { digest, size, got }));
+            // A whole body: the length is wrong, and not the line.
+            let is_whole = matches!(self.source.size(&self.content).await, Ok(Some(whole)) if whole == got);
+            let fault = if is_whole { Fault::Corrupt } else { Fault::Unreachable };
+            return Err(EndpointError::new(fault, Mismatch::Short { digest, size, got }));
         };
         self.progress.trial.worked();
         // More than was announced is not progress; `Verified` refuses it.

@@ -57,8 +57,18 @@ pub(super) fn list(place: &Location, scratch: &Path) -> Result<Listed, VerifyPla
         _ => return Err(VerifyPlaceError::Other(Box::new(place.clone()))),
     };
     match listed {
-        Ok(images) => Ok(Listed { images, findings: Vec::new() }),
+        Ok(images) => Ok(Listed { images, findings: unmarked(place) }),
         Err(error) => Ok(Listed { images: Vec::new(), findings: vec![invalid(error)?] }),
+    }
+}
+
+/// A layout that lacks the file that makes it one: its images can be read, and most tools refuse it.
+fn unmarked(place: &Location) -> Vec<Finding> {
+    match place {
+        Location::Oci(path, _) if !path.join("oci-layout").exists() => {
+            vec![Finding::new(Code::PlaceInvalid, "oci-layout", "it is missing")]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -19,8 +19,8 @@ impl Sink for Repository {
 
     async fn published(&self, graph: &Graph, tags: &[Tag]) -> Result<bool> {
         let wanted = Wanted {
-            manifests: graph.manifests().iter().map(|node| key(&node.descriptor)).collect(),
-            blobs: graph.blobs().into_iter().map(key).collect(),
+            manifests: graph.manifests().iter().map(|node| node.descriptor.digest).collect(),
+            blobs: graph.blobs().into_iter().map(|blob| blob.digest).collect(),
             tags: tags.to_vec(),
             root: graph.root.descriptor.digest,
         };
@@ -35,15 +35,15 @@ impl Sink for Repository {
         let (store, name, content) = (self.store.clone(), self.name.clone(), content.clone());
         blocking(move || {
             let linked = if content.media_type.is_manifest() { has_revision } else { has_layer };
-            Ok(linked(&store, &name, &content.digest)? && store.holds(&content.digest, content.size)?)
+            Ok(linked(&store, &name, &content.digest)? && store.holds(&content.digest)?)
         })
         .await
     }
 
     async fn adopt(&self, content: &Descriptor, _: Option<&RepositoryName>) -> Result<Option<Placement>> {
-        let (store, digest, size) = (self.store.clone(), content.digest, content.size);
+        let (store, digest) = (self.store.clone(), content.digest);
         let is_manifest = content.media_type.is_manifest();
-        let found = blocking(move || match (store.holds(&digest, size)?, is_manifest) {
+        let found = blocking(move || match (store.holds(&digest)?, is_manifest) {
             (false, _) => Ok(None),
             (true, false) => Ok(Some(Bytes::new())),
             (true, true) => store.read_manifest(&digest).map(Some),
@@ -127,14 +127,10 @@ impl Repository {
     }
 }
 
-fn key(content: &Descriptor) -> (Digest, u64) {
-    (content.digest, content.size)
-}
-
 /// An image, as far as it matters whether a repository has it.
 struct Wanted {
-    manifests: Vec<(Digest, u64)>,
-    blobs: Vec<(Digest, u64)>,
+    manifests: Vec<Digest>,
+    blobs: Vec<Digest>,
     tags: Vec<Tag>,
     root: Digest,
 }
@@ -149,13 +145,13 @@ impl Wanted {
                 Err(error) => return Err(error),
             }
         }
-        for (digest, size) in &self.manifests {
-            if !has_revision(store, name, digest)? || !store.holds(digest, *size)? {
+        for digest in &self.manifests {
+            if !has_revision(store, name, digest)? || !store.holds(digest)? {
                 return Ok(false);
             }
         }
-        for (digest, size) in &self.blobs {
-            if !has_layer(store, name, digest)? || !store.holds(digest, *size)? {
+        for digest in &self.blobs {
+            if !has_layer(store, name, digest)? || !store.holds(digest)? {
                 return Ok(false);
             }
         }

@@ -33,6 +33,11 @@ impl Source for Repository {
         blocking(move || reader::open(&store, &digest, size, offset)).await
     }
 
+    async fn size(&self, content: &Descriptor) -> Result<Option<u64>> {
+        let (store, digest, declared) = (self.store.clone(), content.digest, content.size);
+        blocking(move || store.real_size(&digest, declared)).await
+    }
+
     async fn file(&self, content: &Descriptor) -> Result<Option<LocalFile>> {
         let (store, digest, size) = (self.store.clone(), content.digest, content.size);
         blocking(move || store.file(&digest, size)).await

@@ -102,6 +102,11 @@ impl NewTar {
         self.file.try_clone()
     }
 
+    /// Where the archive will be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the header of a member and keeps room for its bytes; says where they go.
     pub(crate) fn reserve(&mut self, name: &str, size: u64, mode: u32) -> crate::Result<u64> {
         self.file.write_all_at(header(name, size, mode)?.as_bytes(), self.next)?;

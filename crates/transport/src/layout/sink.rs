@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use super::{EntryName, Layout};
 use crate::TransportError;
-use crate::files::{blocking, described, has, holds};
+use crate::files::{blocking, described, has, holds, is_there};
 use crate::landing::PartialFiles;
 use crate::scaffold::{Made, Scaffolds};
 use hod_engine::endpoint::{LocalFile, Place, Placement, Prefix, Result, Sink, Verified};
@@ -100,7 +100,7 @@ impl Layout {
 
     fn check(&self, digest: Digest, manifest: &Manifest) -> super::super::Result<()> {
         for blob in manifest.blobs().filter(|blob| !blob.media_type.is_foreign_layer()) {
-            if !has(&self.blob(&blob.digest), blob.size)? {
+            if !is_there(&self.blob(&blob.digest))? {
                 let (path, manifest) = (self.path().to_owned(), Box::new(digest));
                 return Err(TransportError::Incomplete { path, manifest, digest: blob.digest });
             }
