@@ -16,6 +16,7 @@ mod images_at;
 mod index;
 mod installer;
 mod layer;
+mod listen;
 mod lock;
 mod manage;
 mod meant;
@@ -28,11 +29,13 @@ mod reference;
 mod registry;
 mod select;
 mod serve;
+mod shape;
 mod sides;
 mod signature;
 mod skopeo;
 mod switch;
 mod sync;
+mod target;
 mod time;
 mod trust;
 mod unpack_image;
@@ -62,11 +65,13 @@ pub(super) use push::{IndexArg, PushArgs};
 pub(super) use registry::{RegistryArgs, RetryArgs};
 pub(super) use select::SelectArgs;
 pub(super) use serve::{AccessLogArg, ServeArgs, TlsArgs};
+pub(super) use shape::shown_long;
 pub(super) use sides::{DestinationRegistryArgs, SourceRegistryArgs};
 pub(super) use signature::{SigningArgs, StandaloneSignArgs, StandaloneVerifyArgs};
 pub(super) use skopeo::{SkopeoArgs, TlsVerifyArgs};
 pub(super) use switch::parse;
 pub(super) use sync::{DestinationKindArg, ImageSyncerArgs, SourceKindArg, SyncArgs};
+pub(super) use target::TargetArgs;
 use time::{duration, limit};
 pub(super) use trust::{KeygenArgs, PassphraseArgs, SignArgs, TrustArgs};
 pub(super) use unpack_image::UnpackImageArgs;
@@ -142,6 +147,9 @@ pub(super) struct GlobalArgs {
     /// Close a registry connection that transfers less than 1 KiB in this time [default: 60s]
     #[arg(long, global = true, value_name = "TIME", env = "HOD_STALL_TIMEOUT", hide_env = true, value_parser = duration)]
     pub(super) stall_timeout: Option<std::time::Duration>,
+    /// Go on where a file system has no locks; no other process may then use the same place
+    #[arg(long, global = true, env = "HOD_NO_LOCKS", hide_env = true, value_parser = flag())]
+    pub(super) no_locks: bool,
     #[command(flatten)]
     pub(super) skopeo: SkopeoArgs,
     #[command(flatten)]
@@ -354,13 +362,13 @@ pub(super) struct UnpackArgs {
     # an image directory, or a tree of image directories\n  \
     hod verify dir:web\n  \
     hod verify /var/lib/registry --json | jq '.findings[].code'")]
+#[command(mut_arg("target", |target| target.help("Store, registry root, bundle or its volumes, dir:PATH, \
+    oci:PATH[:IMAGE] or oci-archive:FILE[:IMAGE]; - for a bundle on standard input")))]
 pub(super) struct VerifyArgs {
-    /// Store, registry root, bundle or its volumes, dir:PATH, oci:PATH[:IMAGE] or oci-archive:FILE[:IMAGE]; - for a bundle
-    /// on standard input
-    #[arg(value_name = "TARGET")]
-    pub(super) target: PathBuf,
-    /// Fail where there are only warnings, too
-    #[arg(long, env = "HOD_STRICT")]
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Fail also when there are only warnings
+    #[arg(long, env = "HOD_STRICT", hide_env = true, value_parser = flag())]
     pub(super) strict: bool,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
@@ -374,9 +382,8 @@ pub(super) struct VerifyArgs {
     hod ls store\n  \
     hod ls release.tar --json | jq -r '.images[] | .name + \" \" + .digest'")]
 pub(super) struct LsArgs {
-    /// Store, registry root or bundle; - for a bundle on standard input
-    #[arg(value_name = "TARGET")]
-    pub(super) target: PathBuf,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
 }
 
 // `hod completions`.

@@ -49,6 +49,9 @@ impl Context {
     pub(super) fn new(cli: &Cli, is_logged: bool) -> Self {
         let args = &cli.global;
         log::start(args);
+        if args.no_locks {
+            hod_io::fs::go_on_without_locks();
+        }
         let lines = is_logged || args.debug || args.verbose > 1;
         let drawn = terminal::is_interactive() && !args.no_progress && !args.quiet && !lines;
         let bars = drawn.then(|| Arc::new(Bars::new(args.verbose > 0)));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ImageArgs, RegistryArgs};
+use super::{ImageArgs, RegistryArgs, TargetArgs};
 
 // Content that a bundle leaves out.
 #[derive(Debug, Clone, Args)]
@@ -24,10 +24,11 @@ pub(crate) struct HaveArgs {
     # one page of digests, for sites that no medium may leave\n  \
     hod inventory /var/lib/registry --minimal\n  \
     hod pack --store store --have site.json -o update.tar")]
+#[command(mut_arg("target", |target| target.help("Store, registry root, bundle or its volumes, or a registry as \
+    `docker://HOST[:PORT][/PREFIX]`")))]
 pub(crate) struct InventoryArgs {
-    /// Store, registry root, bundle or its volumes, or a registry as `docker://HOST[:PORT][/PREFIX]`
-    #[arg(value_name = "PLACE")]
-    pub(crate) place: String,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE", env = "HOD_OUTPUT", hide_env = true)]
     pub(crate) output: Option<PathBuf>,

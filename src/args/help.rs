@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use clap::{Arg, Command, CommandFactory as _};
 
 use super::Cli;
+use super::shape::shown;
 
 /// The whole of the definitions, with what is deferred, and without what clap adds to show help.
 pub(super) fn definitions() -> Command {
-    let mut command = Cli::command().disable_help_subcommand(true);
-    command.build();
-    command
+    shown(Cli::command().disable_help_subcommand(true))
 }
 
 /// Every command, those below others among them, with its whole name.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{RegistryArgs, RetryArgs};
+use super::{RegistryArgs, RetryArgs, TargetArgs};
 use hod_oci::Platform;
 
 // `hod init`.
@@ -76,13 +76,12 @@ pub(crate) struct RmArgs {
     # delete images without a tag, too\n  \
     hod gc --store store --untagged\n  \
     hod gc oci:images")]
+#[command(mut_arg("target", |target| {
+    target.help("Store or registry root, as DIR or store:DIR, or layout, as oci:DIR")
+}))]
 pub(crate) struct GcArgs {
-    /// Store or registry root, as DIR or store:DIR, or layout, as oci:DIR
-    #[arg(value_name = "PLACE", required_unless_present = "store")]
-    pub(crate) place: Option<String>,
-    /// Store, instead of PLACE
-    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
-    pub(crate) store: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     /// Show what would be deleted, and delete nothing
     #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
     pub(crate) dry_run: bool,

@@ -11,6 +11,7 @@ use super::{ImageArgs, MediaArgs, RegistryArgs, RetryArgs, TrustArgs, images};
 #[command(after_help = "EXAMPLES:\n  \
     hod push release.tar docker://registry.site:5000\n  \
     hod push store docker://harbor.site/project -f images-list.txt\n  \
+    hod push --store store docker://registry.site:5000 web:1.0\n  \
     ssh near cat release.tar |\n      \
     hod push - docker://registry.site:5000 --creds admin\n  \
     # a layout; dir:, docker-archive: and others work, too\n  \
@@ -22,8 +23,11 @@ pub(crate) struct PushArgs {
     #[arg(value_name = "SOURCE")]
     pub(crate) source: PathBuf,
     /// Registry to push to, as `docker://HOST[:PORT][/PREFIX]`
-    #[arg(value_name = "DESTINATION")]
-    pub(crate) destination: String,
+    #[arg(value_name = "DESTINATION", required_unless_present = "store")]
+    destination: Option<String>,
+    /// Store to push from, instead of SOURCE
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    store: Option<PathBuf>,
     /// How to push an index with missing children
     #[arg(long, value_name = "HOW", default_value = "auto", env = "HOD_INDEX", hide_env = true)]
     pub(crate) index: IndexArg,
@@ -47,6 +51,25 @@ pub(crate) struct PushArgs {
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
+}
+
+impl PushArgs {
+    /// Takes a store that was named by its option for the source. The destination is then the first argument, and
+    /// images are all others.
+    pub(crate) fn arranged(mut self) -> Self {
+        let Some(first) = self.source.to_str().filter(|first| first.starts_with("docker://")) else { return self };
+        if let Some(store) = self.store.take() {
+            let first = first.to_owned();
+            self.source = store;
+            self.images.images.splice(0..0, self.destination.replace(first));
+        }
+        self
+    }
+
+    /// The registry to push to.
+    pub(crate) fn destination(&self) -> &str {
+        self.destination.as_deref().unwrap_or_default()
+    }
 }
 
 /// How an index with missing children is pushed.

@@ -1,5 +1,6 @@
 //! Holds `docs/commands.md`, the reference of all commands, to the definitions that it is generated from.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command};
@@ -12,6 +13,40 @@ const COMMON: &str = "Common options";
 #[test]
 fn the_reference_is_what_the_help_says() {
     assert_current("docs/commands.md", &page(&definitions()));
+}
+
+#[test]
+fn every_variable_is_in_one_table() {
+    const PAGE: &str = "docs/environment.md";
+    const TITLE: &str = "## The variables of all flags\n\n";
+    let found = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
+    let (before, behind) = found.split_once(TITLE).unwrap();
+    let (_, after) = behind.split_once("\n## ").unwrap();
+    assert_current(PAGE, &format!("{before}{TITLE}{}\n## {after}", variables(&definitions())));
+}
+
+/// The variables with their flags and commands.
+fn variables(whole: &Command) -> String {
+    let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut open = vec![(whole, "all".to_owned())];
+    while let Some((command, name)) = open.pop() {
+        for option in command.get_arguments().filter(|option| option.is_global_set() == (name == "all")) {
+            let (Some(variable), Some(long)) = (option.get_env(), option.get_long()) else { continue };
+            let row = (variable.to_string_lossy().into_owned(), format!("--{long}"));
+            let commands = rows.entry(row).or_default();
+            commands.extend((!commands.contains(&name)).then(|| name.clone()));
+        }
+        open.extend(command.get_subcommands().map(|below| {
+            let name = if name == "all" { below.get_name().to_owned() } else { format!("{name} {}", below.get_name()) };
+            (below, name)
+        }));
+    }
+    let mut table = String::from("| variable | flag | commands |\n| --- | --- | --- |\n");
+    for ((variable, flag), mut commands) in rows {
+        commands.sort();
+        let _ = writeln!(table, "| `{variable}` | `{flag}` | {} |", commands.join(", "));
+    }
+    table
 }
 
 fn page(whole: &Command) -> String {

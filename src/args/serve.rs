@@ -1,10 +1,11 @@
 //! Arguments of `hod serve`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::listen::{ListenAddresses, listen_addresses};
 use super::trust::TrustArgs;
 use super::volumes::MediaArgs;
 
@@ -20,22 +21,29 @@ use super::volumes::MediaArgs;
     hod serve base.tar update.tar\n  \
     hod serve /var/lib/registry --listen 0.0.0.0:5000 --writable \\\n      \
     --htpasswd users --tls-self-signed\n  \
+    # at all addresses of this machine\n  \
+    hod serve store --listen :5000\n  \
     # listen on any free port, and print it\n  \
     hod serve store --listen 127.0.0.1:0")]
 pub(crate) struct ServeArgs {
     /// Store or bundles; if two bundles have the same tag, the later bundle wins
-    #[arg(value_name = "STORE|BUNDLE", required = true)]
-    pub(crate) source: Vec<PathBuf>,
-    /// Address to listen on; repeatable or comma-separated
+    #[arg(value_name = "STORE|BUNDLE", required_unless_present = "store")]
+    source: Vec<PathBuf>,
+    /// Store, instead of the arguments
+    #[arg(long, value_name = "DIR", env = "HOD_STORE", hide_env = true)]
+    store: Option<PathBuf>,
+    /// Address to listen on, as HOST:PORT, [IPV6]:PORT, :PORT for all addresses, or PORT for 127.0.0.1; repeatable or
+    /// comma-separated
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1:5000",
         env = "HOD_LISTEN",
         hide_env = true,
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = listen_addresses
     )]
-    pub(crate) listen: Vec<SocketAddr>,
+    listen: Vec<ListenAddresses>,
     /// Check every byte and link before listening
     #[arg(long, env = "HOD_VERIFY", hide_env = true, value_parser = super::flag())]
     pub(crate) verify: bool,
@@ -61,6 +69,19 @@ pub(crate) struct ServeArgs {
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
     pub(crate) media: MediaArgs,
+}
+
+impl ServeArgs {
+    /// What to serve.
+    pub(crate) fn sources(&self) -> Vec<&Path> {
+        let named = self.source.iter().map(PathBuf::as_path);
+        if self.source.is_empty() { self.store.as_deref().into_iter().collect() } else { named.collect() }
+    }
+
+    /// Where to listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().flat_map(|addresses| &addresses.0).copied().collect()
+    }
 }
 
 // Write access of clients.

@@ -16,6 +16,7 @@ use clap::{
 };
 
 use super::flag::FlagValue;
+use super::shape::{in_groups, shown, shown_long};
 use super::{Cli, GlobalArgs};
 
 /// Reads a command line.
@@ -28,16 +29,32 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
         return Ok(read);
     }
     match Cli::try_parse_from(&arguments) {
+        Err(error) if is_help(&error) => Err(help(&arguments).unwrap_or(error)),
         Err(error) if error.kind() == ErrorKind::TooManyValues => again(&arguments, with_values),
         Err(error) if error.kind() == ErrorKind::ArgumentConflict => match again(&arguments, |command| command) {
             Err(error) if error.kind() == ErrorKind::TooManyValues => again(&arguments, with_values),
             read => read,
         },
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
-            help_of_help(&arguments).map_or(Err(error), Cli::try_parse_from)
+            let Some(arguments) = help_of_help(&arguments) else { return Err(error) };
+            help(&arguments).map_or_else(|| Cli::try_parse_from(&arguments), Err)
         }
         read => read,
     }
+}
+
+fn is_help(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+}
+
+/// The help that a command line asks for, as it is shown; that of `help` itself is as clap has it.
+fn help(arguments: &[OsString]) -> Option<clap::Error> {
+    if arguments.iter().filter(|word| *word == "help").count() > 1 {
+        return None;
+    }
+    let is_long = arguments.iter().any(|word| word == "--help" || word == "help");
+    let definitions = if is_long { shown_long(Cli::command()) } else { shown(Cli::command()) };
+    in_groups(definitions).try_get_matches_from(arguments).err()
 }
 
 /// Reads a command line that begins with the name of a command and is right.

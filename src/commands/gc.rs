@@ -63,13 +63,10 @@ enum Place {
 }
 
 fn place(args: &GcArgs) -> Result<Place, Failure> {
-    let Some(text) = &args.place else {
-        let root = args.store.clone().ok_or_else(|| Failure::new(Kind::Usage, "name a store or layout"))?;
-        return Ok(Place::Store(root));
+    let path = args.target.path();
+    let Some(text) = path.to_str().filter(|text| text.starts_with("oci:") || text.starts_with("store:")) else {
+        return Ok(Place::Store(path.to_owned()));
     };
-    if !text.starts_with("oci:") && !text.starts_with("store:") {
-        return Ok(Place::Store(text.into()));
-    }
     match text.parse().map_err(|error| Failure::of(Kind::Usage, error))? {
         Location::Oci(path, None) => Ok(Place::Layout(path)),
         Location::Store(root, None) => Ok(Place::Store(root)),

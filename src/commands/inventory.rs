@@ -16,11 +16,12 @@ use hod_image::destination::destination;
 use hod_image::inventory::Inventory;
 
 pub(crate) async fn run(context: &Context, args: InventoryArgs) -> Result<ExitCode, Failure> {
-    let inventory = if args.place.starts_with("docker://") {
-        of_registry(context, &args).await?
+    let place = args.target.path();
+    let inventory = if let Some(registry) = place.to_str().filter(|text| text.starts_with("docker://")) {
+        of_registry(context, &args, registry).await?
     } else {
-        let (place, minimal) = (args.place.clone(), args.minimal);
-        input::blocking(move || of_place(Path::new(&place), minimal)).await?
+        let (place, minimal) = (place.to_owned(), args.minimal);
+        input::blocking(move || of_place(&place, minimal)).await?
     };
     let json = inventory.to_json();
     match &args.output {
@@ -35,8 +36,8 @@ pub(crate) async fn run(context: &Context, args: InventoryArgs) -> Result<ExitCo
     }
 }
 
-async fn of_registry(context: &Context, args: &InventoryArgs) -> Result<Inventory, Failure> {
-    let place = destination(&args.place).map_err(|error| Failure::of(Kind::Usage, error))?;
+async fn of_registry(context: &Context, args: &InventoryArgs, registry: &str) -> Result<Inventory, Failure> {
+    let place = destination(registry).map_err(|error| Failure::of(Kind::Usage, error))?;
     let registries = context.registries(&args.registry, &UsedRegistries::new([&*place.host]))?;
     let images = catalog(&registries, &place).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // A registry takes no manifest before it has what that names.

@@ -15,7 +15,7 @@ use hod_image::contents::ContentsReader;
 use hod_image::listing::Listing;
 
 pub(crate) async fn run(context: &Context, args: LsArgs) -> Result<ExitCode, Failure> {
-    let target = input::target(&args.target)?;
+    let target = input::target(args.target.path())?;
     let stop = context.stop.clone();
     let listing = input::blocking(move || match target {
         Target::Store(store) => {

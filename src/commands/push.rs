@@ -37,7 +37,8 @@ use hod_steps::push_stream::{BundleStream, ImageFilter, StreamError, push_stream
 use hod_transport::Compression;
 
 pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, Failure> {
-    let destination = destination(&args.destination).map_err(|error| Failure::of(Kind::Usage, error))?;
+    let args = args.arranged();
+    let destination = destination(args.destination()).map_err(|error| Failure::of(Kind::Usage, error))?;
     let on_failure = on_failure(args.fail_fast);
     let options = PushOptions { destination, index: policy(args.index), on_failure, force: args.force };
     let registries = context.registries(&args.registry, &UsedRegistries::new([&*options.destination.host]))?;

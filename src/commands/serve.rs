@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, 
         log: access_log(args.access_log),
         ..Options::default()
     };
-    options.listen = if options.sockets.is_empty() { args.listen.clone() } else { Vec::new() };
+    options.listen = if options.sockets.is_empty() { args.addresses() } else { Vec::new() };
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let server = Server::bind(repositories, options).await.map_err(|error| Failure::of(Kind::Failed, error))?;
     // From now on, so whoever reads the address may end it.
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<ExitCode, 
 
 /// Opens what is to be served; and the store, if it is one.
 async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Repositories>, Option<Store>), Failure> {
-    if let [path] = args.source.as_slice() {
+    if let [path] = *args.sources() {
         let store = if args.writing.writable {
             Some(Store::create(path).map_err(|error| Failure::of(Kind::Failed, error))?)
         } else {
@@ -88,8 +88,8 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
         return Err(Failure::new(Kind::Usage, "--writable requires one store: bundles accept no pushes"));
     }
     let mut bundles = Vec::new();
-    for path in &args.source {
-        bundles.push((path.clone(), bundle(context, args, path).await?));
+    for path in args.sources() {
+        bundles.push((path.to_owned(), bundle(context, args, path).await?));
     }
     let bundles = Bundles::new(bundles);
     let missing = bundles.missing();

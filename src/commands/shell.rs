@@ -8,7 +8,7 @@ use clap::CommandFactory as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::args::{Cli, CompletionsArgs, ManArgs, shown_long};
 use crate::context::Context;
 use crate::documents::Manual;
 use crate::failure::{Failure, Kind};
@@ -45,8 +45,7 @@ fn with_actions(mut whole: clap::Command) -> clap::Command {
 pub(crate) fn man(context: &Context, args: &ManArgs) -> Result<ExitCode, Failure> {
     let failed = |error| Failure::of(Kind::Failed, error);
     // `hod help` is explained by what it prints.
-    let mut whole = Cli::command().disable_help_subcommand(true);
-    whole.build();
+    let whole = shown_long(Cli::command().disable_help_subcommand(true));
     let Some(folder) = &args.output else {
         terminal::data(&page(whole).map_err(failed)?).map_err(Failure::output)?;
         return Ok(ExitCode::SUCCESS);

@@ -17,7 +17,7 @@ use hod_steps::{verify, verify_bundle, verify_volumes};
 use hod_transport::Location;
 
 pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Result<ExitCode, Failure> {
-    let (found, target) = if is_place(&args.target.to_string_lossy()) {
+    let (found, target) = if is_place(&args.target.path().to_string_lossy()) {
         place(context, &args).await?
     } else {
         store_or_bundle(context, &args).await?
@@ -49,7 +49,8 @@ type Found = (Findings, Verified);
 
 /// Image directories and layouts.
 async fn place(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
-    let place: Location = args.target.to_string_lossy().parse().map_err(|error| Failure::of(Kind::Usage, error))?;
+    let place: Location =
+        args.target.path().to_string_lossy().parse().map_err(|error| Failure::of(Kind::Usage, error))?;
     let target = if matches!(place, Location::OciArchive(..)) { Verified::Archive } else { Verified::Directory };
     let (observer, stop, scratch) = (context.observer(), context.stop.clone(), context.scratch());
     let work = move || {
@@ -62,7 +63,7 @@ async fn place(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
 }
 
 async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, Failure> {
-    let target = input::target_in(&args.target, &args.media.from_dir)?;
+    let target = input::target_in(args.target.path(), &args.media.from_dir)?;
     let verified = match &target {
         Target::Store(_) => Verified::Store,
         Target::Bundle(_) | Target::Stream => Verified::Bundle,
@@ -70,7 +71,7 @@ async fn store_or_bundle(context: &Context, args: &VerifyArgs) -> Result<Found, 
     let trusted = match &target {
         Target::Store(_) => Trust::default(),
         Target::Bundle(path) => trust::trust(context, &args.trust, &media::whole(path, &args.media.from_dir))?,
-        Target::Stream => trust::trust(context, &args.trust, &args.target)?,
+        Target::Stream => trust::trust(context, &args.trust, args.target.path())?,
     };
     let (observer, stop) = (context.observer(), context.stop.clone());
     let (folders, ask) = (args.media.from_dir.clone(), media::asker(context, "continues without it"));
@@ -100,13 +101,13 @@ fn verdict(args: &VerifyArgs, found: &Findings, target: Verified) -> Result<Exit
     if damage == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let message = format!("{} is damaged: {}", args.target.display(), report::count(damage, "finding"));
+    let message = format!("{} is damaged: {}", args.target.path().display(), report::count(damage, "finding"));
     if found.findings.iter().all(|finding| finding.code.is_warning()) {
-        let message = format!("{} has {}", args.target.display(), report::count(damage, "warning"));
+        let message = format!("{} has {}", args.target.path().display(), report::count(damage, "warning"));
         return Err(Failure::new(Kind::Corrupt, message).hint("leave out --strict: every digest is right"));
     }
     if found.findings.iter().all(|finding| finding.code == Code::SignatureInvalid) {
-        let message = format!("{} is complete, but not signed with a trusted key", args.target.display());
+        let message = format!("{} is complete, but not signed with a trusted key", args.target.path().display());
         return Err(Failure::new(Kind::Corrupt, message)
             .hint("ask for a bundle signed with a trusted key, or name the signer's key with --key"));
     }

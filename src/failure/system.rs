@@ -4,9 +4,15 @@ use std::io;
 
 use super::advice::without_advice;
 use super::{Advice, Advise};
+use hod_io::fs::NoLocksError;
 
 impl Advise for io::Error {
     fn advice(&self) -> Advice {
+        if self.get_ref().and_then(|cause| cause.downcast_ref::<NoLocksError>()).is_some() {
+            return Advice::hint(
+                "choose a place on another file system, or give --no-locks if nobody else uses this one",
+            );
+        }
         Advice::general(hint(self.kind()))
     }
 }

@@ -15,7 +15,7 @@ use crate::support::job::{pack, pull, push, text, unpack};
 /// The commands that the help lists.
 fn commands() -> Vec<String> {
     let help = hod(["--help"]).ok().text();
-    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let list = help.split("\nCarry:\n").nth(1).unwrap().split("\nOptions:\n").next().unwrap();
     let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let names = names.map(|line| line.split_whitespace().next().unwrap().to_owned());
     names.filter(|name| name != "help").collect()
@@ -38,7 +38,7 @@ fn every_command_explains_itself_with_examples() {
         assert!(hod([command, "-h"]).ok().text().contains("Usage:"));
     }
     let usage = hod([""; 0]).code(2);
-    assert!(usage.stderr.contains("Commands:") && usage.text().is_empty(), "{}", usage.stderr);
+    assert!(usage.stderr.contains("\nCarry:\n") && usage.text().is_empty(), "{}", usage.stderr);
     assert!(hod(["--version"]).ok().text().starts_with("hod "));
     hod(["pul"]).code(2);
 }
@@ -201,7 +201,7 @@ fn mistakes_are_named() {
         (&["pull", "app:1", "--store", "/dev/null/s"], 1, "/dev/null"),
         (&["pack", "--store", root, "-o", "x.rar"], 2, "x.rar"),
         (&["unpack", "/etc/passwd", "--root", "r"], 1, "/etc/passwd"),
-        (&["serve", root, "--listen", "5000"], 2, "--listen"),
+        (&["serve", root, "--listen", "here"], 2, "HOST:PORT"),
         (&["serve", root, "--listen", "192.0.2.1:1"], 1, "192.0.2.1:1"),
     ];
     for (words, code, said) in cases {
@@ -291,15 +291,44 @@ fn common_options_come_last() {
             let headings: Vec<&str> =
                 help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
             let end = headings.iter().position(|it| *it == "Common options:").unwrap();
-            let rest = &headings[end..];
-            assert!(
-                matches!(rest, [_, "Options as in skopeo:", "PLACES:" | "EXAMPLES:", ..]),
-                "{command}: {headings:?}"
-            );
+            // What moves nothing between registries heeds none of skopeo's options.
+            let is_local = ["pack", "serve"].contains(&command);
+            let rest: Vec<&str> = headings[end + 1..].to_vec();
+            let rest = if is_local { &rest[..] } else { rest.strip_prefix(&["Options as in skopeo:"]).unwrap() };
+            assert!(matches!(rest, ["PLACES:" | "EXAMPLES:", ..]), "{command}: {headings:?}");
         }
         let page = fs_err::read_to_string(folder.path().join(format!("hod-{}.1", words.join("-")))).unwrap();
         let (common, own) = (page.rfind("\\-\\-json").unwrap(), page.rfind("retry\\-times"));
         assert!(own.is_none_or(|own| own < common), "{command}");
+    }
+}
+
+#[test]
+fn a_store_is_named_in_the_same_way_everywhere() {
+    let root = fixtures::root();
+    let store = text(root);
+    let far = Faulty::new(Content::default()).start();
+    let to = format!("docker://{}", far.host());
+    for words in [&["ls"] as &[&str], &["verify"], &["inventory"], &["gc", "--dry-run"]] {
+        let named = hod(words).arg(store).ok();
+        assert!(!named.stdout.is_empty() || !named.stderr.is_empty());
+        assert_eq!(hod(words).args(["--store", store]).ok().stdout, named.stdout, "{words:?}");
+        assert_eq!(hod(words).env("HOD_STORE", store).ok().stdout, named.stdout, "{words:?}");
+        // What is typed counts more, and without either it is said what is missing.
+        assert_eq!(hod(words).arg(store).env("HOD_STORE", "nowhere").ok().stdout, named.stdout, "{words:?}");
+        assert!(hod(words).code(2).stderr.contains("TARGET"), "{words:?}");
+    }
+    hod(["push", "--store", store, &to, "web:1.0"]).ok();
+    hod(["push", store, &to, "web:1.1"]).env("HOD_STORE", "nowhere").ok();
+    hod(["push", &to, "pause:3.9"]).env("HOD_STORE", store).ok();
+    let pushed: Vec<String> = far.content().repositories.keys().map(ToString::to_string).collect();
+    assert_eq!(pushed, ["pause", "web"]);
+    assert_eq!(far.content().repositories["web"].tags.len(), 2);
+    hod(["push", &to]).code(2);
+    for listen in ["localhost:0", ":0", "0"] {
+        let mut serving = hod(["serve", "--store", store, "--listen", listen]).spawn();
+        serving.until_printed("listening on http://");
+        serving.kill();
     }
 }
 

@@ -93,7 +93,10 @@ fn assert_told(document: &Value, output: &Output) {
 fn all_commands() -> BTreeSet<String> {
     let below = |words: &[&str]| {
         let help = hod([words, &["--help"]].concat()).ok().text();
-        let list = help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap().to_owned();
+        // The commands of hod stand in groups.
+        let (first, end) =
+            if help.contains("\nCarry:\n") { ("Carry:\n", "\nOptions:\n") } else { ("Commands:\n", "\n\n") };
+        let list = help.split(first).nth(1).unwrap_or_default().split(end).next().unwrap().to_owned();
         let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
         names.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
     };

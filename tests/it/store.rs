@@ -3,6 +3,7 @@
 mod disk;
 mod exfat;
 mod kill;
+mod locks;
 mod others;
 mod served;
 mod shared;

@@ -21,7 +21,7 @@ use super::schema1;
 use hod_engine::copy::{CopyError, Engine, LoadFilter};
 use hod_engine::endpoint::{Fault, Source};
 use hod_engine::observe::Event;
-use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RegistryPath};
+use hod_oci::{DOCKER_IO, NameError, Platforms, Reference, RegistryPath, host_component};
 use hod_registry::Registries;
 use hod_store::{Store, StoreError};
 use hod_transport::Location;
@@ -133,8 +133,8 @@ impl NameStyle {
             Self::Library if !name.contains('/') => format!("library/{name}").parse()?,
             Self::Library | Self::AsListed => reference.name.clone(),
             Self::WithHost => {
-                let host = qualified.host.as_deref().unwrap_or(DOCKER_IO).to_ascii_lowercase();
-                format!("{}/{}", host.replace(['[', ']'], "").replace(':', "-"), qualified.name).parse()?
+                format!("{}/{}", host_component(qualified.host.as_deref().unwrap_or(DOCKER_IO)), qualified.name)
+                    .parse()?
             }
         };
         Ok(StoredName { repository, tag: reference.stored_tag() })
@@ -306,5 +306,8 @@ mod tests {
         assert_eq!(name("alpine", NameStyle::Library), "library/alpine:latest");
         assert_eq!(name("alpine", NameStyle::WithHost), "docker.io/library/alpine:latest");
         assert_eq!(name("host:5000/a/b:1", NameStyle::WithHost), "host-5000/a/b:1");
+        assert_eq!(name("[::1]:5000/a:1", NameStyle::WithHost), "0--1-5000/a:1");
+        assert_eq!(name("[fe80::]/a:1", NameStyle::WithHost), "fe80--0/a:1");
+        assert_eq!(name("[fe80::1]:80/a:1", NameStyle::WithHost), "fe80--1-80/a:1");
     }
 }

@@ -5,6 +5,7 @@ mod block;
 mod cold;
 mod direct;
 mod directory;
+mod locks;
 mod numbered;
 mod partial;
 mod removal;
@@ -13,7 +14,6 @@ mod resumed;
 mod spelling;
 mod stretch;
 
-use std::fs::TryLockError;
 use std::io;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -28,6 +28,7 @@ pub use block::Block;
 pub use cold::ColdFile;
 pub(crate) use direct::DirectFile;
 pub use directory::{Child, Directory, give_file, open_plain};
+pub use locks::{NoLocksError, go_on_without_locks, lock, try_lock, try_lock_shared, unlock};
 pub use numbered::{remove_numbered, write_numbered};
 pub use partial::PartialFile;
 pub use removal::Removal;
@@ -123,15 +124,6 @@ fn lock_where<E: From<io::Error>>(
         if is_there(&file)? {
             return Ok(Some(file));
         }
-    }
-}
-
-/// Locks a file for this process alone; says whether it was free.
-pub fn try_lock(file: &fs::File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(with_path(file.path(), &error)),
     }
 }
 

@@ -56,7 +56,7 @@ pub use referrers::{
     Foreign, MergeError, ReferrerIndex, companion_of, cosign_tags, is_companion_tag, is_referrers_tag, merged,
     referrer, referrers_tag,
 };
-pub use registry_path::RegistryPath;
+pub use registry_path::{RegistryPath, host_component};
 pub use schema1::{Schema1, Schema1Layer};
 pub use signed::signed_digest;
 pub use walk::{GRAPH_LIMIT, GraphError, Walk};

@@ -72,6 +72,23 @@ impl RegistryPath {
     }
 }
 
+/// A host as a component of a name: `host:5000` is `host-5000`, and `[::1]:5000` is `0--1-5000`, since a component neither
+/// begins nor ends with a dash.
+pub fn host_component(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let Some((address, port)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        return host.replace(':', "-");
+    };
+    let mut component = address.replace(':', "-");
+    if component.starts_with('-') {
+        component.insert(0, '0');
+    }
+    if component.ends_with('-') {
+        component.push('0');
+    }
+    component + &port.replace(':', "-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

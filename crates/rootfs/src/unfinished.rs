@@ -37,8 +37,7 @@ impl PartialTarget {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
                 made => made.map(|()| true)?,
             };
-            let lock = |folder: &fs::File| Ok(folder.try_lock().is_ok());
-            match hod_io::fs::lock_at(&beside, || open(&beside), lock) {
+            match hod_io::fs::lock_at(&beside, || open(&beside), hod_io::fs::try_lock) {
                 Ok(Some(lock)) if made => break lock,
                 // What a run has left that is dead.
                 Ok(Some(_)) => remove_tree(&beside)?,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::repositories::{BlobReader, Repositories};
 use hod_engine::endpoint::Result;
-use hod_oci::{Digest, RepositoryName, Tag};
+use hod_oci::{Digest, RepositoryName, Tag, host_component};
 
 /// Docker's official images are in there; people leave it out.
 const LIBRARY: &str = "library/";
@@ -25,7 +25,7 @@ pub(super) struct Mirror {
 impl Mirror {
     /// Finds images of the registry at `host`, or of any where that is not told.
     pub(super) fn new(repositories: Arc<dyn Repositories>, host: Option<&str>) -> Self {
-        Self { repositories, host: host.map(|host| host.to_ascii_lowercase().replace(':', "-")) }
+        Self { repositories, host: host.map(host_component) }
     }
 
     /// The names under which a repository may be stored, the most exact one first.

@@ -26,7 +26,6 @@
 //! hod has not made is left alone.
 
 use std::collections::BTreeMap;
-use std::fs::TryLockError;
 use std::io;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -84,32 +83,30 @@ struct ProcessDirectory {
 impl Staging {
     /// Joins those that write to a root, and picks up what dead processes have left.
     pub(super) fn join(root: &Root) -> Result<Self, StoreError> {
-        Self::with_lock(root, fs::File::try_lock_shared, StoreError::Locked)
+        Self::with_lock(root, hod_io::fs::try_lock_shared, StoreError::Locked)
     }
 
     /// The same for a process that deletes, while no other writes.
     pub(super) fn join_alone(root: &Root) -> Result<Self, StoreError> {
-        Self::with_lock(root, fs::File::try_lock, StoreError::InUse)
+        Self::with_lock(root, hod_io::fs::try_lock, StoreError::InUse)
     }
 
     fn with_lock(
         root: &Root,
-        take: impl Fn(&fs::File) -> Result<(), TryLockError>,
+        take: impl Fn(&fs::File) -> io::Result<bool>,
         refused: impl Fn(PathBuf) -> StoreError,
     ) -> Result<Self, StoreError> {
         let (blobs, repositories) = (root.make(BLOBS)?.0, root.make(REPOSITORIES)?.0);
         let (hod, partial, staged) = (root.make(OWN)?.0, root.make(PARTIAL)?.0, root.make(STAGED)?.0);
         let lock = root.open_or_create(&hod.child("lock"), OFlags::RDWR)?;
-        match take(&lock) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(refused(root.path().to_owned())),
-            Err(TryLockError::Error(error)) => return Err(hod_io::fs::with_path(lock.path(), &error).into()),
+        if !take(&lock)? {
+            return Err(refused(root.path().to_owned()));
         }
         for folder in [&blobs, &repositories, &partial, &staged] {
             one_filesystem(&hod, folder)?;
         }
         let queue = staged.file()?;
-        queue.lock()?;
+        hod_io::fs::lock(&queue)?;
         retire_dead(root, &staged, &partial)?;
         let own = ProcessDirectory::make(root, &staged)?;
         Ok(Self {
@@ -380,7 +377,7 @@ impl ProcessDirectory {
         };
         let directory = root.made(&name)?;
         let held = directory.file()?;
-        held.lock()?;
+        hod_io::fs::lock(&held)?;
         Ok(Self { name, directory, _held: held })
     }
 }
@@ -395,7 +392,7 @@ fn retire_dead(root: &Root, staged: &Directory, partial: &Directory) -> io::Resu
         let name = staged.child(name);
         let Ok(folder) = name.directory() else { continue };
         let Ok(held) = folder.file() else { continue };
-        if held.try_lock().is_ok() {
+        if hod_io::fs::try_lock(&held).unwrap_or_default() {
             let _ = retire(root, &name, &folder, partial);
         }
     }

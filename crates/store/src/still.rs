@@ -20,7 +20,7 @@ impl Store {
     pub fn hold_still(&self) -> Option<WriteBarrier> {
         let lock = self.tree().open(LOCK).ok()?.map(|(file, _)| file);
         match &lock {
-            Some(file) => file.try_lock().ok().map(|()| WriteBarrier { _lock: lock }),
+            Some(file) => hod_io::fs::try_lock(file).unwrap_or_default().then_some(WriteBarrier { _lock: lock }),
             None => Some(WriteBarrier { _lock: None }),
         }
     }

@@ -21,6 +21,11 @@ use hod_engine::endpoint::{EndpointError, Fault, LocalFile, Mismatch, Placement,
 use hod_io::fs::{Child, Directory, PartialFile};
 use hod_oci::{Algorithm, Descriptor, Digest};
 
+/// Locks a file, if nobody else may have it; says whether it did.
+fn is_free(file: &fs::File) -> bool {
+    hod_io::fs::try_lock(file).unwrap_or_default()
+}
+
 /// Where content lands in a folder, and what of it is under way.
 #[derive(Debug, Clone)]
 pub(super) struct PartialFiles {
@@ -58,7 +63,7 @@ impl PartialFiles {
             let none = || Prefix::none(digest.algorithm());
             let open = |partial: &Child| partial.open(OFlags::RDWR | OFlags::APPEND);
             // Where the system gives no lock, somebody else may have it.
-            let file = match PartialFile::lock(this.partial(&digest, 0), open, |file| Ok(file.try_lock().is_ok())) {
+            let file = match PartialFile::lock(this.partial(&digest, 0), open, |file| Ok(is_free(file))) {
                 Ok(Some(file)) => file,
                 Ok(None) => return Ok(none()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(none()),
@@ -142,11 +147,10 @@ impl PartialFiles {
     pub(super) fn tidy(&self, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
         for (name, kind) in self.folder.entries()? {
             // Where the system gives no lock, somebody may have it.
-            let lock = |file: &fs::File| Ok(file.try_lock().is_ok());
             let open = |left: &Child| left.open(OFlags::RDONLY);
             if kind == FileType::RegularFile
                 && is_ours(&name.to_string_lossy())
-                && let Ok(Some(file)) = PartialFile::lock(self.folder.child(&name), open, lock)
+                && let Ok(Some(file)) = PartialFile::lock(self.folder.child(&name), open, |file| Ok(is_free(file)))
             {
                 file.remove()?;
             }

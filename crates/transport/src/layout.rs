@@ -79,7 +79,7 @@ impl Layout {
     /// The same, which notes what was made. As long as the lock is held, nobody takes the layout away.
     pub(super) fn make(path: &Path, made: &mut Made) -> super::Result<(Self, fs::File)> {
         // One at a time: others may be about to make the same layout.
-        let lock = made.hold(fs::File::lock)?;
+        let lock = made.hold(hod_io::fs::lock)?;
         // What cannot be looked at is not absent: an index in its place would lose all images.
         let exists = |name: &str| fs::exists(path.join(name));
         if !exists("oci-layout")? {

@@ -145,7 +145,7 @@ impl Made {
     fn alone(&self) -> io::Result<Option<Vec<fs::File>>> {
         let mut locks = Vec::new();
         for folder in self.locks.iter().collect::<BTreeSet<_>>() {
-            let lock = |folder: &fs::File| Ok(folder.try_lock().is_ok());
+            let lock = |folder: &fs::File| Ok(hod_io::fs::try_lock(folder).unwrap_or_default());
             let Some(lock) = hod_io::fs::lock_at::<io::Error>(folder, || fs::File::open(folder), lock)? else {
                 return Ok(None);
             };

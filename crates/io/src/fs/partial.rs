@@ -158,7 +158,7 @@ impl PartialFile {
     /// Lets others write to it, until [`PartialFile::relock`].
     pub fn unlock(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.file().unlock()?;
+        super::unlock(self.file())?;
         self.at_end = AtEnd::Leave;
         Ok(())
     }

@@ -70,7 +70,7 @@ fn clear(temporary: &Child) -> io::Result<Option<bool>> {
         // A link, or something else that hod has not made.
         Err(_) => return Ok(Some(temporary.remove().is_ok())),
     };
-    if matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+    if matches!(super::try_lock(&file), Ok(false)) {
         return Ok(Some(false));
     }
     // Whoever had it may have finished and renamed it before it was locked here. The lock is held until it is gone.

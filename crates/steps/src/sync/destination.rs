@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ImagePlace, NamedLocation, Origin, Task, familiar};
 use hod_image::open::Places;
-use hod_oci::is_registry;
+use hod_oci::{host_component, is_registry};
 use hod_transport::{Location, LocationError};
 
 /// A place for the images of a source.
@@ -83,10 +83,7 @@ impl Target {
 /// A host and port as a part of a repository's name, which has no colons and no capitals.
 fn without_port(name: &str) -> String {
     match name.split_once('/') {
-        Some((host, rest)) if is_registry(host) => {
-            let host = host.to_ascii_lowercase().replace(['[', ']'], "");
-            format!("{}/{rest}", host.trim_start_matches(':').replace("::", "-").replace(':', "-"))
-        }
+        Some((host, rest)) if is_registry(host) => format!("{}/{rest}", host_component(host)),
         _ => name.to_owned(),
     }
 }

@@ -62,7 +62,7 @@ fn clear(place: &Child) -> io::Result<()> {
     let folder = place.directory()?;
     let lock = folder.file()?;
     if folder.stat()?.st_uid == nix::unistd::geteuid().as_raw()
-        && lock.try_lock().is_ok()
+        && hod_io::fs::try_lock(&lock).unwrap_or_default()
         && place.is(&lock.metadata()?)?
     {
         place.remove_tree()?;

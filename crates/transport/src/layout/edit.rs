@@ -1,7 +1,6 @@
 //! Changing a layout without moving content: names, removal, and what nothing refers to.
 
 use std::collections::HashSet;
-use std::fs::TryLockError;
 use std::io;
 
 use fs_err as fs;
@@ -190,17 +189,17 @@ impl Layout {
         let folder = folder.ok_or_else(|| TransportError::NoLayout(self.path().to_owned()))?;
         let blobs = folder.file()?;
         let mut swept = SweepReceipt::default();
-        match blobs.try_lock() {
-            Ok(()) => swept.alone = true,
-            Err(_) if mode == SweepMode::DryRun => {}
-            Err(TryLockError::WouldBlock) => return Err(TransportError::InUse(self.path().to_owned())),
-            Err(TryLockError::Error(error)) => return Err(hod_io::fs::with_path(blobs.path(), &error).into()),
+        match hod_io::fs::try_lock(&blobs) {
+            Ok(true) => swept.alone = true,
+            _ if mode == SweepMode::DryRun => {}
+            Ok(false) => return Err(TransportError::InUse(self.path().to_owned())),
+            Err(error) => return Err(error.into()),
         }
         let lock = fs::File::open(self.path().join("oci-layout"))?;
         if mode == SweepMode::DryRun {
-            swept.alone &= lock.try_lock().is_ok();
+            swept.alone &= hod_io::fs::try_lock(&lock).unwrap_or_default();
         } else {
-            lock.lock()?;
+            hod_io::fs::lock(&lock)?;
         }
         let (present, left) = present(&folder)?;
         let mut kept = NeededContent::default();

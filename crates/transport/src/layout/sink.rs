@@ -1,6 +1,5 @@
 //! Writing one image to a layout.
 
-use std::fs::TryLockError;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -66,10 +65,8 @@ impl Layout {
         let blobs = self.path().join("blobs");
         fs::create_dir_all(&blobs)?;
         let held = fs::File::open(&blobs)?;
-        match held.try_lock_shared() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(TransportError::Locked(self.path().to_owned())),
-            Err(TryLockError::Error(error)) => return Err(hod_io::fs::with_path(&blobs, &error).into()),
+        if !hod_io::fs::try_lock_shared(&held)? {
+            return Err(TransportError::Locked(self.path().to_owned()));
         }
         Ok(LayoutSink {
             layout: self.clone(),
@@ -87,7 +84,7 @@ impl Layout {
         change: impl FnOnce(&mut super::Index) -> super::super::Result<T>,
     ) -> super::super::Result<T> {
         let lock = fs::File::open(self.path().join("oci-layout"))?;
-        lock.lock()?;
+        hod_io::fs::lock(&lock)?;
         let mut index = self.index()?;
         let before = index.bytes();
         let result = change(&mut index)?;
