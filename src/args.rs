@@ -147,7 +147,7 @@ pub(super) struct GlobalArgs {
     /// Close a registry connection that transfers less than 1 KiB in this time [default: 60s]
     #[arg(long, global = true, value_name = "TIME", env = "HOD_STALL_TIMEOUT", hide_env = true, value_parser = duration)]
     pub(super) stall_timeout: Option<std::time::Duration>,
-    /// Go on where a file system has no locks; no other process may then use the same place
+    /// Continue on a file system without locks; no other process may then use the same place
     #[arg(long, global = true, env = "HOD_NO_LOCKS", hide_env = true, value_parser = flag())]
     pub(super) no_locks: bool,
     #[command(flatten)]

@@ -58,6 +58,13 @@ pub fn run() -> ExitCode {
 /// Runs the command on a runtime of its own, until it is done, interrupted or out of time.
 fn block_on(context: &Context, cli: Cli) -> Result<ExitCode, Failure> {
     let (serves, goes_on) = (matches!(cli.command, Command::Serve(_)), cli.command.goes_on());
+    // The runtime would panic.
+    std::thread::Builder::new().spawn(|| {}).map_err(|error| {
+        Failure::new(Kind::Failed, "cannot start a thread").because(error).hint(
+            "the kernel, a limit on processes, or the seccomp rules of a container runtime refuse it: an older \
+             runtime has to be updated, since it refuses clone3",
+        )
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // An upload holds one as long as its client takes, and others must not wait for that.
         .max_blocking_threads(if serves { 512 } else { 64 })

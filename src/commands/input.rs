@@ -293,8 +293,12 @@ pub(super) fn target_in(path: &Path, folders: &[PathBuf]) -> Result<Target, Fail
     if let Some(folder) = text.strip_prefix("store:") {
         return store(Path::new(folder)).map(Target::Store);
     }
-    if path.join(hod_store::layout::REGISTRY).is_dir() {
-        return store(path).map(Target::Store);
+    match fs_err::metadata(path.join(hod_store::layout::REGISTRY)) {
+        Ok(found) if found.is_dir() => return store(path).map(Target::Store),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(Failure::new(Kind::Failed, format!("cannot look into {}", path.display())).because(error));
+        }
+        _ => {}
     }
     // A folder without a registry root may hold volumes, and volumes have a common name that is no file.
     match super::media::files(path, folders)? {

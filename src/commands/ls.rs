@@ -17,22 +17,22 @@ use hod_image::listing::Listing;
 pub(crate) async fn run(context: &Context, args: LsArgs) -> Result<ExitCode, Failure> {
     let target = input::target(args.target.path())?;
     let stop = context.stop.clone();
-    let listing = input::blocking(move || match target {
+    let (listing, damaged) = input::blocking(move || match target {
         Target::Store(store) => {
-            let images = ContentsReader::new(&store).images();
-            let images = images.map_err(Failure::of_contents)?;
-            Ok(Listing::of_images(&images))
+            let found = ContentsReader::new(&store).images_and_damage();
+            let (images, damaged) = found.map_err(Failure::of_contents)?;
+            Ok((Listing::of_images(&images), damaged))
         }
-        Target::Bundle(path) => Ok(Listing::of_header(&*media::header(&path, &[])?)),
+        Target::Bundle(path) => Ok((Listing::of_header(&*media::header(&path, &[])?), Vec::new())),
         Target::Stream => {
             let reader = BundleReader::new(Interruptible::stdin(&stop));
             let reader = reader.map_err(|error| bundle_failure::of("-".as_ref(), error))?;
-            Ok(Listing::of_header(reader.header()))
+            Ok((Listing::of_header(reader.header()), Vec::new()))
         }
     })
     .await?;
     context.result(&listing, &text(&listing))?;
-    Ok(ExitCode::SUCCESS)
+    damaged.into_iter().next().map_or(Ok(ExitCode::SUCCESS), |error| Err(Failure::of_contents(error)))
 }
 
 fn text(listing: &Listing) -> String {

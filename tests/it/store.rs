@@ -4,6 +4,7 @@ mod disk;
 mod exfat;
 mod kill;
 mod locks;
+mod odd_roots;
 mod others;
 mod served;
 mod shared;

@@ -224,6 +224,9 @@ pub struct ContentsReader<'a, H> {
     platforms: HashMap<Digest, Option<Platform>>,
 }
 
+/// Images that are whole as far as their manifests go, and why others are not.
+pub type FoundImages<E> = (Vec<StoredImage>, Vec<ContentsError<E>>);
+
 /// A manifest as it came, and what it says.
 type ParsedManifest = (Bytes, Arc<Manifest>);
 
@@ -234,8 +237,25 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
     }
 
     /// Every image, sorted by repository; in each, tags first, then what only a digest names.
+    ///
+    /// # Errors
+    /// The first image that is damaged, too.
     pub fn images(&mut self) -> Result<Vec<StoredImage>, ContentsError<H::Error>> {
-        let mut images = Vec::new();
+        let (images, damaged) = self.images_and_damage()?;
+        damaged.into_iter().next().map_or(Ok(images), Err)
+    }
+
+    /// The same, without the images that are damaged; and why they are.
+    pub fn images_and_damage(&mut self) -> Result<FoundImages<H::Error>, ContentsError<H::Error>> {
+        let (mut images, mut damaged) = (Vec::new(), Vec::new());
+        let mut note = |held: Result<StoredImage, ContentsError<H::Error>>| match held {
+            Ok(held) => Ok(Some(held)),
+            Err(error @ (ContentsError::Absent { .. } | ContentsError::Manifest { .. })) => {
+                damaged.push(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        };
         for repository in self.holdings.repositories().map_err(ContentsError::Read)? {
             let tags = self.holdings.tags(&repository).map_err(ContentsError::Read)?;
             let revisions: BTreeSet<_> =
@@ -243,14 +263,14 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
             let mut named = HashSet::new();
             for (tag, digest) in tags {
                 let name = StoredName { repository: repository.clone(), tag: Some(tag) };
-                let held = self.held(name, digest, &revisions)?;
+                let Some(held) = note(self.held(name, digest, &revisions))? else { continue };
                 named.extend(held.graph.manifests().iter().map(|node| node.descriptor.digest));
                 images.push(held);
             }
             let mut untagged = Vec::new();
             for digest in revisions.iter().filter(|digest| !named.contains(*digest)) {
                 let name = StoredName { repository: repository.clone(), tag: None };
-                untagged.push(self.held(name, *digest, &revisions)?);
+                untagged.extend(note(self.held(name, *digest, &revisions))?);
             }
             let children: HashSet<Digest> = untagged
                 .iter()
@@ -260,7 +280,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
             untagged.retain(|held| !children.contains(&held.graph.root.descriptor.digest));
             images.extend(untagged);
         }
-        Ok(images)
+        Ok((images, damaged))
     }
 
     /// One image by name: the digest where one is given, which must be a manifest of the repository,

@@ -107,7 +107,14 @@ impl Store {
     /// Opens an existing root for reading. Writes nothing, so the filesystem may be read-only.
     pub fn open(root: &Path) -> Result<Self> {
         match root::absent(fs::metadata(root.join(layout::REGISTRY)))? {
-            Some(metadata) if metadata.is_dir() => Ok(Self::new(Root::new(root)?, None)),
+            Some(metadata) if metadata.is_dir() => {
+                let root = Root::new(root)?;
+                // What leads out of the root is said once, and not as content that is missing.
+                for folder in [layout::BLOBS, layout::REPOSITORIES] {
+                    root.look(folder)?;
+                }
+                Ok(Self::new(root, None))
+            }
             _ => Err(StoreError::NoRoot(root.to_owned())),
         }
     }
