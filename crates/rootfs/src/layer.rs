@@ -88,7 +88,8 @@ pub(super) fn check_media_type(media_type: &MediaType) -> Result<(), LayerError>
 fn expanded<'a>(head: &[u8], input: BufReader<impl Read + 'a>) -> Result<Box<dyn Read + 'a>, LayerError> {
     Ok(match head {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+        // The second is a frame that decoders pass over.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             Box::new(zstd::stream::read::Decoder::with_buffer(input).map_err(LayerError::Read)?)
         }
         _ => Box::new(input),

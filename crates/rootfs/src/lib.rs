@@ -28,6 +28,7 @@ mod owners;
 mod pax;
 mod rootfs;
 mod runtime_config;
+mod sparse;
 mod stream;
 mod target;
 mod umoci;

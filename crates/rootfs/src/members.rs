@@ -7,6 +7,7 @@ use tar::{EntryType, Header};
 
 use super::error::{LayerError, shown};
 use super::pax::Pax;
+use super::sparse::{self, SparseMap};
 
 const BLOCK: usize = 512;
 /// How long extended headers and long names may be.
@@ -49,6 +50,8 @@ pub(super) struct Members<R> {
     /// Bytes of the current entry that were not read, and blanks after them.
     left: u64,
     padding: u64,
+    /// Of a sparse file, where its bytes go, and how far it was read.
+    sparse: Option<(SparseMap, u64)>,
     path: String,
     count: u64,
 }
@@ -64,7 +67,7 @@ struct Before {
 impl<R: Read> Members<R> {
     /// Reads from the start of an archive.
     pub(super) fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0, path: "its first entry".to_owned(), count: 0 }
+        Self { input, left: 0, padding: 0, sparse: None, path: "its first entry".to_owned(), count: 0 }
     }
 
     /// The next entry, or `None` at the end.
@@ -98,30 +101,77 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// The bytes of the current entry.
+    /// Passes over the hole that begins here in the current file; says how long it is.
+    pub(super) fn hole(&mut self) -> u64 {
+        let Some((map, position)) = &mut self.sparse else { return 0 };
+        let end = map.pieces.front().map_or(map.size, |(offset, _)| *offset);
+        let length = end.saturating_sub(*position);
+        *position += length;
+        length
+    }
+
+    /// The bytes of the current entry, of a sparse file up to its next hole.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LayerError> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let mut wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if let Some((map, position)) = &self.sparse {
+            let piece = map.pieces.front().map_or(0, |(offset, length)| offset + length - position);
+            wanted = wanted.min(usize::try_from(piece).unwrap_or(usize::MAX));
+        }
         let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
         let count = self.input.read(buffer).map_err(LayerError::Read)?;
         if count == 0 {
             return Err(LayerError::Truncated(self.path.clone()));
         }
         self.left -= count as u64;
+        if let Some((map, position)) = &mut self.sparse {
+            *position += count as u64;
+            if map.pieces.front().is_some_and(|(offset, length)| *offset + *length <= *position) {
+                map.pieces.pop_front();
+            }
+        }
         Ok(count)
     }
 
     fn skip(&mut self, bytes: u64) -> Result<(), LayerError> {
-        let skipped = std::io::copy(&mut self.input.by_ref().take(bytes), &mut std::io::sink());
-        if skipped.map_err(LayerError::Read)? == bytes {
-            return Ok(());
+        if self.passed(bytes)? == bytes { Ok(()) } else { Err(LayerError::Truncated(self.path.clone())) }
+    }
+
+    /// Passes over so many bytes, or all that there are; says how many.
+    fn passed(&mut self, bytes: u64) -> Result<u64, LayerError> {
+        std::io::copy(&mut self.input.by_ref().take(bytes), &mut std::io::sink()).map_err(LayerError::Read)
+    }
+
+    /// Reads the map that stands before the bytes of a sparse file, in whole blocks.
+    fn map_in_content(&mut self) -> Result<Vec<u64>, LayerError> {
+        let mut text = Vec::new();
+        loop {
+            let mut block = [0; BLOCK];
+            let mut length = 0;
+            while let Some(free) = block.get_mut(length..).filter(|free| !free.is_empty()) {
+                match self.read(free)? {
+                    0 => return Err(bad("the map of a sparse file is invalid")),
+                    count => length += count,
+                }
+            }
+            text.extend_from_slice(&block);
+            if let Some(numbers) = sparse::numbers(&text)? {
+                return Ok(numbers);
+            }
+            if text.len() as u64 > EXTENDED {
+                return Err(bad("the map of a sparse file is longer than a megabyte"));
+            }
         }
-        Err(LayerError::Truncated(self.path.clone()))
     }
 
     /// The next header, `None` at the end of the archive.
     fn header(&mut self) -> Result<Option<Header>, LayerError> {
-        let rest = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
-        self.skip(rest)?;
+        self.sparse = None;
+        let (left, padding) = (std::mem::take(&mut self.left), std::mem::take(&mut self.padding));
+        self.skip(left)?;
+        // The last file may lack what fills its block, as the end of the archive may be missing.
+        if self.passed(padding)? < padding {
+            return Ok(None);
+        }
         let mut block = [0; BLOCK];
         let mut length = 0;
         while let Some(free) = block.get_mut(length..).filter(|free| !free.is_empty()) {
@@ -165,12 +215,17 @@ impl<R: Read> Members<R> {
 
     fn member(&mut self, header: &Header, before: Before, size: u64) -> Result<Member, LayerError> {
         let pax = before.pax;
-        let path = pax.path.or(before.path).unwrap_or_else(|| header.path_bytes().into_owned());
+        let named = pax.sparse.as_ref().and_then(|sparse| sparse.name.clone());
+        let path = named.or(pax.path).or(before.path).unwrap_or_else(|| header.path_bytes().into_owned());
         self.path = shown(&path);
         let kind = kind(header, &path)?;
         // Only files have bytes, whatever their header says.
         let size = if kind == Kind::File { pax.size.unwrap_or(size) } else { 0 };
         self.begin(size)?;
+        if let Some(of_file) = pax.sparse.filter(|_| kind == Kind::File) {
+            let numbers = if of_file.is_map_in_content() { Some(self.map_in_content()?) } else { None };
+            self.sparse = Some((of_file.map(numbers.as_deref(), self.left)?, 0));
+        }
         let old = header.as_old();
         let small =
             |field: &[u8]| number(field).and_then(|id| u32::try_from(id).map_err(|_| bad("an ID is too large")));

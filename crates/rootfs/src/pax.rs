@@ -7,6 +7,7 @@
 //! Values are bytes: extended attributes may hold any, also line feeds.
 
 use super::error::LayerError;
+use super::sparse::SparseHeader;
 
 /// What is taken from an extended header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,12 +19,17 @@ pub(super) struct Pax {
     pub(super) gid: Option<u32>,
     /// Seconds since 1970, and nanoseconds.
     pub(super) mtime: Option<(i64, u32)>,
+    /// What it says of holes in a file.
+    pub(super) sparse: Option<SparseHeader>,
     /// Names and values.
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What `star` began and all tools write before the names of extended attributes.
 const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// What GNU tar writes before the keywords of sparse files.
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 impl Pax {
     /// Reads the records of a header.
@@ -48,9 +54,10 @@ impl Pax {
             b"uid" => self.uid = number(value)?,
             b"gid" => self.gid = number(value)?,
             b"mtime" => self.mtime = time(value)?,
-            _ if keyword.starts_with(b"GNU.sparse.") => return Err(bad("sparse files are not supported")),
             _ => {
-                if let Some(name) = keyword.strip_prefix(XATTR) {
+                if let Some(keyword) = keyword.strip_prefix(SPARSE) {
+                    self.sparse.get_or_insert_default().set(keyword, value)?;
+                } else if let Some(name) = keyword.strip_prefix(XATTR) {
                     self.xattrs.retain(|(known, _)| known != name);
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 }

@@ -1,6 +1,6 @@
 //! Creates files, links, directories and devices of a layer, with owners, modes, attributes and times.
 
-use std::io::{Read, Write as _};
+use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use fs_err::File;
@@ -46,6 +46,15 @@ pub(super) struct EntryOptions {
     pub(super) keep_links: bool,
     /// True if whiteouts become files.
     pub(super) keep_whiteouts: bool,
+}
+
+/// Hashes so many zeros, of which `some` has a number.
+fn zeros(hasher: &mut Hasher, mut count: u64, some: &[u8]) {
+    while count > 0 {
+        let part = usize::try_from(count).unwrap_or(usize::MAX).min(some.len());
+        hasher.update(some.get(..part).unwrap_or_default());
+        count -= part as u64;
+    }
 }
 
 impl<'a> EntryWriter<'a> {
@@ -148,13 +157,28 @@ impl<'a> EntryWriter<'a> {
         let file = file.map_err(|error| failed(error.into()))?;
         let mut file = File::from_parts(file.into(), shown(&member.path));
         let mut hasher = self.rootfs.notes.wants_sums().then(|| Hasher::new(Algorithm::Sha256));
+        let mut length = 0;
         loop {
+            let hole = archive.hole();
+            if hole > 0 {
+                length += hole;
+                file.seek(SeekFrom::Start(length)).map_err(failed)?;
+                if let Some(hasher) = &mut hasher {
+                    self.buffer.fill(0);
+                    zeros(hasher, hole, &self.buffer);
+                }
+            }
             let count = archive.read(&mut self.buffer)?;
             let Some(bytes) = self.buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+            length += count as u64;
             file.write_all(bytes).map_err(failed)?;
             if let Some(hasher) = &mut hasher {
                 hasher.update(bytes);
             }
+        }
+        // A hole at the end.
+        if file.stream_position().map_err(failed)? == length && file.metadata().map_err(failed)?.len() < length {
+            file.set_len(length).map_err(failed)?;
         }
         let file = OwnedFd::from(file.into_parts().0);
         let mut settled = || -> Result<(), Errno> {

@@ -81,8 +81,10 @@ impl TarFile {
         let count = file.read_at(&mut head, 0)?;
         let head = head.get(..count).unwrap_or_default();
         if let Some(name) = other_compression(head) {
-            let problem =
-                format!("it is compressed with {name}, but hod supports only gzip and zstd: decompress it first");
+            let problem = format!(
+                "it is compressed with {name}, but hod supports only gzip and zstd: decompress it first, as in {name} -dk {}",
+                path.display()
+            );
             return Err(TransportError::NoArchive { path: path.to_owned(), kind, problem });
         }
         let compression = Compression::of(head);

@@ -1,6 +1,8 @@
 //! What layers can say, each way compared with what umoci makes of it.
 
 use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::process::Command;
 
 use super::{Entry, assert_same, entry, file, folder, hardlink, listing, places, plain, symlink, tar_of, umoci};
 use crate::support::hod::hod;
@@ -11,9 +13,13 @@ use crate::support::skipped::is_root_for;
 /// Unpacks layers by both tools and compares the trees.
 #[track_caller]
 fn compare(layers: &[Vec<Entry>]) -> tempfile::TempDir {
+    compare_blobs(&layers.iter().map(|entries| plain(entries)).collect::<Vec<_>>())
+}
+
+#[track_caller]
+fn compare_blobs(layers: &[Blob]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let layers: Vec<Blob> = layers.iter().map(|entries| plain(entries)).collect();
-    places(folder.path(), &image("linux/amd64", &layers));
+    places(folder.path(), &image("linux/amd64", layers));
     hod(["unpack-image", "store:store:app:1", "ours", "--platform", "linux/amd64"]).in_folder(folder.path()).ok();
     if is_root_for("the comparison with umoci") {
         umoci(folder.path(), "theirs");
@@ -191,4 +197,48 @@ fn every_compression_and_docker_too() {
         pack(&folder.path().join("store"), &folder.path().join("x.tar"), []).ok();
         hod(["unpack-image", "bundle:x.tar:app:1", "--rootfs", "other"]).in_folder(folder.path()).ok();
     }
+}
+
+#[test]
+#[ignore = "needs the tools that scripts/test installs"]
+fn sparse_files_as_gnu_tar_writes_them() {
+    let made = tempfile::tempdir().unwrap();
+    for (name, length, pieces) in [
+        ("middle", 3_000_000, &[(500_000, "bricks"), (1_500_000, "mortar")][..]),
+        ("end", 1_000_000, &[(999_990, "last bytes")]),
+        ("none", 700_000, &[]),
+    ] {
+        let file = std::fs::File::create(made.path().join(name)).unwrap();
+        file.set_len(length).unwrap();
+        pieces.iter().for_each(|(offset, text)| file.write_all_at(text.as_bytes(), *offset).unwrap());
+    }
+    for version in ["0.0", "0.1", "1.0"] {
+        let words =
+            ["--format=pax", "--sparse", &format!("--sparse-version={version}"), "--mtime=@1700000000", "-cf", "-"];
+        let tar =
+            Command::new("tar").args(words).args(["middle", "end", "none"]).current_dir(made.path()).output().unwrap();
+        assert!(tar.status.success() && tar.stdout.len() < 100_000);
+        let folder = compare_blobs(&[Blob::new("application/vnd.oci.image.layer.v1.tar", tar.stdout)]);
+        for name in ["middle", "end", "none"] {
+            let (ours, theirs) = (folder.path().join("ours/rootfs").join(name), made.path().join(name));
+            assert!(std::fs::read(&ours).unwrap() == std::fs::read(theirs).unwrap(), "{version} {name}");
+            assert!(std::fs::metadata(&ours).unwrap().blocks() < 200, "{version} {name}: holes take room");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the tools that scripts/test installs"]
+fn the_last_padding_may_be_missing_and_frames_may_be_skippable() {
+    let tar = tar_of(&[d("d"), file("d/file", &"brick ".repeat(100))]);
+    let without_padding = tar[..512 * 2 + 600].to_vec();
+    compare_blobs(&[Blob::new("application/vnd.oci.image.layer.v1.tar", without_padding)]);
+    // umoci takes no such frame for zstd, and RFC 8878 has it at any place.
+    let frame = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"skip"].concat();
+    let zstd = [frame, zstd::stream::encode_all(&*tar, 3).unwrap()].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let layer = Blob::compressed("application/vnd.oci.image.layer.v1.tar+zstd", zstd, &tar);
+    places(folder.path(), &image("linux/amd64", &[layer]));
+    hod(["unpack-image", "store:store:app:1", "--rootfs", "tree"]).in_folder(folder.path()).ok();
+    assert_eq!(listing(&folder.path().join("tree")).len(), 3);
 }
