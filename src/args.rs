@@ -342,6 +342,9 @@ pub(super) struct UnpackArgs {
     /// Action for an existing tag that points to another image
     #[arg(long, value_name = "WHAT", default_value = "overwrite", env = "HOD_ON_EXISTING_TAG", hide_env = true)]
     pub(super) on_existing_tag: OnExistingTag,
+    /// Check the signature, the base of a delta, tags and free space, and write nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = flag())]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
     #[command(flatten)]

@@ -7,14 +7,27 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Kind};
-use super::report;
-use hod_bundle::{Header, SigningKey};
-use hod_oci::{Algorithm, Digest, Hasher};
+use super::{delta, report};
+use hod_bundle::{Header, Image, SigningKey};
+use hod_oci::{Algorithm, Digest, Hasher, is_companion_tag};
 
-/// The script, in which the name and the id of the bundle are still to be filled in.
+/// The script, in which words such as `@ID@` stand for what is known of the bundle.
 const SCRIPT: &str = include_str!("installer/install.sh");
 /// The file with the sums of all others.
 const SUMS: &str = "SHA256SUMS";
+/// The part of the page that is the same for all bundles.
+const USAGE: &str = "
+To install on this machine, as root:
+
+    sh install.sh                                   unpack to /var/lib/registry
+    sh install.sh --serve 127.0.0.1:5000            and serve it from there
+    sh install.sh --push docker://registry:5000     or push to a registry
+    sh install.sh --help                            everything else
+
+It says what it will do and asks before it changes anything, can be run again, and takes back
+what it has set up with --undo. It needs no network and nothing that is not here.
+
+";
 /// How many images the page names.
 const NAMED: usize = 200;
 
@@ -26,8 +39,14 @@ pub(super) struct Installer<'a> {
     pub(super) header: &'a Header,
     /// Its file or volumes, and other files that belong to it, each with its sum.
     pub(super) sums: Vec<(String, Digest)>,
+    /// The number of its volumes, where it has any.
+    pub(super) volumes: Option<usize>,
     /// The key that signs the sums too.
     pub(super) key: Option<&'a SigningKey>,
+    /// The person or team that made it.
+    pub(super) made_by: Option<&'a str>,
+    /// The day on which it was made.
+    pub(super) made_on: String,
 }
 
 /// The sums of a bundle: that of its file, or those of its volumes and of the file that lists them.
@@ -93,8 +112,7 @@ impl Installer<'_> {
                 format!("{name:?} is not a valid name for a bundle with an installer"),
             ));
         }
-        // The name comes last: it may be anything, and what it holds is not looked at again.
-        let script = SCRIPT.replace("@ID@", &quoted(&self.header.id().to_string())).replace("@BUNDLE@", &quoted(&name));
+        let script = self.script(&name);
         let page = self.page(&name);
         let mut files = Vec::new();
         for (name, bytes, mode) in
@@ -127,38 +145,96 @@ impl Installer<'_> {
         Ok(files)
     }
 
+    /// The script, which knows the bundle.
+    fn script(&self, name: &str) -> String {
+        let example = self.example();
+        let base = match self.header.requires() {
+            [] => String::new(),
+            _ => delta::base_text(self.header.base()),
+        };
+        let signer = self.key.map(|key| key.public().id().to_string()).unwrap_or_default();
+        fill(
+            SCRIPT,
+            &[
+                ("@BUNDLE@", name),
+                ("@ID@", &self.header.id().to_string()),
+                ("@CONTENT@", &self.content()),
+                ("@MADE@", &self.made()),
+                ("@SIGNER@", &signer),
+                ("@BASE@", &base),
+                ("@IMAGE@", &example.map(Image::label).unwrap_or_default()),
+                ("@SOURCE@", example.and_then(|image| image.source.as_deref()).unwrap_or_default()),
+            ],
+        )
+    }
+
+    /// An image for examples: the first that has a tag and belongs to no other.
+    fn example(&self) -> Option<&Image> {
+        let is_plain = |image: &&Image| image.tag.as_ref().is_some_and(|tag| !is_companion_tag(tag));
+        self.header.images().iter().find(is_plain).or_else(|| self.header.images().first())
+    }
+
+    /// How much is in the bundle.
+    fn content(&self) -> String {
+        let bytes: u64 = self.header.blobs().iter().map(|blob| blob.size).sum();
+        let volumes = self.volumes.map(|count| format!(", in {}", report::count(count, "volume"))).unwrap_or_default();
+        format!("{}, {}{volumes}", report::count(self.header.image_count(), "image"), report::bytes(bytes))
+    }
+
+    /// When, with which version and by whom the bundle was made.
+    fn made(&self) -> String {
+        let by = self.made_by.map_or_else(|| "maker not stated".to_owned(), |by| format!("by {by}"));
+        format!("made on {} with hod {}, {by}", self.made_on, env!("CARGO_PKG_VERSION"))
+    }
+
     /// The page for who finds the medium.
     fn page(&self, name: &str) -> String {
+        let mut text = format!("{name}: {}\nid {}\n{}\n", self.content(), self.header.id(), self.made());
+        if let Some(groups) = groups(self.header) {
+            let _ = writeln!(text, "groups: {groups}");
+        }
+        if let Some(count) = self.volumes {
+            let _ = writeln!(
+                text,
+                "volumes: {count}, {name}.001 to {name}.{count:03}; put all of them into one directory, with this file"
+            );
+        }
+        if !self.header.requires().is_empty() {
+            let left_out: u64 = self.header.requires().iter().map(|content| content.size).sum();
+            let _ = writeln!(
+                text,
+                "\nThis bundle is a DELTA. It leaves out {} ({}) that its target must have:\n{}.\n{}.",
+                report::count(self.header.requires().len(), "content"),
+                report::bytes(left_out),
+                delta::base_text(self.header.base()),
+                sentence(&delta::base_advice(self.header.base())),
+            );
+        }
+        text.push_str(USAGE);
+        let _ = match self.key {
+            None => write!(text, "The bundle is not signed.\n\n"),
+            Some(key) => write!(
+                text,
+                "The bundle is signed with the minisign key {}. Get that key by another way than\n\
+                 this medium, and name it with --key: then nothing else is taken.\n\n",
+                key.public().id()
+            ),
+        };
+        if let Some(image) = self.example() {
+            let label = image.label();
+            let by_name = image.source.as_ref().map(|source| format!(", as in\ncrictl pull {source}")).unwrap_or_default();
+            let _ = write!(
+                text,
+                "To pull afterwards, with the address of --serve or the registry of --push:\n\n    \
+                 docker pull 127.0.0.1:5000/{label}\n    \
+                 podman pull --tls-verify=false 127.0.0.1:5000/{label}\n    \
+                 crictl pull 127.0.0.1:5000/{label}\n\n\
+                 With --containerd, --podman or --docker, images have their own names there too{by_name}\n\n"
+            );
+        }
+        let by_hand = by_hand(name, self.volumes.is_some());
+        let _ = write!(text, "Without the script: ./hod --help. Without hod:\n\n    {by_hand}\n\nImages:\n\n");
         let images = self.header.images();
-        let bytes: u64 = self.header.blobs().iter().map(|blob| blob.size).sum();
-        let signed = self.key.map_or_else(
-            || "The bundle is not signed.".to_owned(),
-            |key| {
-                format!(
-                    "The bundle is signed with the minisign key {}. Get that key by another way than\n\
-                     this medium, and name it with --key: then nothing else is taken.",
-                    key.public().id()
-                )
-            },
-        );
-        let mut text = format!(
-            "{name}: {}, {}\nid {}\n\n\
-             To install on this machine, as root:\n\n    \
-             sh install.sh                                   unpack to /var/lib/registry\n    \
-             sh install.sh --serve 127.0.0.1:5000            and serve it from there\n    \
-             sh install.sh --push docker://registry:5000     or push to a registry\n    \
-             sh install.sh --help                            everything else\n\n\
-             It says what it will do and asks before it changes anything, can be run again, and takes back\n\
-             what it has set up with --undo. It needs no network and nothing that is not here.\n\n\
-             {signed}\n\n\
-             Without the script: ./hod --help. Without hod:\n\n    \
-             {}\n\n\
-             Images:\n\n",
-            report::count(images.len(), "image"),
-            report::bytes(bytes),
-            self.header.id(),
-            by_hand(name, self.sums.iter().any(|(file, _)| file != name)),
-        );
         for image in images.iter().take(NAMED) {
             let _ = writeln!(text, "    {}", image.label());
         }
@@ -167,6 +243,48 @@ impl Installer<'_> {
         }
         text
     }
+}
+
+/// The groups of the list, each with the number of its images; `None` where the list had none.
+fn groups(header: &Header) -> Option<String> {
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    for image in header.images().iter().filter(|image| !image.tag.as_ref().is_some_and(is_companion_tag)) {
+        let name = image.group.as_deref().unwrap_or_default();
+        match groups.iter_mut().find(|(group, _)| *group == name) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((name, 1)),
+        }
+    }
+    if groups.iter().all(|(name, _)| name.is_empty()) {
+        return None;
+    }
+    let text = |(name, count): &(&str, usize)| {
+        let name = if name.is_empty() { "without a group" } else { name };
+        format!("{name} ({})", report::count(*count, "image"))
+    };
+    Some(groups.iter().map(text).collect::<Vec<_>>().join(", "))
+}
+
+/// A text that begins with a capital letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The template with each of these words replaced by its value, as one word of `sh`. Values may be anything, and are not
+/// searched for the words.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((at, word, value)) =
+        values.iter().filter_map(|(word, value)| Some((rest.find(word)?, *word, *value))).min()
+    {
+        let (before, after) = rest.split_at(at);
+        filled.push_str(before);
+        filled.push_str(&quoted(value));
+        rest = after.strip_prefix(word).unwrap_or_default();
+    }
+    filled + rest
 }
 
 /// How to unpack a bundle with what every system has. Volumes have to be joined, in the order of their numbers.
@@ -226,6 +344,12 @@ mod tests {
         assert!(!is_static(&fs_err::read("/bin/sh").unwrap()));
         assert!(!is_static(b"#!/bin/sh\n"));
         assert!(!is_static(b""));
+    }
+
+    #[test]
+    fn values_are_not_filled_again() {
+        let filled = fill("a=@A@ b=@B@ a=@A@", &[("@A@", "x@B@"), ("@B@", "@A@'")]);
+        assert_eq!(filled, r"a='x@B@' b='@A@'\''' a='x@B@'");
     }
 
     #[test]

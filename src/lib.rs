@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod context;
+mod delta;
 mod documents;
 mod failure;
 #[cfg(test)]

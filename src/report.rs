@@ -30,6 +30,32 @@ pub(super) fn time(span: Duration) -> String {
     }
 }
 
+/// A time in seconds since 1970 as RFC 3339 has it, in UTC.
+pub(super) fn timestamp(seconds: u64) -> String {
+    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
+    let mut year = 1970;
+    let leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", days + 1)
+}
+
+/// The day of such a time, as `2026-12-01`.
+pub(super) fn day(seconds: u64) -> String {
+    timestamp(seconds).split('T').next().unwrap_or_default().to_owned()
+}
+
 /// Text in which each digest is as short as people need it.
 pub(super) fn shortened(text: &str) -> String {
     let is_of_digest = |letter: char| letter.is_ascii_alphanumeric() || letter == ':';
@@ -110,6 +136,20 @@ mod tests {
         assert_eq!(count(0, "image"), "0 images");
         assert_eq!(time(Duration::from_millis(420)), "0.4 s");
         assert_eq!(time(Duration::from_secs(200)), "3 min 20 s");
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(timestamp(seconds), text);
+            assert_eq!(day(seconds), text[..10]);
+        }
     }
 
     #[test]

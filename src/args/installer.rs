@@ -14,4 +14,7 @@ pub(crate) struct InstallerArgs {
     /// Static hod binary for the machines on the other side [default: this hod]
     #[arg(long, value_name = "FILE", env = "HOD_INSTALLER_BINARY", hide_env = true)]
     pub(crate) installer_binary: Option<PathBuf>,
+    /// Person or team that made the bundle, with a contact, for README.txt and install.sh
+    #[arg(long, value_name = "TEXT", env = "HOD_MADE_BY", hide_env = true)]
+    pub(crate) made_by: Option<String>,
 }

@@ -37,6 +37,9 @@ pub(crate) struct PushArgs {
     /// Send each layer and manifest again, even if the registry reports it as present; repairs a registry that lost content
     #[arg(long, env = "HOD_FORCE", hide_env = true, value_parser = super::flag())]
     pub(crate) force: bool,
+    /// Check the signature and the base of a delta, show the images, and send nothing
+    #[arg(long, env = "HOD_DRY_RUN", hide_env = true, value_parser = super::flag())]
+    pub(crate) dry_run: bool,
     /// Daemon for docker-daemon images: `unix:///PATH`, `tcp://HOST:PORT` or `ssh://HOST`
     /// [default: `DOCKER_HOST`, else `unix:///var/run/docker.sock`]
     #[arg(long, value_name = "HOST", env = "HOD_DAEMON_HOST", hide_env = true)]

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use crate::delta;
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_bundle::{BundleError, TrustError, VolumeError};
-use hod_image::base::MissingContent;
+use hod_image::base::{MissingBase, MissingContent};
 
 /// A failure of a bundle, with its name and the exit code for its kind.
 pub(super) fn of(path: &Path, error: BundleError) -> Failure {
@@ -32,15 +33,16 @@ pub(super) fn of(path: &Path, error: BundleError) -> Failure {
 /// How much of what is missing is named: more of it says no more about the bundle that is wanted.
 const NAMED: usize = 10;
 
-/// The failure of a delta whose base is not there, with what is missing.
-pub(super) fn of_base(failure: Failure, lacking: &[MissingContent]) -> Failure {
+/// The failure of a delta whose base is not there: with the base, what to do without hod pack, and what is missing.
+pub(super) fn of_base(failure: Failure, lacking: &MissingBase) -> Failure {
     let line = |MissingContent { content, images }: &MissingContent| {
         format!("missing: {} ({}), needed by {}", content.digest, report::bytes(content.size), images.join(", "))
     };
     let failure = failure
-        .hint("nothing was written; first unpack or push the bundle that this one builds on, or pack without --have");
-    let failure = lacking.iter().take(NAMED).map(line).fold(failure, Failure::hint);
-    match lacking.len().saturating_sub(NAMED) {
+        .hint(format!("nothing was written; this bundle is a delta: {}", delta::base_text(&lacking.named)))
+        .hint(delta::base_advice(&lacking.named));
+    let failure = lacking.contents.iter().take(NAMED).map(line).fold(failure, Failure::hint);
+    match lacking.contents.len().saturating_sub(NAMED) {
         0 => failure,
         more => failure.hint(format!("missing: {} more", report::count(more, "content"))),
     }

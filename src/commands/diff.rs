@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Context, args: DiffArgs) -> Result<ExitCode, F
 async fn snapshot(context: &Context, path: &Path) -> Result<Snapshot, Failure> {
     let failed = |error| Failure::new(Kind::Usage, format!("cannot compare {}", path.display())).because(error);
     let inventory = match holding::file_kind(path)? {
-        FileKind::Inventory(inventory) => inventory,
+        FileKind::Inventory(inventory, _) => inventory,
         FileKind::Text => {
             let list = input::image_list(context, &[path.to_owned()], &[], &[])?;
             let options = input::resolve_options(&DiffArgs::images(), false);

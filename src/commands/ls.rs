@@ -1,11 +1,13 @@
 //! `hod ls`: the images of a store or bundle, with shared sizes.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::input::{self, Target};
 use super::{bundle_failure, media};
 use crate::args::LsArgs;
 use crate::context::Context;
+use crate::delta;
 use crate::failure::Failure;
 use crate::report::{self, Align};
 use crate::terminal;
@@ -56,11 +58,21 @@ fn text(listing: &Listing) -> String {
             ]
         })
         .collect();
-    format!(
+    let mut text = format!(
         "{}\n{}, {} in all, {} unique\n",
         report::table(&head, &rows),
         report::count(listing.images.len(), "image"),
         report::bytes(listing.bytes_of_images),
         report::bytes(listing.bytes_unique),
-    )
+    );
+    if listing.required > 0 {
+        let _ = writeln!(
+            text,
+            "delta: its target must have {} ({}) that it leaves out",
+            report::count(listing.required, "content"),
+            report::bytes(listing.bytes_required),
+        );
+        let _ = writeln!(text, "delta: {}", terminal::printable(&delta::base_text(&listing.base)));
+    }
+    text
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{holding, input, trust};
 use crate::args::PackArgs;
@@ -65,7 +66,15 @@ pub(crate) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCod
     let Done { written, volumes, sum, kept } = input::blocking(move || job.run()).await?;
     if let Some(binary) = binary {
         let sums = installer::bundle_sums(&args.output, sum, volumes.as_ref().map(|volumes| &*volumes.sums))?;
-        let installer = Installer { bundle: &args.output, header: &header, sums, key: key.as_ref() };
+        let installer = Installer {
+            bundle: &args.output,
+            header: &header,
+            sums,
+            volumes: volumes.as_ref().map(|volumes| volumes.files.len()),
+            key: key.as_ref(),
+            made_by: args.installer.made_by.as_deref(),
+            made_on: report::day(now()?),
+        };
         installer.write(&binary)?;
     }
     let document = Packed {
@@ -110,6 +119,11 @@ fn place(output: &Path, volumes: Option<&CutVolumes>) -> String {
         + &output.display().to_string()
 }
 
+/// Returns true if the user has set `SOURCE_DATE_EPOCH`, so that the result must not depend on the time of anything.
+pub(super) fn is_reproducible() -> bool {
+    std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|text| !text.is_empty())
+}
+
 /// The time of all members: `SOURCE_DATE_EPOCH` or 0 (reproducible-builds.org).
 pub(super) fn source_date_epoch() -> Result<u64, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
@@ -120,6 +134,14 @@ pub(super) fn source_date_epoch() -> Result<u64, Failure> {
     }
 }
 
+/// The time that texts beside a bundle name: `SOURCE_DATE_EPOCH`, or the present.
+fn now() -> Result<u64, Failure> {
+    if is_reproducible() {
+        return source_date_epoch();
+    }
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
 /// The program that goes beside the bundle, where that was asked for. It is looked at before the work begins.
 fn installer_binary(args: &PackArgs) -> Result<Option<Vec<u8>>, Failure> {
     if !args.installer.with_installer {
@@ -127,6 +149,9 @@ fn installer_binary(args: &PackArgs) -> Result<Option<Vec<u8>>, Failure> {
     }
     if args.output == Path::new("-") {
         return Err(Failure::new(Kind::Usage, "--with-installer requires a file as output, not standard output"));
+    }
+    if args.installer.made_by.as_ref().is_some_and(|text| text.chars().any(char::is_control)) {
+        return Err(Failure::new(Kind::Usage, "--made-by must be one line of text"));
     }
     installer::static_binary(args.installer.installer_binary.as_deref()).map(Some)
 }

@@ -13,7 +13,7 @@ use super::on_failure;
 use super::{UsedRegistries, bundle_failure, media, trust};
 use crate::args::{IndexArg, PushArgs};
 use crate::context::Context;
-use crate::documents::{FailedName, Pushed, PushedImage};
+use crate::documents::{FailedName, PreviewedImage, PushPreview, Pushed, PushedImage};
 use crate::failure::{Failure, Kind};
 use crate::report;
 use crate::report::ImageResult;
@@ -29,7 +29,7 @@ use hod_image::list::is_place;
 use hod_image::open::Places;
 use hod_image::places::outbound as outbound_of;
 use hod_image::recompress::Recompressor;
-use hod_oci::Digest;
+use hod_oci::{Digest, is_companion_tag};
 use hod_registry::Registries;
 use hod_steps::push::{OutboundImage, PushOptions, PushReceipt, push};
 use hod_steps::push_base::{BaseError, CompletedDelta, find_base};
@@ -49,12 +49,40 @@ pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, F
         let target = input::target_in(&args.source, &args.media.from_dir)?;
         let (prepared, host) = (registries.clone(), options.destination.host.clone());
         tokio::spawn(async move { prepared.prepare(&host).await });
-        if let Some(input) = sequential(context, &args, &target)? {
+        if args.dry_run && matches!(target, Target::Stream) {
+            let message = "--dry-run requires a bundle that is a file: standard input can be read only once";
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        if let Some(input) = sequential(context, &args, &target)?.filter(|_| !args.dry_run) {
             return end(context, &stream(context, &args, input, &engine, &registries, &options).await?);
         }
         outbound(context, &args, target, (&engine, &registries, &options)).await?
     };
+    if args.dry_run {
+        return show(context, &args.destination, &images);
+    }
     end(context, &push_at_connections(engine, registries, images, options).await?)
+}
+
+/// Shows the images that would be pushed.
+fn show(context: &Context, destination: &str, images: &[OutboundImage]) -> Result<ExitCode, Failure> {
+    let image = |image: &OutboundImage| PreviewedImage {
+        digest: image.held.graph.root.descriptor.digest.into(),
+        name: image.held.label(),
+    };
+    let document = PushPreview {
+        destination: destination.to_owned(),
+        dry_run: true,
+        images: images.iter().map(image).collect(),
+    };
+    let is_companion = |image: &&OutboundImage| image.held.name.tag.as_ref().is_some_and(is_companion_tag);
+    let shown = images.iter().filter(|image| context.is_verbose() || !is_companion(image));
+    let lines = shown.fold(String::new(), |text, image| text + &image.held.label() + "\n");
+    context.result(&document, &lines)?;
+    let count = images.iter().filter(|image| !is_companion(image)).count();
+    let count = report::count(count, "image");
+    context.summary(&format!("{count} can be pushed to {destination}; nothing was sent"));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Pushes on a thread that serves connections, too: an answer does not have to wake another one for the next question.

@@ -11,6 +11,7 @@ use super::input::{self, Target};
 use super::{bundle_failure, media, trust};
 use crate::args::{AccessLogArg, ServeArgs, TlsArgs};
 use crate::context::Context;
+use crate::delta;
 use crate::documents::Serving;
 use crate::failure::{Failure, Kind};
 use crate::{report, signals};
@@ -98,6 +99,10 @@ async fn source(context: &Context, args: &ServeArgs) -> Result<(Arc<dyn Reposito
             "note: {} of these bundles is missing and cannot be pulled: serve the base bundle, too",
             report::count(missing.len(), "blob")
         ));
+        for incomplete in bundles.incomplete() {
+            let base = delta::base_text(incomplete.header.base());
+            context.say(&format!("note: {} is a delta: {base}", incomplete.path.display()));
+        }
     }
     Ok((Arc::new(bundles), None))
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{bundle_failure, incoming, input, media, trust};
 use crate::args::UnpackArgs;
@@ -10,8 +11,8 @@ use crate::context::Context;
 use crate::documents;
 use crate::failure::{Failure, Kind};
 use crate::report;
-use hod_bundle::{BundleReader, BundleSigner};
-use hod_steps::unpack::{UnpackError, UnpackReceipt, unpack};
+use hod_bundle::{BundleReader, BundleSigner, Header};
+use hod_steps::unpack::{UnpackError, UnpackReceipt, preview, unpack};
 use hod_store::Store;
 use hod_store::layout::REGISTRY;
 
@@ -30,6 +31,9 @@ pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode,
     })
     .await?;
     trust::say(context, signed.as_ref());
+    if args.dry_run {
+        return show(context, &args, reader.header().clone(), signed.as_ref()).await;
+    }
     let store = Store::create(&args.root).map_err(|error| Failure::of(Kind::Failed, error))?;
     let existing = incoming::existing(args.on_existing_tag);
     let (observer, stop, bundle) = (context.observer(), context.stop.clone(), args.bundle.clone());
@@ -49,6 +53,39 @@ pub(crate) async fn run(context: &Context, args: UnpackArgs) -> Result<ExitCode,
         report::count(done.there.0, "blob"),
         report::bytes(done.there.1),
         report::time(context.begun.elapsed()),
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what unpacking would change, after the checks that come before the first write.
+async fn show(
+    context: &Context,
+    args: &UnpackArgs,
+    header: Arc<Header>,
+    signed: Option<&BundleSigner>,
+) -> Result<ExitCode, Failure> {
+    let (stop, existing) = (context.stop.clone(), incoming::existing(args.on_existing_tag));
+    let (read, root) = (header.clone(), args.root.clone());
+    let bundle = args.bundle.clone();
+    let work = move || preview(&read, &root, existing, &stop).map_err(|error| failure(&bundle, error));
+    let found = input::blocking(work).await?;
+    let document = documents::UnpackPreview {
+        bundle: header.id().into(),
+        bytes_free: found.free,
+        dry_run: true,
+        images: header.images().len(),
+        signed: signed.map(documents::Signer::from),
+        tags: incoming::documents(&found.tags),
+        to_write: found.to_write.into(),
+    };
+    context.result(&document, &incoming::lines(context, &header, &found.tags))?;
+    context.summary(&format!(
+        "{} can be unpacked to {}: {} to write ({}), {} free; nothing was written",
+        report::count(header.image_count(), "image"),
+        args.root.display(),
+        report::count(found.to_write.0, "blob"),
+        report::bytes(found.to_write.1),
+        report::bytes(found.free),
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -61,6 +61,24 @@ pub(crate) struct Unpacked {
     pub(crate) written: Amount,
 }
 
+/// What `hod unpack --dry-run` found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct UnpackPreview {
+    /// The bundle's id.
+    pub(crate) bundle: DigestText,
+    /// The free space at the root.
+    pub(crate) bytes_free: u64,
+    /// Always true.
+    pub(crate) dry_run: bool,
+    pub(crate) images: usize,
+    /// Who signed it; null where no signature was asked for.
+    pub(crate) signed: Option<Signer>,
+    pub(crate) tags: Vec<IncomingTag>,
+    pub(crate) to_write: Amount,
+}
+
 /// Who signed a bundle.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]

@@ -213,6 +213,25 @@ pub(crate) struct Pushed {
     pub(crate) seconds: f64,
 }
 
+/// What `hod push --dry-run` found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct PushPreview {
+    pub(crate) destination: String,
+    /// Always true.
+    pub(crate) dry_run: bool,
+    pub(crate) images: Vec<PreviewedImage>,
+}
+
+/// An image that would be pushed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(crate) struct PreviewedImage {
+    pub(crate) digest: DigestText,
+    pub(crate) name: String,
+}
+
 /// An image that is at the registry now.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -13,8 +13,8 @@ use crate::generated::assert_current;
 
 use super::{
     Bundled, Collected, Copied, Deleted, DigestText, FailedRun, KeyPair, Locked, LoggedRequest, Login, Logout, Manual,
-    NewPlace, OneDigest, Packed, Planned, Pulled, Pushed, Removed, Selected, Serving, SignedBundle, SignedManifest,
-    Synced, Tagged, Tags, Unpacked, UnpackedImage, VerifiedManifest, WrittenConfig, WrittenIndex, WrittenInventory,
+    NewPlace, OneDigest, Packed, Planned, Pulled, PushPreview, Pushed, Removed, Selected, Serving, SignedBundle, SignedManifest,
+    Synced, Tagged, Tags, Unpacked, UnpackPreview, UnpackedImage, VerifiedManifest, WrittenConfig, WrittenIndex, WrittenInventory,
 };
 
 impl JsonSchema for DigestText {
@@ -97,6 +97,33 @@ mod library {
         bytes_of_images: u64,
         /// How many contents a bundle requires and does not have.
         required: u64,
+        bytes_required: u64,
+        /// The bases of a delta, where it names them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        base: Vec<DeltaBase>,
+    }
+
+    /// What has the content that a delta leaves out.
+    #[derive(Serialize, JsonSchema)]
+    struct DeltaBase {
+        kind: DeltaBaseKind,
+        name: String,
+        /// The id of a bundle, or the digest of an inventory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<DigestText>,
+        /// The day on which it was made, as `2026-12-01`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        date: Option<String>,
+    }
+
+    /// The kind of a base.
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code, reason = "only its schema is used")]
+    enum DeltaBaseKind {
+        Bundle,
+        Inventory,
+        Store,
     }
 
     /// An image of a store or bundle.
@@ -281,7 +308,7 @@ fn schemas() -> [(&'static str, Schema); 36] {
         ("pack", schema_of::<Either<Packed, Planned>>()),
         ("plan", schema_of::<Planned>()),
         ("pull", schema_of::<Either<Pulled, Planned>>()),
-        ("push", schema_of::<Pushed>()),
+        ("push", schema_of::<Either<Pushed, PushPreview>>()),
         ("rm", schema_of::<Removed>()),
         ("select", schema_of::<Selected>()),
         ("serve", schema_of::<Either<Serving<'_>, LoggedRequest<'_>>>()),
@@ -291,7 +318,7 @@ fn schemas() -> [(&'static str, Schema); 36] {
         ("stat", schema_of::<library::Stat>()),
         ("sync", schema_of::<Synced>()),
         ("tag", schema_of::<Tagged<'_>>()),
-        ("unpack", schema_of::<Unpacked>()),
+        ("unpack", schema_of::<Either<Unpacked, UnpackPreview>>()),
         ("unpack-image", schema_of::<Either<UnpackedImage, WrittenConfig>>()),
         ("verify", schema_of::<library::Verification>()),
     ]

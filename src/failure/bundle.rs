@@ -57,7 +57,7 @@ impl Advise for LeftOutBlob {
 without_advice! {
     HeaderError {
         Json, Format, Newer, Encoding, Form, Large, Dense, Overflow, Time, Duplicate, Absent, Unused, Image, Text,
-        Offset,
+        Base, Offset,
     }
     KeyError { Public, Secret, Locked, Passphrase, Length, Random }
     TrustError { Unsigned, Damaged, Unknown, Wrong, NoKeys }

@@ -7,11 +7,21 @@ umask 022
 
 bundle=@BUNDLE@
 bundle_id=@ID@
+content=@CONTENT@
+made=@MADE@
+# The number of the key that signed it, when it was packed.
+signer=@SIGNER@
+# Of a delta: what it builds on.
+base=@BASE@
+# One of its images, for examples, and the reference that it was pulled from.
+image=@IMAGE@
+source=@SOURCE@
 
 state=/var/lib/hod-install
 binary=/usr/local/bin/hod
 unit=/etc/systemd/system/hod-serve.service
 docker_config=/etc/docker/daemon.json
+containers=/etc/containers/registries.conf.d
 
 usage() {
     cat <<'USAGE'
@@ -27,6 +37,8 @@ usage: sh install.sh [--root DIR | --push docker://HOST[:PORT][/PREFIX]] [OPTION
   --serve ADDRESS    serve the root at this address, such as 127.0.0.1:5000, now and after each boot
   --containerd NAME  let containerd pull images of the registry NAME from there first (docker.io, or
                      _default for all); repeatable
+  --podman NAME      let podman, CRI-O, buildah and skopeo pull images of the registry NAME from there
+                     first; repeatable
   --docker           let docker pull images of Docker Hub from there first
   --mirror URL       URL of that mirror [default: http:// and the address of --serve]
   --skip-sums        do not check the checksums of the bundle first; hod checks every byte that it reads
@@ -155,13 +167,23 @@ find_keys() {
 }
 
 # Checks the signature over the sums. It must be there where keys are wanted; only something other than this medium can
-# tell whether it is right.
+# tell whether it is right. Notes the result for the plan.
 check_signature() {
+    signature="none: the checksums only show that the copy is complete, not who made it"
+    if [ -e "$work/SHA256SUMS.minisig" ] || [ -e "$here/$bundle.header.minisig" ] || [ -n "$signer" ]; then
+        signature="present${signer:+ (key $signer)}, and NOT CHECKED: "
+        if [ "$no_key" = yes ]; then
+            signature=${signature}--no-key was given
+        else
+            signature="${signature}get the public key of the maker by another way, and name it with --key"
+        fi
+    fi
     [ "$no_key" = no ] && [ -n "$wanted" ] || return 0
     [ -e "$work/SHA256SUMS.minisig" ] ||
         fail "the medium is not signed: SHA256SUMS.minisig is missing; nothing of the medium was run"
     if ! command -v minisign >/dev/null 2>&1; then
         say "note: minisign is not installed: only the hod of this medium checks the signature of the bundle"
+        signature="present${signer:+ (key $signer)}, checked only by the hod of this medium"
         return 0
     fi
     old_ifs=$IFS
@@ -173,6 +195,7 @@ check_signature() {
         if minisign -Vq "$option" "$key" -m "$work/SHA256SUMS" -x "$work/SHA256SUMS.minisig" >/dev/null 2>&1; then
             IFS=$old_ifs
             say "the sums are signed with $key"
+            signature="checked with minisign and $key"
             return 0
         fi
     done
@@ -302,9 +325,67 @@ HOSTS
     fi
 }
 
-show_plan() {
-    say "bundle $bundle"
+# Lets podman, CRI-O, buildah and skopeo ask the mirror first (containers-registries.conf(5)).
+write_podman() {
+    location=${mirror#*://}
+    location=${location%/}
+    # containerd names the path of a registry with /v2, and these do not.
+    case $location in */v2/*) location=${location%%/v2/*}/${location#*/v2/} ;; esac
+    case $mirror in http://*) insecure=true ;; *) insecure=false ;; esac
+    old_ifs=$IFS
+    IFS='
+'
+    for name in $podman; do
+        IFS=$old_ifs
+        put "$containers/50-hod-$name.conf" 644 <<CONF
+[[registry]]
+prefix = "$name"
+location = "$name"
+
+[[registry.mirror]]
+location = "$location"
+insecure = $insecure
+CONF
+    done
+    IFS=$old_ifs
+    if grep -qs '^\[registries\.' /etc/containers/registries.conf; then
+        say "  note: /etc/containers/registries.conf has version 1 of its format, with which podman and CRI-O"
+        say "        read no mirrors: write it anew as version 2"
+    fi
+    if has_systemd && systemctl is-active --quiet crio.service; then
+        systemctl reload crio.service || say "  CRI-O could not be reloaded: restart it"
+    fi
+}
+
+show_bundle() {
+    say "bundle $bundle: $content"
     say "  $bundle_id"
+    say "  $made"
+    say "  signature: $signature"
+    [ -z "$base" ] || say "  this bundle is a DELTA: $base"
+}
+
+# Has hod check, without a change, that the bundle is trusted, that what a delta builds on is there, and that it fits.
+check_target() {
+    if [ -n "$push" ]; then
+        run_push --dry-run >/dev/null
+    else
+        with_keys unpack "$here/$bundle" --root "$root" --dry-run >/dev/null
+    fi || {
+        code=$?
+        printf 'install.sh: nothing was changed\n' >&2
+        exit "$code"
+    }
+}
+
+run_push() {
+    set -- push "$here/$bundle" "$push" "$@"
+    [ -z "$tls_verify" ] || set -- "$@" "--tls-verify=$tls_verify"
+    [ -z "$authfile" ] || set -- "$@" --authfile "$authfile"
+    with_keys "$@"
+}
+
+show_plan() {
     say "This will:"
     if [ -n "$push" ]; then say "  push its images to $push"; else say "  unpack its images to $root"; fi
     if [ -n "$serve" ]; then
@@ -312,7 +393,41 @@ show_plan() {
         say "  serve $root at $serve, now and after each boot"
     fi
     for name in $containerd; do say "  write /etc/containerd/certs.d/$name/hosts.toml, which points to $mirror"; done
+    for name in $podman; do say "  write $containers/50-hod-$name.conf, which points to $mirror"; done
     if [ "$docker" = yes ]; then say "  add the mirror $mirror to $docker_config"; fi
+}
+
+# What to do now, and where.
+show_next() {
+    say "Next:"
+    if [ -n "$push" ]; then
+        place=${push#docker://}
+        place=${place%/}
+        say "  the images are at $place"
+        say "  pull one:            docker pull $place/$image"
+        say "                       podman pull $place/$image"
+        say "  let runtimes ask it: again with --mirror URL, and --containerd NAME, --podman NAME or --docker"
+        return 0
+    fi
+    say "  the images are in $root"
+    if [ -z "$serve" ]; then
+        say "  serve them:          sh $0 --root $root --serve 127.0.0.1:5000"
+        say "  push them:           sh $0 --push docker://HOST[:PORT][/PREFIX]"
+        return 0
+    fi
+    # An address for all of this machine is none that others can ask.
+    case $serve in
+        0.0.0.0:* | '[::]:'*) place=$(hostname 2>/dev/null || echo HOST):${serve##*:} ;;
+        *) place=$serve ;;
+    esac
+    say "  they are served at   http://$place"
+    say "  pull one:            docker pull $place/$image"
+    say "                       podman pull --tls-verify=false $place/$image"
+    if [ -n "$containerd" ]; then say "  by its own name:     crictl pull ${source:-$image}"; fi
+    if [ -n "$podman" ]; then say "  by its own name:     podman pull ${source:-$image}"; fi
+    if [ "$docker" = yes ]; then say "  by its own name:     docker pull ${source:-$image}"; fi
+    say "  list them:           $binary ls $root"
+    if has_systemd; then say "  see the log:         journalctl -u hod-serve.service"; fi
 }
 
 install() {
@@ -321,14 +436,13 @@ install() {
     check_signature
     check_sums
     find_hod
+    show_bundle
+    check_target
     show_plan
     [ "$dry" = yes ] && return 0
     confirm "Go on?"
     if [ -n "$push" ]; then
-        set -- push "$here/$bundle" "$push"
-        [ -z "$tls_verify" ] || set -- "$@" "--tls-verify=$tls_verify"
-        [ -z "$authfile" ] || set -- "$@" --authfile "$authfile"
-        with_keys "$@"
+        run_push
     else
         with_keys unpack "$here/$bundle" --root "$root"
     fi
@@ -344,8 +458,10 @@ install() {
         fi
     fi
     [ -z "$containerd" ] || write_containerd
+    [ -z "$podman" ] || write_podman
     [ "$docker" = no ] || write_docker
     say "done"
+    show_next
 }
 
 # Words that become part of files must not mean anything there.
@@ -358,12 +474,12 @@ plain_path() {
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=/var/lib/registry push='' keys='' no_key=no serve='' containerd='' docker=no mirror=''
+root=/var/lib/registry push='' keys='' no_key=no serve='' containerd='' podman='' docker=no mirror=''
 tls_verify='' authfile='' skip_sums=no yes=no dry=no undo=no
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --root | --push | --key | --serve | --containerd | --mirror | --authfile)
+        --root | --push | --key | --serve | --containerd | --podman | --mirror | --authfile)
             [ $# -gt 1 ] || misused "$1 needs a value"
             case $1 in
                 --root) root=$2 ;;
@@ -372,6 +488,8 @@ while [ $# -gt 0 ]; do
 " ;;
                 --serve) serve=$2 ;;
                 --containerd) containerd="$containerd$2
+" ;;
+                --podman) podman="$podman$2
 " ;;
                 --mirror) mirror=$2 ;;
                 --authfile) authfile=$2 ;;
@@ -418,8 +536,10 @@ case $serve in *[!A-Za-z0-9.:\[\]-]*) misused "$serve is no address" ;; esac
 case $mirror in *[!A-Za-z0-9.:/_\[\]-]*) misused "$mirror is no URL of a registry" ;; esac
 case $containerd in *..* | */* | *[!A-Za-z0-9.:_'
 '-]*) misused "--containerd takes names of registries" ;; esac
+case $podman in *..* | */* | *_default* | *[!A-Za-z0-9.:_'
+'-]*) misused "--podman takes names of registries" ;; esac
 [ -n "$mirror" ] || [ -z "$serve" ] || mirror=http://$serve
-if [ -z "$mirror" ] && { [ -n "$containerd" ] || [ "$docker" = yes ]; }; then
+if [ -z "$mirror" ] && { [ -n "$containerd" ] || [ -n "$podman" ] || [ "$docker" = yes ]; }; then
     misused "say with --serve or --mirror where they should look"
 fi
 

@@ -6,6 +6,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use hod_oci::{Digest, MediaType, Platform, RepositoryName, Tag};
+use super::delta_base::DeltaBase;
 use hod_store::Links;
 
 /// An image of a bundle.
@@ -77,6 +78,8 @@ pub struct Contents {
     pub blobs: Vec<Content>,
     /// Content that the repositories refer to and that the bundle does not hold.
     pub requires: Vec<Content>,
+    /// What has the content that the bundle requires: any of these, where they are known.
+    pub base: Vec<DeltaBase>,
     /// The links of all repositories.
     pub repositories: Vec<Links>,
 }

@@ -227,6 +227,9 @@ pub enum HeaderError {
         /// The text.
         text: String,
     },
+    /// A base that cannot be one.
+    #[error("it names its base in an invalid way: {0}")]
+    Base(&'static str),
     /// A blob that is not where the rules put it.
     #[error("{digest} has offset {stated}, expected {expected}")]
     Offset {

@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Write};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::contents::{Blob, Content, Contents, Image};
+use super::delta_base::{self, DeltaBase};
 use super::layout::{HEADER_LIMIT, data_head_length};
 use super::ustar::{TIME_LIMIT, padded};
 use super::{HeaderError, rules};
@@ -30,6 +31,7 @@ pub struct Header {
     images: Vec<Image>,
     blobs: Vec<Blob>,
     requires: Vec<Content>,
+    base: Vec<DeltaBase>,
     repositories: Vec<Links>,
     positions: rules::Positions,
     /// Bytes of the member `hod/bundle.json`, which are written anew when they are wanted: they are as many as
@@ -48,6 +50,8 @@ struct Document {
     images: Vec<Image>,
     blobs: Vec<ReadBlob>,
     requires: Vec<Content>,
+    #[serde(default)]
+    base: Vec<DeltaBase>,
     repositories: Vec<Links>,
 }
 
@@ -95,8 +99,7 @@ impl Header {
         for content in &contents.blobs {
             blobs.push(place(content).ok_or(HeaderError::Overflow)?);
         }
-        let Contents { mtime, images, requires, repositories, .. } = contents;
-        Self::build(mtime, images, blobs, requires, repositories)
+        Self::build(contents, blobs)
     }
 
     /// Reads a header. The bytes must be exactly those that [`Header::to_json`] gives.
@@ -136,24 +139,22 @@ impl Header {
         if i64::try_from(offset).is_err() {
             return Err(HeaderError::Overflow);
         }
-        Self::build(document.mtime, document.images, blobs, document.requires, document.repositories)
+        let Document { mtime, images, requires, base, repositories, .. } = document;
+        Self::build(Contents { mtime, images, blobs: Vec::new(), requires, base, repositories }, blobs)
     }
 
-    fn build(
-        mtime: u64,
-        images: Vec<Image>,
-        blobs: Vec<Blob>,
-        requires: Vec<Content>,
-        repositories: Vec<Links>,
-    ) -> Result<Self, HeaderError> {
+    /// A header of these contents, whose blobs are placed.
+    fn build(contents: Contents, blobs: Vec<Blob>) -> Result<Self, HeaderError> {
+        let Contents { mtime, images, requires, base, repositories, .. } = contents;
         if mtime > TIME_LIMIT {
             return Err(HeaderError::Time(mtime));
         }
         let positions = rules::Positions::new(&blobs)?;
         rules::check((&blobs, &positions), &requires, &repositories)?;
         rules::check_images(&images, &repositories)?;
+        delta_base::check(&base, &requires)?;
         let id = Digest::sha256(b"");
-        let mut header = Self { mtime, images, blobs, requires, repositories, positions, length: 0, id };
+        let mut header = Self { mtime, images, blobs, requires, base, repositories, positions, length: 0, id };
         header.images.iter().try_for_each(|image| header.check_contents(image))?;
         let mut summed = DigestWriter { hasher: Hasher::new(Algorithm::Sha256), length: 0 };
         let mut out = BufWriter::new(&mut summed);
@@ -194,6 +195,8 @@ impl Header {
             #[serde(serialize_with = "write_blobs")]
             blobs: &'a [Blob],
             requires: &'a [Content],
+            #[serde(skip_serializing_if = "<[DeltaBase]>::is_empty")]
+            base: &'a [DeltaBase],
             repositories: &'a [Links],
         }
         let written = Written {
@@ -203,6 +206,7 @@ impl Header {
             images: &self.images,
             blobs: &self.blobs,
             requires: &self.requires,
+            base: &self.base,
             repositories: &self.repositories,
         };
         serde_json::to_writer(out, &written)
@@ -269,6 +273,11 @@ impl Header {
     /// What the bundle leaves out and its target must have.
     pub fn requires(&self) -> &[Content] {
         &self.requires
+    }
+
+    /// What has the content that the bundle requires: any of these. Older deltas do not say it.
+    pub fn base(&self) -> &[DeltaBase] {
+        &self.base
     }
 
     /// The links of all repositories, in the order of their names.

@@ -21,7 +21,7 @@
 //! let digest = Digest::sha256(b"layer");
 //! let blobs = vec![Content { digest, size: 5 }];
 //! let repositories = vec![Links { layers: vec![digest], ..Links::none("library/app".parse()?) }];
-//! let header = Header::new(Contents { mtime: 0, images: vec![], blobs, requires: vec![], repositories })?;
+//! let header = Header::new(Contents { blobs, repositories, ..Contents::default() })?;
 //! let mut writer = Writer::new(Vec::new(), &header, None, Compression::None)?;
 //! writer.blob(&digest, &mut &b"layer"[..])?;
 //! let (bundle, _) = writer.finish()?;
@@ -37,6 +37,7 @@
 
 mod compress;
 mod contents;
+mod delta_base;
 mod error;
 mod expand;
 mod frame;
@@ -62,6 +63,7 @@ pub mod volumes;
 mod writer;
 
 pub use contents::{Blob, Content, Contents, Image};
+pub use delta_base::{DeltaBase, DeltaBaseKind};
 use error::Result;
 pub use error::{BundleError, HeaderError, TrustError};
 pub use header::{FORMAT, Header, VERSION};

@@ -6,16 +6,17 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Header, OpenBundle};
+use super::{DeltaBase, Header, OpenBundle};
 use hod_engine::endpoint::{BlobReader, EndpointError, Fault, Place, Result, Source, blocking, read_ahead};
 use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, RepositoryName, Version};
 
 /// Content that a delta leaves to its base.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{digest} is not in the bundle, which is a delta: it leaves {contents} content{} ({bytes} bytes) of {} to its base",
+    "{digest} is not in the bundle, which is a delta: it leaves {contents} content{} ({bytes} bytes) of {} to its base{}",
     if *contents == 1 { "" } else { "s" },
-    images.join(", ")
+    images.join(", "),
+    base.iter().map(|base| format!(": {base}")).collect::<Vec<_>>().concat()
 )]
 pub struct LeftOutBlob {
     /// The content.
@@ -26,6 +27,8 @@ pub struct LeftOutBlob {
     pub contents: usize,
     /// And their bytes.
     pub bytes: u64,
+    /// Any of these has it, where the bundle names them.
+    pub base: Vec<DeltaBase>,
 }
 
 impl LeftOutBlob {
@@ -42,7 +45,8 @@ impl LeftOutBlob {
                 left.extend(header.contents_of(image).filter_map(|it| required.get_key_value(&it.digest)));
             }
         }
-        Some(Self { digest: *digest, images, contents: left.len(), bytes: left.into_values().sum() })
+        let (contents, bytes) = (left.len(), left.into_values().sum());
+        Some(Self { digest: *digest, images, contents, bytes, base: header.base().to_vec() })
     }
 }
 

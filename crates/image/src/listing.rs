@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::contents::StoredImage;
-use hod_bundle::Header;
+use hod_bundle::{DeltaBase, Header};
 use hod_oci::{Digest, MediaType};
 
 /// The images of one place.
@@ -23,6 +23,11 @@ pub struct Listing {
     pub bytes_of_images: u64,
     /// Contents that a bundle leaves out and its target must have.
     pub required: usize,
+    /// The bytes of these contents.
+    pub bytes_required: u64,
+    /// The bases of a delta, where it names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub base: Vec<DeltaBase>,
 }
 
 /// One image.
@@ -90,7 +95,13 @@ impl Listing {
             };
             (image, contents)
         });
-        Self { bundle: Some(header.id()), required: header.requires().len(), ..Self::of(entries.collect()) }
+        Self {
+            bundle: Some(header.id()),
+            required: header.requires().len(),
+            bytes_required: header.requires().iter().map(|content| content.size).sum(),
+            base: header.base().to_vec(),
+            ..Self::of(entries.collect())
+        }
     }
 
     fn of(entries: Vec<Entry>) -> Self {
@@ -113,6 +124,8 @@ impl Listing {
             bytes_of_images: images.iter().map(|image| image.size).sum(),
             images,
             required: 0,
+            bytes_required: 0,
+            base: Vec::new(),
         }
     }
 }

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::repositories::{BlobReader, Repositories};
-use hod_bundle::{Content, OpenBundle};
+use hod_bundle::{Content, Header, OpenBundle};
 use hod_engine::endpoint::{EndpointError, Fault, Result};
 use hod_oci::{Digest, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
 
@@ -19,6 +19,15 @@ use hod_oci::{Digest, MANIFEST_LIMIT, ManifestError, RepositoryName, Tag};
 pub struct Bundles {
     bundles: Vec<(PathBuf, OpenBundle)>,
     repositories: BTreeMap<RepositoryName, Links>,
+}
+
+/// A delta that is served without all of its base.
+#[derive(Debug)]
+pub struct IncompleteDelta<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// Its header.
+    pub header: &'a Header,
 }
 
 /// The links of a repository in all bundles.
@@ -46,6 +55,13 @@ impl Bundles {
     pub fn missing(&self) -> Vec<Content> {
         let required = self.bundles.iter().flat_map(|(_, bundle)| bundle.header().requires());
         required.filter(|content| self.holder(&content.digest).is_none()).copied().collect()
+    }
+
+    /// The deltas whose base none of the bundles is.
+    pub fn incomplete(&self) -> impl Iterator<Item = IncompleteDelta<'_>> {
+        let lacks = |content: &Content| self.holder(&content.digest).is_none();
+        let lacking = self.bundles.iter().filter(move |(_, bundle)| bundle.header().requires().iter().any(lacks));
+        lacking.map(|(path, bundle)| IncompleteDelta { path, header: bundle.header() })
     }
 
     /// The bundle that holds some content, and the content's length.

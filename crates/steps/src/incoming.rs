@@ -129,18 +129,26 @@ fn compare_lists(store: &Store, name: &RepositoryName, tag: &Tag, is_list: bool)
 
 /// Refuses what does not fit. Blobs of the root that hod has not hashed are hashed now, on all processors.
 pub(super) fn check_space(header: &Header, store: &Store, stop: &Stop) -> Result<(), IncomingError> {
+    let (_, needed) = to_write(header, store, stop)?;
+    Ok(require_room("the images need", store.root(), needed)?)
+}
+
+/// How many blobs the root does not have, and the bytes that they need there.
+pub(super) fn to_write(header: &Header, store: &Store, stop: &Stop) -> Result<(usize, u64), StoreError> {
     let needed = |blob: &Blob| {
         if store.holds(&blob.digest)? {
-            return Ok(0);
+            return Ok((0, 0));
         }
         // What an interrupted run has left is thrown away when the blob is written, and has its room already.
-        Ok(blob.size - store.kept(&blob.digest, blob.size)?)
+        Ok((1, blob.size - store.kept(&blob.digest, blob.size)?))
     };
     let sizes = on_all_processors(header.blobs(), stop, |taken: WorkQueue<'_, Blob>, found| {
         taken.map(needed).for_each(found);
     });
-    let sum = sizes.into_iter().try_fold(0_u64, |sum, size: Result<u64, StoreError>| Ok(sum.saturating_add(size?)));
-    Ok(require_room("the images need", store.root(), sum.map_err(IncomingError::Store)?)?)
+    sizes.into_iter().try_fold((0, 0_u64), |(count, bytes), needed: Result<(usize, u64), StoreError>| {
+        let (one, size) = needed?;
+        Ok((count + one, bytes.saturating_add(size)))
+    })
 }
 
 /// Says which damaged content of a root was replaced.

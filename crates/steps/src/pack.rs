@@ -90,6 +90,9 @@ pub fn delta(images: &[StoredImage], mtime: u64, base: &Base) -> Result<Header, 
         let images = images.iter().filter(|held| seen.insert((&held.name, held.graph.root.descriptor.digest)));
         contents.images = images.map(|held| image(held, &positions)).collect();
     }
+    if !contents.requires.is_empty() {
+        contents.base = base.named().to_vec();
+    }
     contents.repositories = repositories.into_values().map(without_repeats).collect();
     Ok(Header::new(contents)?)
 }

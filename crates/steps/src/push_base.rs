@@ -14,7 +14,7 @@ use super::push::PushOptions;
 use hod_bundle::{Content, Header};
 use hod_engine::copy::{CopyError, Engine};
 use hod_engine::endpoint::{self, BlobReader, EndpointError, Place, Sink as _, Source};
-use hod_image::base::{MissingContent, lacking};
+use hod_image::base::{MissingBase, lacking};
 use hod_oci::{Descriptor, Digest, MediaType, NameError, RepositoryName, Version};
 use hod_registry::{Registries, Repository};
 
@@ -25,12 +25,12 @@ pub type Homes = HashMap<Digest, Arc<Repository>>;
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// It is not there.
-    #[error("the bundle requires {} that {host} does not have", hod_engine::count(.lacking.len(), "blob"))]
+    #[error("the bundle requires {} that {host} does not have", hod_engine::count(.lacking.contents.len(), "blob"))]
     Required {
         /// The registry.
         host: String,
-        /// The missing content.
-        lacking: Vec<MissingContent>,
+        /// The missing content, and what has it.
+        lacking: MissingBase,
     },
     /// The registry cannot be asked.
     #[error("cannot ask for {digest}")]

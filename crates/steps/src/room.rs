@@ -37,3 +37,11 @@ pub fn require_room(what: &'static str, folder: &Path, needed: u64) -> Result<()
     }
     Err(RoomError::Short { what, path: folder.to_owned(), needed, free })
 }
+
+/// The free bytes where a folder is, or where it would be made: there, or in the nearest folder above it that exists.
+pub(super) fn free_near(folder: &Path) -> Result<(PathBuf, u64), RoomError> {
+    let there = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let free = hod_io::fs::free_space(there);
+    let free = free.map_err(|source| RoomError::Unknown { path: there.to_owned(), source })?;
+    Ok((there.to_owned(), free))
+}

@@ -8,16 +8,18 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::incoming::{self, ExistingTags, IncomingError, Tags};
+use super::incoming::TagChange;
 use super::processors::{WorkQueue, on_all_processors};
+use super::room::{RoomError, free_near, require_room};
 use hod_bundle::{Blob, BlobBody, BundleError, BundleReader, Content, Header};
 use hod_engine::endpoint::Placement;
 use hod_engine::observe::{Event, Observer, Stop};
-use hod_image::base::{MissingContent, lacking};
-use hod_oci::{Descriptor, MediaType};
+use hod_image::base::{MissingBase, lacking};
+use hod_oci::{Descriptor, Digest, MediaType};
 use hod_store::{Ingest, Store, StoreError, Writers};
 
 /// Bytes that are read at a time of what is not written.
@@ -38,6 +40,17 @@ pub struct UnpackReceipt {
     pub there: (usize, u64),
 }
 
+/// The changes that unpacking would make.
+#[derive(Debug)]
+pub struct UnpackPreview {
+    /// Every tag of the bundle.
+    pub tags: Tags,
+    /// Blobs that are missing in the root, and the bytes that they need.
+    pub to_write: (usize, u64),
+    /// Bytes that are free there.
+    pub free: u64,
+}
+
 /// The errors of unpacking a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
@@ -48,12 +61,12 @@ pub enum UnpackError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bundle builds on content that is not there.
-    #[error("the bundle requires {} that {} does not have", hod_engine::count(lacking.len(), "blob"), root.display())]
+    #[error("the bundle requires {} that {} does not have", hod_engine::count(lacking.contents.len(), "blob"), root.display())]
     Required {
         /// The root.
         root: PathBuf,
-        /// The missing content.
-        lacking: Vec<MissingContent>,
+        /// The missing content, and what has it.
+        lacking: MissingBase,
     },
     /// The root does not take it.
     #[error(transparent)]
@@ -117,6 +130,40 @@ pub fn unpack(
     store.forget_passed(&header.id())?;
     incoming::tell_repaired(store, observer)?;
     Ok(UnpackReceipt { header, tags, written, there })
+}
+
+/// Makes the checks that come before the first write, and writes nothing. The root need not exist.
+pub fn preview(
+    header: &Header,
+    root: &Path,
+    existing: ExistingTags,
+    stop: &Stop,
+) -> Result<UnpackPreview, UnpackError> {
+    let store = match Store::open(root) {
+        Ok(store) => Some(store),
+        Err(StoreError::NoRoot(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let (tags, to_write) = match &store {
+        Some(store) => {
+            check_required(header, store, stop)?;
+            (incoming::welcome(header, store, existing)?, incoming::to_write(header, store, stop)?)
+        }
+        None => {
+            refuse_missing(header, root, &header.requires().iter().map(|content| content.digest).collect())?;
+            let repositories = header.repositories().iter();
+            let tags = repositories.flat_map(|links| links.tags.iter().map(move |tag| (&links.name, tag)));
+            let tags = tags.map(|(name, tag)| (name.clone(), tag.name.clone(), tag.digest, TagChange::New)).collect();
+            (tags, (header.blobs().len(), header.blobs().iter().map(|blob| blob.size).sum()))
+        }
+    };
+    if stop.is_requested() {
+        return Err(UnpackError::Stopped);
+    }
+    let room = |error: RoomError| UnpackError::Incoming(error.into());
+    let (folder, free) = free_near(root).map_err(room)?;
+    require_room("the images need", &folder, to_write.1).map_err(room)?;
+    Ok(UnpackPreview { tags, to_write, free })
 }
 
 /// Reads a blob that the root has: a damaged bundle is to be known as one.
@@ -185,8 +232,12 @@ fn check_required(header: &Header, store: &Store, stop: &Stop) -> Result<(), Unp
     }
     let looked = looked.into_iter().collect::<Result<Vec<_>, StoreError>>()?;
     let missing: BTreeSet<_> = looked.into_iter().filter(|(_, held)| !held).map(|(digest, _)| digest).collect();
+    refuse_missing(header, store.root(), &missing)
+}
+
+fn refuse_missing(header: &Header, root: &Path, missing: &BTreeSet<Digest>) -> Result<(), UnpackError> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(UnpackError::Required { root: store.root().to_owned(), lacking: lacking(header, &missing) })
+    Err(UnpackError::Required { root: root.to_owned(), lacking: lacking(header, missing) })
 }

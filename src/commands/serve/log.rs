@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::documents::LoggedRequest;
 use crate::failure::causes;
-use crate::terminal;
+use crate::{report, terminal};
 use hod_serve::{Access, AccessLog};
 
 /// Prints a line for every answer.
@@ -17,7 +17,7 @@ pub(super) struct Lines {
 impl AccessLog for Lines {
     fn on(&self, access: &Access) {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        terminal::say(&*line(self.json, &time(seconds), access));
+        terminal::say(&*line(self.json, &report::timestamp(seconds), access));
     }
 }
 
@@ -60,45 +60,11 @@ fn line(json: bool, time: &str, access: &Access) -> String {
     terminal::printable(&line)
 }
 
-/// A time in seconds since 1970 as RFC 3339 has it, in UTC.
-fn time(seconds: u64) -> String {
-    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
-    let mut year = 1970;
-    let leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let mut month = 1;
-    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", days + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn times_are_those_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(time(seconds), text);
-        }
-    }
 
     #[test]
     fn a_line_is_one_line() {

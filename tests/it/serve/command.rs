@@ -131,7 +131,7 @@ fn leave_out(from: &Path, to: &Path, digest: &Digest) {
         image.contents = image.contents.iter().map(position).collect();
     }
     let repositories = header.repositories().to_vec();
-    let header = Header::new(Contents { mtime: 0, images, blobs, requires, repositories }).unwrap();
+    let header = Header::new(Contents { images, blobs, requires, repositories, ..Contents::default() }).unwrap();
     let mut writer = Writer::new(fs::File::create(to).unwrap(), &header, None, Compression::None).unwrap();
     while let Some(blob) = writer.next_blob() {
         writer.blob(&blob.digest, &mut bundle.blob(&blob.digest).unwrap()).unwrap();
