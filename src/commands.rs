@@ -34,6 +34,7 @@ pub(super) mod unpack_image;
 pub(super) mod verify;
 
 mod admission;
+mod epoch;
 mod holding;
 mod incoming;
 pub(super) mod init;

@@ -222,7 +222,8 @@ impl Installer<'_> {
         };
         if let Some(image) = self.example() {
             let label = image.label();
-            let by_name = image.source.as_ref().map(|source| format!(", as in\ncrictl pull {source}")).unwrap_or_default();
+            let by_name =
+                image.source.as_ref().map(|source| format!(", as in\ncrictl pull {source}")).unwrap_or_default();
             let _ = write!(
                 text,
                 "To pull afterwards, with the address of --serve or the registry of --push:\n\n    \

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::resolving::RequestedImages;
-use super::{input, pack};
+use super::{epoch, input};
 use crate::args::BundleArgs;
 use crate::context::Context;
 use crate::documents;
@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, mut args: BundleArgs) -> Result<ExitC
     if let Some(file) = &args.lock {
         output::write(file, lock_text(&resolution.images, &[]).into_bytes()).await?;
     }
-    let mtime = pack::source_date_epoch()?;
+    let mtime = epoch::source_date_epoch()?;
     let done = bundle(&engine, resolution.images, &options.from, &args.output, mtime).await;
     let done = done.map_err(|error| match error {
         BundlingError::Images(images) => failed(context, &images, listed)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::input::{self, Target};
-use super::media;
+use super::{epoch, media};
 use crate::failure::{Failure, Kind};
 use crate::report;
 use hod_bundle::{BundleFiles, DeltaBase, DeltaBaseKind};
@@ -79,14 +79,15 @@ pub(super) fn base(files: &[PathBuf], near: &Store) -> Result<Base, Failure> {
 /// The name of a base without its directory, as a header can have it.
 fn name_of(path: &Path) -> Box<str> {
     // Names such as `..` have no last part.
-    let real = if path.file_name().is_none() { fs_err::canonicalize(path).unwrap_or_default() } else { path.to_owned() };
+    let real =
+        if path.file_name().is_none() { fs_err::canonicalize(path).unwrap_or_default() } else { path.to_owned() };
     let name = real.file_name().unwrap_or("/".as_ref()).to_string_lossy();
     name.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
 /// The day on which a file was written. Where SOURCE_DATE_EPOCH is set, the result of a pack must not depend on it.
 fn date_of(path: &Path) -> Result<Option<Box<str>>, Failure> {
-    if super::pack::is_reproducible() {
+    if epoch::is_reproducible() {
         return Ok(None);
     }
     let metadata = fs_err::metadata(path).map_err(|error| Failure::of(Kind::Failed, error))?;
@@ -96,10 +97,13 @@ fn date_of(path: &Path) -> Result<Option<Box<str>>, Failure> {
 
 /// The file of a bundle; of volumes, one that exists.
 fn first_file(path: &Path) -> Result<PathBuf, Failure> {
-    Ok(match media::files(path, &[])? {
-        BundleFiles::One(file) => file,
-        BundleFiles::Volumes(_) => path.to_owned(),
-    })
+    match media::files(path, &[])? {
+        BundleFiles::One(file) => Ok(file),
+        BundleFiles::Volumes(set) => {
+            let present = set.present().map_err(|error| Failure::of(Kind::Failed, error))?;
+            Ok(present.into_values().next().map_or_else(|| path.to_owned(), |volume| volume.path))
+        }
+    }
 }
 
 /// The inventory of a store.

@@ -4,9 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{holding, input, trust};
+use super::{epoch, holding, input, trust};
 use crate::args::PackArgs;
 use crate::context::Context;
 use crate::documents::Packed;
@@ -41,7 +40,7 @@ pub(crate) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCod
         move || holding::base(&have, &near)
     })
     .await?;
-    let header = Arc::new(pack::delta(&images, source_date_epoch()?, &base).map_err(failure)?);
+    let header = Arc::new(pack::delta(&images, epoch::source_date_epoch()?, &base).map_err(failure)?);
     let binary = installer_binary(&args)?;
     let key = match &args.sign {
         Some(path) => Some(trust::signing_key(path, &args.passphrase).await?),
@@ -73,7 +72,7 @@ pub(crate) async fn run(context: &Context, mut args: PackArgs) -> Result<ExitCod
             volumes: volumes.as_ref().map(|volumes| volumes.files.len()),
             key: key.as_ref(),
             made_by: args.installer.made_by.as_deref(),
-            made_on: report::day(now()?),
+            made_on: report::day(epoch::now()?),
         };
         installer.write(&binary)?;
     }
@@ -117,29 +116,6 @@ fn place(output: &Path, volumes: Option<&CutVolumes>) -> String {
     let count = volumes.map(|volumes| volumes.files.len());
     count.map_or_else(String::new, |count| format!("{} of ", report::count(count, "volume")))
         + &output.display().to_string()
-}
-
-/// Returns true if the user has set `SOURCE_DATE_EPOCH`, so that the result must not depend on the time of anything.
-pub(super) fn is_reproducible() -> bool {
-    std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|text| !text.is_empty())
-}
-
-/// The time of all members: `SOURCE_DATE_EPOCH` or 0 (reproducible-builds.org).
-pub(super) fn source_date_epoch() -> Result<u64, Failure> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
-            Failure::new(Kind::Usage, format!("SOURCE_DATE_EPOCH is {text:?}, which is not a number of seconds"))
-        }),
-        _ => Ok(0),
-    }
-}
-
-/// The time that texts beside a bundle name: `SOURCE_DATE_EPOCH`, or the present.
-fn now() -> Result<u64, Failure> {
-    if is_reproducible() {
-        return source_date_epoch();
-    }
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 /// The program that goes beside the bundle, where that was asked for. It is looked at before the work begins.

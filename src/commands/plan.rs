@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use futures_util::StreamExt as _;
 
 use super::resolving::RequestedImages;
-use super::{holding, input, pack};
+use super::{epoch, holding, input, pack};
 use crate::args::{PackArgs, PlanArgs, PullArgs, RegistryArgs};
 use crate::context::Context;
 use crate::documents::{FailedLine, Planned};
@@ -122,7 +122,7 @@ fn make(
             return Err(Failure::new(Kind::Usage, "--have needs the store that is packed from: name it with --store"));
         }
     };
-    let header = delta(images, pack::source_date_epoch()?, &base).map_err(|error| Failure::of(Kind::Failed, error))?;
+    let header = delta(images, epoch::source_date_epoch()?, &base).map_err(|error| Failure::of(Kind::Failed, error))?;
     let lacking = |digest: &_, size| match store {
         None => Ok(Some(0)),
         Some(store) if store.has(digest, size)? => Ok(None),

@@ -70,11 +70,8 @@ fn show(context: &Context, destination: &str, images: &[OutboundImage]) -> Resul
         digest: image.held.graph.root.descriptor.digest.into(),
         name: image.held.label(),
     };
-    let document = PushPreview {
-        destination: destination.to_owned(),
-        dry_run: true,
-        images: images.iter().map(image).collect(),
-    };
+    let document =
+        PushPreview { destination: destination.to_owned(), dry_run: true, images: images.iter().map(image).collect() };
     let is_companion = |image: &&OutboundImage| image.held.name.tag.as_ref().is_some_and(is_companion_tag);
     let shown = images.iter().filter(|image| context.is_verbose() || !is_companion(image));
     let lines = shown.fold(String::new(), |text, image| text + &image.held.label() + "\n");

@@ -13,8 +13,9 @@ use crate::generated::assert_current;
 
 use super::{
     Bundled, Collected, Copied, Deleted, DigestText, FailedRun, KeyPair, Locked, LoggedRequest, Login, Logout, Manual,
-    NewPlace, OneDigest, Packed, Planned, Pulled, PushPreview, Pushed, Removed, Selected, Serving, SignedBundle, SignedManifest,
-    Synced, Tagged, Tags, Unpacked, UnpackPreview, UnpackedImage, VerifiedManifest, WrittenConfig, WrittenIndex, WrittenInventory,
+    NewPlace, OneDigest, Packed, Planned, Pulled, PushPreview, Pushed, Removed, Selected, Serving, SignedBundle,
+    SignedManifest, Synced, Tagged, Tags, UnpackPreview, Unpacked, UnpackedImage, VerifiedManifest, WrittenConfig,
+    WrittenIndex, WrittenInventory,
 };
 
 impl JsonSchema for DigestText {

@@ -17,8 +17,11 @@ use crate::support::skopeo;
 use crate::support::tls::Certificates;
 use crate::support::tree;
 
+mod delta;
 mod medium;
+mod podman;
 mod systemd;
+mod texts;
 
 /// The static hod, built once a run.
 fn static_hod() -> &'static Path {

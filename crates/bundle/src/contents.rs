@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use hod_oci::{Digest, MediaType, Platform, RepositoryName, Tag};
 use super::delta_base::DeltaBase;
+use hod_oci::{Digest, MediaType, Platform, RepositoryName, Tag};
 use hod_store::Links;
 
 /// An image of a bundle.

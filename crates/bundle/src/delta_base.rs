@@ -4,11 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Content, HeaderError, is_text};
 use hod_oci::Digest;
-
-/// The most bases that a header names.
-const BASES_LIMIT: usize = 1000;
 
 /// The kind of a base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,26 +58,8 @@ impl fmt::Display for DeltaBase {
     }
 }
 
-/// Checks the bases of a header. Only a bundle that requires content builds on anything.
-pub(super) fn check(bases: &[DeltaBase], requires: &[Content]) -> Result<(), HeaderError> {
-    if !bases.is_empty() && requires.is_empty() {
-        return Err(HeaderError::Base("the bundle requires no content"));
-    }
-    if bases.len() > BASES_LIMIT {
-        return Err(HeaderError::Base("there are more than 1000 bases"));
-    }
-    for base in bases {
-        if base.name.is_empty() || !is_text(&base.name) {
-            return Err(HeaderError::Base("a name is empty, has control characters or is longer than 4096 bytes"));
-        }
-        if base.date.as_ref().is_some_and(|date| !is_day(date)) {
-            return Err(HeaderError::Base("a date does not have the form 2026-12-01"));
-        }
-    }
-    Ok(())
-}
-
-fn is_day(text: &str) -> bool {
+/// Returns true if a text has the form of a day, such as `2026-12-01`.
+pub(super) fn is_day(text: &str) -> bool {
     let is_right = |(position, byte): (usize, u8)| match position {
         4 | 7 => byte == b'-',
         _ => byte.is_ascii_digit(),
@@ -103,16 +81,5 @@ mod tests {
         let id = Digest::sha256(b"");
         let inventory = DeltaBase { kind: DeltaBaseKind::Inventory, id: Some(id), ..base("site.json", None) };
         assert_eq!(inventory.to_string(), format!("inventory site.json, {id}"));
-    }
-
-    #[test]
-    fn invalid_bases_are_refused() {
-        let requires = [Content { digest: Digest::sha256(b"a"), size: 1 }];
-        assert!(check(&[base("may.tar", Some("2026-05-01"))], &requires).is_ok());
-        assert!(check(&[base("may.tar", None)], &[]).is_err());
-        for bad in [base("", None), base("a\nb", None), base("a", Some("2026-5-1")), base("a", Some("2026-05-01T"))] {
-            assert!(check(&[bad], &requires).is_err());
-        }
-        assert!(check(&vec![base("a", None); BASES_LIMIT + 1], &requires).is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::contents::{Blob, Content, Contents, Image};
-use super::delta_base::{self, DeltaBase};
+use super::delta_base::DeltaBase;
 use super::layout::{HEADER_LIMIT, data_head_length};
 use super::ustar::{TIME_LIMIT, padded};
 use super::{HeaderError, rules};
@@ -152,7 +152,7 @@ impl Header {
         let positions = rules::Positions::new(&blobs)?;
         rules::check((&blobs, &positions), &requires, &repositories)?;
         rules::check_images(&images, &repositories)?;
-        delta_base::check(&base, &requires)?;
+        rules::check_bases(&base, &requires)?;
         let id = Digest::sha256(b"");
         let mut header = Self { mtime, images, blobs, requires, base, repositories, positions, length: 0, id };
         header.images.iter().try_for_each(|image| header.check_contents(image))?;

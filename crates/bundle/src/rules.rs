@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::contents::{FEATURES_LIMIT, PLATFORMS_LIMIT};
+use super::delta_base::{DeltaBase, is_day};
 use super::{Blob, Content, HeaderError, Image};
 use hod_oci::{Digest, Platform, RepositoryName};
 use hod_store::Links;
@@ -16,6 +17,8 @@ type Result<T, E = HeaderError> = std::result::Result<T, E>;
 
 /// Texts of a header are shown to people; longer ones are not meant for them.
 const TEXT_LIMIT: usize = 4096;
+/// The most bases that a header names.
+const BASES_LIMIT: usize = 1000;
 
 /// Where blobs stand in their list, by digest. A map of digests would take ten times the memory, and a header has tens
 /// of thousands of them.
@@ -120,6 +123,25 @@ pub(super) fn check_images(images: &[Image], repositories: &[Links]) -> Result<(
     Ok(())
 }
 
+/// Checks the bases of a header. Only a bundle that requires content builds on anything.
+pub(super) fn check_bases(bases: &[DeltaBase], requires: &[Content]) -> Result<(), HeaderError> {
+    if !bases.is_empty() && requires.is_empty() {
+        return Err(HeaderError::Base("the bundle requires no content"));
+    }
+    if bases.len() > BASES_LIMIT {
+        return Err(HeaderError::Base("there are more than 1000 bases"));
+    }
+    for base in bases {
+        if base.name.is_empty() || !is_text(&base.name) {
+            return Err(HeaderError::Base("a name is empty, has control characters or is longer than 4096 bytes"));
+        }
+        if base.date.as_ref().is_some_and(|date| !is_day(date)) {
+            return Err(HeaderError::Base("a date does not have the form 2026-12-01"));
+        }
+    }
+    Ok(())
+}
+
 /// Returns true if a header may have a text, such as the name of a group.
 pub fn is_text(text: &str) -> bool {
     text.len() <= TEXT_LIMIT && !text.chars().any(char::is_control)
@@ -163,4 +185,25 @@ fn in_order<'a, T: Ord + ToString + 'a>(what: &'static str, items: impl Iterator
 
 fn duplicate(what: &'static str, name: &impl ToString) -> HeaderError {
     HeaderError::Duplicate { what, name: name.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::delta_base::DeltaBaseKind;
+    use super::*;
+
+    fn base(name: &str, date: Option<&str>) -> DeltaBase {
+        DeltaBase { kind: DeltaBaseKind::Bundle, name: name.into(), id: None, date: date.map(Into::into) }
+    }
+
+    #[test]
+    fn invalid_bases_are_refused() {
+        let requires = [Content { digest: Digest::sha256(b"a"), size: 1 }];
+        assert!(check_bases(&[base("may.tar", Some("2026-05-01"))], &requires).is_ok());
+        assert!(check_bases(&[base("may.tar", None)], &[]).is_err());
+        for bad in [base("", None), base("a\nb", None), base("a", Some("2026-5-1")), base("a", Some("2026-05-01T"))] {
+            assert!(check_bases(&[bad], &requires).is_err());
+        }
+        assert!(check_bases(&vec![base("a", None); BASES_LIMIT + 1], &requires).is_err());
+    }
 }

@@ -120,11 +120,10 @@ mod tests {
 
     #[test]
     fn only_what_all_have_is_common() {
-        let base =
-            |numbers: &[u8]| Base {
-                contents: numbers.iter().map(|number| (Digest::sha256(&[*number]), 1)).collect(),
-                named: Vec::new(),
-            };
+        let base = |numbers: &[u8]| Base {
+            contents: numbers.iter().map(|number| (Digest::sha256(&[*number]), 1)).collect(),
+            named: Vec::new(),
+        };
         let common = Base::common([base(&[1, 2, 3]), base(&[2, 3, 4]), base(&[3, 2])]);
         assert_eq!(common, base(&[2, 3]));
         assert!(common.holds(&Digest::sha256(&[2]), 1));

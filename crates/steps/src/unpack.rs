@@ -11,8 +11,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::incoming::{self, ExistingTags, IncomingError, Tags};
 use super::incoming::TagChange;
+use super::incoming::{self, ExistingTags, IncomingError, Tags};
 use super::processors::{WorkQueue, on_all_processors};
 use super::room::{RoomError, free_near, require_room};
 use hod_bundle::{Blob, BlobBody, BundleError, BundleReader, Content, Header};

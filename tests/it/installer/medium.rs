@@ -80,7 +80,8 @@ impl Medium {
         let (code, text) = self.run(words, home);
         assert_eq!(code, Some(0), "{text}");
         assert!(text.contains("unpack its images to"), "{text}");
-        assert_eq!(fs::read_to_string(self.trace()).unwrap(), "right\n");
+        // It is asked for its version, and checks what the plan says.
+        assert_eq!(fs::read_to_string(self.trace()).unwrap(), "right\nright\n");
         text
     }
 
@@ -98,7 +99,9 @@ impl Medium {
 fn with_a_key_the_medium_must_be_signed_before_anything_of_it_runs() {
     let medium = Medium::new();
     let key = ["--key", "ours.pub"];
-    assert!(medium.goes_on(&key, None).contains("the sums are signed with ours.pub"));
+    let said = medium.goes_on(&key, None);
+    assert!(said.contains("the sums are signed with ours.pub"), "{said}");
+    assert!(said.contains("\n  signature: checked with minisign and ours.pub\n"), "{said}");
     // The key itself, as hod takes it.
     let text = fs::read_to_string(medium.folder.path().join("ours.pub")).unwrap();
     medium.goes_on(&["--key", text.lines().nth(1).unwrap()], None);
@@ -122,6 +125,11 @@ fn trusted_keys_of_the_machine_count_as_if_they_were_named() {
     fs::create_dir_all(&home).unwrap();
     let note = "note: no key is trusted by default, and no signature is checked: ";
     let said = medium.goes_on(&[], Some(&home));
+    let text = fs::read_to_string(medium.folder.path().join("ours.pub")).unwrap();
+    let id = text.lines().next().unwrap().rsplit(' ').next().unwrap();
+    let there = format!("\n  signature: present (key {id}), and NOT CHECKED: ");
+    let advice = "get the public key of the maker by another way, and name it with --key\n";
+    assert!(said.contains(&format!("{there}{advice}")), "{said}");
     assert!(said.contains(&format!("{note}{} and /etc/hod/trusted: not found", trusted.display())), "{said}");
     let said = medium.goes_on(&[], None);
     assert!(said.contains(&format!("{note}/etc/hod/trusted: not found")), "{said}");
@@ -133,7 +141,8 @@ fn trusted_keys_of_the_machine_count_as_if_they_were_named() {
     let (code, text) = medium.run(&[], Some(&home));
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("is missing") && !medium.trace().exists(), "{text}");
-    medium.goes_on(&["--no-key"], Some(&home));
+    let said = medium.goes_on(&["--no-key"], Some(&home));
+    assert!(said.contains(&format!("{there}--no-key was given\n")), "{said}");
 }
 
 #[test]
