@@ -85,7 +85,7 @@ fn name_of(path: &Path) -> Box<str> {
     name.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
-/// The day on which a file was written. Where SOURCE_DATE_EPOCH is set, the result of a pack must not depend on it.
+/// The day on which a file was written. Where `SOURCE_DATE_EPOCH` is set, the result of a pack must not depend on it.
 fn date_of(path: &Path) -> Result<Option<Box<str>>, Failure> {
     if epoch::is_reproducible() {
         return Ok(None);

@@ -63,6 +63,7 @@ impl Base {
     }
 
     /// The same with the name that the header of a delta gives it.
+    #[must_use]
     pub fn called(self, name: DeltaBase) -> Self {
         Self { named: vec![name], ..self }
     }

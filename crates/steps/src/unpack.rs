@@ -144,25 +144,22 @@ pub fn preview(
         Err(StoreError::NoRoot(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    let (tags, to_write) = match &store {
-        Some(store) => {
-            check_required(header, store, stop)?;
-            (incoming::welcome(header, store, existing)?, incoming::to_write(header, store, stop)?)
-        }
-        None => {
-            refuse_missing(header, root, &header.requires().iter().map(|content| content.digest).collect())?;
-            let repositories = header.repositories().iter();
-            let tags = repositories.flat_map(|links| links.tags.iter().map(move |tag| (&links.name, tag)));
-            let tags = tags.map(|(name, tag)| (name.clone(), tag.name.clone(), tag.digest, TagChange::New)).collect();
-            (tags, (header.blobs().len(), header.blobs().iter().map(|blob| blob.size).sum()))
-        }
+    let (tags, to_write) = if let Some(store) = &store {
+        check_required(header, store, stop)?;
+        (incoming::welcome(header, store, existing)?, incoming::to_write(header, store, stop)?)
+    } else {
+        refuse_missing(header, root, &header.requires().iter().map(|content| content.digest).collect())?;
+        let repositories = header.repositories().iter();
+        let tags = repositories.flat_map(|links| links.tags.iter().map(move |tag| (&links.name, tag)));
+        let tags = tags.map(|(name, tag)| (name.clone(), tag.name.clone(), tag.digest, TagChange::New)).collect();
+        (tags, (header.blobs().len(), header.blobs().iter().map(|blob| blob.size).sum()))
     };
     if stop.is_requested() {
         return Err(UnpackError::Stopped);
     }
-    let room = |error: RoomError| UnpackError::Incoming(error.into());
-    let (folder, free) = free_near(root).map_err(room)?;
-    require_room("the images need", &folder, to_write.1).map_err(room)?;
+    let failed = |error: RoomError| UnpackError::Incoming(error.into());
+    let (folder, free) = free_near(root).map_err(failed)?;
+    require_room("the images need", &folder, to_write.1).map_err(failed)?;
     Ok(UnpackPreview { tags, to_write, free })
 }
 
