@@ -173,7 +173,7 @@ check_signature() {
     if [ -e "$work/SHA256SUMS.minisig" ] || [ -e "$here/$bundle.header.minisig" ] || [ -n "$signer" ]; then
         signature="present${signer:+ (key $signer)}, and NOT CHECKED: "
         if [ "$no_key" = yes ]; then
-            signature=${signature}--no-key was given
+            signature="${signature}--no-key was given"
         else
             signature="${signature}get the public key of the maker by another way, and name it with --key"
         fi
@@ -368,14 +368,16 @@ show_bundle() {
 # Has hod check, without a change, that the bundle is trusted, that what a delta builds on is there, and that it fits.
 check_target() {
     if [ -n "$push" ]; then
-        run_push --dry-run >/dev/null
+        run_push --dry-run >/dev/null 2>"$work/checked"
     else
-        with_keys unpack "$here/$bundle" --root "$root" --dry-run >/dev/null
+        with_keys unpack "$here/$bundle" --root "$root" --dry-run >/dev/null 2>"$work/checked"
     fi || {
         code=$?
+        cat "$work/checked" >&2
         printf 'install.sh: nothing was changed\n' >&2
         exit "$code"
     }
+    sed 's/^/  /' "$work/checked"
 }
 
 run_push() {

@@ -22,7 +22,7 @@ fn the_plan_says_count_size_space_and_signature() {
         said.contains(&format!("\n  signature: present (key {id}), checked only by the hod of this medium\n")),
         "{said}"
     );
-    let space = said.lines().find(|line| line.starts_with("2 images can be unpacked to /var/lib/registry: "));
+    let space = said.lines().find(|line| line.starts_with("  2 images can be unpacked to /var/lib/registry: "));
     let space = space.unwrap_or_else(|| panic!("{said}"));
     assert!(space.contains(" to write (") && space.ends_with("B free; nothing was written"), "{space}");
     assert!(!root.path("var/lib/registry").exists());
@@ -53,11 +53,13 @@ fn the_end_says_what_to_do_next() {
     let key = ["--key", "/etc/ours.pub", "--yes"];
     let said = root.install(&key).ok();
     let next = said.split("\nNext:\n").nth(1).unwrap_or_else(|| panic!("{said}"));
-    assert_eq!(
-        next,
-        "  the images are in /var/lib/registry\n  \
+    assert!(
+        next.starts_with(
+            "  the images are in /var/lib/registry\n  \
          serve them:          sh /media/install.sh --root /var/lib/registry --serve 127.0.0.1:5000\n  \
          push them:           sh /media/install.sh --push docker://HOST[:PORT][/PREFIX]\n"
+        ),
+        "{said}"
     );
     let mirrors = ["--serve", "127.0.0.1:5000", "--containerd", "_default", "--podman", "docker.io", "--docker"];
     let said = root.install(&[&key[..], &mirrors].concat()).ok();
