@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, args: PushArgs) -> Result<ExitCode, F
         outbound(context, &args, target, (&engine, &registries, &options)).await?
     };
     if args.dry_run {
-        return show(context, &args.destination, &images);
+        return show(context, args.destination(), &images);
     }
     end(context, &push_at_connections(engine, registries, images, options).await?)
 }
