@@ -198,9 +198,7 @@ impl Authenticator {
     fn challenge(&self, parts: &Parts) -> String {
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
         let Some(host) = host.filter(|_| self.anonymous_read) else { return BASIC.to_owned() };
-        // A proxy in front may say that the client came by TLS.
-        let is_forwarded = parts.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-        let scheme = if self.tls || is_forwarded { "https" } else { "http" };
+        let scheme = if self.tls || is_forwarded_https(&parts.headers) { "https" } else { "http" };
         format!("Bearer realm=\"{scheme}://{host}/token\",service=\"hod\"{}", scope(parts.uri.path()))
     }
 }
@@ -248,6 +246,11 @@ fn scope(path: &str) -> String {
         rest.get(..end)?.parse::<hod_oci::RepositoryName>().ok()
     });
     name.map(|name| format!(",scope=\"repository:{name}:pull,push\"")).unwrap_or_default()
+}
+
+/// Whether a proxy in front says that the client uses HTTPS.
+pub(super) fn is_forwarded_https(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
 }
 
 /// Whether a text can be the name or address of a host, with or without a port.

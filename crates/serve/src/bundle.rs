@@ -36,6 +36,8 @@ struct Links {
     layers: BTreeSet<Digest>,
     manifests: BTreeSet<Digest>,
     tags: BTreeMap<Tag, Digest>,
+    /// The groups of the list, by tag.
+    groups: BTreeMap<Tag, Box<str>>,
 }
 
 impl Bundles {
@@ -47,6 +49,12 @@ impl Bundles {
             all.layers.extend(&links.layers);
             all.manifests.extend(&links.revisions);
             all.tags.extend(links.tags.iter().map(|tag| (tag.name.clone(), tag.digest)));
+        }
+        for image in bundles.iter().flat_map(|(_, bundle)| bundle.header().images()) {
+            let links = repositories.get_mut(&image.name);
+            if let (Some(links), Some(tag), Some(group)) = (links, &image.tag, &image.group) {
+                links.groups.insert(tag.clone(), group.clone());
+            }
         }
         Self { bundles, repositories }
     }
@@ -113,6 +121,10 @@ impl Repositories for Bundles {
     fn open(&self, _: &RepositoryName, digest: &Digest, offset: u64) -> Result<BlobReader> {
         // Media wear out and are pulled from their drives: their bytes are hashed every time.
         Ok(BlobReader { reader: self.reader(digest, offset)?, stamp: None })
+    }
+
+    fn group(&self, name: &RepositoryName, tag: &Tag) -> Option<&str> {
+        self.repositories.get(name)?.groups.get(tag).map(|group| &**group)
     }
 
     fn place(&self, digest: &Digest) -> PathBuf {

@@ -91,6 +91,10 @@ impl Repositories for Mirror {
     fn place(&self, digest: &Digest) -> PathBuf {
         self.repositories.place(digest)
     }
+
+    fn group(&self, name: &RepositoryName, tag: &Tag) -> Option<&str> {
+        self.names_of(name).iter().find_map(|name| self.repositories.group(name, tag))
+    }
 }
 
 #[cfg(test)]

@@ -1,99 +1,46 @@
-//! The page at `/`: what there is and how to pull it, in one document without scripts or other resources.
+//! The pages at `/`: the list of repositories, a repository, an image.
 //!
-//! The template escapes whatever was stored or sent, and the page may load nothing, whatever is in it.
+//! Each page reads only what it shows, so that a server with thousands of tags answers fast.
 
-use std::sync::Arc;
+mod context;
+mod image;
+mod list;
+mod setup;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
-use axum::response::IntoResponse as _;
-use bytesize::ByteSize;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::html;
 
 use super::answer::{Answer, blocking};
-use super::overview::{Image, Overview};
-use super::repositories::Repositories;
-use hod_engine::count;
-use hod_oci::Tag;
+use super::html::Document;
+use hod_engine::endpoint::Result;
 
-const STYLE: &str = include_str!("page.css");
+pub(super) use context::Context;
 
-/// What the page may do: be styled by itself.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// Answers with the page. `host` is what the client calls this server.
-pub(super) async fn page(repositories: Arc<dyn Repositories>, host: String) -> Answer {
-    blocking("cannot list the images".to_owned(), move || {
-        let headers = [
-            (CONTENT_TYPE, "text/html; charset=utf-8"),
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (REFERRER_POLICY, "no-referrer"),
-            (CACHE_CONTROL, "no-cache"),
-        ];
-        Ok((headers, document(&Overview::of(&*repositories)?, &host).into_string()).into_response())
-    })
-    .await
-}
-
-fn document(overview: &Overview, host: &str) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                title { "Images on " (host) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "Images on " (host) }
-                p {
-                    (count(overview.images.len(), "image")) ", " (bytes(overview.bytes)) " in all"
-                    @if overview.attachments > 0 {
-                        ", and " (count(overview.attachments, "tag")) " of attachments such as signatures"
-                    }
-                }
-                @for image in &overview.images { (entry(image, host)) }
-                @if overview.images.is_empty() { p { "There is nothing to pull yet." } }
-            }
-        }
+/// The page that the query asks for.
+fn document(context: &Context) -> Result<Response> {
+    if context.parameter("repository").is_none() {
+        return list::repositories(context);
     }
-}
-
-/// One image: a line, and below it what one needs to pull it.
-fn entry(image: &Image, host: &str) -> Markup {
-    let Image { name, digest, shared, .. } = image;
-    let tags: Vec<&str> = image.tags.iter().map(Tag::as_str).collect();
-    let platforms: Vec<&str> = image.platforms.iter().map(String::as_str).collect();
-    let reference = match tags.first() {
-        Some(tag) => format!("{host}/{name}:{tag}"),
-        None => format!("{host}/{name}@{digest}"),
+    let asks_for_image = context.parameter("tag").or_else(|| context.parameter("digest")).is_some();
+    let found = match (context.name(), context.version()) {
+        (Some(name), Some(version)) => image::page(context, &name, &version)?,
+        (Some(name), None) if !asks_for_image => list::repository(context, &name)?,
+        _ => None,
     };
-    html! {
-        details {
-            summary { b { (name) } span.tags { (tags.join(", ")) } span { (bytes(image.bytes)) } }
-            dl {
-                @match &image.artifact {
-                    Some(kind) => { dt { "Kind" } dd { (kind) } }
-                    None => { dt { "Platforms" } dd { (platforms.join(", ")) } }
-                }
-                dt { "Digest" } dd { code { (digest) } }
-                @if *shared > 0 {
-                    dt { "Shared" }
-                    dd { (bytes(*shared)) " with other images here; " (bytes(image.bytes.saturating_sub(*shared))) " of its own" }
-                }
-                @if image.partial { dt { "Note" } dd { "parts of it are not here, such as other platforms" } }
-                @if image.artifact.is_none() {
-                    dt { "Docker" } dd { code { "docker pull " (reference) } }
-                    dt { "podman" } dd { code { "podman pull " (reference) } }
-                    dt { "containerd" } dd { code { "ctr images pull " (reference) } }
-                }
-                dt { "skopeo" } dd { code { "skopeo copy --all docker://" (reference) " dir:image" } }
-            }
-        }
-    }
+    Ok(found.unwrap_or_else(|| missing(context)))
 }
 
-fn bytes(count: u64) -> String {
-    ByteSize::b(count).display().si().to_string()
+fn missing(context: &Context) -> Response {
+    let title = format!("Not found on {}", context.site.host);
+    let main = html! {
+        h1 { "Not found" }
+        p { "This server does not have this image. " a href="?" { "Show all images" } }
+    };
+    Document { site: &context.site, title: &title, words: "", main }.answer(StatusCode::NOT_FOUND)
+}
+
+/// Answers with the page that the query asks for.
+pub(super) async fn page(context: Context) -> Answer {
+    blocking("cannot list the images".to_owned(), move || Ok(document(&context)?)).await
 }

@@ -4,6 +4,7 @@
 //! whoever wrote it. Readers without the API look at a tag named after the subject's digest
 //! (distribution-spec, "Referrers Tag Schema"), whose index is kept here as well.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::header::{CONTENT_TYPE, HeaderName};
@@ -68,10 +69,20 @@ impl ReferrerCache {
         name: &RepositoryName,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, EndpointError> {
+        self.of_any(repositories, name, &BTreeSet::from([*subject]))
+    }
+
+    /// The referrers of any of these manifests among the manifests of a repository.
+    pub(super) fn of_any(
+        &self,
+        repositories: &dyn Repositories,
+        name: &RepositoryName,
+        subjects: &BTreeSet<Digest>,
+    ) -> Result<Vec<Descriptor>, EndpointError> {
         let mut found = Vec::new();
         for digest in repositories.manifests(name)? {
             let referrer = self.referrer(repositories, name, &digest)?;
-            found.extend(referrer.filter(|it| it.subject == *subject).map(|it| it.descriptor.clone()));
+            found.extend(referrer.filter(|it| subjects.contains(&it.subject)).map(|it| it.descriptor.clone()));
         }
         Ok(found)
     }

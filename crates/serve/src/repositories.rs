@@ -58,6 +58,11 @@ pub trait Repositories: Send + Sync {
     /// The file in which the bytes of some content lie, for the log.
     fn place(&self, digest: &Digest) -> PathBuf;
 
+    /// The group of the list in which the image was, as far as it is recorded.
+    fn group(&self, _name: &RepositoryName, _tag: &Tag) -> Option<&str> {
+        None
+    }
+
     /// The store behind it, where there is one that can be written to.
     fn store(&self) -> Option<&Store> {
         None

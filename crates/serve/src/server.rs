@@ -34,6 +34,7 @@ use super::push_store::PushStore;
 use super::referrers::ReferrerCache;
 use super::repositories::Repositories;
 use super::service::{Service, router};
+use super::site::Scheme;
 use super::tls::{Tls, acceptor};
 use super::uploads::Uploads;
 use hod_engine::endpoint::blocking;
@@ -182,6 +183,12 @@ impl Server {
             deletes: options.deletes,
             auth,
             stall: options.stall,
+            scheme: match (&options.tls, authority.clone().flatten()) {
+                (None, _) => Scheme::Http,
+                (Some(_), None) => Scheme::Https,
+                (Some(_), Some(authority)) => Scheme::OwnAuthority(authority.into()),
+            },
+            has_login: !options.admission.anonymous_read,
         };
         let per_address = options.connections_per_address.unwrap_or(options.connections.div_ceil(2));
         let shared = Shared {

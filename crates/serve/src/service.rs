@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
@@ -17,7 +17,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::access::{Recorder, User, record};
 use super::answer::{Answer, Refusal, json, parameter};
-use super::auth::{Authenticator, Rights, is_host};
+use super::auth::{Authenticator, Rights, is_forwarded_https, is_host};
 use super::body::Checks;
 use super::connections::Connection;
 use super::endpoint::Endpoint;
@@ -27,9 +27,10 @@ use super::push_store::PushStore;
 use super::referrers::ReferrerCache;
 use super::repositories::Repositories;
 use super::request_body::{DRAIN_LIMIT_OF_STRANGERS, RequestBody};
+use super::site::{Scheme, Site};
 use super::upload::Session;
 use super::uploads::Owner;
-use super::{delete, list, page, pull, push, referrers, upload};
+use super::{delete, list, page, pull, push, referrers, site, upload};
 
 /// What answers requests, shared by all connections.
 pub(super) struct Service {
@@ -44,6 +45,10 @@ pub(super) struct Service {
     pub(super) auth: Option<Authenticator>,
     /// How long a client may send nothing of a body.
     pub(super) stall: Duration,
+    /// How the server itself protects connections.
+    pub(super) scheme: Scheme,
+    /// Whether a pull needs a user.
+    pub(super) has_login: bool,
 }
 
 impl Service {
@@ -70,6 +75,7 @@ pub(super) fn router(service: Service, recorder: Recorder) -> Router {
     let base = get(async || json(&json!({})));
     Router::new()
         .route("/", get(page))
+        .route("/ca.crt", get(authority))
         .route("/metrics", get(metrics))
         .route("/token", get(token))
         .route("/v2", base.clone())
@@ -149,7 +155,34 @@ async fn page(
     // What the client calls this server.
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
     let host = host.map(str::to_owned).or_else(|| Some(connection.local?.to_string()));
-    page::page(service.repositories(parts.uri.query()), host.unwrap_or_default()).await
+    let scheme = match &service.scheme {
+        Scheme::Http if is_forwarded_https(&parts.headers) => Scheme::Https,
+        scheme => scheme.clone(),
+    };
+    let user = match parts.extensions.get::<Owner>() {
+        Some(Owner::User(user)) if service.has_login => Some(user.clone()),
+        _ => None,
+    };
+    let access = match (&service.store, service.deletes) {
+        (None, _) => site::Access::ReadOnly,
+        (Some(_), false) => site::Access::Writable,
+        (Some(_), true) => site::Access::Deletable,
+    };
+    let query = parts.uri.query().map(str::to_owned);
+    page::page(page::Context {
+        repositories: service.repositories(query.as_deref()),
+        referrers: Arc::clone(&service.referrers),
+        site: Site { host: host.unwrap_or_default(), scheme, user, access },
+        query,
+    })
+    .await
+}
+
+/// The certificate of the server's own authority.
+async fn authority(State(service): State<Arc<Service>>) -> Answer {
+    let Scheme::OwnAuthority(authority) = &service.scheme else { return Err(Refusal::no_such_endpoint()) };
+    let headers = [(CONTENT_TYPE, "application/x-pem-file"), (CONTENT_DISPOSITION, "attachment; filename=\"ca.crt\"")];
+    Ok((headers, authority.to_string()).into_response())
 }
 
 /// Answers what lies below `/v2/`.
