@@ -11,6 +11,7 @@ mod kill;
 mod manage;
 mod mirror;
 mod page;
+mod page_commands;
 mod push;
 mod secure;
 mod server;

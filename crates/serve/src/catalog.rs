@@ -94,24 +94,30 @@ impl Catalog {
         }
         Ok(catalog)
     }
-
-    /// Returns true if [`Usage`] can be counted in a short time.
-    pub(super) const fn is_countable(&self) -> bool {
-        self.tags <= COUNTED
-    }
 }
 
 impl Usage {
-    /// Counts the bytes of all images with a tag. Images that cannot be read are left out.
-    pub(super) fn of(repositories: &dyn Repositories) -> Result<Self> {
+    /// Counts the bytes of all images with a tag; `None` if there are too many. Images that cannot be read are left out.
+    pub(super) fn of(repositories: &dyn Repositories) -> Result<Option<Self>> {
+        let mut tags_of = Vec::new();
+        let mut count = 0;
+        for name in repositories.names()? {
+            let tags: Vec<Tag> = repositories.tags(&name)?.unwrap_or_default();
+            let tags: Vec<Tag> = tags.into_iter().filter(|tag| !is_companion_tag(tag)).collect();
+            count += tags.len();
+            tags_of.push((name, tags));
+            if count.max(tags_of.len()) > COUNTED {
+                return Ok(None);
+            }
+        }
         let mut uses: BTreeMap<Digest, (u64, usize)> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut by_repository = BTreeMap::new();
-        for name in repositories.names()? {
+        for (name, tags) in tags_of {
             let mut own: BTreeMap<Digest, u64> = BTreeMap::new();
             let mut read = BTreeSet::new();
-            for tag in repositories.tags(&name)?.unwrap_or_default() {
-                let digest = if is_companion_tag(&tag) { None } else { repositories.tag(&name, &tag).ok().flatten() };
+            for tag in tags {
+                let digest = repositories.tag(&name, &tag).ok().flatten();
                 let Some(digest) = digest.filter(|digest| read.insert(*digest)) else { continue };
                 let Some(image) = Image::read(repositories, &name, digest) else { continue };
                 // The same image in two repositories is one.
@@ -125,7 +131,7 @@ impl Usage {
         }
         let bytes = uses.values().map(|(size, _)| *size).sum();
         let shared = uses.into_iter().filter(|(_, (_, count))| *count > 1).map(|(digest, _)| digest).collect();
-        Ok(Self { bytes, by_repository, shared })
+        Ok(Some(Self { bytes, by_repository, shared }))
     }
 
     /// The bytes of an image that other images need, too.

@@ -84,8 +84,14 @@ fn created(manifest: &Manifest, config: &Value) -> Option<String> {
 
 /// A time as RFC 3339 writes it, to the minute.
 fn time(text: &str) -> String {
+    let zone = text
+        .get(16..)
+        .unwrap_or_default()
+        .trim_start_matches(|letter: char| letter.is_ascii_digit() || ":.".contains(letter));
     match (text.get(..10), text.get(11..16)) {
-        (Some(day), Some(minute)) if text.is_ascii() => format!("{day} {minute}"),
+        (Some(day), Some(minute)) if text.is_ascii() => {
+            format!("{day} {minute} {}", if zone == "Z" { "UTC" } else { zone }).trim().to_owned()
+        }
         _ => shortened(text),
     }
 }
@@ -212,7 +218,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("ADD rootfs", "2026-03-01 10:20", Some(true)),
+                ("ADD rootfs", "2026-03-01 10:20 UTC", Some(true)),
                 ("ENV A=1", "", None),
                 ("by hand", "", Some(false)),
                 ("x/y", "", Some(true))
@@ -233,5 +239,7 @@ mod tests {
         assert!(settings(&manifest(0), &json!([1])).is_empty());
         let long = shortened(&"\u{e4}".repeat(3000));
         assert_eq!(long.chars().count(), LETTERS + 2);
+        assert_eq!(time("2026-03-01T10:20:30.5+02:00"), "2026-03-01 10:20 +02:00");
+        assert_eq!(time("yesterday"), "yesterday");
     }
 }

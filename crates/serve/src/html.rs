@@ -86,7 +86,7 @@ impl Document<'_> {
 
 /// A link to another page of this server. Parameters without a value are left out.
 pub(super) fn link(parameters: &[(&str, &str)]) -> String {
-    let mut query = Serializer::new(String::from("?"));
+    let mut query = Serializer::for_suffix(String::from("?"), 1);
     query.extend_pairs(parameters.iter().filter(|(_, value)| !value.is_empty()));
     query.finish()
 }

@@ -30,6 +30,23 @@ pub fn skipped(left_out: &str, why: &str) {
     let line = format!("{}: {left_out}: {why}\n", test.name().unwrap_or_default());
     eprint!("skipped in {line}");
     assert!(std::env::var_os("CI").is_none(), "this test must run in CI");
+    record(&line);
+}
+
+/// True if a tool is installed that Debian does not have; otherwise records a skip, which is no failure in CI.
+pub fn has_tool(tool: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$1\"", "sh", tool]).output();
+    let has_tool = found.is_ok_and(|output| output.status.success());
+    if !has_tool {
+        let test = std::thread::current();
+        let line = format!("{}: {tool}: Debian does not have it\n", test.name().unwrap_or_default());
+        eprint!("skipped in {line}");
+        record(&line);
+    }
+    has_tool
+}
+
+fn record(line: &str) {
     if let Some(record) = std::env::var_os("HOD_SKIPPED") {
         let mut record = fs::OpenOptions::new().append(true).create(true).open(record).unwrap();
         record.write_all(line.as_bytes()).unwrap();

@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::super::attachments::attachments;
-use super::super::catalog::{Catalog, Search, Usage};
+use super::super::catalog::Usage;
 use super::super::details::Details;
 use super::super::html::{Document, bytes, copied, link};
 use super::super::image::{Image, Instance, Kind, State};
@@ -76,8 +76,7 @@ fn facts(
     details: &Details,
 ) -> Result<Markup> {
     let repositories = &*context.repositories;
-    let catalog = Catalog::of(repositories, &Search::default())?;
-    let shared = if catalog.is_countable() { Usage::of(repositories)?.shared(image) } else { 0 };
+    let shared = Usage::of(repositories)?.map_or(0, |usage| usage.shared(image));
     let (group, others) = match version {
         Version::Tag(tag) => (repositories.group(name, tag), same_tags(context, name, tag, image.digest)?),
         Version::Digest(_) => (None, Vec::new()),
@@ -158,7 +157,7 @@ fn platforms(name: &RepositoryName, version: &Version, image: &Image, chosen: Op
     };
     html! {
         h2 { "Platforms" }
-        ul.rows {
+        ul.rows.platforms {
             @for instance in &image.instances {
                 li {
                     @if instance.state == State::Absent {

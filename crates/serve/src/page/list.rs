@@ -26,7 +26,7 @@ const TAGS: usize = 100;
 pub(super) fn repositories(context: &Context) -> Result<Response> {
     let search = Search { words: context.parameter("q").unwrap_or_default(), group: context.parameter("group") };
     let catalog = Catalog::of(&*context.repositories, &search)?;
-    let usage = if catalog.is_countable() { Some(Usage::of(&*context.repositories)?) } else { None };
+    let usage = Usage::of(&*context.repositories)?;
     let shown = Pages::new(catalog.rows.len(), REPOSITORIES, context.parameter("page").as_deref());
     let group = search.group.as_deref().unwrap_or_default();
     let is_search = !search.words.trim().is_empty() || !group.is_empty();
@@ -137,7 +137,7 @@ fn version_row(context: &Context, name: &RepositoryName, version: &Version, imag
                     span.created { (created.unwrap_or_default()) }
                     span.size { (bytes(image.bytes())) }
                 }
-                None => span.tags { "This image cannot be read. Run hod verify on the server." },
+                None => span.unreadable.dim { "This image cannot be read. Run hod verify on the server." },
             }
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn setup(site: &Site) -> Markup {
                     p { "Docker uses HTTP only for registries in its settings. Add this to " code { "/etc/docker/daemon.json" } ":" }
                     pre.copy { (json!({ "insecure-registries": [site.host] })) }
                     p { "Then load the settings:" }
-                    (copied("systemctl reload docker"))
+                    p.line { (copied("systemctl reload docker")) }
                 }
                 @if let Scheme::OwnAuthority(authority) = &site.scheme { (trust(site, authority)) }
                 @if needs_runtime { (containerd(site)) }
@@ -51,7 +51,7 @@ fn trust(site: &Site, authority: &str) -> Markup {
             p { "SHA-256 fingerprint: " code.wrap { (fingerprint) } }
         }
         p { "As root, install it for Docker, podman, skopeo and nerdctl. The commands for ctr and Helm use this file, too." }
-        (copied(&format!("install -D -m 644 ca.crt {}", site.authority_file())))
+        p.line { (copied(&format!("install -D -m 644 ca.crt {}", site.authority_file()))) }
         details { summary { "Show the certificate" } pre.copy { (authority) } }
     }
 }
