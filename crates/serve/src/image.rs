@@ -1,6 +1,6 @@
 //! One image of a repository: its kind, its platforms, and which of them are complete here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
 
 use bytes::Bytes;
@@ -134,14 +134,19 @@ impl Image {
     /// The platforms in one line, such as `linux/amd64 of 2 platforms`.
     pub(super) fn platforms(&self) -> String {
         let named = self.instances.iter().filter(|instance| !instance.platform.is_empty());
-        let (here, elsewhere): (Vec<_>, Vec<_>) = named.partition(|instance| instance.state != State::Absent);
-        let mut names: Vec<&str> = here.iter().map(|instance| instance.platform.as_str()).collect();
-        names.dedup();
-        let (text, all) = (names.join(", "), here.len() + elsewhere.len());
-        match (here.len(), elsewhere.len()) {
-            (_, 0) => text,
-            (0, _) => format!("none of {}", hod_engine::count(all, "platform")),
-            _ => format!("{text} of {all} platforms"),
+        let (mut here, mut all) = (Vec::new(), BTreeSet::new());
+        for instance in named {
+            let name = instance.platform.as_str();
+            if instance.state != State::Absent && !here.contains(&name) {
+                here.push(name);
+            }
+            all.insert(name);
+        }
+        let text = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
+        match all.len() {
+            0 => String::new(),
+            count if count == here.len() => text,
+            count => format!("{text} of {}", hod_engine::count(count, "platform")),
         }
     }
 

@@ -115,7 +115,13 @@ impl Site {
             Kind::Container => {
                 let takes_all = image.has_all_platforms() && image.shape != Shape::Single && !is_chosen;
                 let platform = instance.option().filter(|_| !takes_all);
-                self.container_commands(&reference, platform.as_ref())
+                let mut commands = self.container_commands(&reference, platform.as_ref());
+                if image.shape == Shape::Nested {
+                    // Docker takes no index in an index, but the image in it.
+                    let reference = quoted(&format!("{}/{name}@{}", self.host, instance.digest));
+                    commands[0].text = format!("docker pull {reference}");
+                }
+                commands
             }
             Kind::Chart => self.chart_command(name, version).into_iter().collect(),
             Kind::Artifact(_) => Vec::new(),
@@ -273,7 +279,9 @@ mod tests {
         let single = image(Kind::Container, Shape::Single, &FULL[..1]);
         assert_eq!(lines(&site, "1", &single, None)[0], "docker pull --platform linux/amd64 h/a/b:1");
         let nested = image(Kind::Container, Shape::Nested, &FULL);
-        assert!(!lines(&site, "1", &nested, None)[4].contains("--all"));
+        let lines = lines(&site, "1", &nested, None);
+        assert_eq!(lines[0], format!("docker pull h/a/b@{}", Digest::sha256(b"x")));
+        assert!(!lines[4].contains("--all"));
     }
 
     #[test]

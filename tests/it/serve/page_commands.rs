@@ -30,6 +30,7 @@ impl Shell {
         let path = folder.path().display();
         let storage = format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{path}/root\"\nrunroot = \"{path}/run\"\n");
         fs::write(folder.path().join("storage.conf"), storage).unwrap();
+        fs::write(folder.path().join("auth.json"), "{}").unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
         let variables = vec![
             ("HOME", path.to_string()),
@@ -207,11 +208,13 @@ fn docker_pulls_every_image_with_the_command_of_its_page() {
         .with("PATH", format!("/usr/bin:{path}"))
         .with("DOCKER_HOST", format!("unix://{}/docker.sock", docker.folder().display()));
     let pull = |serving: &Serving, image: &str| {
-        shell.paste(&command(&page(serving, &target(image)), "docker").unwrap());
-        docker.run(&["inspect", "--format", "{{.Id}}", &format!("{}/{image}", serving.address)])
+        let line = command(&page(serving, &target(image)), "docker").unwrap();
+        shell.paste(&line);
+        docker.run(&["inspect", "--format", "{{.Id}}", line.rsplit(' ').next().unwrap()])
     };
     let serving = Serving::root(fixtures::root());
-    for (image, _) in containers().into_iter().filter(|(name, _)| name != "suite/complete:1") {
+    // Debian's Docker cannot read zstd.
+    for (image, _) in containers().into_iter().filter(|(name, _)| name != "build/agent:7") {
         assert!(!pull(&serving, &image).is_empty(), "{image}");
     }
     let root = sparse_root("linux/arm64");
@@ -280,7 +283,7 @@ fn commands_of_the_page_log_in_if_a_pull_needs_a_user() {
         // The tool asks for the password on a terminal.
         shell.paste(&format!("(sleep 1; echo secret) | script -qec \"{login}\" /dev/null"));
         shell.paste(&command(&text, tool).unwrap());
-        fs::remove_file(shell.folder.path().join("auth.json")).unwrap();
+        fs::write(shell.folder.path().join("auth.json"), "{}").unwrap();
     }
     assert_copied(&directory_of(&shell, "web:1.1"), &fixtures::digest("web:1.1"));
     assert!(command(&text, "ctr").unwrap().contains(" --user ann "));

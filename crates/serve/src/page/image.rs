@@ -8,7 +8,7 @@ use super::super::attachments::attachments;
 use super::super::catalog::Usage;
 use super::super::details::Details;
 use super::super::html::{Document, bytes, copied, link};
-use super::super::image::{Image, Instance, Kind, State};
+use super::super::image::{Image, Instance, Kind, Shape, State};
 use super::super::site::{Scheme, Version};
 use super::context::Context;
 use super::list::kind;
@@ -163,7 +163,11 @@ fn platforms(name: &RepositoryName, version: &Version, image: &Image, chosen: Op
                     @if instance.state == State::Absent {
                         span.name.dim { (instance.platform) }
                     } @else {
-                        @let to = link(&[("repository", name.as_str()), (key, &text), ("platform", &instance.platform)]);
+                        @let to = if image.shape == Shape::Nested {
+                            link(&[("repository", name.as_str()), ("digest", &instance.digest.to_string())])
+                        } else {
+                            link(&[("repository", name.as_str()), (key, &text), ("platform", &instance.platform)])
+                        };
                         a.name.chosen[chosen == Some(instance)] href=(to) { (instance.platform) }
                     }
                     span.digest { (instance.digest.to_string()) }
