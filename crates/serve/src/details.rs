@@ -183,7 +183,7 @@ fn steps(manifest: &Manifest, config: &Value, is_here: impl Fn(&Digest) -> bool)
         });
     }
     steps.extend(layers.map(|found| {
-        let name = found.annotations.get(TITLE).map_or_else(|| found.media_type.as_str(), |title| title);
+        let name = found.annotations.get(TITLE).map_or(found.media_type.as_str(), |title| &**title);
         Step { text: shortened(name), created: String::new(), layer: Some(layer(found)) }
     }));
     steps

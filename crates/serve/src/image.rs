@@ -10,7 +10,7 @@ use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platform,
 
 /// The platform of a child that describes an image, such as an attestation.
 const UNKNOWN: &str = "unknown/unknown";
-/// BuildKit marks the attestations in its indexes with this annotation.
+/// `BuildKit` marks the attestations in its indexes with this annotation.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const CHART: &str = "application/vnd.cncf.helm.config.v1+json";
 
@@ -295,7 +295,6 @@ pub(super) fn read_config(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bytes::Bytes;
     use serde_json::json;
 
     use super::super::repositories::BlobReader;

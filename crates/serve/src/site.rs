@@ -9,6 +9,9 @@ use std::sync::Arc;
 use super::image::{Image, Instance, Kind, Shape};
 use hod_oci::{Digest, Platform, RepositoryName, Tag};
 
+/// Where containerd looks for the settings of registries.
+pub(super) const HOSTS: &str = "/etc/containerd/certs.d";
+
 /// How a client reaches a server, and what it needs for that.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
@@ -67,6 +70,11 @@ impl Site {
         quoted(&format!("/etc/docker/certs.d/{}/ca.crt", self.host))
     }
 
+    /// Whether ctr needs a `hosts.toml` for HTTPS: otherwise it uses HTTP for its own machine.
+    pub(super) fn needs_hosts_file(&self) -> bool {
+        self.is_loopback() && !matches!(self.scheme, Scheme::Http)
+    }
+
     fn option(&self, http: &'static str, own_authority: &str) -> String {
         match self.scheme {
             Scheme::Http => format!(" {http}"),
@@ -119,7 +127,8 @@ impl Site {
                 if image.shape == Shape::Nested {
                     // Docker takes no index in an index, but the image in it.
                     let reference = quoted(&format!("{}/{name}@{}", self.host, instance.digest));
-                    commands[0].text = format!("docker pull {reference}");
+                    let docker = commands.iter_mut().filter(|command| command.tool == "Docker");
+                    docker.for_each(|command| command.text = format!("docker pull {reference}"));
                 }
                 commands
             }
@@ -135,7 +144,11 @@ impl Site {
         let login = self.user.as_ref().map_or_else(String::new, |user| format!(" --user {}", quoted(user)));
         let tls = self.option("--tls-verify=false", "");
         let insecure = self.option("--insecure-registry", "");
-        let ctr = self.option("--plain-http", "--tlscacert");
+        let ctr = if self.needs_hosts_file() {
+            format!(" --hosts-dir {HOSTS}")
+        } else {
+            self.option("--plain-http", "--tlscacert")
+        };
         vec![
             Command { tool: "Docker", text: format!("docker pull{platform} {reference}") },
             Command { tool: "podman", text: format!("podman pull{tls}{platform} {reference}") },
@@ -166,13 +179,11 @@ impl Site {
     ) -> Command {
         let takes_all = image.is_whole() && image.shape != Shape::Nested && chosen.is_none();
         let instance = if takes_all { None } else { chosen.or_else(|| image.instance(None)) };
-        let mut choice = String::new();
-        if let Some(platform) = instance.and_then(Instance::option) {
-            choice = format!(" --override-os {} --override-arch {}", platform.os, platform.architecture);
-            if let Some(variant) = &platform.variant {
-                choice += &format!(" --override-variant {variant}");
-            }
-        }
+        let platform = instance.and_then(Instance::option);
+        let choice = platform.map_or_else(String::new, |platform| {
+            let variant = platform.variant.map_or_else(String::new, |variant| format!(" --override-variant {variant}"));
+            format!(" --override-os {} --override-arch {}{variant}", platform.os, platform.architecture)
+        });
         let all = if takes_all && image.shape == Shape::Index { " --all" } else { "" };
         let tls = self.option("--src-tls-verify=false", "");
         let directory = name.as_str().rsplit('/').next().unwrap_or_default();
@@ -251,12 +262,16 @@ mod tests {
         assert_eq!(
             lines(&own, "1", &full, Some("linux/arm64"))[2..],
             [
-                "ctr images pull --tlscacert '/etc/docker/certs.d/[::1]:5/ca.crt' --user 'an n' --platform linux/arm64 '[::1]:5/a/b:1'",
+                "ctr images pull --hosts-dir /etc/containerd/certs.d --user 'an n' --platform linux/arm64 '[::1]:5/a/b:1'",
                 "nerdctl pull --platform linux/arm64 '[::1]:5/a/b:1'",
                 "skopeo --override-os linux --override-arch arm64 copy docker://'[::1]:5/a/b:1' dir:b",
             ]
         );
         assert_eq!(own.logins().len(), 5);
+        assert_eq!(
+            lines(&site("h:5", Scheme::OwnAuthority("pem".into())), "1", &full, None)[2],
+            "ctr images pull --tlscacert /etc/docker/certs.d/h:5/ca.crt h:5/a/b:1"
+        );
     }
 
     #[test]

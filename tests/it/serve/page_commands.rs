@@ -233,33 +233,41 @@ fn commands_of_the_page_trust_the_authority_of_the_server() {
     }
     let Some(containerd) = Daemon::containerd() else { return };
     let serving = Serving::with(fixtures::root(), |options| {
-        options.tls = Some(Tls::SelfSigned { names: Vec::new(), keep: None });
+        options.tls = Some(Tls::SelfSigned { names: vec!["registry.site".to_owned()], keep: None });
     });
     let shell = Shell::new().with("CONTAINERD_ADDRESS", containerd.folder().join("socket").display().to_string());
-    let base = format!("https://{}", serving.address);
-    let get = |target: &str| shell.paste(&format!("curl -sSfk '{base}{target}'"));
-    shell.paste(&format!("curl -sSfk -o ca.crt '{base}/ca.crt'"));
-    let authority = fs::read_to_string(shell.work().join("ca.crt")).unwrap();
-    assert_eq!(Some(&authority), serving.authority.as_ref());
-    let text = get(&target("web:1.1"));
-    let shown = shell.paste("openssl x509 -in ca.crt -noout -fingerprint -sha256");
-    assert!(text.contains(shown.split('=').nth(1).unwrap()), "{shown}");
-    assert!(copied(&text).contains(&authority), "the page shows the certificate");
-    let install = copied(&text).into_iter().find(|line| line.starts_with("install ")).unwrap();
-    let pulls = ["podman", "skopeo", "ctr"].map(|tool| command(&text, tool).unwrap());
-    assert!(pulls.iter().all(|line| !line.contains("insecure") && !line.contains("tls-verify")), "{pulls:?}");
+    fs::write(shell.folder.path().join("hosts"), "127.0.0.1 localhost registry.site\n").unwrap();
     // The machine's own settings stay as they are.
-    let script = |lines: &[&str]| {
-        format!("set -e\nmkdir -p /etc/docker\nmount -t tmpfs tmpfs /etc/docker\n{}", lines.join("\n"))
+    let inside = |lines: &[&str]| {
+        let hosts = shell.folder.path().join("hosts").display().to_string();
+        let mounts = "for each in docker containerd; do mkdir -p /etc/$each; mount -t tmpfs tmpfs /etc/$each; done";
+        let script = format!("set -e\nmount --bind {hosts} /etc/hosts\n{mounts}\n{}", lines.join("\n"));
+        shell.command(&["unshare", "--mount", "sh", "-c", &script]).output().unwrap()
     };
-    let inside = |lines: &[&str]| shell.command(&["unshare", "--mount", "sh", "-c", &script(lines)]).output().unwrap();
-    for line in &pulls {
-        let untrusted = inside(&[line]);
-        assert!(!untrusted.status.success(), "{line} must fail without the authority");
-        let trusted = inside(&[&install, line]);
-        assert!(trusted.status.success(), "{line}: {}", String::from_utf8_lossy(&trusted.stderr));
+    // ctr treats its own machine in another way.
+    for name in ["127.0.0.1", "registry.site"] {
+        let host = format!("{name}:{}", serving.address.port());
+        let curl = format!("curl -sSfk --resolve {host}:127.0.0.1");
+        shell.paste(&format!("{curl} -o ca.crt https://{host}/ca.crt"));
+        let authority = fs::read_to_string(shell.work().join("ca.crt")).unwrap();
+        assert_eq!(Some(&authority), serving.authority.as_ref());
+        let text = shell.paste(&format!("{curl} 'https://{host}{}'", target("web:1.1")));
+        let shown = shell.paste("openssl x509 -in ca.crt -noout -fingerprint -sha256");
+        assert!(text.contains(shown.split('=').nth(1).unwrap()), "{shown}");
+        assert!(copied(&text).contains(&authority), "the page shows the certificate");
+        let setup = ["install ", "mkdir "].map(|begin| {
+            let found = copied(&text).into_iter().find(|line| line.starts_with(begin));
+            found.unwrap_or_else(|| panic!("{begin}: {text}"))
+        });
+        for tool in ["podman", "skopeo", "ctr"] {
+            let line = command(&text, tool).unwrap();
+            assert!(!line.contains("insecure") && !line.contains("tls-verify") && !line.contains("http"), "{line}");
+            assert!(!inside(&[&line]).status.success(), "{line} must fail without the authority");
+            let trusted = inside(&[&setup[0], &setup[1], &line]);
+            assert!(trusted.status.success(), "{line}: {}", String::from_utf8_lossy(&trusted.stderr));
+        }
+        assert_copied(&directory_of(&shell, "web:1.1"), &fixtures::digest("web:1.1"));
     }
-    assert_copied(&directory_of(&shell, "web:1.1"), &fixtures::digest("web:1.1"));
 }
 
 #[test]

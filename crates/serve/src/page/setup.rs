@@ -8,13 +8,13 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 
 use super::super::html::copied;
-use super::super::site::{Scheme, Site, quoted};
+use super::super::site::{HOSTS, Scheme, Site, quoted};
 
 /// The steps that a client needs once, before it pulls; nothing if it needs none.
 pub(super) fn setup(site: &Site) -> Markup {
     let logins = site.logins();
     let needs_docker = matches!(site.scheme, Scheme::Http) && !site.is_loopback();
-    let needs_runtime = !matches!(site.scheme, Scheme::Https);
+    let needs_runtime = !matches!(site.scheme, Scheme::Https) || site.needs_hosts_file();
     html! {
         @if needs_runtime || !logins.is_empty() {
             details.setup id="setup" {
@@ -58,18 +58,21 @@ fn trust(site: &Site, authority: &str) -> Markup {
 
 /// How to let containerd, as in Kubernetes, pull from this server.
 fn containerd(site: &Site) -> Markup {
-    let directory = quoted(&format!("/etc/containerd/certs.d/{}", site.host));
+    let directory = quoted(&format!("{HOSTS}/{}", site.host));
     let (scheme, authority) = match site.scheme {
         Scheme::Http => ("http", String::new()),
-        Scheme::Https | Scheme::OwnAuthority(_) => {
-            ("https", format!("  ca = \"/etc/docker/certs.d/{}/ca.crt\"\n", site.host))
-        }
+        Scheme::Https => ("https", String::new()),
+        Scheme::OwnAuthority(_) => ("https", format!("  ca = \"/etc/docker/certs.d/{}/ca.crt\"\n", site.host)),
     };
     let hosts = format!("[host.\"{scheme}://{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n{authority}", site.host);
     let command = format!("mkdir -p {directory}\ncat > {directory}/hosts.toml <<'END'\n{hosts}END");
     html! {
-        h3 { "containerd in Kubernetes" }
-        p { "Run this as root. containerd needs " code { "config_path = \"/etc/containerd/certs.d\"" } " in its settings." }
+        h3 { "containerd" }
+        p {
+            "Run this as root. "
+            @if site.needs_hosts_file() { "ctr uses this file, too. " }
+            "For Kubernetes, containerd needs " code { "config_path = \"" (HOSTS) "\"" } " in its settings."
+        }
         pre.copy { (command) }
     }
 }
