@@ -1,4 +1,4 @@
-//! What belongs to an image: signatures, attestations, SBOMs and other artifacts, by kind.
+//! The attachments of an image by kind: signatures, attestations, SBOMs and other artifacts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -248,7 +248,7 @@ fn scope(path: &str) -> String {
     name.map(|name| format!(",scope=\"repository:{name}:pull,push\"")).unwrap_or_default()
 }
 
-/// Whether a proxy in front says that the client uses HTTPS.
+/// Returns true if a proxy in front says that the client uses HTTPS.
 pub(super) fn is_forwarded_https(headers: &HeaderMap) -> bool {
     headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
 }

@@ -13,7 +13,7 @@ const COUNTED: usize = 500;
 /// The most images without a tag that are listed for a repository.
 const UNTAGGED: usize = 100;
 
-/// What a client looks for.
+/// The search of a client.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Search {
     /// Words that the name, tag or group must have.

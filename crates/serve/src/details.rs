@@ -1,4 +1,4 @@
-//! What an image's config and manifest say about it: settings, history, layers, files.
+//! Details from an image's config and manifest: settings, history, layers, files.
 
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ pub(super) struct Step {
 pub(super) struct Layer {
     pub(super) digest: Digest,
     pub(super) bytes: u64,
-    /// Whether it is here.
+    /// True if it is here.
     pub(super) is_here: bool,
 }
 

@@ -19,7 +19,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a page may do: its style and its script by their hashes, search on this server, nothing else.
+/// A page may use its style and its script, by their hashes, and search on this server. It may do nothing else.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()));
     format!(
@@ -30,7 +30,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A page with its title and what the search field shows.
+/// A page with its title and the text of the search field.
 pub(super) struct Document<'a> {
     pub(super) site: &'a Site,
     pub(super) title: &'a str,

@@ -1,6 +1,6 @@
 //! One image of a repository: its kind, its platforms, and which of them are complete here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read as _;
 
 use bytes::Bytes;
@@ -12,6 +12,8 @@ use hod_oci::{Descriptor, Digest, MANIFEST_LIMIT, Manifest, MediaType, Platform,
 const UNKNOWN: &str = "unknown/unknown";
 /// `BuildKit` marks the attestations in its indexes with this annotation.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// The most platforms that one line names.
+const NAMES: usize = 12;
 const CHART: &str = "application/vnd.cncf.helm.config.v1+json";
 
 /// An image, a chart or another artifact.
@@ -78,6 +80,11 @@ impl Instance {
         self.state == State::Complete
     }
 
+    /// The platform as people read it.
+    pub(super) fn label(&self) -> &str {
+        if self.platform.is_empty() { "no platform" } else { &self.platform }
+    }
+
     /// The platform in the form that commands accept. Whoever pushed the image wrote the platform, so a text that is
     /// not a platform must not get into a command.
     pub(super) fn option(&self) -> Option<Platform> {
@@ -106,12 +113,12 @@ impl Image {
         Some(image)
     }
 
-    /// Whether a client can pull it without a choice of a platform.
+    /// Returns true if a client can pull it without a choice of a platform.
     pub(super) fn has_all_platforms(&self) -> bool {
         self.instances.iter().all(Instance::is_complete)
     }
 
-    /// Whether all that the index lists is here.
+    /// Returns true if all that the index lists is here.
     pub(super) fn is_whole(&self) -> bool {
         self.absent == 0 && self.has_all_platforms()
     }
@@ -134,15 +141,22 @@ impl Image {
     /// The platforms in one line, such as `linux/amd64 of 2 platforms`.
     pub(super) fn platforms(&self) -> String {
         let named = self.instances.iter().filter(|instance| !instance.platform.is_empty());
-        let (mut here, mut all) = (Vec::new(), BTreeSet::new());
+        let (mut here, mut known, mut all) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for instance in named {
             let name = instance.platform.as_str();
-            if instance.state != State::Absent && !here.contains(&name) {
+            if instance.state != State::Absent && known.insert(name) {
                 here.push(name);
             }
             all.insert(name);
         }
-        let text = if here.is_empty() { "none".to_owned() } else { here.join(", ") };
+        let mut text = if here.is_empty() {
+            "none".to_owned()
+        } else {
+            here.iter().take(NAMES).copied().collect::<Vec<_>>().join(", ")
+        };
+        if here.len() > NAMES {
+            text = format!("{text} and {} more", here.len() - NAMES);
+        }
         match all.len() {
             0 => String::new(),
             count if count == here.len() => text,
@@ -152,6 +166,7 @@ impl Image {
 
     fn follow(&mut self, repositories: &dyn Repositories, name: &RepositoryName) {
         let mut seen: HashMap<Digest, Option<Instance>> = HashMap::new();
+        let mut listed_as: HashSet<(Digest, String)> = HashSet::new();
         let mut open: Vec<(Digest, Option<Descriptor>)> = vec![(self.digest, None)];
         while let Some((digest, listed)) = open.pop() {
             let platform = listed.as_ref().and_then(|listed| listed.platform.as_ref()).map(ToString::to_string);
@@ -180,7 +195,7 @@ impl Image {
             if let Some(Some(instance)) = seen.get(&digest) {
                 let platform = platform.unwrap_or_else(|| instance.platform.clone());
                 let instance = Instance { platform, ..instance.clone() };
-                if instance.platform != UNKNOWN && (is_new || !self.instances.contains(&instance)) {
+                if instance.platform != UNKNOWN && listed_as.insert((digest, instance.platform.clone())) {
                     self.instances.push(instance);
                 }
             }
@@ -241,7 +256,7 @@ impl Image {
     }
 }
 
-/// Whether an index lists it as an image, and not as an attestation of one.
+/// Returns true if an index lists it as an image, and not as an attestation of one.
 fn is_image(listed: Option<&Descriptor>) -> bool {
     listed.is_none_or(|listed| {
         !listed.annotations.contains_key(REFERENCE_TYPE)

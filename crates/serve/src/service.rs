@@ -45,9 +45,9 @@ pub(super) struct Service {
     pub(super) auth: Option<Authenticator>,
     /// How long a client may send nothing of a body.
     pub(super) stall: Duration,
-    /// How the server itself protects connections.
+    /// The protection of connections by the server itself.
     pub(super) scheme: Scheme,
-    /// Whether a pull needs a user.
+    /// True if a pull needs a user.
     pub(super) has_login: bool,
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Scheme {
     OwnAuthority(Arc<str>),
 }
 
-/// What clients may do.
+/// The access of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     ReadOnly,
@@ -57,7 +57,7 @@ pub(super) struct Command {
 }
 
 impl Site {
-    /// Whether Docker reaches it without a change of its settings: it takes plain HTTP from its own machine only.
+    /// Returns true if Docker reaches it without a change of its settings: it takes HTTP from its own machine only.
     pub(super) fn is_loopback(&self) -> bool {
         let port = self.host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let host = port.map_or(self.host.as_str(), |(host, _)| host);
@@ -70,7 +70,7 @@ impl Site {
         quoted(&format!("/etc/docker/certs.d/{}/ca.crt", self.host))
     }
 
-    /// Whether ctr needs a `hosts.toml` for HTTPS: otherwise it uses HTTP for its own machine.
+    /// Returns true if ctr needs a `hosts.toml` for HTTPS: otherwise it uses HTTP for its own machine.
     pub(super) fn needs_hosts_file(&self) -> bool {
         self.is_loopback() && !matches!(self.scheme, Scheme::Http)
     }

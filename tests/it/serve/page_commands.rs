@@ -107,7 +107,7 @@ fn instance(root: &Digest, platform: &str) -> Option<(Digest, Manifest)> {
     Some((digest, manifest(&digest)))
 }
 
-/// Whether a directory that skopeo wrote has exactly this manifest.
+/// A directory that skopeo wrote must have exactly this manifest.
 #[track_caller]
 fn assert_copied(directory: &Path, expected: &Digest) {
     assert!(fs::read(directory.join("manifest.json")).unwrap() == stored(expected), "{}", directory.display());
@@ -158,7 +158,7 @@ fn podman_pulls_every_image_with_the_command_of_its_page() {
     };
     let config = |image: &str, platform: &str| {
         let (_, found) = instance(&fixtures::digest(image), platform)?;
-        Some(found.config().unwrap().digest.hex().to_string())
+        Some(found.config().unwrap().digest.hex())
     };
     let images = containers();
     assert!(images.len() > 10);
@@ -195,7 +195,9 @@ fn containerd_pulls_every_image_with_the_command_of_its_page() {
     }
     let root = sparse_root("linux/arm64");
     let sparse = Serving::root(root.path());
-    SPARSE.iter().for_each(|image| pull(&sparse, image));
+    for image in SPARSE {
+        pull(&sparse, image);
+    }
 }
 
 #[test]

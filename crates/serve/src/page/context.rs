@@ -1,4 +1,4 @@
-//! What a page is made from: the repositories, the address of the server, and the query.
+//! The input of a page: the repositories, the address of the server, and the query.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::super::repositories::Repositories;
 use super::super::site::{Site, Version};
 use hod_oci::RepositoryName;
 
-/// What a page is made from.
+/// The input of a page.
 pub(crate) struct Context {
     pub(crate) repositories: Arc<dyn Repositories>,
     pub(crate) referrers: Arc<ReferrerCache>,

@@ -17,6 +17,8 @@ use hod_engine::count;
 use hod_engine::endpoint::Result;
 use hod_oci::{Digest, RepositoryName, Tag, is_companion_tag};
 
+/// The most platforms, and the most attachments of a kind, that a page shows.
+const ROWS: usize = 100;
 /// With more tags than this, other tags of the same image are not looked up.
 const TAGS: usize = 500;
 
@@ -47,13 +49,14 @@ pub(super) fn page(context: &Context, name: &RepositoryName, version: &Version) 
             dl {
                 @for (kind, found) in &attached {
                     dt { (kind) }
-                    @for attachment in found {
+                    @for attachment in found.iter().take(ROWS) {
                         dd {
                             a.digest href=(link(&[("repository", name.as_str()), ("digest", &attachment.digest.to_string())])) {
                                 (attachment.digest.to_string())
                             }
                             " " span.dim { (attachment.kind) }
                         }
+                    @if found.len() > ROWS { dd { (found.len() - ROWS) " more" } }
                     }
                 }
             }
@@ -130,12 +133,12 @@ fn commands(
     html! {
         h2 { "Pull" }
         @match instance.map(|instance| (instance, instance.state)) {
-            Some((instance, State::Absent)) => p { (instance.platform) " is not on this server. Choose another platform." },
+            Some((instance, State::Absent)) => p { (instance.label()) " is not on this server. Choose another platform." },
             Some((_, State::Partial { missing })) => p {
                 (count(missing, "blob")) " of this image is not on this server. If this is a delta bundle, also serve its base."
             },
             Some((instance, State::Complete)) if !image.has_all_platforms() => p {
-                "This server has only some of the platforms. The commands pull " (instance.platform) "."
+                "This server has only some of the platforms. The commands pull " (instance.label()) "."
             },
             Some(_) => {},
             None => p { "No platform of this image is on this server." },
@@ -144,8 +147,8 @@ fn commands(
             dl.commands {
                 @for command in &commands { dt { (command.tool) } dd { (copied(&command.text)) } }
             }
-            @if is_docker_over_http { p { "Docker needs a setting for HTTP: see " a href="#setup" { "Set up a client" } "." } }
-            (setup(site))
+            @if is_docker_over_http { p { "Docker needs a setting for HTTP: see " a href="#docker-http" { "Set up a client" } "." } }
+            @if image.kind == Kind::Container || !matches!(site.scheme, Scheme::Http) || site.user.is_some() { (setup(site)) }
         }
     }
 }
@@ -158,17 +161,17 @@ fn platforms(name: &RepositoryName, version: &Version, image: &Image, chosen: Op
     html! {
         h2 { "Platforms" }
         ul.rows.platforms {
-            @for instance in &image.instances {
+            @for instance in image.instances.iter().take(ROWS) {
                 li {
                     @if instance.state == State::Absent {
-                        span.name.dim { (instance.platform) }
+                        span.name.dim { (instance.label()) }
                     } @else {
                         @let to = if image.shape == Shape::Nested {
                             link(&[("repository", name.as_str()), ("digest", &instance.digest.to_string())])
                         } else {
                             link(&[("repository", name.as_str()), (key, &text), ("platform", &instance.platform)])
                         };
-                        a.name.chosen[chosen == Some(instance)] href=(to) { (instance.platform) }
+                        a.name.chosen[chosen == Some(instance)] href=(to) { (instance.label()) }
                     }
                     span.digest { (instance.digest.to_string()) }
                     span.size {
@@ -181,15 +184,16 @@ fn platforms(name: &RepositoryName, version: &Version, image: &Image, chosen: Op
                 }
             }
         }
+        @if image.instances.len() > ROWS { p { (image.instances.len() - ROWS) " more" } }
     }
 }
 
 fn layers(image: &Image, instance: Option<&Instance>, details: &Details) -> Markup {
     let layers = details.steps.iter().filter_map(|step| step.layer.as_ref());
-    let title = if image.kind == Kind::Container { "Layers" } else { "Files" };
+    let (title, noun) = if image.kind == Kind::Container { ("Layers", "layer") } else { ("Files", "file") };
     html! {
         h2 { (title) (of_platform(image, instance)) }
-        p.summary { (count(layers.clone().count(), "layer")) ", " (bytes(layers.map(|layer| layer.bytes).sum())) }
+        p.summary { (count(layers.clone().count(), noun)) ", " (bytes(layers.map(|layer| layer.bytes).sum())) }
         ol.steps {
             @for step in &details.steps {
                 li {

@@ -17,10 +17,10 @@ pub(super) fn setup(site: &Site) -> Markup {
     let needs_runtime = !matches!(site.scheme, Scheme::Https) || site.needs_hosts_file();
     html! {
         @if needs_runtime || !logins.is_empty() {
-            details.setup id="setup" {
+            details {
                 summary { "Set up a client" }
                 @if needs_docker {
-                    h3 { "Docker over HTTP" }
+                    h3 id="docker-http" { "Docker over HTTP" }
                     p { "Docker uses HTTP only for registries in its settings. Add this to " code { "/etc/docker/daemon.json" } ":" }
                     pre.copy { (json!({ "insecure-registries": [site.host] })) }
                     p { "Then load the settings:" }
