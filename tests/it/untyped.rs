@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::faulty::Faulty;
 use crate::support::hod::hod;
-use crate::support::images::{Content, Image, docker_image, image, index, layer};
-use crate::support::job::{assert_clean, ls};
+use crate::support::images::{Content, Image, docker_image, docker_list, image, index, layer};
+use crate::support::job::{assert_clean, assert_registry_has, ls};
 
 /// A Docker image whose config has the type that Docker had for it up to 1.9.
 fn with_octet_stream_config() -> Image {
@@ -91,4 +91,37 @@ fn docker_media_types_in_a_layout_are_said_with_the_option_for_other_tools() {
         let said = hod(words.split(' ')).in_folder(folder.path()).ok().stderr;
         assert_eq!(said.contains("--format oci, which gives new digests"), is_said, "{words}: {said}");
     }
+}
+
+#[test]
+fn a_list_of_dockers_may_call_oci_images_its_own() {
+    let child = image("linux/amd64", &[layer(1, 3000)]);
+    let mut list: Value = serde_json::from_slice(&docker_list(std::slice::from_ref(&child)).bytes).unwrap();
+    list["manifests"][0]["mediaType"] = json!("application/vnd.docker.distribution.manifest.v2+json");
+    let kind = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let list = Image { children: vec![child.clone()], ..Image::of_bytes(kind, list.to_string()) };
+    let content = Content::default().with("app:1", &list);
+    let registry = Faulty::new(content.clone()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let run = |words: &str| hod(words.split(' ')).in_folder(here);
+    run(&format!("pull app:1 --from {} --store store", registry.host())).ok();
+    assert_clean(&here.join("store"));
+    run("pack --store store -o b.tar").ok();
+    run("unpack b.tar --root root").ok();
+    run("copy --all store:root:app:1 oci:layout:app").ok();
+    run("verify oci:layout").ok();
+    for from in ["b.tar", "root"] {
+        let far = Faulty::new(Content::default()).start();
+        run(&format!("push {from} docker://{}", far.host())).ok();
+        assert_registry_has(far.host(), &content);
+    }
+    // An index that calls an index an image is another matter.
+    let mut odd: Value = serde_json::from_slice(&index(std::slice::from_ref(&list)).bytes).unwrap();
+    odd["manifests"][0]["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json");
+    let odd =
+        Image { children: vec![list], ..Image::of_bytes("application/vnd.oci.image.index.v1+json", odd.to_string()) };
+    let registry = Faulty::new(Content::default().with("app:1", &odd)).start();
+    let words = format!("pull app:1 --from {} --all-platforms --store other", registry.host());
+    assert!(run(&words).code(1).stderr.contains("but was announced as"));
 }

@@ -361,7 +361,7 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         }
         let unreadable = |source| ContentsError::Image { image: name.to_owned(), source };
         let Some(bytes) = self.holdings.manifest(digest).map_err(unreadable)? else { return Ok(None) };
-        let mut manifest = Manifest::parse(media_type, &bytes)
+        let mut manifest = Manifest::parse_proven(media_type, &bytes)
             .map_err(|source| ContentsError::unusable(name, descriptor, GraphError::Manifest(source)))?;
         let mut sizes = HashMap::new();
         for blob in manifest.blobs() {

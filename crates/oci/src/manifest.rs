@@ -121,6 +121,17 @@ struct Head {
 }
 
 impl Manifest {
+    /// Reads a manifest whose digest was asked for, and is right. What it says of its type counts more than what names
+    /// it: lists of Docker's have been seen to call OCI's images theirs. An index is none of an image's all the same.
+    pub fn parse_proven(announced: &MediaType, bytes: &[u8]) -> Result<Self, ManifestError> {
+        match Self::parse(announced, bytes) {
+            Err(ManifestError::Mismatch { found, .. }) if found.is_index() == announced.is_index() => {
+                Self::parse(&found, bytes)
+            }
+            parsed => parsed,
+        }
+    }
+
     /// Reads a manifest.
     ///
     /// `announced` is what a descriptor or a `Content-Type` header calls it; where that is no

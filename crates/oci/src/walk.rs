@@ -55,7 +55,7 @@ impl Walk {
 
     /// Reads a manifest that was announced as `announced`; with the walk by which to go into its children.
     pub fn read(&self, announced: &MediaType, bytes: &[u8]) -> Result<(Manifest, Self), GraphError> {
-        let manifest = Manifest::parse(announced, bytes).map_err(GraphError::Manifest)?;
+        let manifest = Manifest::parse_proven(announced, bytes).map_err(GraphError::Manifest)?;
         let own = weight(bytes);
         if self.weight.fetch_add(own, Ordering::Relaxed).saturating_add(own) > GRAPH_WEIGHT {
             return Err(GraphError::Heavy);
