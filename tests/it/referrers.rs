@@ -170,6 +170,7 @@ fn on_referrers() -> On {
 }
 
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn where_the_api_gives_no_list_the_tags_are_used_and_that_is_said_once() {
     let sample = Sample::new();
     for effect in no_lists() {
@@ -195,6 +196,7 @@ fn where_the_api_gives_no_list_the_tags_are_used_and_that_is_said_once() {
 
 /// GitLab takes the tag of a list for the digest of its subject.
 #[test]
+#[ignore = "needs the tools that scripts/test installs"]
 fn a_registry_that_takes_such_a_tag_for_a_digest_keeps_lists_all_the_same() {
     let sample = Sample::new();
     let index = index(&[sample.amd64.clone(), image("linux/arm64", &[layer(2, 5000)])]);
