@@ -29,12 +29,24 @@ const OF_REGISTRIES: &[&str] = &[
 ];
 
 /// The options in common that each of these commands takes and does not heed.
-const UNHEEDED: [(&[&str], &[&[&str]]); 5] = [
+const UNHEEDED: [(&[&str], &[&[&str]]); 4] = [
     (
-        &["completions", "man", "manifest-digest", "keygen", "standalone-sign", "standalone-verify"],
+        &[
+            "ls",
+            "diff",
+            "tag",
+            "rm",
+            "init",
+            "new",
+            "completions",
+            "man",
+            "manifest-digest",
+            "keygen",
+            "standalone-sign",
+            "standalone-verify",
+        ],
         &[OF_REGISTRIES, &["jobs", "tmpdir", "no_progress"]],
     ),
-    (&["ls", "diff", "tag", "rm", "init", "new"], &[OF_REGISTRIES, &["jobs", "tmpdir", "no_progress"]]),
     (&["pack", "unpack", "serve", "select", "gc", "sign"], &[OF_REGISTRIES, &["jobs", "tmpdir"]]),
     (&["verify"], &[OF_REGISTRIES, &["jobs"]]),
     (

@@ -74,6 +74,9 @@ fn the_digest_decides_on_the_whole_way() {
         run(&format!("verify {place} --strict")).code(4);
     }
     run("copy oci:layout:app oci-archive:again.tar:app").ok();
+    // The config is read for its platform here.
+    run("copy --override-arch amd64 store:store:single:1 dir:single").ok();
+    run("inspect --override-arch amd64 store:store:single:1").ok();
     run("unpack-image store:store:single:1 unpacked --rootless").ok();
 }
 

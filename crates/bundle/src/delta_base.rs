@@ -68,10 +68,11 @@ pub(super) fn is_day(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn base(name: &str, date: Option<&str>) -> DeltaBase {
+    /// A bundle as a base.
+    pub(in super::super) fn base(name: &str, date: Option<&str>) -> DeltaBase {
         DeltaBase { kind: DeltaBaseKind::Bundle, name: name.into(), id: None, date: date.map(Into::into) }
     }
 

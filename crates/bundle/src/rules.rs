@@ -189,12 +189,8 @@ fn duplicate(what: &'static str, name: &impl ToString) -> HeaderError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::delta_base::DeltaBaseKind;
+    use super::super::delta_base::tests::base;
     use super::*;
-
-    fn base(name: &str, date: Option<&str>) -> DeltaBase {
-        DeltaBase { kind: DeltaBaseKind::Bundle, name: name.into(), id: None, date: date.map(Into::into) }
-    }
 
     #[test]
     fn invalid_bases_are_refused() {

@@ -363,11 +363,9 @@ impl<'a, H: Holdings> ContentsReader<'a, H> {
         let Some(bytes) = self.holdings.manifest(digest).map_err(unreadable)? else { return Ok(None) };
         let mut manifest = Manifest::parse_proven(media_type, &bytes)
             .map_err(|source| ContentsError::unusable(name, descriptor, GraphError::Manifest(source)))?;
-        let mut sizes = HashMap::new();
-        for blob in manifest.blobs() {
-            sizes.extend(self.holdings.size(blob).map_err(unreadable)?.map(|size| (blob.digest, size)));
+        for blob in manifest.blobs_mut() {
+            blob.size = self.holdings.size(blob).map_err(unreadable)?.unwrap_or(blob.size);
         }
-        manifest.correct_sizes(|digest| sizes.get(digest).copied());
         let manifest = Arc::new(manifest);
         self.manifests.insert(*digest, (bytes.clone(), manifest.clone()));
         Ok(Some((bytes, manifest)))

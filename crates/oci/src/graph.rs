@@ -126,7 +126,9 @@ impl Graph {
         while let Some(node) = open.pop() {
             let is_wrong = |blob: &Descriptor| sizes.get(&blob.digest).is_some_and(|size| *size != blob.size);
             if node.manifest.blobs().any(is_wrong) {
-                Arc::make_mut(&mut node.manifest).correct_sizes(|digest| sizes.get(digest).copied());
+                for blob in Arc::make_mut(&mut node.manifest).blobs_mut() {
+                    blob.size = sizes.get(&blob.digest).copied().unwrap_or(blob.size);
+                }
             }
             open.extend(&mut node.children);
         }

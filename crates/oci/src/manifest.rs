@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::descriptor::null_is_empty;
 use super::weight::{WeightError, check_weight};
-use super::{Descriptor, Digest, MediaType};
+use super::{Descriptor, MediaType};
 
 /// The largest manifest that registries accept (distribution's limit on a manifest's body).
 pub const MANIFEST_LIMIT: u64 = 4 * 1024 * 1024;
@@ -216,13 +216,13 @@ impl Manifest {
         config.into_iter().chain(layers)
     }
 
-    /// Gives config and layers the lengths that `of` knows, where the manifest says others.
-    pub fn correct_sizes(&mut self, mut of: impl FnMut(&Digest) -> Option<u64>) {
-        if let ManifestKind::Image { config, layers } = &mut self.kind {
-            for blob in std::iter::once(&mut **config).chain(layers) {
-                blob.size = of(&blob.digest).unwrap_or(blob.size);
-            }
-        }
+    /// The same, to give them the lengths that they really have.
+    pub fn blobs_mut(&mut self) -> impl Iterator<Item = &mut Descriptor> {
+        let (config, layers) = match &mut self.kind {
+            ManifestKind::Image { config, layers } => (Some(&mut **config), layers.as_mut_slice()),
+            ManifestKind::Index { .. } => (None, &mut [][..]),
+        };
+        config.into_iter().chain(layers)
     }
 
     /// The configuration of an image.

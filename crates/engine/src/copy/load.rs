@@ -44,15 +44,16 @@ impl Engine {
     ) -> Result<Graph, CopyError> {
         let from = From { source, kept };
         let (descriptor, bytes) = self.root(from, &wanted.version).await?;
-        let (mut root, offer) = self.node(from, descriptor, bytes, &wanted.platforms, Walk::default()).await?;
+        let (root, offer) = self.node(from, descriptor, bytes, &wanted.platforms, Walk::default()).await?;
         if root.manifest.media_type.is_index() {
             wanted.platforms.check(&offer)?;
         }
-        if let (Platforms::Only(_), true) = (&wanted.platforms, wanted.asked) {
-            self.check_platform(source, &mut root, &wanted.platforms).await?;
-        }
         let mut graph = Graph { root };
+        // Before the config is read, which may be of another length, too.
         correct_sizes(source, &mut graph).await.map_err(|error| unresolved(source, &wanted.version, error))?;
+        if let (Platforms::Only(_), true) = (&wanted.platforms, wanted.asked) {
+            self.check_platform(source, &mut graph.root, &wanted.platforms).await?;
+        }
         Ok(graph)
     }
 
