@@ -179,16 +179,21 @@ fn a_minimal_inventory_stands_for_what_is_nested() {
 
 #[test]
 #[ignore = "needs the tools that scripts/test installs"]
-fn a_child_is_what_its_index_says() {
-    let mut child = plain();
-    child.descriptor.media_type = MediaType::DockerManifest;
-    let root = index(&[child]);
+fn an_index_may_call_a_child_dockers_but_no_image_an_index() {
     let own = plain();
-    let walked = walk(&root, &[("a", &own)]);
-    let said = "application/vnd.oci.image.manifest.v1+json, but was announced as application/vnd.docker";
-    assert_refused(&walked, &["a:1", &own.digest().to_string(), said]);
+    let announced = |media_type| {
+        let mut child = plain();
+        child.descriptor.media_type = media_type;
+        index(&[child])
+    };
     // Whoever has met it under a tag before says the same.
-    assert_refused(&walk(&root, &[("a:0", &own)]), &["a:1", said]);
+    for tag in ["a", "a:0"] {
+        let root = announced(MediaType::DockerManifest);
+        assert_found(&walk(&root, &[(tag, &own)]), &whole(&root).manifests);
+        let walked = walk(&announced(MediaType::DockerList), &[(tag, &own)]);
+        let said = "application/vnd.oci.image.manifest.v1+json, but was announced as application/vnd.docker";
+        assert_refused(&walked, &["a:1", &own.digest().to_string(), said]);
+    }
 }
 
 #[test]
